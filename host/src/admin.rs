@@ -32,6 +32,7 @@ mod joins;
 mod kv;
 mod map;
 mod needs;
+mod operations;
 mod page;
 mod params;
 mod paused;

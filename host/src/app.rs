@@ -34,6 +34,7 @@ use crate::store::{
 use crate::{env, fail, store, tasks};
 
 mod history;
+mod operations;
 mod schedules;
 mod sweep;
 mod time;
@@ -313,6 +314,7 @@ impl App {
             clock: self.clock.clone(),
             own_address: self.addresses.admin.ip(),
             // Only loopback reaches the admin API.
+            operations: Arc::default(),
             keyed_changes: Arc::default(),
             role_without_token: Some(Role::Operator),
         }
@@ -329,6 +331,7 @@ impl App {
         let closing = CancellationToken::new();
         let intake = self.intake(&observed.series);
         let admin = self.admin_state(&dispatcher, &intake, &observed, &closing);
+        let signal = admin.operations.clone();
         let watched = Watched {
             config: self.config.clone(),
             registry: self.registry,
@@ -357,6 +360,7 @@ impl App {
                 self.clock.clone(),
                 closing.clone(),
             )),
+            tasks::spawn(operations::run(store.clone(), signal, closing.clone())),
             tasks::spawn(schedules::run(ticker, self.config.clone(), reloaded, closing.clone())),
             tasks::spawn(sweep::run(store.clone(), self.config, self.clock, closing.clone())),
         ];

@@ -32,6 +32,7 @@ mod known;
 mod kv;
 mod listing;
 mod new;
+mod operations;
 mod output;
 mod plugins;
 mod progress;
@@ -153,6 +154,8 @@ enum CliCommand {
     Deliveries(deliveries::Deliveries),
     /// What fails: failures that are alike, and whether the file that runs has met them
     Failures(failures::Failures),
+    /// What is done to many deliveries: listed, paused, ended, undone
+    Operations(operations::OperationsCommand),
     /// Copy the store into a file, also while a host runs
     Backup(backup::Backup),
     /// Who changed what
@@ -211,6 +214,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Events(events) => events.run(common),
         CliCommand::Deliveries(deliveries) => deliveries.run(common),
         CliCommand::Failures(failures) => failures.run(common),
+        CliCommand::Operations(operations) => operations.run(common),
         CliCommand::Backup(backup) => backup.run(common),
         CliCommand::Audit(audit) => audit.run(common),
         CliCommand::Joins(joins) => joins.run(common),

@@ -16,11 +16,11 @@
 //!
 //! Operators also cancel open deliveries and discard dead ones: see [`Action`].
 //!
-//! A store implements six narrow traits: [`Queue`] moves deliveries along this diagram,
-//! [`Operate`] has the actions of operators, [`Read`] answers queries, [`Schedules`] keeps how far
-//! schedules have come, [`History`] what the host did over time, and [`Health`] reports the store's
-//! condition. A caller takes the narrowest
-//! one. Callers and the store exchange durations, never instants of the caller's clock, because the
+//! A store implements seven narrow traits: [`Queue`] moves deliveries along this diagram,
+//! [`Operate`] has the actions of operators, [`Operations`] those that go on by steps, [`Read`]
+//! answers queries, [`Schedules`] keeps how far schedules have come, [`History`] what the host did
+//! over time, and [`Health`] reports the store's condition. A caller takes the narrowest one.
+//! Callers and the store exchange durations, never instants of the caller's clock, because the
 //! store owns the time by which deliveries are due. Listings show times for people, and the nominal
 //! times of schedules are times of the wall clock.
 //!
@@ -58,6 +58,7 @@ mod in_flight;
 pub(crate) mod memory;
 mod model;
 mod operate;
+mod operations;
 mod queue;
 mod read;
 mod schedules;
@@ -73,17 +74,21 @@ pub use model::{
     Action, Actor, AgainSoFar, Appended, Approval, ApprovalChange, AttemptView, AuditEntry,
     AuditFilter, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView, Erased, Erasure,
     EventFilter, EventState, EventSummary, EventView, FailureCursor, FailureFilter, FailureView,
-    FileCounts, GatheringCursor, GatheringFilter, GatheringState, GatheringView, KEY_KNOWN_FOR_MS,
-    Keep, KeyChange, KeyExpected, KvKey, KvRange, KvTransaction, KvValue, Lease, LeaseHolder,
-    LeasePermit, LeaseQueue, Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_LOOKED_AT,
-    MAX_LOOKED_AT_BODIES, MAX_MEMBERSHIPS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS,
-    MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, MemberView, Membership, MemoryReservation, NewStep, Next,
-    Page, Pausable, Pause, PauseChange, Pauses, PluginCounts, PluginPolicies, Preview, Progress,
-    Recorded, ScheduleChange, ScheduleMark, Settled, Settlement, SkipReason, SkippedTicks, Stats,
-    StepView, StoredApproval, StoredSample, StoredSchedule, TREND_HOURS, Tick, TickStep, Ticked,
-    TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView, Trend, Via, Waits, Which,
+    FileCounts, GatheringCursor, GatheringFilter, GatheringState, GatheringView, ItemResult,
+    KEY_KNOWN_FOR_MS, Keep, KeyChange, KeyExpected, KvKey, KvRange, KvTransaction, KvValue, Lease,
+    LeaseHolder, LeasePermit, LeaseQueue, Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES,
+    MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES, MAX_MEMBERSHIPS, MAX_OPERATION_IDS, MAX_PAGE, MAX_SAMPLES,
+    MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, MemberView, Membership,
+    MemoryReservation, NewOperation, NewStep, Next, NotAnOperation, OPERATION_KEPT_FOR_MS,
+    OPERATION_PLANNED_FOR_MS, Operation, OperationId, OperationOptions, OperationScope,
+    OperationState, Page, Pausable, Pause, PauseChange, Pauses, PluginCounts, PluginPolicies,
+    Preview, Progress, Recorded, ScheduleChange, ScheduleMark, Settled, Settlement, SkipReason,
+    SkippedTicks, Stats, Steer, StepView, StoredApproval, StoredSample, StoredSchedule,
+    TREND_HOURS, Tick, TickStep, Ticked, TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView,
+    Trend, Via, Waits, Which,
 };
 pub use operate::Operate;
+pub use operations::{OperationSignal, Operations};
 pub use queue::{DispatchHandle, Queue};
 pub use read::Read;
 pub use schedules::Schedules;
@@ -92,6 +97,6 @@ pub use sqlite::{
 };
 
 /// A whole store. Cheap to share; every call may be made from any task.
-pub trait Store: Queue + Operate + Read + Schedules + History + Health {}
+pub trait Store: Queue + Operate + Operations + Read + Schedules + History + Health {}
 
-impl<T: Queue + Operate + Read + Schedules + History + Health> Store for T {}
+impl<T: Queue + Operate + Operations + Read + Schedules + History + Health> Store for T {}

@@ -20,6 +20,7 @@ mod logs;
 mod map;
 mod mounts;
 mod operate;
+mod operations;
 mod paused;
 mod pipeline;
 mod places;

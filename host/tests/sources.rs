@@ -84,7 +84,11 @@ fn a_test_event_leads_to_its_event_by_page_command_and_call() {
     let id = tested["event_id"].as_str().unwrap();
     host.until_done(id);
     assert_eq!(host.event(id)["subject"], "order_1");
-    assert!(host.api("/api/v1/sources/test")["secrets"][0]["last_used_at"].is_string());
+    let source = host.api("/api/v1/sources/test");
+    assert!(source["secrets"][0]["last_used_at"].is_string());
+    let seen = &source["types"][0];
+    assert_eq!((&seen["type"], &seen["day"]), (&json!("step.one"), &json!(1)), "{source}");
+    assert_eq!((&seen["hour"], &seen["routed"]), (&json!(1), &json!(true)));
     let entry = host.api("/api/v1/audit")["items"][0].clone();
     assert_eq!((&entry["action"], &entry["target"]), (&json!("sources.test"), &json!("test")));
     assert_eq!(entry["detail"], "type step.one");
@@ -112,6 +116,10 @@ fn a_test_event_leads_to_its_event_by_page_command_and_call() {
     let page = agent().get(format!("{}{place}", host.admin_url)).call().unwrap();
     let page = page.into_body().read_to_string().unwrap();
     assert!(page.contains(&format!("href=\"/events/{id}\"")), "{page}");
+    assert!(
+        page.contains("Types that came") && page.contains("/map?focus=type%3Astep.one"),
+        "{page}"
+    );
     assert_eq!(host.event(id)["subject"], "order_2");
     assert_eq!(leads_to(), place, "a form that is sent twice acts once");
     assert_eq!(host.api("/api/v1/stats")["events"], 3);

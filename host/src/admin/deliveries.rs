@@ -13,7 +13,7 @@ use super::waits::WaitFacts;
 use crate::event::DeliveryId;
 
 pub(super) mod change;
-mod noted;
+pub(super) mod noted;
 
 /// List deliveries, newest first.
 #[utoipa::path(get, path = "/api/v1/deliveries", tag = "deliveries", params(DeliveryQuery), responses(

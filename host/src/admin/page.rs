@@ -31,6 +31,7 @@ mod frame;
 mod keys;
 mod listings;
 mod map;
+mod operations;
 mod overview;
 mod parts;
 mod pauses;
@@ -73,7 +74,10 @@ pub(super) fn list() -> Vec<PageRoute> {
         asks("/deliveries/{id}/{action}", get(deliveries::act::ask).post(deliveries::act::act)),
         shows("/failures", get(failures::show)),
         shows("/failures/{id}", get(failures::one)),
-        asks("/failures/{id}/{action}", get(failures::act::ask).post(failures::act::act)),
+        asks("/operations", get(operations::show).post(operations::new::act)),
+        shows("/operations/new", get(operations::new::ask)),
+        shows("/operations/{id}", get(operations::one)),
+        acts("/operations/{id}/{verb}", post(operations::steer)),
         shows("/plugins", get(plugins::show)),
         shows("/plugins/{name}", get(plugins::one)),
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),

@@ -23,6 +23,7 @@ mod filters;
 mod history;
 mod kv;
 mod map;
+mod operations;
 mod pause;
 mod replay;
 mod seeing;
@@ -37,6 +38,9 @@ pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, to_te
 pub(super) use history::{HistoryQuery, StreamQuery, TimeWindow, WINDOWS};
 pub(super) use kv::{ChangeKeyQuery, KeyQuery, KeysQuery, version};
 pub(super) use map::MapQuery;
+pub(super) use operations::{
+    Deed, OperationItemsQuery, OperationQuery, OperationStartQuery, OperationsQuery,
+};
 pub(super) use pause::PauseQuery;
 pub(super) use replay::{EventEdit, ReplayAsked, ReplayBody, ReplayQuery, decoded};
 pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};

@@ -23,12 +23,20 @@ use super::role::{Role, admit};
 use super::state::Admin;
 use super::{
     audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, map,
-    pauses, plugins, replay, schedules, sources, start, stream, tree,
+    operations, pauses, plugins, replay, schedules, sources, start, stream, tree,
 };
 use crate::names::hint;
 
-/// Every route with the role it needs.
-fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
+/// A route with the role it needs.
+type RoleRoute = (Role, UtoipaMethodRouter<Arc<Admin>>);
+
+/// Every route.
+fn list() -> Vec<RoleRoute> {
+    events_and_deliveries().into_iter().chain(others()).collect()
+}
+
+/// The routes of events, deliveries and what is done to many.
+fn events_and_deliveries() -> Vec<RoleRoute> {
     use Role::Operator;
     vec![
         (Operator, routes!(events::list_events)),
@@ -55,6 +63,22 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(change::discard_deliveries)),
         (Operator, routes!(change::move_deliveries)),
         (Operator, routes!(change::move_delivery)),
+        (Operator, routes!(operations::list_operations)),
+        (Operator, routes!(operations::plan_operation)),
+        (Operator, routes!(operations::show_operation)),
+        (Operator, routes!(operations::start_operation)),
+        (Operator, routes!(operations::pause_operation)),
+        (Operator, routes!(operations::resume_operation)),
+        (Operator, routes!(operations::cancel_operation)),
+        (Operator, routes!(operations::undo_operation)),
+        (Operator, routes!(change::undiscard_delivery)),
+    ]
+}
+
+/// The routes of everything else.
+fn others() -> Vec<RoleRoute> {
+    use Role::Operator;
+    vec![
         (Operator, routes!(plugins::list_plugins)),
         (Operator, routes!(plugins::show_plugin)),
         (Operator, routes!(plugins::approve_plugin)),

@@ -1,6 +1,6 @@
 //! Sources: what came through each, what was refused and why, and which keys are in use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::Json;
@@ -18,8 +18,12 @@ use crate::config::source::{Pick, Secrets, SignatureScheme, Verify};
 use crate::config::{Config, Source};
 use crate::ingest::{ReasonSummary, RefusalNote, RefusalReason, SourceReceived, sample, sign};
 use crate::names::hint;
+use crate::series::{PairKind, PairWindow};
 
 pub(in crate::admin) mod test;
+
+/// The most types that are shown of a source.
+const MAX_TYPES: usize = 50;
 
 /// A source, and what it received since the start of the host.
 #[derive(Debug, Serialize, ToSchema)]
@@ -77,10 +81,30 @@ pub(super) struct SourceDetail {
     pub(super) day: DayJson,
     /// The reasons for which requests were refused since the start, the most frequent first.
     pub(super) reasons: Vec<ReasonJson>,
+    /// Types that came within the last 24 hours, since the start of the host; the most frequent
+    /// first.
+    pub(super) types: Vec<TypeSeenJson>,
     /// Types that a test event may have; others are possible.
     pub(super) samples: Vec<String>,
     /// The reason for which this host cannot sign a test event.
     pub(super) untestable: Option<String>,
+}
+
+/// A type that came from a source.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TypeSeen)]
+pub(super) struct TypeSeenJson {
+    /// The type.
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    /// Events within the last hour.
+    pub(super) hour: u64,
+    /// Events within the last 24 hours.
+    pub(super) day: u64,
+    /// About when the last one came, RFC 3339 with milliseconds.
+    pub(super) last_at: Option<String>,
+    /// Whether a route takes it now, if its conditions hold.
+    pub(super) routed: bool,
 }
 
 /// Requests of 24 hours.
@@ -171,6 +195,7 @@ pub(super) async fn show_source(
         signature_headers,
         timestamp_header,
         type_from: type_from(&source.kind),
+        types: types(&admin, &source.name),
         day,
         reasons,
         samples: sample::suggested(&source),
@@ -213,6 +238,28 @@ async fn day(admin: &Arc<Admin>, name: &str) -> Result<DayJson, ProblemJson> {
         steps.map(|n| n.unwrap_or_default()).sum::<f64>() as u64
     };
     Ok(DayJson { accepted: sum("accepted"), duplicates: sum("duplicate"), refused: sum("refused") })
+}
+
+/// The types that came from a source.
+fn types(admin: &Admin, source: &str) -> Vec<TypeSeenJson> {
+    let (config, now_ms) = (admin.config.load(), admin.clock.now_ms());
+    let came = |window| {
+        let all = admin.series.pairs().totals(window, now_ms).into_iter();
+        all.filter(|total| total.kind == PairKind::Received && *total.from == *source)
+    };
+    let hour: HashMap<_, _> = came(PairWindow::Hour).map(|total| (total.to, total.count)).collect();
+    let mut types: Vec<_> = came(PairWindow::Day)
+        .map(|total| TypeSeenJson {
+            hour: hour.get(&total.to).copied().unwrap_or_default(),
+            day: total.count,
+            last_at: total.last_ms.map(rfc3339),
+            routed: config.routes.takes(source, &total.to),
+            kind: total.to.to_string(),
+        })
+        .collect();
+    types.sort_by_key(|seen| std::cmp::Reverse(seen.day));
+    types.truncate(MAX_TYPES);
+    types
 }
 
 impl SourceJson {

@@ -16,7 +16,7 @@ use crate::ingest::{SourceActivity, Unidentified};
 use crate::plugins::{Approvals, Registry};
 use crate::series::Series;
 use crate::status::Status;
-use crate::store::Store;
+use crate::store::{OperationSignal, Store};
 
 /// Connections at once; for one more, the connection that has been idle for longest is closed.
 pub const MAX_CONNECTIONS: u32 = 64;
@@ -81,6 +81,8 @@ pub struct Admin {
     pub closing: CancellationToken,
     /// The streams that are open.
     pub streams: Arc<Streams>,
+    /// Tells of operations that were steered.
+    pub operations: Arc<OperationSignal>,
     /// Held by a change of many deliveries that has an `Idempotency-Key`.
     pub keyed_changes: Arc<Mutex<()>>,
     /// The listener's own address: a `Host` that is accepted beside the names of loopback.

@@ -34,7 +34,7 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 const SOURCES_EVERY: Duration = Duration::from_secs(5);
 
 /// Every topic.
-const TOPICS: [&str; 5] = ["stats", "events", "plugins", "failures", "sources"];
+const TOPICS: [&str; 6] = ["stats", "events", "plugins", "failures", "sources", "operations"];
 
 /// Hints of what has changed, as server-sent events (`text/event-stream`).
 ///
@@ -91,6 +91,7 @@ impl HintStream {
     /// Sends hints until the client has gone or the host stops.
     async fn run(mut self, admin: Arc<Admin>, mut changes: Changes, closing: CancellationToken) {
         let mut status = admin.status.subscribe();
+        let mut operations = admin.operations.listen();
         let mut sources = interval(SOURCES_EVERY);
         sources.reset();
         let mut next = Instant::now();
@@ -107,6 +108,10 @@ impl HintStream {
                 },
                 changed = status.changed() => match changed {
                     Ok(()) => self.note_generation(status.borrow_and_update().generation),
+                    Err(_) => return,
+                },
+                changed = operations.changed() => match changed {
+                    Ok(()) => self.change("operations"),
                     Err(_) => return,
                 },
                 _ = sources.tick() => self.change("sources"),

@@ -17,6 +17,7 @@ use crate::store::Action;
 
 mod change;
 pub(super) mod filter;
+mod operation;
 
 #[derive(Debug, Args)]
 #[command(
@@ -58,6 +59,7 @@ Examples:
   hookbox deliveries retry dlv_019a…_0                 this one
   hookbox deliveries retry --plugin video-orders       all that is dead
   hookbox deliveries retry --failure f_7c1a90b2d3e4   of a group of failures
+  hookbox deliveries retry --plugin video-orders --first --pace 50
   hookbox deliveries retry --state dead                every dead delivery
   hookbox deliveries retry --state waiting --since 1h  at once, before it is due")]
     Retry {

@@ -54,13 +54,15 @@ fn table(map: &Value) -> Result<(), Failure> {
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for edge in elements(&map["edges"]) {
         let cell = |name: &str| text(&edge[name]);
+        // Members of joins and batches are not counted.
+        let count = if edge["kind"] == "gathered" { String::new() } else { cell("count") };
         let failed = if edge["failed"] == 0 { String::new() } else { cell("failed") };
         rows.push(vec![
             cell("from"),
             cell("to"),
             cell("kind"),
             cell("pattern"),
-            cell("count"),
+            count,
             failed,
             cell("last_at"),
         ]);

@@ -91,6 +91,11 @@ impl SourcesArgs {
         for reason in elements(&source["reasons"]) {
             reason_lines(&mut out, reason);
         }
+        for seen in elements(&source["types"]) {
+            let route = if seen["routed"] == true { "" } else { "  no route" };
+            let (kind, hour, day) = (text(&seen["type"]), &seen["hour"], &seen["day"]);
+            out.field("type", &json!(format!("{kind}  {hour} in 1 h, {day} in 24 h{route}")));
+        }
         for secret in elements(&source["secrets"]) {
             let used = match (secret["set"].as_bool(), secret["last_used_at"].as_str()) {
                 (Some(false), _) => "not set".to_owned(),

@@ -23,10 +23,10 @@ pub fn types(preset: &str) -> Vec<&'static str> {
     types
 }
 
-/// Types of a source for which there is a sample of their own, and that it is worth to suggest.
+/// Types to suggest for a test event: those of which there is a sample, in the order of the preset.
 pub fn suggested(source: &Source) -> Vec<String> {
-    let own = types(source.preset.as_deref().unwrap_or_default());
-    let own = own.into_iter().map(str::to_owned);
+    let samples = presets::samples(source.preset.as_deref().unwrap_or_default());
+    let own = samples.iter().map(|(kind, _)| kind.clone()).filter(|kind| !kind.contains('*'));
     match &source.kind {
         Pick::Fixed(kind) => vec![kind.clone()],
         _ => own.collect(),

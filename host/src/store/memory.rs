@@ -30,6 +30,7 @@ mod kept;
 mod laws;
 mod listing;
 mod operate;
+mod operations;
 mod rows;
 mod schedule_rows;
 mod schedules;

@@ -19,6 +19,7 @@ mod gatherings;
 mod history;
 mod key_change;
 mod kv;
+mod operations;
 mod pauses;
 mod schedules;
 mod steps;
@@ -39,6 +40,11 @@ pub use history::{MAX_SAMPLES, StoredSample};
 pub use key_change::{KeyChange, KeyExpected};
 pub(super) use kv::number;
 pub use kv::{KvKey, KvRange, KvTransaction, KvValue, ListedKeys};
+pub use operations::{
+    ItemResult, MAX_OPERATION_IDS, NewOperation, NotAnOperation, OPERATION_KEPT_FOR_MS,
+    OPERATION_PLANNED_FOR_MS, Operation, OperationId, OperationOptions, OperationScope,
+    OperationState, Steer,
+};
 pub use pauses::{Pausable, Pause, PauseChange, Pauses};
 pub use schedules::{
     MAX_SKIP_RECORDS, ScheduleChange, ScheduleMark, SkipReason, SkippedTicks, StoredSchedule, Tick,

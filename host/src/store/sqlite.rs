@@ -75,6 +75,8 @@ mod lease;
 mod lease_answer;
 mod loss;
 mod open;
+mod operation_work;
+mod operations;
 mod operator;
 mod pages;
 mod pauses;
@@ -102,7 +104,6 @@ mod tables;
 mod time;
 mod tree;
 mod tree_view;
-mod weight;
 mod writer;
 
 /// The store of a single host.

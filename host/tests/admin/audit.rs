@@ -169,6 +169,14 @@ fn a_route_that_changes_something_is_among_those_that_are_tested_here() {
         "/api/v1/schedules/{name}/pause",
         "/api/v1/schedules/{name}/resume",
         "/api/v1/clock/accept",
+        "/api/v1/deliveries/{id}/undiscard",
+        // `operations` looks at their entries.
+        "/api/v1/operations",
+        "/api/v1/operations/{id}/start",
+        "/api/v1/operations/{id}/pause",
+        "/api/v1/operations/{id}/resume",
+        "/api/v1/operations/{id}/cancel",
+        "/api/v1/operations/{id}/undo",
         // `sources` has a public listener.
         "/api/v1/sources/{name}/test",
     ];

@@ -99,14 +99,25 @@ async fn a_group_of_failures_is_shown_and_retried_by_a_form() {
     let id = reject["id"].as_str().unwrap();
     let text = good(&site, &format!("/failures/{id}")).await;
     assert!(text.contains("no such order") && text.contains("still fails"), "{text}");
-    let own = format!("/failures/{id}/retry");
+    let own = format!("/operations/new?action=retry&amp;failure={id}");
+    assert!(text.contains(&own.replace("&amp;", "&#38;")) || text.contains(&own), "{text}");
+    let own = own.replace("&amp;", "&");
     let ask = good(&site, &own).await;
-    assert!(ask.contains("Retry 3 dead deliveries of audit?"), "{ask}");
-    let done = post(&site, &own, "once=a&count=3").await;
+    assert!(ask.contains("Retry 3 deliveries?") && ask.contains("order_0"), "{ask}");
+    let fields = format!("action=retry&failure={id}&once=a&count=3&first=true&pace=50");
+    let done = post(&site, "/operations", &fields).await;
     assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
-    assert_eq!(done.headers[header::LOCATION], format!("/failures/{id}").as_str());
-    assert_eq!(site.get("/api/v1/stats").await["deliveries"]["dead"], 0);
-    assert_eq!(page(&site, &own).await.status, StatusCode::CONFLICT, "nothing is dead any more");
+    let at = done.headers[header::LOCATION].to_str().unwrap().to_owned();
+    let again = post(&site, "/operations", &fields).await;
+    assert_eq!(again.headers[header::LOCATION], at.as_str(), "a double click is one operation");
+    let shown = good(&site, &at).await;
+    assert!(shown.contains("0 of 3") && shown.contains("one is tried first"), "{shown}");
+    assert_eq!(site.get("/api/v1/operations").await["items"].as_array().unwrap().len(), 1);
+    let paused = post(&site, &format!("{at}/pause"), "").await;
+    assert_eq!(paused.status, StatusCode::SEE_OTHER, "{}", paused.text);
+    assert!(good(&site, "/operations").await.contains("paused"));
+    let none = page(&site, "/operations/new?action=discard&failure=f_0123456789ab").await;
+    assert_eq!(none.status, StatusCode::CONFLICT, "{}", none.text);
 }
 
 #[tokio::test]
@@ -117,15 +128,15 @@ async fn many_are_discarded_only_by_one_who_types_their_number() {
     }
     while site.work("audit", Ends::Dead).await > 0 {}
     let group = site.get("/api/v1/failures").await["items"][0].clone();
-    let own = format!("/failures/{}/discard", group["id"].as_str().unwrap());
-    let ask = good(&site, &own).await;
+    let fields = format!("action=discard&failure={}", group["id"].as_str().unwrap());
+    let ask = good(&site, &format!("/operations/new?{fields}")).await;
     assert!(ask.contains("type 101 to discard so many"), "{ask}");
     for wrong in ["count=101", "count=101&typed=100", "typed=", "count=102&typed=101"] {
-        let refused = post(&site, &own, wrong).await;
+        let refused = post(&site, "/operations", &format!("{fields}&{wrong}")).await;
         assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{wrong}");
     }
     assert_eq!(site.get("/api/v1/stats").await["deliveries"]["dead"], 101);
-    let done = post(&site, &own, "count=101&typed=101&once=b").await;
+    let done = post(&site, "/operations", &format!("{fields}&count=101&typed=101&once=b")).await;
     assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
-    assert_eq!(site.get("/api/v1/stats").await["deliveries"]["discarded"], 101);
+    assert_eq!(site.get("/api/v1/operations").await["items"][0]["total"], 101);
 }

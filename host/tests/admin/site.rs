@@ -90,6 +90,7 @@ pub(super) fn site() -> Console {
         closing: CancellationToken::new(),
         streams: Arc::default(),
         own_address: IpAddr::from([127, 0, 0, 1]),
+        operations: Arc::default(),
         keyed_changes: Arc::default(),
         role_without_token: Some(Role::Operator),
     };

@@ -49,6 +49,13 @@ pub(in crate::admin) struct Discarded {
     pub(in crate::admin) discarded: u64,
 }
 
+/// The result of a discard that is taken back.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::admin) struct Restored {
+    /// Dead letters that are there again.
+    pub(in crate::admin) restored: u64,
+}
+
 /// The result of a move.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Moved)]
@@ -135,6 +142,22 @@ pub(in crate::admin) async fn discard_delivery(
     Id(id): Id<DeliveryId>,
 ) -> Result<Json<Discarded>, ProblemJson> {
     Ok(Json(Discarded { discarded: one(&admin, &by, Action::Discard, id).await? }))
+}
+
+/// Make a dead letter again of one that was discarded.
+#[utoipa::path(post, path = "/api/v1/deliveries/{id}/undiscard", tag = "deliveries",
+    params(("id" = String, Path, description = "A delivery id (`dlv_…`)")), responses(
+    (status = 200, description = "It is dead again", body = Restored),
+    (status = 409, description = "It is not discarded", body = ProblemJson, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
+))]
+pub(in crate::admin) async fn undiscard_delivery(
+    State(admin): State<Arc<Admin>>,
+    by: By,
+    Params(NoQuery {}): Params<NoQuery>,
+    Id(id): Id<DeliveryId>,
+) -> Result<Json<Restored>, ProblemJson> {
+    Ok(Json(Restored { restored: one(&admin, &by, Action::Undiscard, id).await? }))
 }
 
 /// Retry every dead delivery that matches; with `state`, the waiting, cancelled or discarded ones.

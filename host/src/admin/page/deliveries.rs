@@ -42,19 +42,19 @@ struct DeliveriesPage {
 
 /// A delivery in the list.
 #[derive(Debug)]
-struct DeliveryRow {
-    id: String,
-    path: String,
-    time: Html,
-    plugin: String,
-    plugin_path: String,
-    kind: Html,
-    kind_path: String,
-    subject: Option<Html>,
-    state: Html,
-    attempts: u32,
-    outcome: Option<Html>,
-    text: Option<Html>,
+pub(in crate::admin::page) struct DeliveryRow {
+    pub(in crate::admin::page) id: String,
+    pub(in crate::admin::page) path: String,
+    pub(in crate::admin::page) time: Html,
+    pub(in crate::admin::page) plugin: String,
+    pub(in crate::admin::page) plugin_path: String,
+    pub(in crate::admin::page) kind: Html,
+    pub(in crate::admin::page) kind_path: String,
+    pub(in crate::admin::page) subject: Option<Html>,
+    pub(in crate::admin::page) state: Html,
+    pub(in crate::admin::page) attempts: u32,
+    pub(in crate::admin::page) outcome: Option<Html>,
+    pub(in crate::admin::page) text: Option<Html>,
 }
 
 /// Lists deliveries.
@@ -149,7 +149,7 @@ fn views(asked: &Asked) -> Vec<(&'static str, String, bool)> {
 }
 
 impl DeliveryRow {
-    fn of(row: DeliveryJson, asked: &Asked, now_ms: i64) -> Self {
+    pub(in crate::admin::page) fn of(row: DeliveryJson, asked: &Asked, now_ms: i64) -> Self {
         let last = row.attempts.last();
         let time = row.due_at.as_deref().or(last.map(|last| last.started_at.as_str()));
         let waits = row.waits_for.as_ref().map(|wait| shown(&format!("waits for {}", wait.text)));

@@ -26,8 +26,6 @@ use crate::admin::view::Listing;
 use crate::event::{FailureId, Outcome};
 use crate::text::grouped;
 
-pub(super) mod act;
-
 #[derive(Template)]
 #[template(path = "failures.html")]
 struct FailuresPage {
@@ -53,6 +51,8 @@ struct FailureShown {
     /// Where to retry and to discard the dead ones, if there are any.
     retry: Option<String>,
     discard: Option<String>,
+    /// Where to try the newest one.
+    try_one: Option<String>,
 }
 
 /// A group.
@@ -177,7 +177,10 @@ pub(super) async fn one(
     let now_ms = admin.clock.now_ms();
     let frame = PageFrame::of(&admin, &asked, "failures", format!("Failure {id}")).await;
     let api = Link::to("/api/v1/failures").segment(&group.id).into_text();
-    let own = Link::to("/failures").segment(&group.id);
+    let new = |action| Link::to("/operations/new").with("action", action);
+    let of_group = |action| new(action).with("failure", &group.id).into_text();
+    let sample = group.sample.as_deref().filter(|_| group.dead > 0);
+    let try_one = sample.map(|id| new("retry").with("ids", id).into_text());
     let file = |file: &crate::admin::failures::FileCount| {
         (file.digest.clone(), grouped(file.count.into()), file.running)
     };
@@ -190,8 +193,9 @@ pub(super) async fn one(
         verdict: verdict(group.on_running),
         deliveries: Link::to("/deliveries").with("failure", &group.id).into_text(),
         sample: group.sample.map(|id| Link::to("/deliveries").segment(&id).into_text()),
-        retry: (group.dead > 0).then(|| own.clone().segment("retry").into_text()),
-        discard: (group.dead > 0).then(|| own.segment("discard").into_text()),
+        retry: (group.dead > 0).then(|| of_group("retry")),
+        discard: (group.dead > 0).then(|| of_group("discard")),
+        try_one,
     };
     html(StatusCode::OK, &page)
 }

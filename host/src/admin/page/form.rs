@@ -61,6 +61,11 @@ impl FormFields {
         Some(self.0.remove(at).1)
     }
 
+    /// The fields that were not taken.
+    pub(in crate::admin::page) fn rest(self) -> Vec<(String, String)> {
+        self.0
+    }
+
     /// All values of a field.
     pub(in crate::admin::page) fn all(&self, name: &str) -> Vec<String> {
         let found = self.0.iter().filter(|(field, _)| field == name);

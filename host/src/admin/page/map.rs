@@ -123,7 +123,7 @@ fn rows(map: &MapJson, asked: &Asked, now_ms: i64) -> Vec<MapRow> {
             to_path: Some(focus(&edge.to)),
             kind: edge.kind,
             pattern: edge.pattern.clone().unwrap_or_default(),
-            count: grouped(edge.count),
+            count: count(edge),
             rate: rate(edge.count, edge.per_s, map.window),
             events: events_of(edge),
             failed: (edge.failed > 0).then(|| grouped(edge.failed)),
@@ -151,6 +151,11 @@ fn rows(map: &MapJson, asked: &Asked, now_ms: i64) -> Vec<MapRow> {
         });
     }
     rows
+}
+
+/// The count of an edge; members of joins and batches are not counted.
+fn count(edge: &EdgeJson) -> String {
+    if edge.kind == "gathered" { "–".to_owned() } else { grouped(edge.count) }
 }
 
 /// Events of a type that came or were emitted.

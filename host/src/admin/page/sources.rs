@@ -22,8 +22,8 @@ use crate::admin::params::{Id, NoQuery};
 use crate::admin::problem::ProblemJson;
 use crate::admin::sources::test::{TestRequest, Tested, send};
 use crate::admin::sources::{
-    ReasonJson, RefusalJson, SecretJson, SourceDetail, SourceJson, list_refusals, list_sources,
-    show_source,
+    ReasonJson, RefusalJson, SecretJson, SourceDetail, SourceJson, TypeSeenJson, list_refusals,
+    list_sources, show_source,
 };
 use crate::admin::state::Admin;
 use crate::text::grouped;
@@ -125,12 +125,41 @@ struct SourceShown {
     looks_for: String,
     secrets: Vec<(Html, &'static str, Option<Html>)>,
     rotation: Vec<String>,
+    types: Vec<TypeRow>,
     reasons: Vec<ReasonRow>,
     refusals: Vec<RefusalRow>,
     tested: Option<(String, String)>,
     samples: Vec<String>,
     untestable: Option<Html>,
     events: String,
+}
+
+/// A type that came.
+#[derive(Debug)]
+struct TypeRow {
+    kind: String,
+    path: String,
+    hour: String,
+    day: String,
+    last: Option<Html>,
+    routed: bool,
+    /// The map around it.
+    map: String,
+}
+
+impl TypeRow {
+    fn of(seen: TypeSeenJson, source: &str, now_ms: i64) -> Self {
+        let focus = format!("type:{}", seen.kind);
+        Self {
+            path: Link::to("/events").with("source", source).with("type", &seen.kind).into_text(),
+            hour: grouped(seen.hour),
+            day: grouped(seen.day),
+            last: seen.last_at.as_deref().map(|at| when_text(at, now_ms)),
+            routed: seen.routed,
+            map: Link::to("/map").with("focus", &focus).into_text(),
+            kind: seen.kind,
+        }
+    }
 }
 
 /// A reason.
@@ -208,31 +237,35 @@ pub(super) async fn one(
     let Json(detail) = show_source(shared(), params(NoQuery {}), Id(name.clone())).await?;
     let Json(refusals) = list_refusals(shared(), params(NoQuery {}), Id(name)).await?;
     let now_ms = admin.clock.now_ms();
-    let SourceDetail { source, samples, untestable, .. } = &detail;
-    let frame = PageFrame::of(&admin, &asked, "sources", source.name.clone()).await;
-    let call = Link::to("/api/v1/sources").segment(&source.name).into_text();
+    let (facts, tiles) = (facts(&detail), tiles(&detail));
+    let SourceDetail { source, signature_headers, types, reasons, samples, untestable, .. } =
+        detail;
+    let name = source.name.clone();
+    let frame = PageFrame::of(&admin, &asked, "sources", name.clone()).await;
+    let call = Link::to("/api/v1/sources").segment(&name).into_text();
     let secret = |it: &SecretJson| {
         let last = it.last_used_at.as_deref().map(|at| when_text(at, now_ms));
         (shown(&it.from), if it.set { "set" } else { "not set" }, last)
     };
     let page = SourceShown {
-        frame: frame.same_as(format!("hookbox sources {}", word(&source.name)), call),
-        state: badge(state(source)),
+        frame: frame.same_as(format!("hookbox sources {}", word(&name)), call),
+        state: badge(state(&source)),
         closed: source.closed.as_deref().map(shown),
-        facts: facts(&detail),
-        tiles: tiles(&detail),
+        facts,
+        tiles,
         is_new: source.last_at.is_none() && source.refused.is_empty(),
         url: format!("http://{}{}", admin.public_address, source.path),
-        looks_for: detail.signature_headers.join(", "),
+        looks_for: signature_headers.join(", "),
+        types: types.into_iter().map(|seen| TypeRow::of(seen, &name, now_ms)).collect(),
         secrets: source.secrets.iter().map(secret).collect(),
         rotation: rotation(&source.secrets),
+        reasons: reasons.into_iter().map(|it| ReasonRow::of(it, now_ms)).collect(),
         refusals: refusals.items.into_iter().map(|it| RefusalRow::of(it, now_ms)).collect(),
         tested,
-        samples: samples.clone(),
+        samples,
         untestable: untestable.as_deref().map(shown),
-        events: Link::to("/events").with("source", &source.name).into_text(),
-        name: source.name.clone(),
-        reasons: detail.reasons.into_iter().map(|it| ReasonRow::of(it, now_ms)).collect(),
+        events: Link::to("/events").with("source", &name).into_text(),
+        name,
     };
     html(StatusCode::OK, &page)
 }

@@ -171,12 +171,47 @@ impl ChangeQuery {
                 Action::Retry | Action::RetryFresh | Action::Discard => {
                     (action.name(), State::Dead.name(), "dead")
                 }
+                Action::Undiscard => (action.name(), State::Discarded.name(), "discarded"),
             };
             let detail =
                 format!("no filter given: say `state={all}` to {verb} every {which} delivery");
             return Err(ProblemJson::bad_request(detail));
         }
         Ok(DeliveryFilter { state: state.flatten(), ..filter })
+    }
+
+    /// Whether no parameter is given.
+    pub(in crate::admin) fn is_empty(&self) -> bool {
+        let Self {
+            state,
+            plugin,
+            kind,
+            source,
+            subject,
+            failure,
+            outcome,
+            min_attempts,
+            since,
+            until,
+            dry_run,
+            cursor,
+        } = self;
+        [
+            state,
+            plugin,
+            kind,
+            source,
+            subject,
+            failure,
+            outcome,
+            min_attempts,
+            since,
+            until,
+            dry_run,
+            cursor,
+        ]
+        .into_iter()
+        .all(Option::is_none)
     }
 
     pub(in crate::admin) fn dry_run(&self) -> Result<bool, ProblemJson> {

@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::filter::{DeliveryFilterArgs, delivery_id};
+use super::operation::OperationArgs;
 use crate::cli::client::{AdminClient, Param};
 use crate::cli::failure::Failure;
 use crate::cli::listing::{delivery_table, elements};
@@ -35,6 +36,8 @@ pub(super) struct ChangeArgs {
     /// Change nothing: say how many there are and show the first few
     #[arg(long, conflicts_with = "id")]
     dry_run: bool,
+    #[command(flatten)]
+    operation: OperationArgs,
 }
 
 impl ChangeArgs {
@@ -47,6 +50,7 @@ impl ChangeArgs {
             Action::Retry | Action::RetryFresh | Action::Discard => {
                 "`--state dead` for every dead delivery"
             }
+            Action::Undiscard => "`--state discarded` for every discarded delivery",
             Action::Cancel => "`--state open` for every delivery that is ready, leased or waiting",
             Action::Move(_) => {
                 "`--plugin NAME` for every delivery of that plugin that is ready or waiting"
@@ -64,6 +68,14 @@ impl ChangeArgs {
         match &self.id {
             Some(id) => one(action, *id, client, as_json),
             None if self.dry_run => self.preview(action, client, as_json),
+            None if self.operation.is_given() && matches!(action, Action::Move(_)) => {
+                Err(Failure::usage(
+                    "a move is no operation: leave --first, --pace and --stop-after out",
+                ))
+            }
+            None if self.operation.is_given() => {
+                self.operation.run(action, &self.filter.query(), client, as_json)
+            }
             None => self.all(action, client, as_json),
         }
     }

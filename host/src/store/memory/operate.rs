@@ -103,6 +103,7 @@ impl MemoryData {
             (Action::Cancel, State::Leased) => view.cancelling = true,
             (Action::Cancel, _) => view.state = State::Cancelled,
             (Action::Discard, _) => view.state = State::Discarded,
+            (Action::Undiscard, _) => view.state = State::Dead,
             (Action::Move(to), _) => {
                 (view.plugin, *uncounted, *crashes) = (to.clone(), view.attempt, 0);
                 (view.again, *first_again_ms, view.failure) = (0, None, None);

@@ -4,6 +4,7 @@
 //!  ready, waiting ──cancel──► cancelled ──retry──► ready
 //!          leased ──cancel──► leased, and cancelled once it is settled
 //!            dead ──discard─► discarded ──retry──► ready
+//!       discarded ──undiscard──► dead
 //!            dead ──retry───► ready
 //!         waiting ──retry───► ready (due at once)
 //!  ready, waiting ──move────► the same, for another plugin
@@ -26,6 +27,8 @@ pub enum Action {
     Cancel,
     /// Puts a dead letter away.
     Discard,
+    /// Makes a dead letter of what was put away.
+    Undiscard,
     /// Gives a ready or waiting delivery to this plugin. Its due time stays, and its attempts are
     /// counted from 0. A plugin gets an event once, so a delivery of an event that this plugin has
     /// already is not moved, unless an operator has ended the plugin's own delivery.
@@ -39,6 +42,7 @@ impl Action {
             Self::Retry | Self::RetryFresh => "retry",
             Self::Cancel => "cancel",
             Self::Discard => "discard",
+            Self::Undiscard => "undiscard",
             Self::Move(_) => "move",
         }
     }
@@ -49,6 +53,7 @@ impl Action {
             Self::Retry | Self::RetryFresh => "retried",
             Self::Cancel => "cancelled",
             Self::Discard => "discarded",
+            Self::Undiscard => "restored",
             Self::Move(_) => "moved",
         }
     }
@@ -67,6 +72,7 @@ impl Action {
             }
             Self::Cancel => &[State::Ready, State::Leased, State::Waiting],
             Self::Discard => &[State::Dead],
+            Self::Undiscard => &[State::Discarded],
             Self::Move(_) => &[State::Ready, State::Waiting],
         }
     }
@@ -77,7 +83,7 @@ impl Action {
     pub fn takes_unasked(&self) -> &'static [State] {
         match self {
             Self::Retry | Self::RetryFresh | Self::Discard => &[State::Dead],
-            Self::Cancel | Self::Move(_) => self.takes(),
+            Self::Cancel | Self::Undiscard | Self::Move(_) => self.takes(),
         }
     }
 }
@@ -113,6 +119,7 @@ impl Action {
                 "; only a dead one can be discarded, and an open one cancelled"
             }
             (Self::Discard, _) => "; only a dead one can be discarded",
+            (Self::Undiscard, _) => "; only a discarded one can be dead again",
             (Self::Retry | Self::RetryFresh, State::Ready) => "; it is due already",
             (Self::Retry | Self::RetryFresh, _) => {
                 "; only a dead, waiting, cancelled or discarded one can be retried"

@@ -111,27 +111,35 @@ impl WriteBatch<'_> {
         self.holding_keys(|work| {
             let mut changed = 0;
             for delivery in found {
-                let Some(stands) = work.stands(*delivery)? else { continue };
-                if !action.takes_from(stands.state, stands.cancelled, states)
-                    || stands.refusal(action).is_some()
-                {
-                    continue;
-                }
-                if action.is_retry() && erase::erased_ms(work.connection, delivery.event)?.is_some()
-                {
-                    continue;
-                }
-                let free = match action {
-                    Action::Move(to) => delivery_to(work.connection, to, delivery.event)?.is_none(),
-                    _ => true,
-                };
-                if free {
-                    work.apply(action, *delivery, &stands)?;
-                    changed += 1;
-                }
+                changed += u64::from(work.change_if(action, states, *delivery)?);
             }
             Ok(changed)
         })
+    }
+
+    /// Does `action` to a delivery if it is in one of these states; says whether it did.
+    pub(super) fn change_if(
+        &mut self,
+        action: &Action,
+        states: &[State],
+        delivery: DeliveryId,
+    ) -> Result<bool, rusqlite::Error> {
+        let Some(stands) = self.stands(delivery)? else { return Ok(false) };
+        if !action.takes_from(stands.state, stands.cancelled, states)
+            || stands.refusal(action).is_some()
+        {
+            return Ok(false);
+        }
+        if action.is_retry() && erase::erased_ms(self.connection, delivery.event)?.is_some() {
+            return Ok(false);
+        }
+        if let Action::Move(to) = action
+            && delivery_to(self.connection, to, delivery.event)?.is_some()
+        {
+            return Ok(false);
+        }
+        self.apply(action, delivery, &stands)?;
+        Ok(true)
     }
 
     pub(super) fn stands(&self, delivery: DeliveryId) -> Result<Option<Stands>, rusqlite::Error> {
@@ -172,6 +180,7 @@ impl WriteBatch<'_> {
             (Action::Cancel, State::Leased) => self.end_when_settled(id, stands),
             (Action::Cancel, _) => self.end(id, stands, State::Cancelled),
             (Action::Discard, _) => self.end(id, stands, State::Discarded),
+            (Action::Undiscard, _) => self.be_dead_again(id, stands),
             (Action::Move(to), state) => self.hand_over(id, stands, state, to),
         }
     }
@@ -274,6 +283,15 @@ impl WriteBatch<'_> {
         };
         let next_start_ms = self.next_start_without(&stands.plugin, stands.due_ms);
         self.ended(&ending, state, next_start_ms)
+    }
+
+    /// Discarded to dead. It does not hold its key again: others have gone on.
+    fn be_dead_again(&mut self, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
+        self.connection
+            .prepare_cached("UPDATE deliveries SET state = ?3 WHERE event = ?1 AND ordinal = ?2")?
+            .execute(params![id.event.row(), id.ordinal, State::Dead.code()])?;
+        self.moved(stands, State::Dead);
+        Ok(())
     }
 
     /// From one plugin to another; it leaves the quarantine queue, because it was the other one

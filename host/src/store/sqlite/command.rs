@@ -8,16 +8,18 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::append_limit::AppendPermit;
 use super::batch::WriteBatch;
 use super::erase::FoundKey;
+use super::operation_work::OperationWork;
 use super::operator::Expired;
-use super::weight::{of_event, of_settlement, rows};
 use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
 use crate::series::Rest;
 use crate::store::model::AuditResult;
 use crate::store::{
     Action, Appended, ApprovalChange, AuditNote, Erased, KeyChange, Lease, LeaseHolder, LeaseQueue,
-    Leased, NewStep, Next, PauseChange, Recorded, ScheduleChange, Settled, Settlement, StoreError,
-    Tick, TickStep, Ticked,
+    Leased, NewStep, Next, OperationId, PauseChange, Recorded, ScheduleChange, Settled, Settlement,
+    StoreError, Tick, Ticked,
 };
+
+mod weight;
 
 /// Whose work it is: a source or a plugin.
 pub(super) type Owner = Arc<str>;
@@ -96,6 +98,10 @@ pub(super) enum WriteCommand {
         samples: Vec<Rest>,
         reply: ReplyTo<()>,
     },
+    Operate {
+        work: OperationWork,
+        reply: ReplyTo<OperationId>,
+    },
     Erase {
         events: Vec<EventId>,
         keys: Vec<FoundKey>,
@@ -139,6 +145,7 @@ pub(super) enum CommandAnswer {
     Ticked(Ticked),
     Noted,
     Erased(Erased),
+    Operated(Result<OperationId, StoreError>),
     /// Nothing was done, for this reason.
     Refused(StoreError),
     Closed,
@@ -151,8 +158,10 @@ impl CommandAnswer {
             Self::Changed(Ok(0) | Err(_))
             | Self::Replayed(Err(_))
             | Self::Made(Err(_))
+            | Self::Operated(Err(_))
             | Self::Refused(_) => None,
             Self::Made(Ok(made)) => Some(made.text()),
+            Self::Operated(Ok(id)) => Some(id.text()),
             Self::Changed(Ok(deliveries)) => Some(deliveries.text()),
             Self::Replayed(Ok(deliveries)) => Some(deliveries.text()),
             Self::Erased(erased) => {
@@ -202,13 +211,23 @@ impl WriteCommand {
                 CommandAnswer::ScheduleChanged(work.change_schedule(change)?)
             }
             Self::Tick { tick, .. } => CommandAnswer::Ticked(work.tick(tick)?),
+            Self::Noted { note, command } => work.noted(note, command)?,
+            other => return other.run_upkeep(work),
+        })
+    }
+
+    /// Runs one of those that do not move deliveries by themselves.
+    fn run_upkeep(&mut self, work: &mut WriteBatch<'_>) -> Result<CommandAnswer, rusqlite::Error> {
+        Ok(match self {
             Self::KeepSamples { at_ms, samples, .. } => {
                 work.keep_samples(*at_ms, samples)?;
                 CommandAnswer::Noted
             }
             Self::NoteTime { .. } => work.note_time().map(|()| CommandAnswer::Noted)?,
             Self::Erase { events, keys, .. } => CommandAnswer::Erased(work.erase(events, keys)?),
-            Self::Noted { note, command } => work.noted(note, command)?,
+            Self::Operate { work: operation, .. } => {
+                CommandAnswer::Operated(work.operate(operation)?)
+            }
             Self::Note { note, .. } => {
                 work.make_entry(note, &().text())?;
                 CommandAnswer::Noted
@@ -221,6 +240,7 @@ impl WriteCommand {
                 work.release()?;
                 CommandAnswer::Closed
             }
+            _ => unreachable!("`run` has run it"),
         })
     }
 
@@ -233,6 +253,7 @@ impl WriteCommand {
             }
             Self::Replay { .. } => CommandAnswer::Replayed(Ok(Vec::read(text)?)),
             Self::Approve { .. } => CommandAnswer::Approved,
+            Self::Operate { .. } => CommandAnswer::Operated(Ok(OperationId::read(text)?)),
             _ => return None,
         })
     }
@@ -282,6 +303,9 @@ impl WriteCommand {
             (Self::Erase { reply, .. }, CommandAnswer::Erased(value)) => {
                 drop(reply.send(Ok(value)));
             }
+            (Self::Operate { reply, .. }, CommandAnswer::Operated(value)) => {
+                drop(reply.send(value));
+            }
             (Self::Noted { command, .. }, CommandAnswer::Refused(error)) => command.refuse(&error),
             (Self::Noted { command, .. }, answer) => return command.answer(answer),
             (Self::Close { reply }, CommandAnswer::Closed) => drop(reply.send(Ok(()))),
@@ -311,6 +335,7 @@ impl WriteCommand {
             }
             Self::Tick { reply, .. } => drop(reply.send(Err(error))),
             Self::Erase { reply, .. } => drop(reply.send(Err(error))),
+            Self::Operate { reply, .. } => drop(reply.send(Err(error))),
             Self::Noted { command, .. } => command.refuse(&error),
             Self::Approve { reply, .. }
             | Self::Note { reply, .. }
@@ -341,30 +366,6 @@ impl WriteCommand {
             Self::Tick { tick, .. } => tick.name.clone(),
             // Those of operators and of the host itself.
             _ => Owner::from(""),
-        }
-    }
-
-    /// About what it costs to write it, in rows. A lease is charged for what it finds by the batch,
-    /// not by its plugin's queue.
-    pub(super) fn weight(&self) -> u64 {
-        match self {
-            Self::Append { event, .. } => of_event(event),
-            Self::Record { work, .. } => rows(2, work.1.name.len() + work.1.value.len()),
-            Self::Settle { settlement, .. } => of_settlement(settlement),
-            Self::Replay { targets, .. } => 1 + targets.len() as u64,
-            Self::Make { event, .. } => 1 + of_event(event),
-            Self::ChangeKey { change, .. } => rows(2, change.value.as_ref().map_or(0, Vec::len)),
-            Self::Tick { tick, .. } => match &tick.step {
-                TickStep::Emit { event, .. } => 1 + of_event(event),
-                TickStep::Missed { .. } => 2,
-            },
-            Self::KeepSamples { samples, .. } => rows(2 * samples.len(), 0),
-            Self::Noted { command, .. } => 2 + command.weight(),
-            // Each event with its deliveries and their attempts.
-            Self::Erase { events, keys, .. } => rows(8 * events.len() + keys.len(), 0),
-            // Each delivery and its entry in an index.
-            Self::ChangeAll { found, .. } => 2 * found.len() as u64,
-            _ => 1,
         }
     }
 }

@@ -110,9 +110,16 @@ impl WriteBatch<'_> {
         let more_held = self.forget_held(MAX_SWEPT)?;
         let more_values = self.sweep_kv(expired.now_ms, MAX_SWEPT)?;
         let more_entries = self.sweep_audit(expired.audit_before_ms)?;
+        let more_operations = self.sweep_operations()?;
         let more_groups = self.sweep_groups(expired.events_before_ms)?;
         let _ = fail::point("store.retention");
-        Ok(more_keys || more_events || more_held || more_values || more_entries || more_groups)
+        Ok(more_keys
+            || more_events
+            || more_held
+            || more_values
+            || more_entries
+            || more_operations
+            || more_groups)
     }
 
     fn sweep_dedupe(&mut self, until: EventId) -> Result<bool, rusqlite::Error> {

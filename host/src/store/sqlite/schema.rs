@@ -6,11 +6,16 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use self::approvals::APPROVALS;
 use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
-use super::{audit, edits, eras, erase, failures, history, kv, pauses, schedules, steps, tables};
+use super::{
+    audit, edits, eras, erase, failures, history, kv, operations, pauses, schedules, steps, tables,
+};
 use crate::fail;
+
+mod approvals;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
 /// migrated.
@@ -213,7 +218,7 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
     (3, &[MOVED]),
     (4, &[TREES]),
     (5, &[DUPLICATES, SUMS, LEGACY_KEYS, eras::SCHEMA]),
-    (6, &[tables::APPROVALS]),
+    (6, &[APPROVALS]),
     (
         7,
         &[
@@ -234,6 +239,7 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
             erase::SCHEMA,
             kv::WRITERS,
             failures::SCHEMA,
+            operations::SCHEMA,
             pauses::SCHEMA,
             edits::SCHEMA,
         ],

@@ -1,19 +1,5 @@
 //! Tables that several modules share, as they were made.
 
-/// Since version 6: which files of plugins may run. Of a plugin there is at most one row that was
-/// admitted, and one that was not. `capabilities` are names joined by commas.
-pub(super) const APPROVALS: &str = "
-    CREATE TABLE approvals (
-        plugin       TEXT NOT NULL,
-        digest       BLOB NOT NULL CHECK (length(digest) = 32),
-        capabilities TEXT NOT NULL,
-        approved_by  TEXT NOT NULL,
-        at           INTEGER NOT NULL,
-        admitted     INTEGER NOT NULL,
-        PRIMARY KEY (plugin, admitted)
-    ) STRICT, WITHOUT ROWID;
-";
-
 /// Since version 7: events that are gathered by a key. The delivery of a gathering is one of its
 /// first member. `members`: how many it has; `count`: members that are counted; `need`: how many
 /// complete it, if a member said so; `seen`: bits of types; `frozen`: whether its delivery was

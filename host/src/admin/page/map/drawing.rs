@@ -33,7 +33,14 @@ pub(super) fn svg(map: &MapJson) -> Html {
         Some((edge, (*at.get(edge.from.as_str())?, *at.get(edge.to.as_str())?)))
     });
     let (drawn, ends): (Vec<&EdgeJson>, Vec<_>) = ends.unzip();
-    let drawing = graph::draw(&widths, &ends);
+    // Whatever nothing leads to stands below what is of its kind.
+    let tier = |node: &NodeJson| match node.kind {
+        "source" | "schedule" | "api" => 0,
+        "type" => 1,
+        _ => 2,
+    };
+    let least: Vec<usize> = map.nodes.iter().map(tier).collect();
+    let drawing = graph::draw(&widths, &least, &ends);
     let stub = if map.nodes.iter().any(|node| node.unrouted) { STUB } else { 0 };
     let (width, height) = (drawing.width + stub, drawing.height);
     let mut out = Html::default();
@@ -162,6 +169,7 @@ fn edge_svg(out: &mut Html, map: &MapJson, edge: &EdgeJson, route: &EdgeRoute) {
         says.push_str(&format!(" by {pattern}"));
     }
     says.push_str(&match edge.count {
+        _ if edge.kind == "gathered" => String::new(),
         0 => ": nothing came".to_owned(),
         count => format!(": {} ({})", grouped(count), rate(count, edge.per_s, map.window)),
     });
@@ -185,10 +193,11 @@ fn edge_svg(out: &mut Html, map: &MapJson, edge: &EdgeJson, route: &EdgeRoute) {
     if edge.failed > 0 {
         let share = (edge.failed as f64 / edge.count.max(1) as f64).min(1.0);
         let red = (width * share).max(1.5);
+        let back = if route.is_back { ", hop limit" } else { "" };
         out.raw(format_args!(
             "<path class=\"e e-bad\" d=\"{path}\" stroke-width=\"{red:.1}\"/>\
-             <text class=\"below bad\" x=\"{x}\" y=\"{}\" text-anchor=\"middle\">✕ {}</text>",
-            y - 5,
+             <text class=\"below bad\" x=\"{x}\" y=\"{}\" text-anchor=\"middle\">✕ {}{back}</text>",
+            y - 7,
             grouped(edge.failed)
         ));
     } else if route.is_back {

@@ -132,7 +132,8 @@ fn refused(admin: &Admin) -> Vec<TroubleRow> {
         let before = RecentActs::of(admin, &owner, TEN_MINUTES, TEN_MINUTES).count(Meter::REFUSED);
         if now > FEW_REFUSED && now > 2 * before {
             let (now, before) = (grouped(now), grouped(before));
-            let detail = format!("refused {now} requests in 10 min ({before} in the 10 before)");
+            let why = reason(admin, name).map(|reason| format!(": {reason}")).unwrap_or_default();
+            let detail = format!("refused {now} requests in 10 min{why} (was {before})");
             rows.push(TroubleRow {
                 class: "warn",
                 shape: "▲",
@@ -144,6 +145,13 @@ fn refused(admin: &Admin) -> Vec<TroubleRow> {
         }
     }
     rows
+}
+
+/// The most frequent reason of a source's refusals.
+fn reason(admin: &Admin, source: &str) -> Option<&'static str> {
+    let reasons = admin.activity.received(source).reasons;
+    let most = reasons.into_iter().max_by_key(|(_, summary)| summary.count);
+    most.map(|(reason, _)| reason.name())
 }
 
 #[cfg(test)]

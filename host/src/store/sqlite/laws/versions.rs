@@ -8,6 +8,8 @@ pub(super) const BACK_TO_VERSION_6: &str = "
     DROP TABLE audit_swept;
     DROP TABLE answers;
     DROP TABLE erased;
+    DROP TABLE operation_items;
+    DROP TABLE operations;
     DROP TABLE failures;
     DROP TABLE pauses;
     DROP TABLE edits;

@@ -41,8 +41,10 @@ pub(super) fn closing(nodes: usize, edges: &[(usize, usize)]) -> Vec<bool> {
     closing
 }
 
-/// The tier of each node; only edges that are marked count, and they form no cycle.
-pub(super) fn tiers(nodes: usize, edges: &[((usize, usize), bool)]) -> Vec<usize> {
+/// The tier of each node, at least that given; only edges that are marked count, and they form no
+/// cycle. Tiers that no node is in are left out.
+pub(super) fn tiers(least: &[usize], edges: &[((usize, usize), bool)]) -> Vec<usize> {
+    let nodes = least.len();
     let counted = || edges.iter().filter(|(_, counts)| *counts).map(|(edge, _)| *edge);
     let mut leaving = vec![Vec::new(); nodes];
     let mut missing = vec![0_usize; nodes];
@@ -50,7 +52,7 @@ pub(super) fn tiers(nodes: usize, edges: &[((usize, usize), bool)]) -> Vec<usize
         leaving[from].push(to);
         missing[to] += 1;
     }
-    let mut tiers = vec![0; nodes];
+    let mut tiers = least.to_vec();
     let mut ready: VecDeque<usize> = (0..nodes).filter(|node| missing[*node] == 0).collect();
     while let Some(node) = ready.pop_front() {
         for to in &leaving[node] {
@@ -61,7 +63,10 @@ pub(super) fn tiers(nodes: usize, edges: &[((usize, usize), bool)]) -> Vec<usize
             }
         }
     }
-    tiers
+    let mut used = tiers.clone();
+    used.sort_unstable();
+    used.dedup();
+    tiers.iter().map(|tier| used.partition_point(|known| known < tier)).collect()
 }
 
 #[cfg(test)]
@@ -71,7 +76,9 @@ mod tests {
     #[test]
     fn a_tier_is_the_longest_path() {
         let edges = [(0, 1), (1, 2), (0, 2), (3, 2)].map(|edge| (edge, true));
-        assert_eq!(tiers(4, &edges), [0, 1, 2, 0]);
+        assert_eq!(tiers(&[0; 4], &edges), [0, 1, 2, 0]);
+        assert_eq!(tiers(&[0, 0, 0, 1], &edges), [0, 1, 2, 1]);
+        assert_eq!(tiers(&[3, 5], &[]), [0, 1]);
     }
 
     #[test]
@@ -80,6 +87,6 @@ mod tests {
         let closing = closing(4, &edges);
         assert_eq!(closing, [false, false, true, true, true]);
         let rest: Vec<_> = edges.iter().zip(&closing).map(|(edge, back)| (*edge, !back)).collect();
-        assert_eq!(tiers(4, &rest), [0, 1, 2, 0]);
+        assert_eq!(tiers(&[0; 4], &rest), [0, 1, 2, 0]);
     }
 }

@@ -1,0 +1,202 @@
+//! Operations: what is done to many deliveries, how far it is, and how it is paused, ended and
+//! taken back.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::asked::Asked;
+use super::deliveries::DeliveryRow;
+use super::events::older;
+use super::form::{FormFields, ONCE, once, see_other};
+use super::frame::PageFrame;
+use super::parts::html::{Html, shown};
+use super::parts::link::Link;
+use super::parts::measure::three_digits;
+use super::parts::state::badge;
+use super::parts::when::when_text;
+use super::{html, params};
+use crate::admin::by::By;
+use crate::admin::operations::{
+    OperationJson, OperationShown, cancel_operation, list_operations, pause_operation,
+    resume_operation, show_operation, undo_operation,
+};
+use crate::admin::params::{Id, NoQuery, OperationItemsQuery, OperationsQuery};
+use crate::admin::problem::ProblemJson;
+use crate::admin::state::Admin;
+use crate::admin::view::Listing;
+use crate::store::OperationId;
+use crate::text::grouped;
+
+pub(super) mod new;
+
+#[derive(Template)]
+#[template(path = "operations.html")]
+struct OperationsPage {
+    frame: PageFrame,
+    rows: Vec<OperationRow>,
+    older: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "operation.html")]
+struct OperationPage {
+    frame: PageFrame,
+    row: OperationRow,
+    /// What is left to do about it: verb and label.
+    verbs: Vec<(&'static str, &'static str)>,
+    once: String,
+    is_running: bool,
+    failed: Vec<DeliveryRow>,
+    older: Option<String>,
+}
+
+/// An operation, as it is shown.
+#[derive(Debug)]
+struct OperationRow {
+    id: String,
+    path: String,
+    action: &'static str,
+    scope: Html,
+    state: Html,
+    reason: Option<Html>,
+    actor: String,
+    planned: Html,
+    as_of: Html,
+    done: u64,
+    total: u64,
+    total_text: String,
+    counts: Vec<(&'static str, String)>,
+    options: String,
+}
+
+impl OperationRow {
+    fn of(operation: &OperationJson, now_ms: i64) -> Self {
+        let total = grouped(operation.total);
+        let mut options = Vec::new();
+        if operation.first {
+            options.push("one is tried first".to_owned());
+        }
+        options.extend(operation.pace.map(|pace| format!("at most {pace} a second")));
+        options.extend(operation.stop_after.map(|most| format!("stops after {most} failures")));
+        let mut counts = vec![
+            ("ok", grouped(operation.ok)),
+            ("failed again", grouped(operation.failed)),
+            ("skipped", grouped(operation.skipped)),
+            ("under way", grouped(operation.open)),
+        ];
+        counts.extend(operation.rate.map(|rate| ("a second", three_digits(rate))));
+        counts.extend(operation.eta_s.map(|eta| ("seconds left", grouped(eta))));
+        Self {
+            path: Link::to("/operations").segment(&operation.id).into_text(),
+            id: operation.id.clone(),
+            action: operation.action,
+            scope: shown(&scope(operation)),
+            state: badge(operation.state),
+            reason: operation.reason.as_deref().map(shown),
+            actor: operation.actor.clone(),
+            planned: when_text(&operation.planned_at, now_ms),
+            as_of: when_text(&operation.as_of, now_ms),
+            done: operation.done,
+            total: operation.total.max(1),
+            total_text: if operation.exact { total } else { format!("at least {total}") },
+            counts,
+            options: options.join(", "),
+        }
+    }
+}
+
+/// The deliveries that an operation is for; for people.
+fn scope(operation: &OperationJson) -> String {
+    if let Some(of) = &operation.undoes {
+        return format!("takes back {of}");
+    }
+    if let Some(ids) = operation.ids {
+        return if ids == 1 { "1 delivery".to_owned() } else { format!("{ids} deliveries") };
+    }
+    let parts = operation.filter.iter().map(|(name, value)| format!("{name} {value}"));
+    let parts: Vec<_> = parts.collect();
+    if parts.is_empty() { "every one".to_owned() } else { parts.join(", ") }
+}
+
+/// Lists operations.
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    let query = asked.query::<OperationsQuery>()?;
+    let shared = State(Arc::clone(&admin));
+    let Json(Listing { items, next_cursor }) = list_operations(shared, params(query)).await?;
+    let now_ms = admin.clock.now_ms();
+    let frame = PageFrame::of(&admin, &asked, "failures", "Operations").await;
+    let call = asked.call("/api/v1/operations");
+    let page = OperationsPage {
+        frame: frame.live("stats,operations").same_as("hookbox operations".to_owned(), call),
+        rows: items.iter().map(|operation| OperationRow::of(operation, now_ms)).collect(),
+        older: next_cursor.as_deref().map(|cursor| older(&asked, cursor)),
+    };
+    html(StatusCode::OK, &page)
+}
+
+/// Shows one.
+pub(super) async fn one(
+    State(admin): State<Arc<Admin>>,
+    Id(id): Id<OperationId>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    let query = asked.query::<OperationItemsQuery>()?;
+    let shared = State(Arc::clone(&admin));
+    let Json(found) = show_operation(shared, params(query), Id(id)).await?;
+    let OperationShown { operation, items, next_cursor } = found;
+    let now_ms = admin.clock.now_ms();
+    let title = format!("{} {id}", operation.action);
+    let frame = PageFrame::of(&admin, &asked, "failures", title).await;
+    let mut verbs = match operation.state {
+        "running" => vec![("pause", "Pause"), ("cancel", "End it here")],
+        "paused" => vec![("resume", "Go on"), ("cancel", "End it here")],
+        "stopped" => vec![("resume", "Go on in spite of it"), ("cancel", "End it here")],
+        _ => Vec::new(),
+    };
+    if operation.can_undo {
+        verbs.push(("undo", "Undo"));
+    }
+    let api = Link::to("/api/v1/operations").segment(&operation.id).into_text();
+    let page = OperationPage {
+        frame: frame.live("stats,operations").same_as(format!("hookbox operations {id}"), api),
+        verbs,
+        once: once(),
+        is_running: operation.state == "running",
+        row: OperationRow::of(&operation, now_ms),
+        failed: items.into_iter().map(|row| DeliveryRow::of(row, &asked, now_ms)).collect(),
+        older: next_cursor.as_deref().map(|cursor| older(&asked, cursor)),
+    };
+    html(StatusCode::OK, &page)
+}
+
+/// Pauses it, lets it go on, ends it or takes it back.
+pub(super) async fn steer(
+    State(admin): State<Arc<Admin>>,
+    by: By,
+    Path((id, verb)): Path<(String, String)>,
+    mut form: FormFields,
+) -> Result<Response, ProblemJson> {
+    let id: OperationId = id
+        .parse()
+        .map_err(|error: crate::store::NotAnOperation| ProblemJson::not_found(error.to_string()))?;
+    let (by, shared) = (by.once(form.take(ONCE)), State(admin));
+    let Json(now) = match verb.as_str() {
+        "pause" => pause_operation(shared, by, params(NoQuery {}), Id(id)).await?,
+        "resume" => resume_operation(shared, by, params(NoQuery {}), Id(id)).await?,
+        "cancel" => cancel_operation(shared, by, params(NoQuery {}), Id(id)).await?,
+        "undo" => undo_operation(shared, by, params(NoQuery {}), Id(id)).await?,
+        _ => {
+            let detail = "an operation can be paused, resumed, cancelled and undone";
+            return Err(ProblemJson::not_found(detail));
+        }
+    };
+    Ok(see_other(&Link::to("/operations").segment(&now.id).into_text()))
+}

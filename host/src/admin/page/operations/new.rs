@@ -1,0 +1,199 @@
+//! A new operation: how many deliveries, some of them, and how it is to go on; then it runs.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::admin::by::By;
+use crate::admin::operations::{count, plan, start_operation};
+use crate::admin::page::asked::Asked;
+use crate::admin::page::confirm::{Choice, ConfirmPage};
+use crate::admin::page::form::{FormFields, ONCE, see_other};
+use crate::admin::page::frame::PageFrame;
+use crate::admin::page::html;
+use crate::admin::page::parts::html::{Html, shown};
+use crate::admin::page::parts::link::{Link, word};
+use crate::admin::params::{Id, OperationQuery, OperationStartQuery, ParamsOrBody, read_fields};
+use crate::admin::problem::ProblemJson;
+use crate::admin::state::Admin;
+use crate::admin::view::DeliveryJson;
+use crate::clock::rfc3339;
+use crate::store::{Action, OperationScope};
+use crate::text::grouped;
+
+/// More are discarded or cancelled only by one who types their number.
+const MANY: u64 = 100;
+
+/// The fields that say how an operation goes on.
+const OPTIONS: [&str; 3] = ["first", "pace", "stop_after"];
+
+/// Asks whether it is to be done, and says to how many.
+pub(in crate::admin::page) async fn ask(
+    State(admin): State<Arc<Admin>>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    let deed = asked.query::<OperationQuery>()?.deed()?;
+    let counted = count(&admin, &deed).await?;
+    let action = deed.action.clone();
+    let verb = capital(action.name());
+    if counted.total == 0 && counted.exact {
+        let detail = format!("nothing matches: there is nothing to {}", action.name());
+        return Err(ProblemJson::conflict(detail));
+    }
+    let deliveries = if counted.total == 1 { "delivery" } else { "deliveries" };
+    let at_least = if counted.exact { "" } else { "at least " };
+    let number = format!("{at_least}{}", grouped(counted.total));
+    let heading = format!("{verb} {number} {deliveries}?");
+    let now_ms = admin.clock.now_ms();
+    let mut hidden = vec![("as_of", deed.as_of_ms.unwrap_or(now_ms).to_string())];
+    hidden.push(("count", counted.total.to_string()));
+    for (name, value) in asked.fields().iter().filter(|(name, _)| name != "as_of") {
+        hidden.extend(field_name(name).map(|name| (name, value.clone())));
+    }
+    let back = match &deed.scope {
+        OperationScope::Filter(filter) => match &filter.failure {
+            Some(group) => Link::to("/failures").segment(&group.to_string()).into_text(),
+            None => "/failures".to_owned(),
+        },
+        _ => "/failures".to_owned(),
+    };
+    let frame = PageFrame::of(&admin, &asked, "failures", heading.clone()).await;
+    let page = ConfirmPage {
+        frame: frame.same_as(command(&asked), asked.call("/api/v1/operations") + "' -X 'POST"),
+        heading,
+        lines: lines(&action, &counted.sample, counted.total, now_ms),
+        action: "/operations".to_owned(),
+        hidden,
+        choices: choices(&action, counted.total, counted.exact),
+        button: format!("{verb} {number}"),
+        is_grave: !action.is_retry(),
+        back,
+    };
+    html(StatusCode::OK, &page)
+}
+
+/// The name of a field as forms carry it on.
+fn field_name(name: &str) -> Option<&'static str> {
+    const NAMES: [&str; 13] = [
+        "action",
+        "fresh",
+        "ids",
+        "state",
+        "plugin",
+        "type",
+        "source",
+        "subject",
+        "failure",
+        "outcome",
+        "min_attempts",
+        "since",
+        "until",
+    ];
+    NAMES.into_iter().find(|known| *known == name)
+}
+
+/// The command that does the same.
+fn command(asked: &Asked) -> String {
+    let action = asked.field("action").unwrap_or("retry");
+    let mut command = format!("hookbox deliveries {action}");
+    for (name, value) in asked.fields() {
+        match name.as_str() {
+            "action" | "as_of" => {}
+            "ids" => command.push_str(&format!(" {}", word(value))),
+            "fresh" => command.push_str(" --fresh"),
+            name => {
+                command.push_str(&format!(" --{} {}", name.replace('_', "-"), word(value)));
+            }
+        }
+    }
+    command
+}
+
+fn lines(action: &Action, sample: &[DeliveryJson], total: u64, now_ms: i64) -> Vec<Html> {
+    let mut lines = Vec::new();
+    let names = sample.iter().map(|row| {
+        let subject = row.subject.as_deref().unwrap_or(&row.id);
+        format!("{} {subject} for {}", row.kind, row.plugin)
+    });
+    let names: Vec<String> = names.collect();
+    let more = if total > names.len() as u64 { " · …" } else { "" };
+    lines.push(shown(&format!("{}{more}", names.join(" · "))));
+    lines.push(shown(&format!("As of {}: what fails later is not touched.", rfc3339(now_ms))));
+    lines.push(shown(match action {
+        Action::Retry | Action::RetryFresh => {
+            "Their attempts are counted from 0. Events they emit are routed as the routes are now. If the file that runs has met the same failure, they fail again."
+        }
+        Action::Discard => {
+            "They are put away, and count as trouble no longer. Nothing is deleted before retention, and the whole can be undone."
+        }
+        _ => "They end, and are not tried again unless somebody retries them.",
+    }));
+    lines
+}
+
+fn choices(action: &Action, total: u64, exact: bool) -> Vec<Choice> {
+    let text = |name, label: &str, value: &str| Choice {
+        kind: "text",
+        name,
+        value: value.to_owned(),
+        label: label.to_owned(),
+        checked: false,
+    };
+    if action.is_retry() {
+        let first = Choice {
+            kind: "checkbox",
+            name: "first",
+            value: "true".to_owned(),
+            label: "try one first, and go on only if that succeeds".to_owned(),
+            checked: total > 1,
+        };
+        return vec![
+            first,
+            text("pace", "a second, at most (empty: as fast as they go)", "50"),
+            text("stop_after", "failures after which it stops (empty: never)", "10"),
+        ];
+    }
+    if total > MANY || !exact {
+        return vec![text("typed", &format!("type {total} to {} so many", action.name()), "")];
+    }
+    Vec::new()
+}
+
+/// Plans it and starts it.
+pub(in crate::admin::page) async fn act(
+    State(admin): State<Arc<Admin>>,
+    by: By,
+    mut form: FormFields,
+) -> Result<Response, ProblemJson> {
+    let once = form.take(ONCE);
+    let (plans, starts) =
+        (by.clone().once(once.clone().map(|once| format!("{once}-plan"))), by.once(once));
+    let counted = form.take("count").and_then(|count| count.parse::<u64>().ok());
+    let typed = form.take("typed").and_then(|typed| typed.trim().parse::<u64>().ok());
+    let mut options = Vec::new();
+    for name in OPTIONS {
+        options.extend(form.take(name).map(|value| (name.to_owned(), value)));
+    }
+    let options: OperationStartQuery = read_fields(options)?;
+    options.options()?;
+    let deed = read_fields::<OperationQuery>(form.rest())?.deed()?;
+    let is_many = counted.is_none_or(|count| count > MANY);
+    if !deed.action.is_retry() && is_many && (typed.is_none() || typed != counted) {
+        let detail =
+            format!("type the number of deliveries to {}: nothing was changed", deed.action.name());
+        return Err(ProblemJson::bad_request(detail));
+    }
+    let counted = count(&admin, &deed).await?;
+    let id = plan(&admin, &plans, deed, counted).await?;
+    let start = start_operation(State(admin), starts, Id(id), ParamsOrBody(options));
+    let Json(started) = start.await?;
+    Ok(see_other(&Link::to("/operations").segment(&started.id).into_text()))
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

@@ -1,0 +1,86 @@
+//! A change of many deliveries that goes on by steps on the host: planned, started and watched.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::client::{AdminClient, Param};
+use crate::cli::failure::Failure;
+use crate::cli::operations::summary;
+use crate::cli::output::{Printout, print_json, text};
+use crate::cli::progress::ProgressLine;
+use crate::store::Action;
+
+/// How often an operation is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How an operation goes on.
+#[derive(Debug, Args)]
+pub(super) struct OperationArgs {
+    /// Try one first, and go on only if that succeeds
+    #[arg(long, conflicts_with_all = ["id", "dry_run"])]
+    first: bool,
+    /// So many a second at most
+    #[arg(
+        long, value_name = "PER_SECOND", conflicts_with_all = ["id", "dry_run"],
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pace: Option<u32>,
+    /// Stop after so many that failed again
+    #[arg(
+        long, value_name = "FAILURES", conflicts_with_all = ["id", "dry_run"],
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    stop_after: Option<u32>,
+}
+
+impl OperationArgs {
+    /// Whether an operation is asked for.
+    pub(super) fn is_given(&self) -> bool {
+        self.first || self.pace.is_some() || self.stop_after.is_some()
+    }
+
+    /// Plans and starts it, and watches it to its end.
+    pub(super) fn run(
+        &self,
+        action: &Action,
+        filter: &[Param<'_>],
+        client: &AdminClient,
+        as_json: bool,
+    ) -> Result<ExitCode, Failure> {
+        let mut query = filter.to_vec();
+        query.push(("action", Some(action.name())));
+        query.extend((*action == Action::RetryFresh).then_some(("fresh", Some("true"))));
+        let planned = client.post("/api/v1/operations", &query)?;
+        let path = format!("/api/v1/operations/{}", text(&planned["id"]));
+        let [pace, stop_after] =
+            [self.pace, self.stop_after].map(|number| number.map(|number| number.to_string()));
+        let options = [
+            ("first", self.first.then_some("true")),
+            ("pace", pace.as_deref()),
+            ("stop_after", stop_after.as_deref()),
+        ];
+        let mut now = client.post(&format!("{path}/start"), &options)?;
+        let total = now["total"].as_u64().unwrap_or(0);
+        let progress = ProgressLine::new(action.name(), total);
+        while now["state"] == "running" {
+            progress.show(now["done"].as_u64().unwrap_or(0), summary(&now));
+            std::thread::sleep(LOOK_EVERY);
+            now = client.get(&path, &[])?;
+        }
+        drop(progress);
+        if as_json {
+            print_json(&now)?;
+        } else {
+            let mut out = Printout::new();
+            out.line(summary(&now));
+            if let Some(reason) = now["reason"].as_str() {
+                out.line(format!("stopped: {reason}; `hookbox operations resume` goes on"));
+            }
+            out.print()?;
+        }
+        let is_well = now["state"] == "done" && now["failed"] == 0;
+        Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}

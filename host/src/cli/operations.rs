@@ -1,0 +1,159 @@
+//! `hookbox operations`: what is done to many deliveries of a running host, step by step.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::Common;
+use super::client::{AdminClient, HostArg};
+use super::failure::Failure;
+use super::listing::{Listed, ListingArgs, delivery_table, elements};
+use super::output::{Printout, print_json, text};
+use crate::store::OperationId;
+
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+An operation retries, discards or cancels many deliveries: at a pace, stopping after failures, and beyond a restart of \
+the host. `hookbox deliveries retry` with --first, --pace or --stop-after begins one.
+
+Examples:
+  hookbox operations
+  hookbox operations op_12            one, with the deliveries that failed again
+  hookbox operations pause op_12
+  hookbox operations undo op_12       bring back what it has discarded"
+)]
+pub(super) struct OperationsCommand {
+    #[command(subcommand)]
+    verb: Option<OperationsVerb>,
+    /// Show this operation
+    #[arg(value_name = "OPERATION", value_parser = operation_id)]
+    id: Option<OperationId>,
+    #[command(flatten)]
+    listing: ListingArgs,
+    /// Answer in JSON
+    #[arg(long, global = true, display_order = 880)]
+    json: bool,
+    #[command(flatten)]
+    host: HostArg,
+}
+
+#[derive(Debug, Subcommand)]
+enum OperationsVerb {
+    /// Let a running one rest
+    #[command(after_help = "Examples:\n  hookbox operations pause op_12")]
+    Pause(OperationArg),
+    /// Let one go on that was paused or has stopped
+    #[command(after_help = "Examples:\n  hookbox operations resume op_12")]
+    Resume(OperationArg),
+    /// End one where it is: what it has changed stays
+    #[command(after_help = "Examples:\n  hookbox operations cancel op_12")]
+    Cancel(OperationArg),
+    /// Bring back what one has discarded
+    #[command(after_help = "Examples:\n  hookbox operations undo op_12")]
+    Undo(OperationArg),
+}
+
+#[derive(Debug, Args)]
+struct OperationArg {
+    /// The operation
+    #[arg(value_name = "OPERATION", value_parser = operation_id)]
+    id: OperationId,
+}
+
+fn operation_id(text: &str) -> Result<OperationId, String> {
+    text.parse().map_err(|error: crate::store::NotAnOperation| error.to_string())
+}
+
+impl OperationsCommand {
+    pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
+        let client = &self.host.client(common)?;
+        match &self.verb {
+            Some(OperationsVerb::Pause(arg)) => self.steer(client, arg.id, "pause")?,
+            Some(OperationsVerb::Resume(arg)) => self.steer(client, arg.id, "resume")?,
+            Some(OperationsVerb::Cancel(arg)) => self.steer(client, arg.id, "cancel")?,
+            Some(OperationsVerb::Undo(arg)) => self.steer(client, arg.id, "undo")?,
+            None => match self.id {
+                Some(id) => self.show(client, id)?,
+                None => {
+                    const LISTED: Listed =
+                        Listed { path: "/api/v1/operations", none: "no operation", table };
+                    self.listing.print(client, &LISTED, &[], self.json)?;
+                }
+            },
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn steer(&self, client: &AdminClient, id: OperationId, verb: &str) -> Result<(), Failure> {
+        let now = client.post(&format!("/api/v1/operations/{id}/{verb}"), &[])?;
+        if self.json {
+            return print_json(&now);
+        }
+        let mut out = Printout::new();
+        out.line(summary(&now));
+        out.print()
+    }
+
+    fn show(&self, client: &AdminClient, id: OperationId) -> Result<(), Failure> {
+        let operation = client.get(&format!("/api/v1/operations/{id}"), &[])?;
+        if self.json {
+            return print_json(&operation);
+        }
+        let mut out = Printout::new();
+        out.line(summary(&operation));
+        for name in ["reason", "actor", "as_of", "planned_at", "started_at", "ended_at", "undoes"] {
+            if !operation[name].is_null() {
+                out.field(name, &operation[name]);
+            }
+        }
+        out.field("for", &scope(&operation).into());
+        let failed = elements(&operation["items"]);
+        if !failed.is_empty() {
+            out.line("failed again:");
+            delivery_table(&mut out, failed);
+        }
+        out.print()
+    }
+}
+
+/// An operation in one line.
+pub(super) fn summary(operation: &Value) -> String {
+    let count = |name: &str| text(&operation[name]);
+    let at_least = if operation["exact"] == true { "" } else { "at least " };
+    format!(
+        "{} {} {}: {}/{at_least}{}  {} ok  {} failed  {} skipped",
+        count("id"),
+        count("action"),
+        count("state"),
+        count("done"),
+        count("total"),
+        count("ok"),
+        count("failed"),
+        count("skipped")
+    )
+}
+
+/// The deliveries that it is for.
+fn scope(operation: &Value) -> String {
+    if let Some(ids) = operation["ids"].as_u64() {
+        return format!("{ids} deliveries by their ids");
+    }
+    let filters = operation["filter"].as_object().into_iter().flatten();
+    let parts: Vec<_> = filters.map(|(name, value)| format!("{name}={}", text(value))).collect();
+    if parts.is_empty() { "all".to_owned() } else { parts.join(" ") }
+}
+
+fn table(out: &mut Printout, operations: &[Value]) {
+    let head = ["OPERATION", "ACTION", "STATE", "DONE", "OF", "FAILED", "WHO", "WHEN", "FOR"];
+    let head = head.map(str::to_owned).to_vec();
+    let row = |operation: &Value| {
+        let names = ["id", "action", "state", "done", "total", "failed", "actor", "planned_at"];
+        let mut row: Vec<String> = names.iter().map(|name| text(&operation[*name])).collect();
+        row.push(scope(operation));
+        row
+    };
+    out.table(&std::iter::once(head).chain(operations.iter().map(row)).collect::<Vec<_>>());
+}

@@ -1,0 +1,288 @@
+//! Operations: actions of an operator on many deliveries, done step by step.
+//!
+//! ```text
+//!  planned ──start──► running ──pause──► paused ──resume──► running ──► done
+//!                        │                                     ▲
+//!                        └──a failure that it heeds──► stopped ─┘ resume
+//!  planned, running, paused, stopped ──cancel──► cancelled
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::actions::Action;
+use super::audit::{Actor, AuditResult};
+
+mod scope;
+
+pub use scope::OperationScope;
+
+/// How long a planned operation can be started, in milliseconds.
+pub const OPERATION_PLANNED_FOR_MS: i64 = 60 * 60 * 1000;
+
+/// How long an operation is kept after its end, in milliseconds.
+pub const OPERATION_KEPT_FOR_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// The most deliveries that an operation may name by their ids.
+pub const MAX_OPERATION_IDS: usize = 500;
+
+/// The id of an operation: `op_` and a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OperationId(pub(in crate::store) i64);
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "op_{}", self.0)
+    }
+}
+
+/// A text is not the id of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an operation's id is `op_` and a number")]
+pub struct NotAnOperation;
+
+impl FromStr for OperationId {
+    type Err = NotAnOperation;
+
+    fn from_str(text: &str) -> Result<Self, NotAnOperation> {
+        let digits = text.strip_prefix("op_").filter(|digits| !digits.starts_with(['+', '0', '-']));
+        digits.and_then(|digits| digits.parse().ok()).map(Self).ok_or(NotAnOperation)
+    }
+}
+
+impl AuditResult for OperationId {
+    fn text(&self) -> String {
+        serde_json::Value::from(self.to_string()).to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        serde_json::from_str::<String>(text).ok()?.parse().ok()
+    }
+}
+
+/// The way in which an operation goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OperationOptions {
+    /// One delivery is tried first; the others follow if that succeeds.
+    pub first: bool,
+    /// The most deliveries a second.
+    pub pace: Option<u32>,
+    /// It stops after so many that failed again.
+    pub stop_after: Option<u32>,
+}
+
+/// An operation that is not there yet.
+#[derive(Debug, Clone)]
+pub struct NewOperation {
+    /// A retry, a discard or a cancellation.
+    pub action: Action,
+    /// The deliveries.
+    pub scope: OperationScope,
+    /// The number of deliveries that were counted.
+    pub total: u64,
+    /// Whether all were counted.
+    pub exact: bool,
+    /// Deliveries whose last attempt ended later are not touched, Unix ms of the wall clock: now,
+    /// unless it was counted before.
+    pub as_of_ms: Option<i64>,
+    /// Who plans it.
+    pub actor: Actor,
+}
+
+/// The state of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperationState {
+    /// Counted, and nothing is changed.
+    Planned,
+    /// It goes on.
+    Running,
+    /// An operator has paused it.
+    Paused,
+    /// It has paused itself: see its reason.
+    Stopped,
+    /// Its end.
+    Done,
+    /// An operator has ended it. What it has changed stays.
+    Cancelled,
+}
+
+impl OperationState {
+    /// Every state, in the order of the codes.
+    pub const ALL: [Self; 6] =
+        [Self::Planned, Self::Running, Self::Paused, Self::Stopped, Self::Done, Self::Cancelled];
+
+    /// The word that people see.
+    pub fn name(self) -> &'static str {
+        ["planned", "running", "paused", "stopped", "done", "cancelled"][self as usize]
+    }
+
+    /// Whether it is over.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Cancelled)
+    }
+
+    /// The stored form.
+    pub(in crate::store) fn code(self) -> i64 {
+        self as i64
+    }
+
+    /// Reads the stored form.
+    pub(in crate::store) fn from_code(code: i64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(code).ok()?).copied()
+    }
+}
+
+/// An operation.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    /// Its id.
+    pub id: OperationId,
+    /// The action on each delivery.
+    pub action: Action,
+    /// The deliveries.
+    pub scope: OperationScope,
+    /// Deliveries whose last attempt ended later are not touched, Unix ms of the wall clock.
+    pub as_of_ms: i64,
+    /// When it was planned, Unix ms of the wall clock.
+    pub planned_ms: i64,
+    /// When it was started first.
+    pub started_ms: Option<i64>,
+    /// When it ended.
+    pub ended_ms: Option<i64>,
+    /// Its state.
+    pub state: OperationState,
+    /// Why it has stopped; for people.
+    pub reason: Option<String>,
+    /// How it goes on.
+    pub options: OperationOptions,
+    /// The number of deliveries, as counted when it was planned, and later as found.
+    pub total: u64,
+    /// Whether that is all of them.
+    pub exact: bool,
+    /// Deliveries that were found so far.
+    pub found: u64,
+    /// Those of which the result is not known yet.
+    pub open: u64,
+    /// Those that succeeded, or were changed by an action that has no further result.
+    pub ok: u64,
+    /// Those that failed again.
+    pub failed: u64,
+    /// Those that stood otherwise when their turn came, or were ended by somebody else.
+    pub skipped: u64,
+    /// Whether the search has come to its end.
+    pub is_found: bool,
+    /// Who planned it.
+    pub actor: String,
+}
+
+impl Operation {
+    /// Deliveries that were found and not acted on yet.
+    pub fn left(&self) -> u64 {
+        self.found.saturating_sub(self.open + self.done())
+    }
+
+    /// Deliveries whose result is known.
+    pub fn done(&self) -> u64 {
+        self.ok + self.failed + self.skipped
+    }
+
+    /// Whether there is nothing more to do.
+    pub fn is_through(&self) -> bool {
+        self.is_found && self.left() == 0 && self.open == 0
+    }
+
+    /// Whether it can be undone: what was discarded comes back.
+    pub fn can_be_undone(&self) -> bool {
+        self.action == Action::Discard && self.ok > 0 && self.state != OperationState::Running
+    }
+}
+
+/// What an operator does to an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steer {
+    /// Begins a planned one.
+    Start(OperationOptions),
+    /// Lets a running one rest.
+    Pause,
+    /// Lets a paused or stopped one go on. One that has stopped by itself heeds no failure any
+    /// more.
+    Resume,
+    /// Ends it where it is.
+    Cancel,
+}
+
+impl Steer {
+    /// The verb that people see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start(_) => "start",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Cancel => "cancel",
+        }
+    }
+
+    /// The state that it leads to.
+    pub(in crate::store) fn to(self) -> OperationState {
+        match self {
+            Self::Start(_) | Self::Resume => OperationState::Running,
+            Self::Pause => OperationState::Paused,
+            Self::Cancel => OperationState::Cancelled,
+        }
+    }
+
+    /// Whether it takes an operation in this state.
+    pub(in crate::store) fn takes(self, state: OperationState) -> bool {
+        use OperationState::{Paused, Planned, Running, Stopped};
+        match self {
+            Self::Start(_) => state == Planned,
+            Self::Pause => state == Running,
+            Self::Resume => matches!(state, Paused | Stopped),
+            Self::Cancel => !state.is_over(),
+        }
+    }
+}
+
+/// The result of an operation for one delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ItemResult {
+    /// Its turn has not come.
+    Found,
+    /// The action is done, and its result is not known yet.
+    Open,
+    /// It succeeded.
+    Ok,
+    /// It failed again.
+    Failed,
+    /// It was not touched, or somebody else has ended it.
+    Skipped,
+}
+
+impl ItemResult {
+    /// Every result, in the order of the codes.
+    pub const ALL: [Self; 5] = [Self::Found, Self::Open, Self::Ok, Self::Failed, Self::Skipped];
+
+    /// The word that people see.
+    pub fn name(self) -> &'static str {
+        ["found", "open", "ok", "failed", "skipped"][self as usize]
+    }
+
+    /// The stored form.
+    pub(in crate::store) fn code(self) -> i64 {
+        self as i64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_op_and_a_number() {
+        assert_eq!("op_12".parse(), Ok(OperationId(12)));
+        assert_eq!(OperationId(12).to_string(), "op_12");
+        for text in ["", "op_", "op_0", "op_+1", "op_-1", "f_12", "op_1x"] {
+            assert_eq!(text.parse::<OperationId>(), Err(NotAnOperation), "{text}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The parts of operations, as commands of the writer carry them.
+
+use crate::event::DeliveryId;
+use crate::store::{Actor, ItemResult, NewOperation, OperationId, Progress, Steer};
+
+/// A change of an operation, within a transaction.
+pub(super) enum OperationWork {
+    Plan(Box<NewOperation>),
+    Steer(OperationId, Steer),
+    Undo(OperationId, Actor),
+    /// Deliveries that were found, and where the search goes on.
+    Find(OperationId, Vec<DeliveryId>, Option<Progress>),
+    Act(OperationId, Vec<DeliveryId>),
+    Collect(OperationId, Vec<(DeliveryId, ItemResult)>),
+    Rest(OperationId, Option<String>),
+}
+
+impl OperationWork {
+    /// About what it costs, in rows.
+    pub(super) fn weight(&self) -> u64 {
+        match self {
+            Self::Plan(_) | Self::Steer(..) | Self::Undo(..) | Self::Rest(..) => 2,
+            Self::Find(_, found, _) => 1 + 2 * found.len() as u64,
+            Self::Act(_, items) => 1 + 4 * items.len() as u64,
+            Self::Collect(_, results) => 1 + 2 * results.len() as u64,
+        }
+    }
+}

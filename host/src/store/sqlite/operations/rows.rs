@@ -1,0 +1,158 @@
+//! Operations and their deliveries, as they are read.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::MAX_COLLECTED;
+use crate::event::{DeliveryId, EventId, Outcome, State};
+use crate::store::model::Position;
+use crate::store::{
+    Action, ItemResult, Operation, OperationId, OperationOptions, OperationScope, OperationState,
+    Progress,
+};
+
+const COLUMNS: &str =
+    "id, action, scope, as_of_ms, planned_ms, started_ms, ended_ms, state, reason,
+     first, pace, stop_after, total, exact, found, open, ok, failed, skipped, is_found, actor";
+
+/// An operation.
+pub(super) fn operation(
+    connection: &Connection,
+    id: OperationId,
+) -> Result<Option<Operation>, rusqlite::Error> {
+    let sql = format!("SELECT {COLUMNS} FROM operations WHERE id = ?1");
+    connection.prepare_cached(&sql)?.query_row([id.0], read_operation).optional()
+}
+
+pub(super) fn running(connection: &Connection) -> Result<Vec<Operation>, rusqlite::Error> {
+    let sql = format!("SELECT {COLUMNS} FROM operations WHERE state = 1 ORDER BY id LIMIT 100");
+    connection.prepare_cached(&sql)?.query_map([], read_operation)?.collect()
+}
+
+pub(super) fn newest(
+    connection: &Connection,
+    before: Option<OperationId>,
+    limit: usize,
+) -> Result<Vec<Operation>, rusqlite::Error> {
+    let sql = format!("SELECT {COLUMNS} FROM operations WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
+    let before = before.map_or(i64::MAX, |before| before.0);
+    connection.prepare_cached(&sql)?.query_map(params![before, limit], read_operation)?.collect()
+}
+
+fn read_operation(row: &Row<'_>) -> Result<Operation, rusqlite::Error> {
+    let odd = |column| rusqlite::Error::IntegralValueOutOfRange(column, 0);
+    let action: String = row.get(1)?;
+    let scope: String = row.get(2)?;
+    Ok(Operation {
+        id: OperationId(row.get(0)?),
+        action: read_action(&action).ok_or(odd(1))?,
+        scope: OperationScope::read(&scope).ok_or(odd(2))?,
+        as_of_ms: row.get(3)?,
+        planned_ms: row.get(4)?,
+        started_ms: row.get(5)?,
+        ended_ms: row.get(6)?,
+        state: OperationState::from_code(row.get(7)?).ok_or(odd(7))?,
+        reason: row.get(8)?,
+        options: OperationOptions {
+            first: row.get(9)?,
+            pace: row.get(10)?,
+            stop_after: row.get(11)?,
+        },
+        total: row.get(12)?,
+        exact: row.get(13)?,
+        found: row.get(14)?,
+        open: row.get(15)?,
+        ok: row.get(16)?,
+        failed: row.get(17)?,
+        skipped: row.get(18)?,
+        is_found: row.get(19)?,
+        actor: row.get(20)?,
+    })
+}
+
+pub(super) fn action_text(action: &Action) -> &'static str {
+    match action {
+        Action::RetryFresh => "retry_fresh",
+        action => action.name(),
+    }
+}
+
+fn read_action(text: &str) -> Option<Action> {
+    [Action::Retry, Action::RetryFresh, Action::Cancel, Action::Discard, Action::Undiscard]
+        .into_iter()
+        .find(|action| action_text(action) == text)
+}
+
+/// The first deliveries of an operation with this result after one.
+pub(super) fn items(
+    connection: &Connection,
+    id: OperationId,
+    result: ItemResult,
+    after: Option<DeliveryId>,
+    limit: usize,
+) -> Result<Vec<DeliveryId>, rusqlite::Error> {
+    let sql = "SELECT event, ordinal FROM operation_items
+               WHERE operation = ?1 AND result = ?2 AND (event, ordinal) > (?3, ?4)
+               ORDER BY event, ordinal LIMIT ?5";
+    let (event, ordinal) =
+        after.map_or((-1, 0), |after| (after.event.row(), i64::from(after.ordinal)));
+    let key = params![id.0, result.code(), event, ordinal, limit];
+    connection.prepare_cached(sql)?.query_map(key, item)?.collect()
+}
+
+fn item(row: &Row<'_>) -> Result<DeliveryId, rusqlite::Error> {
+    Ok(DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? })
+}
+
+/// The next deliveries that an operation has changed, and where to go on.
+pub(super) fn changed_by(
+    connection: &Connection,
+    of: OperationId,
+    from: Option<&Progress>,
+) -> Result<(Vec<DeliveryId>, Option<Progress>), rusqlite::Error> {
+    let after = match from.and_then(|from| from.at.as_ref()) {
+        Some(Position::Event(event, ordinal)) => {
+            Some(DeliveryId { event: EventId::from_row(*event), ordinal: *ordinal })
+        }
+        _ => None,
+    };
+    let found = items(connection, of, ItemResult::Ok, after, MAX_COLLECTED)?;
+    let next = found.last().filter(|_| found.len() == MAX_COLLECTED).map(|last| Progress {
+        before: i64::MAX,
+        at: Some(Position::Event(last.event.row(), last.ordinal)),
+        changed: false,
+    });
+    Ok((found, next))
+}
+
+/// The deliveries of an operation whose result has come to be known.
+pub(super) fn results(
+    connection: &Connection,
+    id: OperationId,
+) -> Result<Vec<(DeliveryId, ItemResult)>, rusqlite::Error> {
+    let sql = "SELECT i.event, i.ordinal, i.attempt, d.state, d.attempt,
+                      (SELECT outcome FROM attempts a WHERE a.event = i.event AND a.ordinal = i.ordinal
+                       ORDER BY number DESC LIMIT 1)
+               FROM operation_items i LEFT JOIN deliveries d ON d.event = i.event AND d.ordinal = i.ordinal
+               WHERE i.operation = ?1 AND i.result = 1 LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![id.0, MAX_COLLECTED])?;
+    let mut known = Vec::new();
+    while let Some(row) = rows.next()? {
+        let before: u32 = row.get(2)?;
+        let state = row.get::<_, Option<u8>>(3)?.and_then(State::from_code);
+        let attempts = row.get::<_, Option<u32>>(4)?.unwrap_or_default();
+        let outcome = row.get::<_, Option<u8>>(5)?.and_then(Outcome::from_code);
+        let result = match state {
+            Some(State::Done) => ItemResult::Ok,
+            Some(State::Dead) => ItemResult::Failed,
+            // A plugin that asks to be called again has not failed.
+            Some(State::Waiting) if attempts > before && outcome != Some(Outcome::Again) => {
+                ItemResult::Failed
+            }
+            Some(State::Ready | State::Leased | State::Waiting) => continue,
+            Some(State::Cancelled | State::Discarded) | None => ItemResult::Skipped,
+        };
+        known.push((item(row)?, result));
+    }
+    Ok(known)
+}

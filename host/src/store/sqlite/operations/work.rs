@@ -1,0 +1,328 @@
+//! What operations do within a transaction of the writer.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::rows::{action_text, operation};
+use crate::event::DeliveryId;
+use crate::store::sqlite::batch::WriteBatch;
+use crate::store::sqlite::operation_work::OperationWork;
+use crate::store::{
+    Action, Actor, AuditNote, ItemResult, NewOperation, OPERATION_KEPT_FOR_MS,
+    OPERATION_PLANNED_FOR_MS, OperationId, OperationOptions, OperationScope, OperationState,
+    Progress, Steer, StoreError, Via,
+};
+
+/// The most rows of deliveries that one sweep deletes.
+const MAX_SWEPT: usize = 500;
+
+impl WriteBatch<'_> {
+    /// Does a part of an operation.
+    pub(in crate::store::sqlite) fn operate(
+        &mut self,
+        work: &OperationWork,
+    ) -> Result<Result<OperationId, StoreError>, rusqlite::Error> {
+        match work {
+            OperationWork::Plan(new) => self.plan(new).map(Ok),
+            OperationWork::Steer(id, steer) => self.steer(*id, *steer),
+            OperationWork::Undo(id, actor) => self.undo(*id, actor),
+            OperationWork::Find(id, found, next) => {
+                self.note_found(*id, found, next.as_ref()).map(|()| Ok(*id))
+            }
+            OperationWork::Act(id, items) => self.act(*id, items).map(|()| Ok(*id)),
+            OperationWork::Collect(id, results) => {
+                self.note_results(*id, results).map(|()| Ok(*id))
+            }
+            OperationWork::Rest(id, reason) => self.rest(*id, reason.as_deref()).map(|()| Ok(*id)),
+        }
+    }
+
+    fn plan(&self, new: &NewOperation) -> Result<OperationId, rusqlite::Error> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO operations (action, scope, as_of_ms, planned_ms, state, first, total, exact, found,
+                                         open, ok, failed, skipped, is_found, actor, via)
+                 VALUES (?1, ?2, ?9, ?3, ?4, 0, ?5, ?6, 0, 0, 0, 0, 0, 0, ?7, ?8)",
+            )?
+            .execute(params![
+                action_text(&new.action),
+                new.scope.text(),
+                self.wall_ms,
+                OperationState::Planned.code(),
+                new.total,
+                new.exact,
+                new.actor.name,
+                new.actor.via.name(),
+                new.as_of_ms.map_or(self.wall_ms, |as_of_ms| as_of_ms.min(self.wall_ms)),
+            ])?;
+        Ok(OperationId(self.connection.last_insert_rowid()))
+    }
+
+    fn steer(
+        &self,
+        id: OperationId,
+        steer: Steer,
+    ) -> Result<Result<OperationId, StoreError>, rusqlite::Error> {
+        let Some(found) = operation(self.connection, id)? else {
+            return Ok(Err(StoreError::NotFound(format!("operation `{id}`"))));
+        };
+        if found.state == steer.to() {
+            return Ok(Ok(id));
+        }
+        let is_late = self.wall_ms - found.planned_ms > OPERATION_PLANNED_FOR_MS;
+        if found.state == OperationState::Planned
+            && is_late
+            && steer.to() == OperationState::Running
+        {
+            let text = format!("operation `{id}` was planned more than an hour ago: plan it anew");
+            return Ok(Err(StoreError::Conflict(text)));
+        }
+        if !steer.takes(found.state) {
+            let (verb, state) = (steer.name(), found.state.name());
+            let text = format!("operation `{id}` is {state}: one cannot {verb} it");
+            return Ok(Err(StoreError::Conflict(text)));
+        }
+        let options = match steer {
+            Steer::Start(options) => options,
+            // It goes on in spite of what it has stopped for.
+            Steer::Resume if found.state == OperationState::Stopped => {
+                OperationOptions { first: false, stop_after: None, ..found.options }
+            }
+            _ => found.options,
+        };
+        let ended_ms = steer.to().is_over().then_some(self.wall_ms);
+        self.connection
+            .prepare_cached(
+                "UPDATE operations SET state = ?2, reason = NULL, first = ?3, pace = ?4, stop_after = ?5,
+                        started_ms = CASE WHEN ?6 THEN coalesce(started_ms, ?7) ELSE started_ms END, ended_ms = ?8
+                 WHERE id = ?1",
+            )?
+            .execute(params![
+                id.0,
+                steer.to().code(),
+                options.first,
+                options.pace,
+                options.stop_after,
+                steer.to() == OperationState::Running,
+                self.wall_ms,
+                ended_ms,
+            ])?;
+        Ok(Ok(id))
+    }
+
+    fn undo(
+        &self,
+        id: OperationId,
+        actor: &Actor,
+    ) -> Result<Result<OperationId, StoreError>, rusqlite::Error> {
+        let Some(found) = operation(self.connection, id)? else {
+            return Ok(Err(StoreError::NotFound(format!("operation `{id}`"))));
+        };
+        if !found.can_be_undone() {
+            let text = format!(
+                "operation `{id}` cannot be undone: only a discard can that has changed something \
+                 and does not run"
+            );
+            return Ok(Err(StoreError::Conflict(text)));
+        }
+        let undo = self.plan(&NewOperation {
+            action: Action::Undiscard,
+            scope: OperationScope::Undo(id),
+            total: found.ok,
+            exact: true,
+            as_of_ms: None,
+            actor: actor.clone(),
+        })?;
+        self.steer(undo, Steer::Start(OperationOptions::default()))
+    }
+
+    /// Stores what was found, once each.
+    fn note_found(
+        &self,
+        id: OperationId,
+        found: &[DeliveryId],
+        next: Option<&Progress>,
+    ) -> Result<(), rusqlite::Error> {
+        let mut insert = self.connection.prepare_cached(
+            "INSERT OR IGNORE INTO operation_items (operation, event, ordinal, result, attempt)
+             VALUES (?1, ?2, ?3, 0, 0)",
+        )?;
+        let mut new = 0;
+        for delivery in found {
+            new += insert.execute(params![id.0, delivery.event.row(), delivery.ordinal])?;
+        }
+        let walk = next.map(|next| serde_json::to_string(next).unwrap_or_default());
+        // The number that was counted may be less than what is there.
+        self.connection
+            .prepare_cached(
+                "UPDATE operations SET found = found + ?2, walk = ?3, is_found = ?4,
+                        total = CASE WHEN ?4 THEN found + ?2 ELSE max(total, found + ?2) END,
+                        exact = max(exact, ?4)
+                 WHERE id = ?1",
+            )?
+            .execute(params![id.0, new, walk, next.is_none()])?;
+        Ok(())
+    }
+
+    /// Acts on these, as far as nothing was done to them yet and they stand as they should.
+    fn act(&mut self, id: OperationId, items: &[DeliveryId]) -> Result<(), rusqlite::Error> {
+        let Some(found) = operation(self.connection, id)? else { return Ok(()) };
+        if found.state != OperationState::Running {
+            return Ok(());
+        }
+        let states = match &found.scope {
+            OperationScope::Filter(filter) => found.action.meant(filter.state),
+            OperationScope::Ids(_) | OperationScope::Undo(_) => found.action.takes().to_vec(),
+        };
+        let has_result = found.action.is_retry();
+        let counts = self.holding_keys(|work| {
+            let mut counts = [0_i64; 3];
+            for item in items {
+                if !work.is_untouched(id, *item)? {
+                    continue;
+                }
+                let attempt = work.attempts_of(*item, found.as_of_ms)?;
+                let acted = match attempt {
+                    Some(_) => work.change_if(&found.action, &states, *item)?,
+                    None => false,
+                };
+                let result = match (acted, has_result) {
+                    (false, _) => ItemResult::Skipped,
+                    (true, true) => ItemResult::Open,
+                    (true, false) => ItemResult::Ok,
+                };
+                let count = match result {
+                    ItemResult::Open => 0,
+                    ItemResult::Ok => 1,
+                    _ => 2,
+                };
+                counts[count] += 1;
+                work.set_result(id, *item, result, attempt)?;
+            }
+            Ok(counts)
+        })?;
+        self.connection
+            .prepare_cached(
+                "UPDATE operations SET open = open + ?2, ok = ok + ?3, skipped = skipped + ?4 WHERE id = ?1",
+            )?
+            .execute(params![id.0, counts[0], counts[1], counts[2]])?;
+        Ok(())
+    }
+
+    fn is_untouched(&self, id: OperationId, item: DeliveryId) -> Result<bool, rusqlite::Error> {
+        let sql = "SELECT 1 FROM operation_items
+                   WHERE operation = ?1 AND event = ?2 AND ordinal = ?3 AND result = 0";
+        let key = params![id.0, item.event.row(), item.ordinal];
+        Ok(self.connection.prepare_cached(sql)?.query_row(key, |_| Ok(())).optional()?.is_some())
+    }
+
+    /// The number of attempts of a delivery; `None` if it is gone, or its last attempt ended after
+    /// that time.
+    fn attempts_of(&self, item: DeliveryId, as_of_ms: i64) -> Result<Option<u32>, rusqlite::Error> {
+        let sql = "SELECT attempt,
+                          (SELECT started_ms + duration_us / 1000 FROM attempts a
+                           WHERE a.event = d.event AND a.ordinal = d.ordinal ORDER BY number DESC LIMIT 1)
+                   FROM deliveries d WHERE event = ?1 AND ordinal = ?2";
+        let found: Option<(u32, Option<i64>)> = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![item.event.row(), item.ordinal], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        Ok(found
+            .filter(|(_, ended_ms)| ended_ms.is_none_or(|ended_ms| ended_ms <= as_of_ms))
+            .map(|(attempt, _)| attempt))
+    }
+
+    fn set_result(
+        &self,
+        id: OperationId,
+        item: DeliveryId,
+        result: ItemResult,
+        attempt: Option<u32>,
+    ) -> Result<usize, rusqlite::Error> {
+        self.connection
+            .prepare_cached(
+                "UPDATE operation_items SET result = ?4, attempt = coalesce(?5, attempt)
+                 WHERE operation = ?1 AND event = ?2 AND ordinal = ?3 AND result < 2",
+            )?
+            .execute(params![id.0, item.event.row(), item.ordinal, result.code(), attempt])
+    }
+
+    fn note_results(
+        &self,
+        id: OperationId,
+        results: &[(DeliveryId, ItemResult)],
+    ) -> Result<(), rusqlite::Error> {
+        let mut counts = [0_usize; ItemResult::ALL.len()];
+        for (item, result) in results {
+            counts[*result as usize] += self.set_result(id, *item, *result, None)?;
+        }
+        let [_, _, ok, failed, skipped] = counts;
+        self.connection
+            .prepare_cached(
+                "UPDATE operations SET open = open - ?2 - ?3 - ?4, ok = ok + ?2, failed = failed + ?3,
+                        skipped = skipped + ?4 WHERE id = ?1",
+            )?
+            .execute(params![id.0, ok, failed, skipped])?;
+        Ok(())
+    }
+
+    /// Ends a running operation, or stops it for a reason. Its end is in the audit log.
+    fn rest(&self, id: OperationId, reason: Option<&str>) -> Result<(), rusqlite::Error> {
+        let state = if reason.is_some() { OperationState::Stopped } else { OperationState::Done };
+        let changed = self
+            .connection
+            .prepare_cached(
+                "UPDATE operations SET state = ?2, reason = ?3, ended_ms = ?4 WHERE id = ?1 AND state = 1",
+            )?
+            .execute(params![
+                id.0,
+                state.code(),
+                reason,
+                state.is_over().then_some(self.wall_ms)
+            ])?;
+        let Some(ended) = operation(self.connection, id)?.filter(|_| changed > 0) else {
+            return Ok(());
+        };
+        let actor = Actor { name: ended.actor.as_str().into(), role: "operator", via: Via::Api };
+        let action = if reason.is_some() { "operations.stopped" } else { "operations.done" };
+        let detail = reason.map_or_else(|| ended.action.name().to_owned(), str::to_owned);
+        let note = AuditNote::new(actor, action, &id.to_string(), &detail);
+        let result = serde_json::json!({
+            "ok": ended.ok, "failed": ended.failed, "skipped": ended.skipped,
+        });
+        self.make_entry(&note, &result.to_string())
+    }
+
+    /// Deletes operations that nobody has started, and those of long ago; says whether there may
+    /// be more.
+    pub(in crate::store::sqlite) fn sweep_operations(&self) -> Result<bool, rusqlite::Error> {
+        let kept_ms = [OPERATION_PLANNED_FOR_MS, OPERATION_KEPT_FOR_MS, OPERATION_KEPT_FOR_MS];
+        let states = [OperationState::Planned, OperationState::Done, OperationState::Cancelled];
+        for (state, kept_ms) in states.into_iter().zip(kept_ms) {
+            let old: Option<i64> = self
+                .connection
+                .prepare_cached(
+                    "SELECT id FROM operations WHERE state = ?1 AND planned_ms < ?2 ORDER BY planned_ms LIMIT 1",
+                )?
+                .query_row(params![state.code(), self.wall_ms - kept_ms], |row| row.get(0))
+                .optional()?;
+            let Some(old) = old else { continue };
+            let items = self
+                .connection
+                .prepare_cached(
+                    "DELETE FROM operation_items WHERE (operation, event, ordinal) IN
+                     (SELECT operation, event, ordinal FROM operation_items WHERE operation = ?1 LIMIT ?2)",
+                )?
+                .execute(params![old, MAX_SWEPT])?;
+            if items < MAX_SWEPT {
+                self.connection
+                    .prepare_cached("DELETE FROM operations WHERE id = ?1")?
+                    .execute([old])?;
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,246 @@
+//! Operations on a running host: what is done to many deliveries, once each, whatever happens.
+
+use serde_json::{Value, json};
+
+use crate::support::{Host, ROUTE, SOURCE, Site, wait_for};
+
+/// Does as its configuration says under `do`.
+const AS_TOLD: &str = include_str!("guests/as-told.wat");
+
+fn config(what: &str) -> String {
+    format!(
+        "{SOURCE}{ROUTE}[plugins.worker.retry]\ninitial = \"1h\"\nmax = \"1h\"\n\
+         [plugins.worker.config]\ndo = \"{what}\"\n"
+    )
+}
+
+/// A host with so many dead deliveries.
+fn dead(count: u64) -> (Site, Host) {
+    let site = Site::new(&config("reject"), &[("worker.wat", AS_TOLD.as_bytes())]);
+    let host = Host::start(&site);
+    for n in 0..count {
+        host.send("step.one", format!("order_{n}"));
+    }
+    until(&host, "dead", count);
+    (site, host)
+}
+
+fn until(host: &Host, state: &str, count: u64) {
+    wait_for(state, || {
+        let stats = host.api("/api/v1/stats");
+        (stats["deliveries"][state] == json!(count)).then_some(())
+    });
+}
+
+/// Has the worker do something else from now on.
+fn tell(site: &Site, host: &Host, what: &str) {
+    let before = host.api("/readyz")["generation"].clone();
+    site.put_config(&config(what));
+    wait_for("the new configuration", || {
+        (host.api("/readyz")["generation"] != before).then_some(())
+    });
+}
+
+fn post(host: &Host, path: &str, body: Value) -> Value {
+    let (status, answer) = host.api_status("POST", path, Some(body));
+    assert!(status == 200 || status == 201, "{path}: {status} {answer}");
+    answer
+}
+
+fn plan(host: &Host, what: Value) -> String {
+    post(host, "/api/v1/operations", what)["id"].as_str().unwrap().to_owned()
+}
+
+fn start(host: &Host, id: &str, options: Value) {
+    post(host, &format!("/api/v1/operations/{id}/start"), options);
+}
+
+fn look(host: &Host, id: &str) -> Value {
+    host.api(&format!("/api/v1/operations/{id}"))
+}
+
+fn until_state(host: &Host, id: &str, state: &str) -> Value {
+    wait_for(state, || Some(look(host, id)).filter(|now| now["state"] == state))
+}
+
+fn of_all(action: &str) -> Value {
+    json!({ "action": action, "state": "dead" })
+}
+
+#[test]
+fn one_is_tried_first_and_the_rest_is_not_touched_if_that_fails_again() {
+    let (site, host) = dead(5);
+    let id = plan(&host, of_all("retry"));
+    let planned = look(&host, &id);
+    assert_eq!((&planned["total"], &planned["state"]), (&json!(5), &json!("planned")));
+    start(&host, &id, json!({ "first": true }));
+    let stopped = until_state(&host, &id, "stopped");
+    assert!(stopped["reason"].as_str().unwrap().contains("the first one failed again"));
+    assert_eq!((&stopped["failed"], &stopped["done"]), (&json!(1), &json!(1)));
+    assert_eq!(stopped["items"].as_array().unwrap().len(), 1, "the failed one is named");
+    let attempts: u64 = host.api("/api/v1/deliveries?state=dead")["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|delivery| delivery["attempt"].as_u64().unwrap())
+        .sum();
+    assert_eq!(attempts, 6, "five and one more");
+    // The handler is mended, and it goes on.
+    tell(&site, &host, "well");
+    post(&host, &format!("/api/v1/operations/{id}/resume"), json!({}));
+    let done = until_state(&host, &id, "done");
+    assert_eq!((&done["ok"], &done["failed"]), (&json!(4), &json!(1)));
+    until(&host, "done", 4);
+    let audit = host.api("/api/v1/audit?action=operations");
+    let actions: Vec<&str> = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["action"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "operations.done",
+        "operations.resume",
+        "operations.stopped",
+        "operations.start",
+        "operations.plan",
+    ];
+    assert_eq!(actions, expected);
+    assert_eq!(audit["items"][0]["result"], json!({ "ok": 4, "failed": 1, "skipped": 0 }));
+}
+
+#[test]
+fn a_first_one_that_succeeds_lets_the_rest_go_on_to_the_end() {
+    let (site, host) = dead(5);
+    tell(&site, &host, "well");
+    let ran = site.ask(&host, &["deliveries", "retry", "--state", "dead", "--first", "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!((&ran.json()["ok"], &ran.json()["state"]), (&json!(5), &json!("done")));
+    let listed = site.ask(&host, &["operations"]).said();
+    assert!(listed.contains("op_1") && listed.contains("state=dead"), "{listed}");
+    let one = site.ask(&host, &["operations", "op_1"]).said();
+    assert!(one.contains("5 ok  0 failed  0 skipped"), "{one}");
+}
+
+#[test]
+fn what_dies_after_the_preview_is_untouched() {
+    let (_site, host) = dead(3);
+    let id = plan(&host, of_all("discard"));
+    host.send("step.one", "late");
+    until(&host, "dead", 4);
+    // And one of those that were counted dies again.
+    let first = host.api("/api/v1/deliveries?state=dead&limit=4")["items"][3]["id"].clone();
+    let first = first.as_str().unwrap();
+    post(&host, &format!("/api/v1/deliveries/{first}/retry"), json!({}));
+    wait_for("its second death", || {
+        let now = host.api(&format!("/api/v1/deliveries/{first}"));
+        (now["state"] == "dead" && now["attempt"] == 2).then_some(())
+    });
+    start(&host, &id, json!({}));
+    let done = until_state(&host, &id, "done");
+    assert_eq!((&done["ok"], &done["skipped"]), (&json!(2), &json!(2)), "{done}");
+    until(&host, "dead", 2);
+    assert_eq!(host.api(&format!("/api/v1/deliveries/{first}"))["state"], "dead");
+}
+
+#[test]
+fn a_discard_is_undone_whole() {
+    let (site, host) = dead(4);
+    let id = plan(&host, of_all("discard"));
+    start(&host, &id, json!({}));
+    assert_eq!(until_state(&host, &id, "done")["can_undo"], true);
+    until(&host, "discarded", 4);
+    let undo = site.ask(&host, &["operations", "undo", &id, "--json"]).json();
+    let undone = until_state(&host, undo["id"].as_str().unwrap(), "done");
+    assert_eq!((&undone["ok"], &undone["undoes"]), (&json!(4), &json!(id)));
+    until(&host, "dead", 4);
+    assert_eq!(host.api("/api/v1/failures")["items"][0]["dead"], 4);
+    // Nothing is left of it, so that another undo changes nothing.
+    let again = post(&host, &format!("/api/v1/operations/{id}/undo"), json!({}));
+    let again = until_state(&host, again["id"].as_str().unwrap(), "done");
+    assert_eq!((&again["ok"], &again["skipped"]), (&json!(0), &json!(4)));
+}
+
+#[test]
+fn a_paused_operation_goes_on_after_kill_9_and_each_delivery_is_tried_once() {
+    let (site, host) = dead(40);
+    tell(&site, &host, "well");
+    let id = plan(&host, of_all("retry"));
+    start(&host, &id, json!({ "pace": 20 }));
+    wait_for("some", || (look(&host, &id)["done"].as_u64()? >= 5).then_some(()));
+    post(&host, &format!("/api/v1/operations/{id}/pause"), json!({}));
+    host.kill();
+    let host = Host::start(&site);
+    assert_eq!(look(&host, &id)["state"], "paused");
+    post(&host, &format!("/api/v1/operations/{id}/resume"), json!({}));
+    wait_for("some more", || (look(&host, &id)["done"].as_u64()? >= 15).then_some(()));
+    host.kill();
+    let host = Host::start(&site);
+    let done = until_state(&host, &id, "done");
+    assert_eq!((&done["ok"], &done["failed"], &done["total"]), (&json!(40), &json!(0), &json!(40)));
+    until(&host, "done", 40);
+    // One attempt that was rejected, and one that was not; an attempt that a kill has cut short is
+    // made again.
+    let page = host.api("/api/v1/deliveries?state=done&limit=100");
+    for delivery in page["items"].as_array().unwrap() {
+        let path = format!("/api/v1/deliveries/{}", delivery["id"].as_str().unwrap());
+        let delivery = host.api(&path);
+        let ended: Vec<&str> = delivery["attempts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|attempt| attempt["outcome"].as_str().unwrap())
+            .filter(|outcome| *outcome != "crash")
+            .collect();
+        assert_eq!(ended, ["reject", "ok"], "{delivery}");
+    }
+}
+
+#[test]
+fn it_stops_after_as_many_failures_as_it_was_told() {
+    let (_site, host) = dead(30);
+    let id = plan(&host, of_all("retry"));
+    start(&host, &id, json!({ "stop_after": 3 }));
+    let stopped = until_state(&host, &id, "stopped");
+    let failed = stopped["failed"].as_u64().unwrap();
+    assert!((3..=6).contains(&failed), "{stopped}");
+    post(&host, &format!("/api/v1/operations/{id}/cancel"), json!({}));
+    assert_eq!(look(&host, &id)["state"], "cancelled");
+    let (status, problem) =
+        host.api_status("POST", &format!("/api/v1/operations/{id}/resume"), None);
+    assert_eq!(status, 409, "{problem}");
+}
+
+#[test]
+fn what_is_asked_wrongly_is_refused_with_the_field() {
+    let (_site, host) = dead(1);
+    for (body, part) in [
+        (json!({}), "`action` is missing"),
+        (json!({ "action": "retri" }), "did you mean `retry`"),
+        (json!({ "action": "retry" }), "no filter given"),
+        (json!({ "action": "retry", "ids": "dlv_x" }), "`ids`"),
+        (
+            json!({ "action": "retry", "ids": "dlv_0000000000000001_0", "state": "dead" }),
+            "leave the filters out",
+        ),
+        (json!({ "action": "retry", "state": "dead", "as_of": "yesterday" }), "`as_of`"),
+        (json!({ "action": "retry", "state": "dead", "colour": "red" }), "there is no parameter"),
+    ] {
+        let (status, problem) = host.api_status("POST", "/api/v1/operations", Some(body.clone()));
+        assert_eq!(status, 400, "{body}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(part), "{body}: {problem}");
+    }
+    let (status, _) = host.api_status("GET", "/api/v1/operations/op_9", None);
+    assert_eq!(status, 404);
+    let id = plan(&host, of_all("retry"));
+    for (body, part) in [
+        (json!({ "pace": 0 }), "`pace`"),
+        (json!({ "stop_after": "many" }), "`stop_after`"),
+        (json!({ "first": "yes" }), "`first`"),
+    ] {
+        let path = format!("/api/v1/operations/{id}/start");
+        let (status, problem) = host.api_status("POST", &path, Some(body));
+        assert_eq!(status, 400);
+        assert!(problem["detail"].as_str().unwrap().contains(part), "{problem}");
+    }
+}

@@ -40,6 +40,7 @@ mod paused;
 mod pauses;
 mod plugins;
 mod problem;
+mod replay;
 mod role;
 mod routes;
 mod schedules;

@@ -104,6 +104,11 @@ pub fn user_cache_dir() -> Option<PathBuf> {
     absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))
 }
 
+/// The command that opens an editor: `VISUAL`, `EDITOR`, or `vi`.
+pub fn editor() -> OsString {
+    given("VISUAL").or_else(|| given("EDITOR")).unwrap_or_else(|| "vi".into())
+}
+
 /// The folder for temporary files.
 pub fn temp_dir() -> PathBuf {
     env::temp_dir()

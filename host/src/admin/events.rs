@@ -1,15 +1,13 @@
-//! Events: listed, shown whole, replayed.
+//! Events: listed, and shown whole.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::by::By;
-use super::params::{EventQuery, Id, NoQuery, Params, ParamsOrBody, ReplayQuery, to_text};
+use super::params::{EventQuery, Id, NoQuery, Params, to_text};
 use super::problem::ProblemJson;
 use super::sees::Sees;
 use super::state::Admin;
@@ -18,7 +16,7 @@ use super::waits::WaitFacts;
 use crate::clock::rfc3339;
 use crate::config::routes::{Facts, Routing};
 use crate::event::{Attributes, EventId, Target, UNIDENTIFIED};
-use crate::names::{PluginName, hint};
+use crate::names::hint;
 use crate::store::{Cursor, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES};
 
 pub(super) mod body;
@@ -77,56 +75,6 @@ pub(super) async fn show_event(
     let source = admin.config.load().sources.get(&*event.event.attributes.source).cloned();
     let form = source.as_ref().and_then(|source| source.form.as_deref());
     Ok(Json(EventDetail::of(event, form, &WaitFacts::of(&admin), sees)))
-}
-
-/// The deliveries that a replay created.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Replayed {
-    /// The event.
-    pub(super) event_id: String,
-    /// Ids of the new deliveries, in the order of `plugins`.
-    pub(super) deliveries: Vec<String>,
-    /// The plugins that get the event.
-    pub(super) plugins: Vec<String>,
-}
-
-/// Deliver an old event again: to the plugins that are routed now, or to one that is named.
-#[utoipa::path(post, path = "/api/v1/events/{id}/replay", tag = "events",
-    params(("id" = String, Path, description = "An event id (`evt_…`)"), ReplayQuery),
-    request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
-    responses(
-    (status = 202, description = "New deliveries were created", body = Replayed),
-    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
-))]
-pub(super) async fn replay_event(
-    State(admin): State<Arc<Admin>>,
-    by: By,
-    Id(id): Id<EventId>,
-    ParamsOrBody(query): ParamsOrBody<ReplayQuery>,
-) -> Result<(StatusCode, Json<Replayed>), ProblemJson> {
-    let targets = match query.plugin {
-        Some(name) => vec![admin.config.load().target(known_plugin(&admin, &name)?)],
-        None => routed(&admin, id).await?,
-    };
-    let plugins: Vec<_> = targets.iter().map(|target| target.plugin.to_string()).collect();
-    let note = by.note("events.replay", &id.to_string(), &format!("to {}", plugins.join(", ")));
-    let deliveries = admin.store.replay(Some(note), id, targets).await?;
-    tracing::info!(event.id = %id, deliveries = deliveries.len(), "an operator replays an event");
-    let replayed = Replayed {
-        event_id: id.to_string(),
-        deliveries: deliveries.iter().map(ToString::to_string).collect(),
-        plugins,
-    };
-    Ok((StatusCode::ACCEPTED, Json(replayed)))
-}
-
-/// The plugin of this name. It need not run at the moment: its deliveries wait for it.
-fn known_plugin(admin: &Admin, name: &str) -> Result<PluginName, ProblemJson> {
-    let registry = admin.registry.load();
-    if let Some((name, _)) = registry.entries().find(|(known, _)| known.as_ref() == name) {
-        return Ok(name.clone());
-    }
-    Err(no_plugin(name, registry.entries().map(|(known, _)| known.as_ref())))
 }
 
 /// The refusal for a name that no plugin has.

@@ -38,6 +38,7 @@ mod parts;
 mod pauses;
 mod plugins;
 mod problem;
+mod schedules;
 mod sources;
 
 /// A page: its route, the role it needs, and its methods.
@@ -71,6 +72,7 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/events/{id}", get(event::show)),
         asks("/events/{id}/replay", get(event::replay::ask).post(event::replay::act)),
         page(OPERATOR, &[Method::GET], "/replays/new", get(event::replay::ask_selected)),
+        asks("/events/{id}/edit", get(event::edit::ask).post(event::edit::act)),
         acts("/replays", post(event::replay::act_selected)),
         shows("/deliveries", get(deliveries::show)),
         shows("/deliveries/{id}", get(deliveries::lead)),
@@ -95,6 +97,9 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/schedules", get(listings::schedules)),
         shows("/kv", get(keys::buckets)),
         shows("/kv/{bucket}", get(keys::list)),
+        asks("/kv/{bucket}/set", get(keys::change::ask_set).post(keys::change::set)),
+        asks("/kv/{bucket}/delete", get(keys::change::ask_delete).post(keys::change::delete)),
+        asks("/schedules/{name}/{action}", get(schedules::ask).post(schedules::act)),
         shows("/kv/{bucket}/value", get(keys::value)),
     ]
 }

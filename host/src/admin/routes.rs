@@ -23,7 +23,7 @@ use super::role::{ANYONE, OPERATOR, Role, SEND, VIEWER, admit};
 use super::state::Admin;
 use super::{
     audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, map,
-    operations, pauses, plugins, schedules, sources, start, stream, tree, who,
+    operations, pauses, plugins, replay, schedules, sources, start, stream, tree, who,
 };
 use crate::names::hint;
 
@@ -41,7 +41,7 @@ fn events_and_deliveries() -> Vec<RoleRoute> {
         (VIEWER, routes!(events::list_events)),
         (VIEWER, routes!(events::show_event)),
         (VIEWER, routes!(events::body::show_body)),
-        (OPERATOR, routes!(events::replay_event)),
+        (OPERATOR, routes!(replay::replay_event)),
         (VIEWER, routes!(export::export_events)),
         (OPERATOR, routes!(export::import_events)),
         (OPERATOR, routes!(erase::erase_event)),
@@ -87,7 +87,10 @@ fn others() -> Vec<RoleRoute> {
         (VIEWER, routes!(kv::list_buckets)),
         (VIEWER, routes!(kv::list_keys)),
         (VIEWER, routes!(kv::show_value)),
+        (OPERATOR, routes!(kv::change::set_value)),
+        (OPERATOR, routes!(kv::change::delete_value)),
         (VIEWER, routes!(schedules::list_schedules)),
+        (OPERATOR, routes!(schedules::run_schedule)),
         (VIEWER, routes!(sources::list_sources)),
         (VIEWER, routes!(sources::show_source)),
         (VIEWER, routes!(sources::list_refusals)),

@@ -109,6 +109,12 @@ pub(super) struct EventDetail {
     pub(super) deliveries: Vec<DeliveryJson>,
     /// Ids of the events that its handling emitted, at most 1000.
     pub(super) children: Vec<String>,
+    /// The event that an operator edited to make this one.
+    pub(super) replay_of: Option<String>,
+    /// The operator.
+    pub(super) edited_by: Option<String>,
+    /// Ids of the events that operators made of this one, at most 1000.
+    pub(super) replays: Vec<String>,
 }
 
 /// A request header.
@@ -267,6 +273,8 @@ impl EventDetail {
             last_duplicate_ms,
             deliveries,
             children,
+            edited,
+            replays,
         } = row;
         let raw = &event.attributes.body;
         let hidden = sees.hidden(raw.len());
@@ -285,6 +293,9 @@ impl EventDetail {
             last_duplicate_at: last_duplicate_ms.map(rfc3339),
             deliveries: deliveries.into_iter().map(|row| facts.delivery(row, sees)).collect(),
             children: children.iter().map(ToString::to_string).collect(),
+            replay_of: edited.as_ref().map(|edited| edited.event.to_string()),
+            edited_by: edited.map(|edited| edited.by),
+            replays: replays.iter().map(ToString::to_string).collect(),
         }
     }
 }

@@ -186,6 +186,24 @@ impl AdminClient {
         self.answer(request.send(body))
     }
 
+    /// `PUT path?query` with these bytes; absent values are left out.
+    pub(super) fn put(
+        &self,
+        path: &str,
+        query: &[Param<'_>],
+        bytes: &[u8],
+    ) -> Result<Value, Failure> {
+        let given = query.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        let request = self.agent.put(self.url(path)).query_pairs(given);
+        self.answer(request.content_type("application/octet-stream").send(bytes))
+    }
+
+    /// `DELETE path?query`; absent values are left out.
+    pub(super) fn delete(&self, path: &str, query: &[Param<'_>]) -> Result<Value, Failure> {
+        let given = query.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        self.answer(self.agent.delete(self.url(path)).query_pairs(given).call())
+    }
+
     /// Copies the answer to `GET path?query` as it comes; an answer that breaks off is a failure.
     pub(super) fn copy(
         &self,

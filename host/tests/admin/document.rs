@@ -88,6 +88,17 @@ fn others() -> Vec<(&'static str, &'static str, String)> {
         ("get", "/api/v1/kv", "/api/v1/kv".to_owned()),
         ("get", "/api/v1/kv/{bucket}", "/api/v1/kv/orders?prefix=s".to_owned()),
         ("get", "/api/v1/kv/{bucket}/value", "/api/v1/kv/orders/value?key=seen".to_owned()),
+        (
+            "put",
+            "/api/v1/kv/{bucket}/value",
+            "/api/v1/kv/orders/value?key=a&if_absent=true".to_owned(),
+        ),
+        (
+            "delete",
+            "/api/v1/kv/{bucket}/value",
+            "/api/v1/kv/orders/value?key=a&force=true".to_owned(),
+        ),
+        ("post", "/api/v1/schedules/{name}/run", "/api/v1/schedules/report/run".to_owned()),
         ("get", "/api/v1/schedules", "/api/v1/schedules".to_owned()),
         ("get", "/api/v1/map", "/api/v1/map?window=24h".to_owned()),
         ("get", "/api/v1/sources", "/api/v1/sources".to_owned()),

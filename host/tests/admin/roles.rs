@@ -78,6 +78,10 @@ fn meant(method: &str, path: &str) -> Option<Role> {
         "/deliveries/{id}/{action}",
         "/failures/{id}/{action}",
         "/operations/new",
+        "/events/{id}/edit",
+        "/kv/{bucket}/set",
+        "/kv/{bucket}/delete",
+        "/schedules/{name}/{action}",
         "/plugins/{name}/approve",
         "/plugins/{name}/pause",
         "/plugins/{name}/resume",
@@ -248,8 +252,14 @@ async fn a_viewer_without_payloads_is_shown_none_anywhere() {
 async fn a_viewer_is_offered_no_action() {
     let site = guarded();
     let addresses = addresses(&site).await;
-    let offers =
-        ["Replay", "data-key=\"r\"", "data-key=\"d\"", "Send a test event", "type=\"checkbox\""];
+    let offers = [
+        "Replay",
+        "New key",
+        "data-key=\"r\"",
+        "data-key=\"d\"",
+        "Send a test event",
+        "type=\"checkbox\"",
+    ];
     let mut offered = [false; 5];
     for path in addresses.iter().filter(|path| !path.starts_with("/api/")) {
         let (_, _, text) = ask(&site, "GET", path, Some("operator-token")).await;

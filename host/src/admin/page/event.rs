@@ -29,6 +29,7 @@ use attempts::DeliveryPart;
 use fall::{Fall, MAX_ROWS};
 
 mod attempts;
+pub(super) mod edit;
 mod fall;
 pub(super) mod replay;
 
@@ -40,6 +41,9 @@ const TABS: [(&str, &str); 5] = [
     ("tree", "Tree as list"),
     ("copy", "Copy as"),
 ];
+
+/// Edited replays of an event that are named.
+const MAX_REPLAYS: usize = 20;
 
 #[derive(Template)]
 #[template(path = "event.html")]
@@ -219,6 +223,16 @@ fn facts(event: &EventDetail, now_ms: i64) -> Vec<Html> {
     }
     if let Some(parent) = &attributes.parent_id {
         fact("emitted by", parent, Some(Link::to("/events").segment(parent).into_text()));
+    }
+    if let Some(old) = &event.replay_of {
+        let label = format!("edited by {} from", event.edited_by.as_deref().unwrap_or_default());
+        fact(&label, old, Some(Link::to("/events").segment(old).into_text()));
+    }
+    for made in event.replays.iter().take(MAX_REPLAYS) {
+        fact("edited into", made, Some(Link::to("/events").segment(made).into_text()));
+    }
+    if let Some(more) = event.replays.len().checked_sub(MAX_REPLAYS).filter(|more| *more > 0) {
+        fact("and into more", &grouped(more as u64), None);
     }
     if event.duplicates > 0 {
         fact("duplicates", &grouped(event.duplicates), None);

@@ -88,14 +88,6 @@ pub(in crate::admin) struct DeliveryQuery {
     cursor: Option<String>,
 }
 
-/// Parameters of `POST /api/v1/events/{id}/replay`, in the query or as members of a JSON object.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(in crate::admin) struct ReplayQuery {
-    /// Only this plugin; without it, every plugin that is routed now.
-    pub(in crate::admin) plugin: Option<String>,
-}
-
 /// Parameters of `POST /api/v1/plugins/{name}/approve`, in the query or as members of a JSON
 /// object.
 #[derive(Debug, Default, Deserialize, IntoParams)]

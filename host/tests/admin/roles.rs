@@ -260,7 +260,7 @@ async fn a_viewer_is_offered_no_action() {
         "Send a test event",
         "type=\"checkbox\"",
     ];
-    let mut offered = [false; 5];
+    let mut offered = [false; 6];
     for path in addresses.iter().filter(|path| !path.starts_with("/api/")) {
         let (_, _, text) = ask(&site, "GET", path, Some("operator-token")).await;
         for (offered, offer) in offered.iter_mut().zip(offers) {
@@ -271,7 +271,7 @@ async fn a_viewer_is_offered_no_action() {
             assert!(!text.contains(offer), "{path} offers {offer}");
         }
     }
-    assert_eq!(offered, [true; 5]);
+    assert_eq!(offered, [true; 6]);
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! The pages in a browser: a real host, real plugins, and Debian's Chromium. Each test is one check
 //! of what an operator sees and does; a state is waited for, never a time.
 
+mod bulk;
 mod driver;
 mod events;
 mod frame;
+mod pictures;
 mod plugins;
 mod story;
 

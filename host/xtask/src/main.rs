@@ -24,6 +24,7 @@ usage: cargo xtask COMMAND
   projects           from `hookbox new` to a handled event, in every language, by the commands that are printed
   clients            builds plugins that send requests, in JavaScript and Python, for the tests
   pages              installs a browser and axe for the tests of the pages, and checks the types of their scripts
+  pictures           takes the pictures of the pages in docs/images/ anew
   counts             counts the instructions of each stage with valgrind and compares them with a baseline
   counts --update    writes what it counts into the baseline, host/benches/counts.toml
   counts STAGE …     does so for these stages only; also after --update
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         ["projects"] => projects::check(),
         ["clients"] => clients::build(),
         ["pages"] => pages::check(),
+        ["pictures"] => pages::pictures(),
         ["counts", "--update", ref stages @ ..] => counts::update(stages),
         ["counts", ref stages @ ..] => {
             counts::check(stages).map(|note| note.iter().for_each(|note| say(note)))

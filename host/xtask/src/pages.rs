@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use hookbox_tools::{Result, command, install, install_from, root, run, say, target_dir};
+use hookbox_tools::{Result, cargo, command, install, install_from, root, run, say, target_dir};
 
 /// The packages from npm, and their versions: a rule that a newer axe brings does not fail a build
 /// in which nothing has changed.
@@ -42,4 +42,12 @@ pub(crate) fn check() -> Result {
     let mut compiler = command("node", "node_modules/typescript/bin/tsc");
     compiler.args(CHECK.split_whitespace()).args(scripts).current_dir(&folder);
     run(&mut compiler)
+}
+
+/// Takes the pictures of the README anew.
+pub(crate) fn pictures() -> Result {
+    check()?;
+    let mut test =
+        cargo("nextest run --workspace --locked --test all -E test(/^browser::pictures/)");
+    run(test.env("HOOKBOX_PICTURES", root().join("docs/images")))
 }

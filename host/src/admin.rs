@@ -4,10 +4,10 @@
 //! It stands beside the road, not on it. It shows the store's read side and snapshots that others
 //! swap; each action is one call of the store or of the approvals.
 //!
-//! Invariants: the API is reachable over loopback only, by a name that means loopback, and changes
-//! nothing on behalf of a page from elsewhere (see `guard`). Every answer is JSON and every refusal
-//! is `application/problem+json` (RFC 9457). A route that is served needs a role and is in the
-//! OpenAPI document, because all three come from one list (see `routes`).
+//! Invariants: without tokens the API is reachable over loopback only. It answers to names that
+//! mean this host, and changes nothing on behalf of a page from elsewhere (see `guard`). Every
+//! answer is JSON and every refusal is `application/problem+json` (RFC 9457). A route that is
+//! served has a role and is in the OpenAPI document, as all three come from one list (`routes`).
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::{self, ServerOptions, ServerTimeouts};
 
+mod access;
 mod audit;
 mod body;
 mod by;
@@ -40,9 +41,11 @@ mod paused;
 mod pauses;
 mod plugins;
 mod problem;
+mod replay;
 mod role;
 mod routes;
 mod schedules;
+mod sees;
 mod settings;
 mod sources;
 mod start;
@@ -52,7 +55,9 @@ mod tree;
 mod trouble;
 mod view;
 mod waits;
+mod who;
 
+pub use access::Access;
 pub use role::Role;
 pub use routes::{Endpoint, endpoints, router};
 pub use state::{Admin, MAX_BODY_BYTES, MAX_CONNECTIONS, REQUEST_TIMEOUT_MS, Streams};

@@ -313,10 +313,11 @@ impl App {
             streams: Arc::default(),
             clock: self.clock.clone(),
             own_address: self.addresses.admin.ip(),
-            // Only loopback reaches the admin API.
             operations: Arc::default(),
             keyed_changes: Arc::default(),
-            role_without_token: Some(Role::Operator),
+            access: Arc::default(),
+            // A reload may take the last token away, but the address stays.
+            role_without_token: self.addresses.admin.ip().is_loopback().then_some(Role::Operator),
         }
     }
 

@@ -46,6 +46,7 @@ mod serve;
 mod since;
 mod sources;
 mod test;
+mod token;
 
 use failure::Failure;
 
@@ -160,6 +161,8 @@ enum CliCommand {
     Backup(backup::Backup),
     /// Who changed what
     Audit(audit::Audit),
+    /// Make a token for the admin API, and list those of a running host
+    Token(token::TokenArgs),
     /// Open joins and batches: what has come, and what is still needed
     Joins(joins::Joins),
     /// What is routed on a running host, and what flows: sources, types, plugins
@@ -217,6 +220,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Operations(operations) => operations.run(common),
         CliCommand::Backup(backup) => backup.run(common),
         CliCommand::Audit(audit) => audit.run(common),
+        CliCommand::Token(token) => token.run(common),
         CliCommand::Joins(joins) => joins.run(common),
         CliCommand::Routes(routes) => routes.run(common),
         CliCommand::Sources(sources) => sources.run(common),

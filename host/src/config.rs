@@ -43,8 +43,10 @@ pub mod source;
 mod sources;
 mod syntax;
 mod template;
+mod tokens;
 mod units;
 mod warnings;
+mod written;
 
 pub use breaker::BreakerPolicy;
 pub use grants::{Grants, HostPattern, HttpRule, Injected, METHODS};
@@ -62,7 +64,9 @@ pub use schedules::Schedule;
 pub use secrets::MakeSecrets;
 pub use server::{DEFAULT_STACK_BYTES, Server, StoreSettings};
 pub use source::Source;
+pub use tokens::{AdminToken, AdminUrl, Role, check_token_name};
 pub use warnings::{About, Warning};
+pub use written::{EffectiveKey, Written};
 
 use known::KnownNames;
 use raw::{Section, Sink};
@@ -93,6 +97,8 @@ pub struct Config {
     pub warnings: Vec<Warning>,
     /// The other files that were read for it.
     pub inputs: Vec<Input>,
+    /// The keys of the file.
+    pub written: BTreeMap<String, Written>,
 }
 
 /// The surroundings that [`Config::parse`] reads besides the file's text.
@@ -174,7 +180,9 @@ impl Config {
             .is_empty()
             .then(|| Self::check(path, table.get_ref(), surroundings, missing, &sink));
         match config {
-            Some(config) if sink.is_empty() => Ok(config),
+            Some(config) if sink.is_empty() => {
+                Ok(Self { written: written::read(text, table.get_ref()), ..config })
+            }
             config => {
                 let (problems, masked) = sink.into_parts();
                 let inputs = config.map(|config| config.inputs).unwrap_or_default();
@@ -239,7 +247,8 @@ impl Config {
         let sources = sources::complete(drafts, &keys, sink);
         let (warnings, inputs) = (sink.take_warnings(), sink.take_inputs());
         let routes = Arc::new(routes);
-        Self { path, server, store, sources, routes, schedules, plugins, warnings, inputs }
+        let written = BTreeMap::new();
+        Self { path, server, store, sources, routes, schedules, plugins, warnings, inputs, written }
     }
 
     /// The settings of a plugin, default ones if it has no section.

@@ -30,6 +30,11 @@ pub fn admin_address() -> Option<String> {
     given("HOOKBOX_ADMIN").map(|value| value.to_string_lossy().into_owned())
 }
 
+/// The file with the token for the admin API that `HOOKBOX_ADMIN_TOKEN_FILE` names.
+pub fn admin_token_file() -> Option<PathBuf> {
+    given("HOOKBOX_ADMIN_TOKEN_FILE").map(PathBuf::from)
+}
+
 /// Whether to colour a stream. `NO_COLOR` (<https://no-color.org>) stands above `CLICOLOR_FORCE`,
 /// and that above `CLICOLOR=0` (<https://bixense.com/clicolors>), a stream that is no terminal, and
 /// `TERM=dumb`.
@@ -97,6 +102,11 @@ pub fn own_program() -> io::Result<PathBuf> {
 pub fn user_cache_dir() -> Option<PathBuf> {
     let absolute = |name| var(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))
+}
+
+/// The command that opens an editor: `VISUAL`, `EDITOR`, or `vi`.
+pub fn editor() -> OsString {
+    given("VISUAL").or_else(|| given("EDITOR")).unwrap_or_else(|| "vi".into())
 }
 
 /// The folder for temporary files.

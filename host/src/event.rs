@@ -61,6 +61,8 @@ pub struct NewEvent {
     pub headers: Vec<(String, String)>,
     /// A remark for operators, such as a stale timestamp or a body that did not parse.
     pub note: Option<String>,
+    /// The event that it was made of, if an operator has edited one.
+    pub edited: Option<EditedFrom>,
     /// The event whose handling emitted this one.
     pub parent: Option<EventId>,
     /// Number of plugins an event has passed since it came in from outside; 0 for a request.
@@ -76,6 +78,15 @@ pub struct NewEvent {
     pub delay_ms: u64,
 }
 
+/// The origin of an event that an operator has made of another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EditedFrom {
+    /// The event that was edited. It may be deleted.
+    pub event: EventId,
+    /// Who has edited it.
+    pub by: String,
+}
+
 impl From<Attributes> for NewEvent {
     /// An event from outside that goes nowhere, with nothing but its attributes.
     fn from(attributes: Attributes) -> Self {
@@ -86,6 +97,7 @@ impl From<Attributes> for NewEvent {
             legacy_key: None,
             headers: Vec::new(),
             note: None,
+            edited: None,
             parent: None,
             hops: 0,
             deliveries: Vec::new(),

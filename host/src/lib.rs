@@ -20,7 +20,7 @@ pub mod app;
 pub mod telemetry; // doors: tracing_subscriber, metrics_exporter_prometheus
 
 // floor 6: change under load, and the operator's view
-pub mod admin; // doors: askama, axum, rust_embed, utoipa
+pub mod admin; // doors: askama, axum, rust_embed, similar, subtle, utoipa
 pub mod reload; // doors: notify, notify_debouncer_full
 
 // floor 5: permit → lease → invoke → verdict → settle

@@ -35,7 +35,7 @@ pub use attempt::{
 pub use compile::{
     Cache, ChildCompiler, CodeSource, CompileLimits, Compiler, Confinement, compile_stdin,
 };
-pub use host::Capability;
+pub use host::{Capability, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use kinds::Contract;
 pub use load::{LoadError, MAX_FILE_BYTES};
 pub use run::{Plugin, Sandbox, SandboxError, SandboxOptions};

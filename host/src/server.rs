@@ -25,7 +25,7 @@ mod strict;
 mod timeouts;
 mod tracked;
 
-pub use client::{Client, ShareKey};
+pub use client::{Client, Peer, ShareKey};
 pub use knock::post;
 pub use line_limit::LineLimit;
 pub use listener::{Handler, ServerOptions, serve};

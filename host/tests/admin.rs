@@ -6,10 +6,13 @@
 mod act;
 mod audit;
 mod document;
+mod edit;
 mod export;
 mod failures;
 mod forms;
 mod history;
+mod keys;
+mod login;
 mod map;
 mod pages;
 mod pauses;

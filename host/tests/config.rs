@@ -13,4 +13,5 @@ mod schedules;
 mod secrets;
 mod settings;
 mod sources;
+mod tokens;
 mod warnings;

@@ -102,5 +102,31 @@ fn a_paused_schedule_does_not_tick_and_misses_what_falls_into_the_pause() {
     });
     clock.set(START_MS + 4 * 3_600_000);
     wait_for("the next tick", || (events() == 2).then_some(()));
+    let ran = site.ask(&host, &["schedules", "run", "hourly", "--json"]).said();
+    let ran: Value = serde_json::from_str(&ran).unwrap();
+    let event = host.event(ran["event_id"].as_str().unwrap());
+    assert!(event["note"].as_str().unwrap().starts_with("manual: local"), "{event}");
     host.stop();
+}
+
+#[test]
+fn a_key_is_set_and_deleted_by_commands_that_name_what_is_there() {
+    let site = Site::new(&format!("{SOURCE}{ROUTES}"), &[("worker.wat", &guest("ok"))]);
+    let host = Host::start(&site);
+    let kv = |arguments: &[&str]| site.ask(&host, &[&["kv"], arguments].concat());
+    let set = kv(&["set", "worker", "a/b", "open", "--if-absent"]).said();
+    let version = set.trim().rsplit(' ').next().unwrap().to_owned();
+    assert_eq!(kv(&["worker", "a/b"]).said(), "open\n");
+    let again = kv(&["set", "worker", "a/b", "late", "--if-absent"]);
+    assert!(again.code == 1 && again.err.contains(&version), "{again:?}");
+    site.put("value.bin", b"\xff\n");
+    let file = ["set", "worker", "a/b", "--file", "value.bin", "--if-version", &version];
+    assert!(kv(&file).said().starts_with("a/b is set, version "));
+    assert!(kv(&["worker", "a/b"]).said().contains("/wo="));
+    assert_eq!(kv(&["delete", "worker", "a/b", "--if-version", &version]).code, 1);
+    assert_eq!(kv(&["delete", "worker", "a/b", "--force"]).said(), "a/b is deleted\n");
+    kv(&["set", "worker", "n", "--number", "-5", "--force"]).said();
+    assert!(kv(&["worker", "n"]).said().contains("-5"));
+    let unsure = kv(&["set", "worker", "n", "x"]);
+    assert!(unsure.code == 2 && unsure.err.contains("--if-version"), "{unsure:?}");
 }

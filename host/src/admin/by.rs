@@ -45,7 +45,8 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ProblemJson> {
         // The check of roles has let the request pass, so there is one.
         let identity = parts.extensions.get::<Identity>().cloned();
-        let Identity { name, role } = identity.unwrap_or_else(|| Identity::local(Role::Operator));
+        let Identity { name, role, .. } =
+            identity.unwrap_or_else(|| Identity::local(Role::Operator));
         let actor = Actor { name, role: role.name(), via: via(parts) };
         Ok(Self { actor, key: idempotency_key(&parts.headers)?.map(str::to_owned) })
     }

@@ -7,6 +7,7 @@ use axum::extract::State;
 
 use super::params::{DeliveryQuery, Id, NoQuery, Params, to_text};
 use super::problem::ProblemJson;
+use super::sees::Sees;
 use super::state::Admin;
 use super::view::{DeliveryJson, Listing};
 use super::waits::WaitFacts;
@@ -22,12 +23,13 @@ pub(super) mod noted;
 ))]
 pub(super) async fn list_deliveries(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(query): Params<DeliveryQuery>,
 ) -> Result<Json<Listing<DeliveryJson>>, ProblemJson> {
     let (rows, next) = admin.store.deliveries(query.filter()?, query.page()?).await?;
     let facts = WaitFacts::of(&admin);
     Ok(Json(Listing {
-        items: rows.into_iter().map(|row| facts.delivery(row)).collect(),
+        items: rows.into_iter().map(|row| facts.delivery(row, sees)).collect(),
         next_cursor: next.map(to_text),
     }))
 }
@@ -40,9 +42,10 @@ pub(super) async fn list_deliveries(
 ))]
 pub(super) async fn show_delivery(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(NoQuery {}): Params<NoQuery>,
     Id(id): Id<DeliveryId>,
 ) -> Result<Json<DeliveryJson>, ProblemJson> {
     let found = admin.store.delivery(id).await?;
-    Ok(Json(WaitFacts::of(&admin).delivery(found)))
+    Ok(Json(WaitFacts::of(&admin).delivery(found, sees)))
 }

@@ -7,7 +7,6 @@ use utoipa::openapi::OpenApi;
 pub(super) fn text(document: &OpenApi) -> String {
     let document = serde_json::to_value(document);
     let mut document = document.expect("the document is made of strings and numbers only");
-    tuples(&mut document);
     let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     for operation in paths.filter_map(Value::as_object_mut).flat_map(|path| path.values_mut()) {
         let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
@@ -39,34 +38,9 @@ fn object(schema: &mut Value) {
     }
 }
 
-/// Tuples are written as in JSON Schema before 2020-12, which OpenAPI 3.1 goes by.
-fn tuples(value: &mut Value) {
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(tuples),
-        Value::Object(members) => {
-            members.values_mut().for_each(tuples);
-            if members.get("items").is_some_and(Value::is_array)
-                && let Some(items) = members.insert("items".to_owned(), Value::Bool(false))
-            {
-                members.insert("prefixItems".to_owned(), items);
-            }
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_tuple_has_its_items_in_front() {
-        let mut schema = json!({ "type": "array", "items": [{ "type": "string" }] });
-        tuples(&mut schema);
-        let expected =
-            json!({ "type": "array", "items": false, "prefixItems": [{ "type": "string" }] });
-        assert_eq!(schema, expected);
-    }
 
     #[test]
     fn a_text_that_is_given_is_not_empty() {
@@ -79,5 +53,15 @@ mod tests {
             not_empty(&mut schema);
             assert_eq!(schema["minLength"], bound);
         }
+    }
+
+    #[test]
+    fn a_body_without_a_schema_is_an_object_or_nothing() {
+        let mut schema = json!({});
+        object(&mut schema);
+        assert_eq!(schema, json!({ "type": ["object", "null"] }));
+        let mut named = json!({ "$ref": "#/components/schemas/X" });
+        object(&mut named);
+        assert_eq!(named, json!({ "$ref": "#/components/schemas/X" }));
     }
 }

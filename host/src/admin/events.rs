@@ -1,23 +1,22 @@
-//! Events: listed, shown whole, replayed.
+//! Events: listed, and shown whole.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::by::By;
-use super::params::{EventQuery, Id, NoQuery, Params, ParamsOrBody, ReplayQuery, to_text};
+use super::params::{EventQuery, Id, NoQuery, Params, to_text};
 use super::problem::ProblemJson;
+use super::sees::Sees;
 use super::state::Admin;
 use super::view::{EventDetail, EventItem};
 use super::waits::WaitFacts;
 use crate::clock::rfc3339;
 use crate::config::routes::{Facts, Routing};
 use crate::event::{Attributes, EventId, Target, UNIDENTIFIED};
-use crate::names::{PluginName, hint};
+use crate::names::hint;
 use crate::store::{Cursor, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES};
 
 pub(super) mod body;
@@ -29,9 +28,10 @@ pub(super) mod body;
 ))]
 pub(super) async fn list_events(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(query): Params<EventQuery>,
 ) -> Result<Json<EventPage>, ProblemJson> {
-    let (filter, page) = (query.filter()?, query.page()?);
+    let (filter, page) = (query.filter(sees)?, query.page()?);
     let most = if filter.text.is_some() { MAX_LOOKED_AT_BODIES } else { MAX_LOOKED_AT };
     let (rows, next) = admin.store.events(filter, page).await?;
     // A page that is not full and not the last one has looked at as many rows as it may.
@@ -67,63 +67,14 @@ pub(super) struct EventPage {
 ))]
 pub(super) async fn show_event(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(NoQuery {}): Params<NoQuery>,
     Id(id): Id<EventId>,
 ) -> Result<Json<EventDetail>, ProblemJson> {
     let event = admin.store.event(id).await?;
     let source = admin.config.load().sources.get(&*event.event.attributes.source).cloned();
     let form = source.as_ref().and_then(|source| source.form.as_deref());
-    Ok(Json(EventDetail::of(event, form, &WaitFacts::of(&admin))))
-}
-
-/// The deliveries that a replay created.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Replayed {
-    /// The event.
-    pub(super) event_id: String,
-    /// Ids of the new deliveries, in the order of `plugins`.
-    pub(super) deliveries: Vec<String>,
-    /// The plugins that get the event.
-    pub(super) plugins: Vec<String>,
-}
-
-/// Deliver an old event again: to the plugins that are routed now, or to one that is named.
-#[utoipa::path(post, path = "/api/v1/events/{id}/replay", tag = "events",
-    params(("id" = String, Path, description = "An event id (`evt_…`)"), ReplayQuery),
-    request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
-    responses(
-    (status = 202, description = "New deliveries were created", body = Replayed),
-    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
-))]
-pub(super) async fn replay_event(
-    State(admin): State<Arc<Admin>>,
-    by: By,
-    Id(id): Id<EventId>,
-    ParamsOrBody(query): ParamsOrBody<ReplayQuery>,
-) -> Result<(StatusCode, Json<Replayed>), ProblemJson> {
-    let targets = match query.plugin {
-        Some(name) => vec![admin.config.load().target(known_plugin(&admin, &name)?)],
-        None => routed(&admin, id).await?,
-    };
-    let plugins: Vec<_> = targets.iter().map(|target| target.plugin.to_string()).collect();
-    let note = by.note("events.replay", &id.to_string(), &format!("to {}", plugins.join(", ")));
-    let deliveries = admin.store.replay(Some(note), id, targets).await?;
-    tracing::info!(event.id = %id, deliveries = deliveries.len(), "an operator replays an event");
-    let replayed = Replayed {
-        event_id: id.to_string(),
-        deliveries: deliveries.iter().map(ToString::to_string).collect(),
-        plugins,
-    };
-    Ok((StatusCode::ACCEPTED, Json(replayed)))
-}
-
-/// The plugin of this name. It need not run at the moment: its deliveries wait for it.
-fn known_plugin(admin: &Admin, name: &str) -> Result<PluginName, ProblemJson> {
-    let registry = admin.registry.load();
-    if let Some((name, _)) = registry.entries().find(|(known, _)| known.as_ref() == name) {
-        return Ok(name.clone());
-    }
-    Err(no_plugin(name, registry.entries().map(|(known, _)| known.as_ref())))
+    Ok(Json(EventDetail::of(event, form, &WaitFacts::of(&admin), sees)))
 }
 
 /// The refusal for a name that no plugin has.

@@ -26,6 +26,7 @@ use super::body;
 use super::by::By;
 use super::params::{EventQuery, ImportQuery, Params};
 use super::problem::ProblemJson;
+use super::sees::Sees;
 use super::state::Admin;
 use crate::clock::rfc3339;
 use crate::event::{Attributes, DedupeKey, NewEvent, name};
@@ -74,6 +75,7 @@ pub(super) struct LineJson {
     erased_at: Option<String>,
     /// Names and values of kept request headers.
     #[serde(default)]
+    #[schema(value_type = Vec<Vec<String>>)]
     headers: Vec<(String, String)>,
     /// The body, if it is JSON on one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,17 +84,24 @@ pub(super) struct LineJson {
     /// The body in base64 (RFC 4648 §4), if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data_base64: Option<String>,
+    /// Stands for the body if the client's token does not read payloads; an import refuses such a
+    /// line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hidden: Option<String>,
     /// Plugin and state of each delivery; an import does not read them.
     #[serde(default)]
+    #[schema(value_type = Vec<Vec<String>>)]
     deliveries: Vec<(String, String)>,
 }
 
 impl LineJson {
-    fn of(view: EventView) -> Self {
+    fn of(view: EventView, sees: Sees) -> Self {
         let Attributes { source, kind, subject, content_type, time_ms, body } =
             view.event.attributes;
         let exact = |json: &RawValue| json.get().as_bytes() == body && !body.contains(&b'\n');
-        let data = body::json(&body).filter(|json| exact(json));
+        let data = body::json(&body).filter(|json| sees.payloads() && exact(json));
+        let is_other = data.is_none() && sees.payloads();
+        let header = |(name, value)| (name, sees.text(value));
         let stand = |row: &crate::store::DeliveryView| {
             (row.plugin.to_string(), row.state.name().to_owned())
         };
@@ -107,8 +116,9 @@ impl LineJson {
             parent_id: view.event.parent.map(|parent| parent.to_string()),
             note: view.note,
             erased_at: view.erased_ms.map(rfc3339),
-            headers: view.headers,
-            data_base64: data.is_none().then(|| STANDARD.encode(&body)),
+            headers: view.headers.into_iter().map(header).collect(),
+            hidden: sees.hidden(body.len()),
+            data_base64: is_other.then(|| STANDARD.encode(&body)),
             data,
             deliveries: view.deliveries.iter().map(stand).collect(),
         }
@@ -166,13 +176,14 @@ fn import_key(id: &str) -> DedupeKey {
 ))]
 pub(super) async fn export_events(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(query): Params<EventQuery>,
 ) -> Result<Response, ProblemJson> {
-    let (filter, page) = (query.filter()?, query.page()?);
+    let (filter, page) = (query.filter(sees)?, query.page()?);
     let most = if query.is_limited() { page.limit } else { usize::MAX };
     let (sender, receiver) = mpsc::channel(PAGE);
     tasks::spawn(async move {
-        let written = lines(&admin, filter, page, most, &sender);
+        let written = lines(&admin, sees, (filter, page, most), &sender);
         let written = tokio::select! {
             biased;
             written = written => written,
@@ -189,9 +200,8 @@ pub(super) async fn export_events(
 /// Sends every event that matches, until the client has gone.
 async fn lines(
     admin: &Admin,
-    filter: EventFilter,
-    mut page: Page,
-    mut left: usize,
+    sees: Sees,
+    (filter, mut page, mut left): (EventFilter, Page, usize),
     sender: &mpsc::Sender<Result<Bytes, io::Error>>,
 ) -> Result<(), io::Error> {
     loop {
@@ -202,7 +212,8 @@ async fn lines(
         for row in rows {
             // One that retention has deleted meanwhile is none.
             let Ok(view) = admin.store.event(row.event.id).await else { continue };
-            let mut line = serde_json::to_vec(&LineJson::of(view)).map_err(io::Error::other)?;
+            let mut line =
+                serde_json::to_vec(&LineJson::of(view, sees)).map_err(io::Error::other)?;
             line.push(b'\n');
             if sender.send(Ok(line.into())).await.is_err() {
                 return Ok(());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -11,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::params::{NoQuery, Params};
 use super::problem::ProblemJson;
+use super::role::{Identity, VIEWER};
 use super::state::Admin;
 use super::trouble::{self, TroubleJson};
 use super::view::StatsJson;
@@ -83,18 +85,29 @@ pub(super) async fn show_liveness(State(admin): State<Arc<Admin>>) -> Json<Healt
     })
 }
 
-/// Whether the host takes webhooks, and what wants attention.
+/// Whether the host takes webhooks, and what wants attention; a client without a token is not told
+/// what.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses(
     (status = 200, description = "It takes webhooks", body = HealthJson),
     (status = 503, description = "It does not", body = HealthJson),
 ))]
 pub(super) async fn show_readiness(
     State(admin): State<Arc<Admin>>,
+    client: Option<Extension<Identity>>,
 ) -> (StatusCode, Json<HealthJson>) {
+    let (code, mut health) = readiness(&admin).await;
+    if !client.is_some_and(|Extension(client)| client.may(VIEWER)) {
+        health.problems.clear();
+    }
+    (code, Json(health))
+}
+
+/// Whether the host takes webhooks, and what wants attention.
+pub(super) async fn readiness(admin: &Admin) -> (StatusCode, HealthJson) {
     let condition = admin.status.get();
     let generation = condition.generation;
     let stats = admin.store.stats().await.unwrap_or_default();
-    let mut problems = trouble::all(&admin, &stats, condition);
+    let mut problems = trouble::all(admin, &stats, condition);
     let (code, status) = match admin.store.trouble() {
         Some(error) => {
             problems.insert(0, TroubleJson::of("store", None, error.to_string()));
@@ -103,5 +116,5 @@ pub(super) async fn show_readiness(
         None if problems.is_empty() => (StatusCode::OK, "ready"),
         None => (StatusCode::OK, "degraded"),
     };
-    (code, Json(HealthJson { status, generation, problems }))
+    (code, HealthJson { status, generation, problems })
 }

@@ -1,4 +1,4 @@
-//! Key-value buckets, read only: listed, their keys listed, and one value shown.
+//! Key-value buckets: listed, their keys listed, and one value shown, set or deleted.
 
 use std::sync::Arc;
 
@@ -13,11 +13,14 @@ use utoipa::ToSchema;
 use super::body;
 use super::params::{Id, KeyQuery, KeysQuery, NoQuery, Params};
 use super::problem::ProblemJson;
+use super::sees::Sees;
 use super::state::Admin;
 use crate::event::PluginName;
 use crate::names::hint;
-use crate::store::KvRange;
+use crate::store::{KvRange, KvValue};
 use crate::text::needs_escape;
+
+pub(super) mod change;
 
 /// The buckets that hold anything, or that the configuration names.
 #[derive(Debug, Serialize, ToSchema)]
@@ -67,6 +70,8 @@ pub(super) struct ValueJson {
     pub(super) key: String,
     /// Bytes of the value.
     pub(super) bytes: u64,
+    /// Its version, another one after every write: what a change names.
+    pub(super) version: String,
     /// The value, if it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
@@ -80,10 +85,29 @@ pub(super) struct ValueJson {
     /// The number that `add` of `hookbox:plugin/kv` finds in it, if it has 8 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) number: Option<i64>,
+    /// Stands for the value if the client's token does not read payloads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hidden: Option<String>,
 }
 
 impl ValueJson {
-    fn of(bucket: String, key: String, value: &[u8]) -> Self {
+    fn of(bucket: String, key: String, found: &KvValue, sees: Sees) -> Self {
+        let value = found.value.as_slice();
+        let (bytes, hidden) = (value.len() as u64, sees.hidden(value.len()));
+        let version = found.version.to_string();
+        if hidden.is_some() {
+            return Self {
+                bucket,
+                key,
+                bytes,
+                version,
+                value: None,
+                value_text: None,
+                value_base64: None,
+                number: None,
+                hidden,
+            };
+        }
         let json = body::json(value);
         let text = std::str::from_utf8(value).ok().filter(|text| !text.chars().any(needs_escape));
         let text = text.filter(|_| json.is_none()).map(str::to_owned);
@@ -92,11 +116,13 @@ impl ValueJson {
         Self {
             bucket,
             key,
-            bytes: value.len() as u64,
+            bytes,
+            version,
             value: json,
             value_text: text,
             value_base64: is_other.then(|| STANDARD.encode(value)),
             number: number.filter(|_| is_other),
+            hidden,
         }
     }
 }
@@ -141,25 +167,26 @@ pub(super) async fn list_keys(
 ))]
 pub(super) async fn show_value(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(query): Params<KeyQuery>,
     Id(bucket): Id<String>,
 ) -> Result<Json<ValueJson>, ProblemJson> {
     let key = query.key()?.to_owned();
-    let value = value_bytes(&admin, &bucket, &key).await?;
-    Ok(Json(ValueJson::of(bucket, key, &value)))
+    let found = found_value(&admin, &bucket, &key).await?;
+    Ok(Json(ValueJson::of(bucket, key, &found, sees)))
 }
 
-/// The bytes of a value.
-pub(super) async fn value_bytes(
+/// A value with its version.
+pub(super) async fn found_value(
     admin: &Admin,
     bucket: &str,
     key: &str,
-) -> Result<Vec<u8>, ProblemJson> {
+) -> Result<KvValue, ProblemJson> {
     let bucket = known(admin, bucket).await?;
     let found = admin.store.kv_get(bucket.clone(), key.to_owned()).await?;
     let shown: String = key.chars().take(80).collect();
     let missing = || ProblemJson::not_found(format!("bucket `{bucket}` has no key `{shown}`"));
-    Ok(found.ok_or_else(missing)?.value)
+    found.ok_or_else(missing)
 }
 
 /// The buckets that hold anything, and those of the configuration.
@@ -187,7 +214,7 @@ async fn buckets(admin: &Admin) -> Result<Vec<BucketJson>, ProblemJson> {
 }
 
 /// The bucket of this name; the refusal knows those that there are.
-async fn known(admin: &Admin, name: &str) -> Result<PluginName, ProblemJson> {
+pub(super) async fn known(admin: &Admin, name: &str) -> Result<PluginName, ProblemJson> {
     let there = buckets(admin).await?;
     let is_plugins = admin.registry.load().entries().any(|(plugin, _)| **plugin == *name);
     if is_plugins || there.iter().any(|it| it.bucket == name) {
@@ -215,12 +242,19 @@ mod tests {
             (&42_i64.to_le_bytes(), json!({ "value_base64": "KgAAAAAAAAA=", "number": 42 })),
             (b"", json!({ "value_text": "" })),
         ] {
-            let shown = ValueJson::of("orders".to_owned(), "k".to_owned(), value);
+            let found = KvValue { value: value.to_vec(), version: i64::MAX };
+            let shown = ValueJson::of("orders".to_owned(), "k".to_owned(), &found, Sees::ALL);
+            assert_eq!(shown.version, "9223372036854775807");
             let mut shown = serde_json::to_value(shown).unwrap();
             let members = shown.as_object_mut().unwrap();
             assert_eq!(members.remove("bytes"), Some(json!(value.len())));
             members.retain(|name, _| name.starts_with("value") || name == "number");
             assert_eq!(shown, expected);
+            let (bucket, key) = ("orders".to_owned(), "k".to_owned());
+            let hidden = ValueJson::of(bucket, key, &found, Sees::NO_PAYLOADS);
+            let hidden = serde_json::to_value(hidden).unwrap();
+            let names: Vec<_> = hidden.as_object().unwrap().keys().collect();
+            assert_eq!(names, ["bucket", "bytes", "hidden", "key", "version"]);
         }
     }
 }

@@ -17,6 +17,7 @@ use super::params::{
     Params, ParamsOrBody,
 };
 use super::problem::ProblemJson;
+use super::sees::Sees;
 use super::state::Admin;
 use super::view::{DeliveryJson, Listing};
 use super::waits::WaitFacts;
@@ -144,7 +145,7 @@ pub(super) async fn count(admin: &Admin, deed: &Deed) -> Result<CountedDeliverie
         OperationScope::Ids(ids) => {
             let mut sample = Vec::new();
             for id in ids.iter().take(5) {
-                sample.push(facts.delivery(admin.store.delivery(*id).await?));
+                sample.push(facts.delivery(admin.store.delivery(*id).await?, Sees::ALL));
             }
             return Ok(CountedDeliveries { total: ids.len() as u64, exact: true, sample });
         }
@@ -154,7 +155,7 @@ pub(super) async fn count(admin: &Admin, deed: &Deed) -> Result<CountedDeliverie
     loop {
         let preview = admin.store.preview(deed.action.clone(), filter.clone(), from).await?;
         counted.total += preview.deliveries;
-        counted.sample.extend(preview.first.into_iter().map(|row| facts.delivery(row)));
+        counted.sample.extend(preview.first.into_iter().map(|row| facts.delivery(row, Sees::ALL)));
         from = preview.next;
         counted.exact = from.is_none();
         if counted.exact || begun.elapsed() >= COUNTS_FOR {
@@ -321,6 +322,7 @@ pub(super) async fn list_operations(
 ))]
 pub(super) async fn show_operation(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(query): Params<OperationItemsQuery>,
     Id(id): Id<OperationId>,
 ) -> Result<Json<OperationShown>, ProblemJson> {
@@ -331,7 +333,7 @@ pub(super) async fn show_operation(
     found.truncate(MAX_ITEMS);
     let next_cursor = found.last().filter(|_| next).map(|last| last.id.to_string());
     let facts = WaitFacts::of(&admin);
-    let items = found.into_iter().map(|row| facts.delivery(row)).collect();
+    let items = found.into_iter().map(|row| facts.delivery(row, sees)).collect();
     Ok(Json(OperationShown { operation, items, next_cursor }))
 }
 

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use super::problem::{ProblemJson, ShownProblem};
-use super::role::Role;
+use super::role::{ANYONE, Identity, OPERATOR, Role, VIEWER};
 use super::state::Admin;
 use asked::Asked;
 
@@ -30,6 +30,7 @@ mod form;
 mod frame;
 mod keys;
 mod listings;
+mod login;
 mod map;
 mod operations;
 mod overview;
@@ -37,11 +38,13 @@ mod parts;
 mod pauses;
 mod plugins;
 mod problem;
+mod schedules;
 mod sources;
 
 /// A page: its route, the role it needs, and its methods.
 pub(super) struct PageRoute {
-    pub(super) role: Role,
+    /// `None` if it needs no token.
+    pub(super) role: Option<Role>,
     pub(super) path: &'static str,
     pub(super) methods: Vec<Method>,
     pub(super) router: MethodRouter<Arc<Admin>>,
@@ -49,31 +52,36 @@ pub(super) struct PageRoute {
 
 /// Every page.
 pub(super) fn list() -> Vec<PageRoute> {
-    use Role::Operator;
-    let shows =
-        |path, router| PageRoute { role: Operator, path, methods: vec![Method::GET], router };
-    let asks = |path, router| {
-        let methods = vec![Method::GET, Method::POST];
-        PageRoute { role: Operator, path, methods, router }
+    let page = |role, methods: &[Method], path, router| PageRoute {
+        role,
+        path,
+        methods: methods.to_vec(),
+        router,
     };
-    let acts =
-        |path, router| PageRoute { role: Operator, path, methods: vec![Method::POST], router };
+    let shows = |path, router| page(VIEWER, &[Method::GET], path, router);
+    // Where an action is asked about is the way to the action.
+    let asks = |path, router| page(OPERATOR, &[Method::GET, Method::POST], path, router);
+    let acts = |path, router| page(OPERATOR, &[Method::POST], path, router);
     vec![
+        page(ANYONE, &[Method::GET, Method::POST], "/login", get(login::ask).post(login::act)),
+        page(ANYONE, &[Method::POST], "/logout", post(login::end)),
+        page(ANYONE, &[Method::GET], "/assets/{hash}/{name}", get(assets::show)),
         shows("/", get(overview::show)),
-        shows("/assets/{hash}/{name}", get(assets::show)),
         shows("/find", get(find::show)),
         shows("/events", get(events::show)),
         shows("/events/{id}", get(event::show)),
         asks("/events/{id}/replay", get(event::replay::ask).post(event::replay::act)),
-        shows("/replays/new", get(event::replay::ask_selected)),
+        page(OPERATOR, &[Method::GET], "/replays/new", get(event::replay::ask_selected)),
+        asks("/events/{id}/edit", get(event::edit::ask).post(event::edit::act)),
         acts("/replays", post(event::replay::act_selected)),
         shows("/deliveries", get(deliveries::show)),
         shows("/deliveries/{id}", get(deliveries::lead)),
         asks("/deliveries/{id}/{action}", get(deliveries::act::ask).post(deliveries::act::act)),
         shows("/failures", get(failures::show)),
         shows("/failures/{id}", get(failures::one)),
-        asks("/operations", get(operations::show).post(operations::new::act)),
-        shows("/operations/new", get(operations::new::ask)),
+        shows("/operations", get(operations::show)),
+        acts("/operations", post(operations::new::act)),
+        page(OPERATOR, &[Method::GET], "/operations/new", get(operations::new::ask)),
         shows("/operations/{id}", get(operations::one)),
         acts("/operations/{id}/{verb}", post(operations::steer)),
         shows("/plugins", get(plugins::show)),
@@ -89,6 +97,9 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/schedules", get(listings::schedules)),
         shows("/kv", get(keys::buckets)),
         shows("/kv/{bucket}", get(keys::list)),
+        asks("/kv/{bucket}/set", get(keys::change::ask_set).post(keys::change::set)),
+        asks("/kv/{bucket}/delete", get(keys::change::ask_delete).post(keys::change::delete)),
+        asks("/schedules/{name}/{action}", get(schedules::ask).post(schedules::act)),
         shows("/kv/{bucket}/value", get(keys::value)),
     ]
 }
@@ -116,13 +127,19 @@ pub(super) async fn dress(
 ) -> Response {
     let is_page = is_page(request.uri().path(), request.headers());
     let asked = is_page.then(|| Asked::of(request.uri()));
+    let is_looking = request.method() == Method::GET;
     let mut response = next.run(request).await;
     if let Some(asked) = asked
         && let Some(problem) = response.extensions_mut().remove::<ShownProblem>()
     {
+        if problem.status == StatusCode::UNAUTHORIZED && is_looking && !asked.fragment {
+            return login::lead(&asked);
+        }
+        let asked = asked.by(response.extensions_mut().remove::<Identity>());
         // What the guard and the router have said of it.
         let kept = [
             header::ALLOW,
+            header::WWW_AUTHENTICATE,
             header::RETRY_AFTER,
             header::CACHE_CONTROL,
             header::X_CONTENT_TYPE_OPTIONS,

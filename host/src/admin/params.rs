@@ -25,6 +25,7 @@ mod kv;
 mod map;
 mod operations;
 mod pause;
+mod replay;
 mod seeing;
 
 pub(super) use audit::{AuditQuery, audit_text};
@@ -33,14 +34,15 @@ pub(super) use change::{
 };
 pub(super) use erase::{EraseQuery, EraseSubjectQuery, ImportQuery};
 pub(super) use failures::{FailureQuery, failure_text};
-pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
+pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, to_text};
 pub(super) use history::{HistoryQuery, StreamQuery, TimeWindow, WINDOWS};
-pub(super) use kv::{KeyQuery, KeysQuery};
+pub(super) use kv::{ChangeKeyQuery, KeyQuery, KeysQuery, version};
 pub(super) use map::MapQuery;
 pub(super) use operations::{
     Deed, OperationItemsQuery, OperationQuery, OperationStartQuery, OperationsQuery,
 };
 pub(super) use pause::PauseQuery;
+pub(super) use replay::{EventEdit, ReplayAsked, ReplayBody, ReplayQuery, decoded};
 pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};
 
 /// Reads the query string as `T`.

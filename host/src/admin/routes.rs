@@ -19,16 +19,16 @@ use super::deliveries::change;
 use super::guard::guard;
 use super::page;
 use super::problem::ProblemJson;
-use super::role::{Role, admit};
+use super::role::{ANYONE, OPERATOR, Role, SEND, VIEWER, admit};
 use super::state::Admin;
 use super::{
     audit, clock, deliveries, document, erase, events, export, failures, health, history, joins,
-    kv, map, operations, pauses, plugins, schedules, sources, start, stream, tree,
+    kv, map, operations, pauses, plugins, replay, schedules, sources, start, stream, tree, who,
 };
 use crate::names::hint;
 
 /// A route with the role it needs.
-type RoleRoute = (Role, UtoipaMethodRouter<Arc<Admin>>);
+type RoleRoute = (Option<Role>, UtoipaMethodRouter<Arc<Admin>>);
 
 /// Every route.
 fn list() -> Vec<RoleRoute> {
@@ -37,74 +37,78 @@ fn list() -> Vec<RoleRoute> {
 
 /// The routes of events, deliveries and what is done to many.
 fn events_and_deliveries() -> Vec<RoleRoute> {
-    use Role::Operator;
     vec![
-        (Operator, routes!(events::list_events)),
-        (Operator, routes!(events::show_event)),
-        (Operator, routes!(events::body::show_body)),
-        (Operator, routes!(events::replay_event)),
-        (Operator, routes!(export::export_events)),
-        (Operator, routes!(export::import_events)),
-        (Operator, routes!(erase::erase_event)),
-        (Operator, routes!(erase::erase_subject)),
-        (Operator, routes!(tree::show_tree)),
-        (Operator, routes!(joins::list_joins)),
-        (Operator, routes!(start::start_event)),
-        (Operator, routes!(change::cancel_event)),
-        (Operator, routes!(deliveries::list_deliveries)),
-        (Operator, routes!(deliveries::show_delivery)),
-        (Operator, routes!(failures::list_failures)),
-        (Operator, routes!(failures::show_failure)),
-        (Operator, routes!(change::retry_delivery)),
-        (Operator, routes!(change::cancel_delivery)),
-        (Operator, routes!(change::discard_delivery)),
-        (Operator, routes!(change::retry_deliveries)),
-        (Operator, routes!(change::cancel_deliveries)),
-        (Operator, routes!(change::discard_deliveries)),
-        (Operator, routes!(change::move_deliveries)),
-        (Operator, routes!(change::move_delivery)),
-        (Operator, routes!(operations::list_operations)),
-        (Operator, routes!(operations::plan_operation)),
-        (Operator, routes!(operations::show_operation)),
-        (Operator, routes!(operations::start_operation)),
-        (Operator, routes!(operations::pause_operation)),
-        (Operator, routes!(operations::resume_operation)),
-        (Operator, routes!(operations::cancel_operation)),
-        (Operator, routes!(operations::undo_operation)),
-        (Operator, routes!(change::undiscard_delivery)),
+        (VIEWER, routes!(events::list_events)),
+        (VIEWER, routes!(events::show_event)),
+        (VIEWER, routes!(events::body::show_body)),
+        (OPERATOR, routes!(replay::replay_event)),
+        (VIEWER, routes!(export::export_events)),
+        (OPERATOR, routes!(export::import_events)),
+        (OPERATOR, routes!(erase::erase_event)),
+        (OPERATOR, routes!(erase::erase_subject)),
+        (VIEWER, routes!(tree::show_tree)),
+        (VIEWER, routes!(joins::list_joins)),
+        (SEND, routes!(start::start_event)),
+        (OPERATOR, routes!(change::cancel_event)),
+        (VIEWER, routes!(deliveries::list_deliveries)),
+        (VIEWER, routes!(deliveries::show_delivery)),
+        (VIEWER, routes!(failures::list_failures)),
+        (VIEWER, routes!(failures::show_failure)),
+        (OPERATOR, routes!(change::retry_delivery)),
+        (OPERATOR, routes!(change::cancel_delivery)),
+        (OPERATOR, routes!(change::discard_delivery)),
+        (OPERATOR, routes!(change::retry_deliveries)),
+        (OPERATOR, routes!(change::cancel_deliveries)),
+        (OPERATOR, routes!(change::discard_deliveries)),
+        (OPERATOR, routes!(change::move_deliveries)),
+        (OPERATOR, routes!(change::move_delivery)),
+        (VIEWER, routes!(operations::list_operations)),
+        (OPERATOR, routes!(operations::plan_operation)),
+        (VIEWER, routes!(operations::show_operation)),
+        (OPERATOR, routes!(operations::start_operation)),
+        (OPERATOR, routes!(operations::pause_operation)),
+        (OPERATOR, routes!(operations::resume_operation)),
+        (OPERATOR, routes!(operations::cancel_operation)),
+        (OPERATOR, routes!(operations::undo_operation)),
+        (OPERATOR, routes!(change::undiscard_delivery)),
     ]
 }
 
 /// The routes of everything else.
 fn others() -> Vec<RoleRoute> {
-    use Role::Operator;
     vec![
-        (Operator, routes!(plugins::list_plugins)),
-        (Operator, routes!(plugins::show_plugin)),
-        (Operator, routes!(plugins::approve_plugin)),
-        (Operator, routes!(pauses::pause_plugin)),
-        (Operator, routes!(pauses::resume_plugin)),
-        (Operator, routes!(pauses::pause_schedule)),
-        (Operator, routes!(pauses::resume_schedule)),
-        (Operator, routes!(kv::list_buckets)),
-        (Operator, routes!(kv::list_keys)),
-        (Operator, routes!(kv::show_value)),
-        (Operator, routes!(schedules::list_schedules)),
-        (Operator, routes!(sources::list_sources)),
-        (Operator, routes!(sources::show_source)),
-        (Operator, routes!(sources::list_refusals)),
-        (Operator, routes!(sources::test::test_source)),
-        (Operator, routes!(audit::list_audit)),
-        (Operator, routes!(clock::show_clock)),
-        (Operator, routes!(clock::accept_clock)),
-        (Operator, routes!(health::show_stats)),
-        (Operator, routes!(history::show_history)),
-        (Operator, routes!(map::show_map)),
-        (Operator, routes!(stream::show_stream)),
-        (Operator, routes!(health::show_metrics)),
-        (Operator, routes!(health::show_liveness)),
-        (Operator, routes!(health::show_readiness)),
-        (Operator, routes!(show_document)),
+        (VIEWER, routes!(plugins::list_plugins)),
+        (VIEWER, routes!(plugins::show_plugin)),
+        (OPERATOR, routes!(plugins::approve_plugin)),
+        (OPERATOR, routes!(pauses::pause_plugin)),
+        (OPERATOR, routes!(pauses::resume_plugin)),
+        (OPERATOR, routes!(pauses::pause_schedule)),
+        (OPERATOR, routes!(pauses::resume_schedule)),
+        (VIEWER, routes!(kv::list_buckets)),
+        (VIEWER, routes!(kv::list_keys)),
+        (VIEWER, routes!(kv::show_value)),
+        (OPERATOR, routes!(kv::change::set_value)),
+        (OPERATOR, routes!(kv::change::delete_value)),
+        (VIEWER, routes!(schedules::list_schedules)),
+        (OPERATOR, routes!(schedules::run_schedule)),
+        (VIEWER, routes!(sources::list_sources)),
+        (VIEWER, routes!(sources::show_source)),
+        (VIEWER, routes!(sources::list_refusals)),
+        (OPERATOR, routes!(sources::test::test_source)),
+        (VIEWER, routes!(audit::list_audit)),
+        (VIEWER, routes!(clock::show_clock)),
+        (OPERATOR, routes!(clock::accept_clock)),
+        (VIEWER, routes!(health::show_stats)),
+        (VIEWER, routes!(history::show_history)),
+        (VIEWER, routes!(map::show_map)),
+        (VIEWER, routes!(stream::show_stream)),
+        (VIEWER, routes!(health::show_metrics)),
+        (ANYONE, routes!(health::show_liveness)),
+        (ANYONE, routes!(health::show_readiness)),
+        (VIEWER, routes!(who::show_me)),
+        (VIEWER, routes!(who::list_tokens)),
+        (VIEWER, routes!(who::show_config)),
+        (VIEWER, routes!(show_document)),
     ]
 }
 
@@ -115,8 +119,8 @@ pub struct Endpoint {
     pub method: Method,
     /// The path, its parameters in braces.
     pub path: String,
-    /// The role that a client needs.
-    pub role: Role,
+    /// The role that a client needs; `None` if it needs no token.
+    pub role: Option<Role>,
     /// Whether it is a page for people, and not part of the API.
     pub is_page: bool,
 }
@@ -162,8 +166,9 @@ pub fn router(admin: Admin) -> Router {
 #[openapi(
     info(
         title = "hookbox",
-        description = "The operator's side of a hookbox host. Served on loopback only; refusals are RFC 9457 problems. \
-                       `x-role` is the role that an operation needs."
+        description = "The operator's side of a hookbox host. Refusals are RFC 9457 problems. `x-role` is the role that an \
+                       operation needs, `none` if it needs no token. A token is sent as `Authorization: Bearer`; without \
+                       `server.admin_tokens` everybody on loopback is operator."
     ),
     tags(
         (name = "events", description = "What was received or emitted"),
@@ -171,6 +176,7 @@ pub fn router(admin: Admin) -> Router {
         (name = "plugins", description = "What runs"),
         (name = "kv", description = "What plugins keep from one event to the next"),
         (name = "health", description = "How the host is"),
+        (name = "access", description = "Who asks, who may, and what applies"),
     )
 )]
 struct OpenApiDocument;
@@ -183,7 +189,7 @@ fn built() -> OpenApiRouter<Arc<Admin>> {
     for (role, (schemas, mut paths, methods)) in list() {
         for (_, operation) in paths.paths.values_mut().flat_map(operations) {
             let extensions = operation.extensions.get_or_insert_default();
-            extensions.insert("x-role".to_owned(), role.name().into());
+            extensions.insert("x-role".to_owned(), role.map_or("none", Role::name).into());
         }
         let methods = methods.route_layer(middleware::from_fn_with_state(role, admit));
         router = router.routes((schemas, paths, methods));

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::params::{NoQuery, Params};
+use super::by::By;
+use super::params::{Id, NoQuery, Params, ParamsOrBody};
 use super::paused::{self, PausedJson};
 use super::problem::ProblemJson;
 use super::state::Admin;
@@ -175,4 +177,42 @@ pub(super) fn known_schedule(admin: &Admin, name: &str) -> Result<Arc<Schedule>,
     Err(ProblemJson::not_found(format!(
         "there is no schedule `{name}`{hint}: schedules are sections of the configuration"
     )))
+}
+
+/// A tick by hand.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RanSchedule {
+    /// The schedule.
+    pub(super) name: String,
+    /// The event that was stored.
+    pub(super) event_id: String,
+}
+
+/// Have a schedule tick now, by hand. Its own ticks stay as they are, and it may be paused or
+/// disabled. A request with an `Idempotency-Key` makes one event, however often it is sent.
+#[utoipa::path(post, path = "/api/v1/schedules/{name}/run", tag = "events",
+    params(("name" = String, Path, description = "The schedule's name"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
+    responses(
+    (status = 202, description = "The event is stored", body = RanSchedule),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
+))]
+pub(super) async fn run_schedule(
+    State(admin): State<Arc<Admin>>,
+    by: By,
+    Id(name): Id<String>,
+    ParamsOrBody(NoQuery {}): ParamsOrBody<NoQuery>,
+) -> Result<(StatusCode, Json<RanSchedule>), ProblemJson> {
+    let schedule = known_schedule(&admin, &name)?;
+    let note = by.note("schedules.run", &name, "");
+    let mut event = schedule.event(admin.clock.now_ms());
+    event.note = Some(format!("manual: {} has run the schedule by hand", note.actor.name));
+    admin.config.load().routes.route(&mut event);
+    let made = admin.store.make(Some(note), event).await?;
+    if !made.duplicate {
+        let labels = [("schedule", name.clone()), ("result", "manual".to_owned())];
+        metrics::counter!("hookbox_schedule_ticks_total", &labels).increment(1);
+        tracing::info!(schedule.name = name, event.id = %made.id, "an operator runs a schedule");
+    }
+    Ok((StatusCode::ACCEPTED, Json(RanSchedule { name, event_id: made.id.to_string() })))
 }

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::by::idempotency_key;
 use super::params::{NoQuery, Params};
 use super::problem::ProblemJson;
+use super::role::Identity;
 use super::state::Admin;
 use crate::cloudevents::{self, Document};
 use crate::event::name::{self, RESERVED};
@@ -20,8 +21,10 @@ use crate::event::{Attributes, DedupeKey, NewEvent, State as DeliveryState};
 use crate::series::PairKind;
 use crate::store::EventView;
 
-/// The source of events that come without a token.
-const SOURCE: &str = "api/local";
+/// The source of the events of a client.
+fn source(client: &Identity) -> String {
+    format!("api/{}", client.name)
+}
 
 /// The longest delay that an event may ask for: 366 days.
 const MAX_DELAY_MS: u64 = 366 * 24 * 3_600_000;
@@ -55,7 +58,8 @@ pub(super) struct StartedDelivery {
 /// Make an event: start what its routes lead to.
 ///
 /// The body is an event in the JSON format of CloudEvents 1.0. Only `type` is required; `id`,
-/// `source` and `time` are given by this host. The source is `api/local`. A request with an
+/// `source` and `time` are given by this host. The source is `api/` and the name of the token,
+/// `api/local` without one. A request with an
 /// `Idempotency-Key` that was used within `store.dedupe_window` makes nothing, and answers with the
 /// first event.
 #[utoipa::path(post, path = "/api/v1/events", tag = "events",
@@ -69,17 +73,20 @@ pub(super) struct StartedDelivery {
 ))]
 pub(super) async fn start_event(
     State(admin): State<Arc<Admin>>,
+    client: Identity,
     Params(NoQuery {}): Params<NoQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Started>), ProblemJson> {
-    let key = dedupe_key(&headers)?;
+    let source = source(&client);
+    let key = dedupe_key(&source, &headers)?;
     let config = admin.config.load_full();
-    let mut event = new_event(document(&headers, body, config.server.max_body_bytes).await?)?;
+    let document = document(&headers, body, config.server.max_body_bytes).await?;
+    let mut event = new_event(&source, document)?;
     event.attributes.time_ms = admin.clock.now_ms();
     event.dedupe.extend(key);
     config.routes.route(&mut event);
-    let pair = admin.series.pairs().of(PairKind::Received, SOURCE, &event.attributes.kind);
+    let pair = admin.series.pairs().of(PairKind::Received, &source, &event.attributes.kind);
     let appended = admin.store.append(event).await?;
     let status = if appended.duplicate { StatusCode::OK } else { StatusCode::ACCEPTED };
     if !appended.duplicate {
@@ -101,9 +108,10 @@ impl Started {
                 dead.id
             )),
             (true, None) => Some("an earlier request with this key made the event".to_owned()),
-            (false, _) if event.deliveries.is_empty() => {
-                Some(format!("no route takes `{kind}` from `{SOURCE}` now"))
-            }
+            (false, _) if event.deliveries.is_empty() => Some(format!(
+                "no route takes `{kind}` from `{}` now",
+                event.event.attributes.source
+            )),
             (false, _) => None,
         };
         let delivery = |it: &crate::store::DeliveryView| StartedDelivery {
@@ -150,7 +158,7 @@ async fn document(
     })
 }
 
-fn new_event(document: Document) -> Result<NewEvent, ProblemJson> {
+fn new_event(source: &str, document: Document) -> Result<NewEvent, ProblemJson> {
     let Document { kind, subject, content_type, data, delay_ms, .. } = document;
     let refuse = |what: String| Err(ProblemJson::bad_request(what));
     if let Err(fault) = name::check(&kind) {
@@ -170,7 +178,7 @@ fn new_event(document: Document) -> Result<NewEvent, ProblemJson> {
     Ok(NewEvent {
         delay_ms: delay_ms.unwrap_or(0),
         ..NewEvent::from(Attributes {
-            source: SOURCE.into(),
+            source: source.into(),
             kind,
             subject,
             content_type,
@@ -181,11 +189,11 @@ fn new_event(document: Document) -> Result<NewEvent, ProblemJson> {
 }
 
 /// The dedupe key of the request's `Idempotency-Key`, if it has one.
-fn dedupe_key(headers: &HeaderMap) -> Result<Option<DedupeKey>, ProblemJson> {
+fn dedupe_key(source: &str, headers: &HeaderMap) -> Result<Option<DedupeKey>, ProblemJson> {
     let Some(text) = idempotency_key(headers)? else { return Ok(None) };
     let hash = Sha256::new_with_prefix("hookbox.dedupe.start")
-        .chain_update((SOURCE.len() as u64).to_le_bytes())
-        .chain_update(SOURCE)
+        .chain_update((source.len() as u64).to_le_bytes())
+        .chain_update(source)
         .chain_update(text)
         .finalize();
     Ok(Some(std::array::from_fn(|at| hash[at])))

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::access::Access;
 use super::role::Role;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -87,7 +88,9 @@ pub struct Admin {
     pub keyed_changes: Arc<Mutex<()>>,
     /// The listener's own address: a `Host` that is accepted beside the names of loopback.
     pub own_address: IpAddr,
-    /// The role of a client that shows no token; `None` refuses it.
+    /// Sessions of those who have logged in.
+    pub access: Arc<Access>,
+    /// The role of a client while the configuration has no token; `None` refuses it.
     pub role_without_token: Option<Role>,
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::guard::identify;
 use super::params::{Params, StreamQuery};
 use super::problem::ProblemJson;
 use super::state::{Admin, MAX_STREAMS};
@@ -58,15 +59,13 @@ pub(super) async fn show_stream(
         ProblemJson::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     })?;
     let (sender, receiver) = mpsc::channel(1);
+    let is_back = headers.contains_key("last-event-id");
     let stream = HintStream {
-        changed: if headers.contains_key("last-event-id") {
-            topics.iter().copied().collect()
-        } else {
-            BTreeSet::new()
-        },
+        changed: if is_back { topics.iter().copied().collect() } else { BTreeSet::new() },
         topics,
         generation: admin.status.get().generation,
         commit: 0,
+        headers,
         sender,
         _permit: permit,
     };
@@ -83,6 +82,8 @@ struct HintStream {
     /// Configuration and plugins, as the client knows them.
     generation: u64,
     commit: u64,
+    /// The client shows again who it is when the configuration changes.
+    headers: HeaderMap,
     sender: mpsc::Sender<Bytes>,
     _permit: OwnedSemaphorePermit,
 }
@@ -107,6 +108,8 @@ impl HintStream {
                     None => return,
                 },
                 changed = status.changed() => match changed {
+                    // Its token or its session may be gone.
+                    Ok(()) if identify(&admin, &self.headers).is_none() => return,
                     Ok(()) => self.note_generation(status.borrow_and_update().generation),
                     Err(_) => return,
                 },

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use self::attempt::{AttemptJson, RecordedStepJson};
 use super::body;
+use super::sees::Sees;
 use super::waits::{WaitFacts, WaitJson};
 use crate::clock::rfc3339;
 use crate::dispatch::RECORD_BYTES_PER_SECOND;
@@ -95,6 +96,9 @@ pub(super) struct EventDetail {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub(super) form_data: Option<Box<RawValue>>,
+    /// Stands for the body if the client's token does not read payloads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hidden: Option<String>,
     /// Request headers that were kept.
     pub(super) headers: Vec<HeaderJson>,
     /// Requests that were acknowledged as duplicates of it.
@@ -105,6 +109,12 @@ pub(super) struct EventDetail {
     pub(super) deliveries: Vec<DeliveryJson>,
     /// Ids of the events that its handling emitted, at most 1000.
     pub(super) children: Vec<String>,
+    /// The event that an operator edited to make this one.
+    pub(super) replay_of: Option<String>,
+    /// The operator.
+    pub(super) edited_by: Option<String>,
+    /// Ids of the events that operators made of this one, at most 1000.
+    pub(super) replays: Vec<String>,
 }
 
 /// A request header.
@@ -247,7 +257,12 @@ impl From<EventSummary> for EventItem {
 
 impl EventDetail {
     /// `wrapped_in` is the field of a form in which the event's source finds JSON.
-    pub(super) fn of(row: EventView, wrapped_in: Option<&str>, facts: &WaitFacts) -> Self {
+    pub(super) fn of(
+        row: EventView,
+        wrapped_in: Option<&str>,
+        facts: &WaitFacts,
+        sees: Sees,
+    ) -> Self {
         let EventView {
             event,
             provider_id,
@@ -258,19 +273,29 @@ impl EventDetail {
             last_duplicate_ms,
             deliveries,
             children,
+            edited,
+            replays,
         } = row;
         let raw = &event.attributes.body;
-        let data = body::json(raw);
+        let hidden = sees.hidden(raw.len());
+        let data = body::json(raw).filter(|_| sees.payloads());
+        let wrapped_in = wrapped_in.filter(|_| sees.payloads());
+        let is_other = data.is_none() && sees.payloads();
+        let header = |(name, value)| HeaderJson { name, value: sees.text(value) };
         Self {
             form_data: wrapped_in.and_then(|field| body::wrapped(&event.attributes, field)),
             attributes: AttributesJson::of(&event, provider_id, note, erased_ms, raw.len() as u64),
-            data_base64: data.is_none().then(|| STANDARD.encode(raw)),
+            data_base64: is_other.then(|| STANDARD.encode(raw)),
             data,
-            headers: headers.into_iter().map(|(name, value)| HeaderJson { name, value }).collect(),
+            hidden,
+            headers: headers.into_iter().map(header).collect(),
             duplicates,
             last_duplicate_at: last_duplicate_ms.map(rfc3339),
-            deliveries: deliveries.into_iter().map(|row| facts.delivery(row)).collect(),
+            deliveries: deliveries.into_iter().map(|row| facts.delivery(row, sees)).collect(),
             children: children.iter().map(ToString::to_string).collect(),
+            replay_of: edited.as_ref().map(|edited| edited.event.to_string()),
+            edited_by: edited.map(|edited| edited.by),
+            replays: replays.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -281,8 +306,9 @@ pub(super) fn cut_off(number: u32, cut_off: Option<u32>) -> Option<&'static str>
 }
 
 impl DeliveryJson {
-    pub(super) fn of(row: DeliveryView, waits_for: Option<WaitJson>) -> Self {
+    pub(super) fn of(row: DeliveryView, waits_for: Option<WaitJson>, sees: Sees) -> Self {
         let cut_off = row.attempt_cut_off();
+        let attempt = |row| AttemptJson::of(row, cut_off, sees);
         Self {
             waits_for,
             id: row.id.to_string(),
@@ -300,7 +326,7 @@ impl DeliveryJson {
             failure: row.failure.map(|failure| failure.to_string()),
             note: left_no_record(row.unrecorded),
             steps: row.steps.into_iter().map(RecordedStepJson::from).collect(),
-            attempts: row.attempts.into_iter().map(|row| AttemptJson::of(row, cut_off)).collect(),
+            attempts: row.attempts.into_iter().map(attempt).collect(),
             key: row.key,
         }
     }
@@ -350,10 +376,10 @@ impl StatsJson {
 }
 
 impl WaitFacts {
-    /// A delivery as it is shown.
-    pub(super) fn delivery(&self, row: DeliveryView) -> DeliveryJson {
+    /// A delivery as it is shown to a client.
+    pub(super) fn delivery(&self, row: DeliveryView, sees: Sees) -> DeliveryJson {
         let waits_for = self.waits_for(&row);
-        DeliveryJson::of(row, waits_for)
+        DeliveryJson::of(row, waits_for, sees)
     }
 }
 

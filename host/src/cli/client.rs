@@ -1,6 +1,7 @@
 //! Asks a running host through its admin API.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,7 +15,7 @@ use super::Common;
 use super::failure::Failure;
 use super::known;
 use super::output::printable;
-use crate::env;
+use crate::{env, files};
 
 /// The longest time for an answer; longer than the host gives itself.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -25,6 +26,9 @@ const COPY_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
 
+/// The longest file with a token, in bytes.
+const MAX_TOKEN_BYTES: u64 = 4 << 10;
+
 /// A parameter of a request; `None` leaves it out.
 pub(super) type Param<'a> = (&'static str, Option<&'a str>);
 
@@ -34,6 +38,9 @@ pub(super) struct HostArg {
     /// The host's admin address [default: HOOKBOX_ADMIN, or `server.admin` of the configuration]
     #[arg(long, global = true, value_name = "URL", display_order = 890)]
     admin: Option<String>,
+    /// The file with the token to show [default: HOOKBOX_ADMIN_TOKEN_FILE, or no token]
+    #[arg(long, global = true, value_name = "FILE", display_order = 891)]
+    token_file: Option<PathBuf>,
 }
 
 /// A host that may be asked.
@@ -42,6 +49,8 @@ pub(super) struct AdminClient {
     agent: Agent,
     base: String,
     origin: AddressOrigin,
+    /// The value of `Authorization`.
+    authorization: Option<String>,
 }
 
 /// The option, variable or file that says where the host is.
@@ -64,7 +73,27 @@ impl HostArg {
                 AddressOrigin::Configured(common.config.display().to_string()),
             ),
         };
-        Ok(AdminClient { agent: agent(TIMEOUT), base, origin })
+        let authorization = self.token()?.map(|token| format!("Bearer {token}"));
+        Ok(AdminClient { agent: agent(TIMEOUT), base, origin, authorization })
+    }
+
+    /// The token to show.
+    fn token(&self) -> Result<Option<String>, Failure> {
+        let Some(file) = self.token_file.clone().or_else(env::admin_token_file) else {
+            return Ok(None);
+        };
+        let shown = file.display();
+        let read = files::read_regular(&file, MAX_TOKEN_BYTES).map_err(|error| {
+            Failure::usage(format!("the token file {shown} cannot be read: {error}"))
+        })?;
+        let text = String::from_utf8(read).unwrap_or_default();
+        let token = text.trim();
+        if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Failure::usage(format!(
+                "the token file {shown} has no token: it has one line, which `hookbox token new` printed"
+            )));
+        }
+        Ok(Some(token.to_owned()))
     }
 }
 
@@ -133,13 +162,13 @@ impl AdminClient {
     /// `GET path?query`; absent values are left out.
     pub(super) fn get(&self, path: &str, query: &[Param<'_>]) -> Result<Value, Failure> {
         let given = query.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
-        self.answer(self.agent.get(self.url(path)).query_pairs(given).call())
+        self.answer(self.known(self.agent.get(self.url(path))).query_pairs(given).call())
     }
 
     /// `POST path?query`; absent values are left out.
     pub(super) fn post(&self, path: &str, query: &[Param<'_>]) -> Result<Value, Failure> {
         let given = query.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
-        self.answer(self.agent.post(self.url(path)).query_pairs(given).send_empty())
+        self.answer(self.known(self.agent.post(self.url(path))).query_pairs(given).send_empty())
     }
 
     /// `POST path` with a body and its media type, and a header if there is one.
@@ -149,12 +178,30 @@ impl AdminClient {
         (media_type, body): (&str, &[u8]),
         header: Option<(&str, &str)>,
     ) -> Result<Value, Failure> {
-        let request = self.agent.post(self.url(path)).content_type(media_type);
+        let request = self.known(self.agent.post(self.url(path))).content_type(media_type);
         let request = match header {
             Some((name, value)) => request.header(name, value),
             None => request,
         };
         self.answer(request.send(body))
+    }
+
+    /// `PUT path?query` with these bytes; absent values are left out.
+    pub(super) fn put(
+        &self,
+        path: &str,
+        query: &[Param<'_>],
+        bytes: &[u8],
+    ) -> Result<Value, Failure> {
+        let given = query.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        let request = self.agent.put(self.url(path)).query_pairs(given);
+        self.answer(request.content_type("application/octet-stream").send(bytes))
+    }
+
+    /// `DELETE path?query`; absent values are left out.
+    pub(super) fn delete(&self, path: &str, query: &[Param<'_>]) -> Result<Value, Failure> {
+        let given = query.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        self.answer(self.agent.delete(self.url(path)).query_pairs(given).call())
     }
 
     /// Copies the answer to `GET path?query` as it comes; an answer that breaks off is a failure.
@@ -167,7 +214,7 @@ impl AdminClient {
         let given = query.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
         // It takes as long as it takes.
         let agent = loading_agent(COPY_TIMEOUT);
-        let response = agent.get(self.url(path)).query_pairs(given).call();
+        let response = self.known(agent.get(self.url(path))).query_pairs(given).call();
         if !response.as_ref().is_ok_and(|response| response.status() == 200) {
             return self.answer(response).map(drop);
         }
@@ -208,13 +255,21 @@ impl AdminClient {
         }
     }
 
+    /// The same request with the token.
+    fn known<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.authorization {
+            Some(value) => request.header("authorization", value),
+            None => request,
+        }
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 
     /// `GET path` of a probe: whether it says yes, and the answer, which has a `status` either way.
     pub(super) fn probe(&self, path: &str) -> Result<(bool, Value), Failure> {
-        let (yes, value) = self.read(self.agent.get(self.url(path)).call())?;
+        let (yes, value) = self.read(self.known(self.agent.get(self.url(path))).call())?;
         match &value["status"] {
             Value::String(_) => Ok((yes, value)),
             _ => Err(self.refusal(&value)),

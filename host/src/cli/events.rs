@@ -16,6 +16,7 @@ use super::since::time;
 use crate::event::EventId;
 
 mod detail;
+mod edit;
 mod erase;
 mod export;
 mod tail;
@@ -33,6 +34,7 @@ Examples:
   hookbox events body evt_019a…                   its body, byte for byte
   hookbox events tail                             follow what comes in
   hookbox events replay evt_019a… --plugin audit  deliver it again
+  hookbox events edit evt_019a…                   make another event of it
   hookbox events cancel evt_019a…                 end what is open of its tree"
 )]
 pub(super) struct Events {
@@ -86,7 +88,7 @@ struct EventFilterArgs {
 
 #[derive(Debug, Subcommand)]
 enum EventsVerb {
-    /// Deliver an old event again: to what is routed now, or to one plugin
+    /// Deliver an old event again: to what is routed now, or to plugins of your choice
     #[command(after_help = "\
 Examples:
   hookbox events replay evt_019a…                 to what is routed now
@@ -95,9 +97,9 @@ Examples:
         /// The event
         #[arg(value_parser = event_id)]
         id: EventId,
-        /// Only this plugin
-        #[arg(long, value_name = "NAME")]
-        plugin: Option<String>,
+        /// Only this plugin; may be repeated
+        #[arg(long = "plugin", value_name = "NAME")]
+        plugins: Vec<String>,
     },
     /// Show the tree of an event: what it led to, what became of it, and what waits for what
     #[command(after_help = "\
@@ -168,6 +170,7 @@ Examples:
         #[arg(long)]
         route: bool,
     },
+    Edit(edit::EditArgs),
     /// Delete the data of events for ever: of one, or of all with a subject
     Erase(erase::EraseArgs),
     /// Follow what comes in, until ctrl-c
@@ -212,9 +215,7 @@ impl Events {
             Listed { path: "/api/v1/events", none: "no event", table: event_table };
         let client = &self.host.client(common)?;
         match (&self.verb, self.id) {
-            (Some(EventsVerb::Replay { id, plugin }), _) => {
-                self.replay(client, *id, plugin.as_deref())?
-            }
+            (Some(EventsVerb::Replay { id, plugins }), _) => self.replay(client, *id, plugins)?,
             (Some(EventsVerb::Body { id }), _) => {
                 let path = format!("/api/v1/events/{id}/body");
                 client.copy(&path, &[], &mut std::io::stdout().lock())?;
@@ -223,6 +224,7 @@ impl Events {
             (Some(EventsVerb::Import { file, route }), _) => {
                 export::import(client, file, *route, self.json)?;
             }
+            (Some(EventsVerb::Edit(edit)), _) => edit.run(client, self.json)?,
             (Some(EventsVerb::Erase(erase)), _) => return erase.run(client, self.json),
             (Some(EventsVerb::Cancel { id }), _) => self.cancel(client, *id)?,
             (Some(EventsVerb::Tail { filter }), _) => tail(client, &filter.query(), self.json)?,
@@ -292,14 +294,10 @@ impl Events {
         out.print()
     }
 
-    fn replay(
-        &self,
-        client: &AdminClient,
-        id: EventId,
-        plugin: Option<&str>,
-    ) -> Result<(), Failure> {
+    fn replay(&self, client: &AdminClient, id: EventId, plugins: &[String]) -> Result<(), Failure> {
         let path = format!("/api/v1/events/{id}/replay");
-        let replayed = client.post(&path, &[("plugin", plugin)])?;
+        let body = json!({ "plugins": plugins }).to_string();
+        let replayed = client.post_body(&path, ("application/json", body.as_bytes()), None)?;
         if self.json {
             return print_json(&replayed);
         }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Common;
@@ -11,15 +11,23 @@ use super::failure::Failure;
 use super::listing::elements;
 use super::output::{Ink, Printout, bytes, print_json, printable, text};
 
+mod change;
+
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Values are shown as JSON, as text, as the number that plugins add to, or in base64. Nothing is changed.
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Values are shown as JSON, as text, as the number that plugins add to, or in base64.
 
 Examples:
   hookbox kv                              the buckets
   hookbox kv orders --prefix order_1/     keys of one
-  hookbox kv orders order_1/state         a value")]
+  hookbox kv orders order_1/state         a value
+  hookbox kv set orders order_1/state open --if-absent"
+)]
 pub(super) struct KvArgs {
+    #[command(subcommand)]
+    verb: Option<KvVerb>,
     /// The bucket: a plugin's name, unless `kv` of its section names another one
     #[arg(value_name = "BUCKET")]
     bucket: Option<String>,
@@ -37,15 +45,32 @@ pub(super) struct KvArgs {
         value_parser = clap::value_parser!(u16).range(1..=500))]
     limit: u16,
     /// Answer in JSON
-    #[arg(long, display_order = 880)]
+    #[arg(long, global = true, display_order = 880)]
     json: bool,
     #[command(flatten)]
     host: HostArg,
 }
 
+#[derive(Debug, Subcommand)]
+enum KvVerb {
+    Set(change::SetArgs),
+    Delete(change::DeleteArgs),
+}
+
 impl KvArgs {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         let client = self.host.client(common)?;
+        match &self.verb {
+            Some(KvVerb::Set(set)) => {
+                set.run(&client, self.json)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Some(KvVerb::Delete(delete)) => {
+                delete.run(&client, self.json)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            None => {}
+        }
         match (&self.bucket, &self.key) {
             (None, _) => self.buckets(&client)?,
             (Some(bucket), None) => self.keys(&client, bucket)?,

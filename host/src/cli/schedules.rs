@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Common;
-use super::client::HostArg;
+use super::client::{HostArg, encoded};
 use super::failure::Failure;
 use super::listing::elements;
 use super::output::{Printout, print_json, printable, text};
@@ -42,6 +42,17 @@ pub(super) struct SchedulesArgs {
 
 #[derive(Debug, Subcommand)]
 enum SchedulesVerb {
+    /// Have a schedule tick now, by hand
+    #[command(after_help = "\
+Its own ticks stay as they are. The event's note says who has run it.
+
+Examples:
+  hookbox schedules run nightly-report")]
+    Run {
+        /// The schedule
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Let a schedule not tick until it is resumed
     #[command(after_help = "\
 `missed` of its section says what becomes of the ticks that fall into the pause. A pause survives a restart of the host.
@@ -71,6 +82,17 @@ impl SchedulesArgs {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         let client = self.host.client(common)?;
         match &self.verb {
+            Some(SchedulesVerb::Run { name }) => {
+                let ran = client.post(&format!("{SCHEDULES}/{}/run", encoded(name)), &[])?;
+                if self.json {
+                    print_json(&ran)?;
+                } else {
+                    let mut out = Printout::new();
+                    out.line(format!("{} has made {}", text(&ran["name"]), text(&ran["event_id"])));
+                    out.print()?;
+                }
+                return Ok(ExitCode::SUCCESS);
+            }
             Some(SchedulesVerb::Pause { name, reason }) => {
                 pause::pause(&client, SCHEDULES, name, reason, self.json)?;
                 return Ok(ExitCode::SUCCESS);

@@ -254,11 +254,6 @@ impl<'a> Section<'a> {
         found.unwrap_or_else(|| Section::new(path, None, self.sink))
     }
 
-    /// Refuses a key that a later version will have: it must not be ignored, nor called unknown.
-    pub(super) fn not_supported(&mut self, key: &'static str, help: &str) {
-        self.refuse(key, "is not supported yet", help);
-    }
-
     /// Refuses a key with a reason of its own, if it is there; says whether it was.
     pub(super) fn refuse(&mut self, key: &'static str, what: &str, help: &str) -> bool {
         let item = self.take(key);

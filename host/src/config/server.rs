@@ -9,7 +9,9 @@ use super::known::{MissingPlugins, list_plugins};
 use super::networks::{self, Networks};
 use super::places;
 use super::raw::{Item, Section, Sink};
+use super::tokens::{AdminToken, AdminUrl, read_tokens, read_url};
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, show_ms};
+use super::warnings::Warning;
 use crate::files::instead_of_folder;
 use crate::text::needs_escape;
 
@@ -47,15 +49,20 @@ pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr
 pub(super) const SECRETS_FOLDER: &str = "secrets";
 
 /// `[server]`. A change of any of these needs a restart, and a reload says so; only
-/// `name`, `trusted_proxies`, `keep_alive` and `max_body` take effect at once.
+/// `name`, `admin_tokens`, `admin_url`, `trusted_proxies`, `keep_alive` and `max_body` take effect
+/// at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// The name that people know this host by.
     pub name: String,
     /// Webhooks, and nothing else.
     pub listen: SocketAddr,
-    /// API and metrics; loopback only.
+    /// API and metrics; on loopback, or with tokens.
     pub admin: SocketAddr,
+    /// The clients of the API; without one, everybody on loopback is operator.
+    pub admin_tokens: Vec<AdminToken>,
+    /// The address of the API behind a reverse proxy.
+    pub admin_url: Option<AdminUrl>,
     /// Peers whose forwarded client addresses are believed.
     pub trusted_proxies: Networks,
     /// The time that a connection is kept between two requests, in milliseconds.
@@ -112,11 +119,12 @@ pub(super) fn read_server(
     sink: &Sink,
 ) -> (Server, Option<BTreeSet<String>>) {
     let name = section.take("name").and_then(|item| host_name(&item));
-    let (listen, admin) = read_addresses(&mut section, sink);
-    section.not_supported(
-        "admin_tokens",
-        "take it out: the API has no authentication and listens on loopback only",
-    );
+    let tokens = section.take("admin_tokens");
+    let admin_tokens = tokens.as_ref().map(read_tokens).unwrap_or_default();
+    let admin_url = section.take("admin_url").and_then(|item| read_url(&item));
+    let has_tokens = tokens.is_some_and(|item| !item.one_or_many().is_empty());
+    let (listen, admin) = read_addresses(&mut section, has_tokens, sink);
+    warn_of_plain_http(admin, admin_url.as_ref(), sink);
     let trusted_proxies =
         section.take("trusted_proxies").map(|item| networks::read(&item)).unwrap_or_default();
     let keep_alive =
@@ -148,6 +156,8 @@ pub(super) fn read_server(
         name: name.unwrap_or_else(|| DEFAULT_NAME.to_owned()),
         listen,
         admin,
+        admin_tokens,
+        admin_url,
         trusted_proxies,
         keep_alive_ms,
         plugins_dir,
@@ -174,16 +184,32 @@ fn host_name(item: &Item<'_>) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
+/// Warns of an API that other machines reach without TLS.
+fn warn_of_plain_http(admin: SocketAddr, url: Option<&AdminUrl>, sink: &Sink) {
+    if !admin.ip().is_loopback() && url.is_none() {
+        sink.warn(Warning::new(format!(
+            "`server.admin` ({admin}) is plain HTTP that other machines reach: tokens and payloads pass in the clear; \
+             put a reverse proxy that speaks TLS in front of it, and name it in `server.admin_url`"
+        )));
+    }
+}
+
 /// Reads the two addresses of `[server]`.
-fn read_addresses(section: &mut Section<'_>, sink: &Sink) -> (SocketAddr, SocketAddr) {
+fn read_addresses(
+    section: &mut Section<'_>,
+    has_tokens: bool,
+    sink: &Sink,
+) -> (SocketAddr, SocketAddr) {
     let listen_item = section.take("listen");
     let listen = listen_item.as_ref().and_then(address).unwrap_or(DEFAULT_LISTEN);
     let admin_item = section.take("admin");
     let admin = admin_item.as_ref().and_then(address).unwrap_or(DEFAULT_ADMIN);
-    if let Some(item) = admin_item.as_ref().filter(|_| !admin.ip().is_loopback()) {
-        let help = "other addresses need `admin_tokens`, which is not supported yet: use 127.0.0.1 and a tunnel, \
-            such as ssh -L";
-        item.refuse(format_args!("is {admin}, which is not a loopback address"), help);
+    let is_open = !admin.ip().is_loopback() && !has_tokens;
+    if let Some(item) = admin_item.as_ref().filter(|_| is_open) {
+        let help = "other addresses need `admin_tokens` (`hookbox token new NAME --role operator` makes one); or use \
+            127.0.0.1 and a tunnel, such as ssh -L";
+        let what = "which is not a loopback address, and there is no token";
+        item.refuse(format_args!("is {admin}, {what}"), help);
     }
     if collide(listen, admin) {
         let span = admin_item.or(listen_item).map(|item| item.span);

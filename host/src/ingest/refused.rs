@@ -141,8 +141,10 @@ impl RefusalDesk {
         tasks::spawn(async move {
             let found =
                 tasks::blocking(move || sources.hint(&name, &evidence.head, &evidence.body));
-            tell(&tally, number, reason, found.await);
+            let found = found.await;
+            // First, so that the next refusal after the hint is seen has a permit.
             drop(permit);
+            tell(&tally, number, reason, found);
         });
     }
 }

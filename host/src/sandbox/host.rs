@@ -17,6 +17,7 @@ mod steps;
 mod types;
 mod wasi;
 
+pub use kv::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use list::Capability;
 
 pub(super) use import::Offer;

@@ -40,6 +40,10 @@ impl fmt::Display for ShareKey {
     }
 }
 
+/// The other end of a request's connection: a router's handlers find it in the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
 /// The client of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client {

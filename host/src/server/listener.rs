@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::client::ShareKey;
+use super::client::{Peer, ShareKey};
 use super::connections::{Closed, ConnectionPermit, Connections, NewConnection};
 use super::line_limit::LineLimit;
 use super::socket::Socket;
@@ -73,8 +73,10 @@ pub trait Handler: Clone + Send + Sync + 'static {
 }
 
 impl Handler for Router {
-    async fn answer(&self, request: hyper::Request<Incoming>, _: SocketAddr) -> Response {
-        match self.clone().oneshot(request.map(Body::new)).await {
+    async fn answer(&self, request: hyper::Request<Incoming>, peer: SocketAddr) -> Response {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        match self.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }

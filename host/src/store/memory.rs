@@ -14,9 +14,9 @@ use super::{
     Action, Appended, ApprovalChange, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView,
     DispatchHandle, Erased, Erasure, EventFilter, EventSummary, EventView, FailureCursor,
     FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState, GatheringView,
-    Health, Keep, KvKey, KvRange, KvValue, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady,
-    NewStep, Operate, Page, PauseChange, Pauses, Pending, Preview, Progress, Queue, Read, Recorded,
-    Settled, Settlement, Stats, StoreError, StoredApproval, TreeView, Which,
+    Health, Keep, KeyChange, KvKey, KvRange, KvValue, Lease, LeaseHolder, LeaseQueue, Leased,
+    MaybeReady, NewStep, Operate, Page, PauseChange, Pauses, Pending, Preview, Progress, Queue,
+    Read, Recorded, Settled, Settlement, Stats, StoreError, StoredApproval, TreeView, Which,
 };
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, FailureId, NewEvent, PluginName, Target};
@@ -178,6 +178,16 @@ impl Operate for MemoryStore {
         targets: Vec<Arc<Target>>,
     ) -> Pending<'_, Vec<DeliveryId>> {
         done(self.write(|data| data.noted(note, |data| data.replay(event, &targets))))
+    }
+
+    fn make(&self, note: Option<AuditNote>, event: NewEvent) -> Pending<'_, Appended> {
+        done(self.write(|data| data.noted(note, |data| data.make(event))))
+    }
+
+    fn change_key(&self, note: Option<AuditNote>, change: KeyChange) -> Pending<'_, Option<i64>> {
+        let sets = change.value.is_some();
+        let changed = self.write(|data| data.noted(note, |data| data.change_key(change)));
+        done(changed.map(|version| i64::try_from(version).ok().filter(|_| sets)))
     }
 
     fn approve(&self, note: Option<AuditNote>, change: ApprovalChange) -> Pending<'_, ()> {

@@ -17,6 +17,7 @@ mod erase;
 mod failures;
 mod gatherings;
 mod history;
+mod key_change;
 mod kv;
 mod operations;
 mod pauses;
@@ -36,6 +37,7 @@ pub(super) use failures::MAX_FAILURE_GROUPS;
 pub use failures::{FailureCursor, FailureFilter, FailureView, FileCounts, TREND_HOURS, Trend};
 pub use gatherings::{GatheringCursor, GatheringFilter, GatheringState};
 pub use history::{MAX_SAMPLES, StoredSample};
+pub use key_change::{KeyChange, KeyExpected};
 pub(super) use kv::number;
 pub use kv::{KvKey, KvRange, KvTransaction, KvValue, ListedKeys};
 pub use operations::{

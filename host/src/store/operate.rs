@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{
-    Action, ApprovalChange, AuditNote, Changed, DeliveryFilter, Erased, Erasure, Keep, PauseChange,
-    Pending, Preview, Progress, Which,
+    Action, Appended, ApprovalChange, AuditNote, Changed, DeliveryFilter, Erased, Erasure, Keep,
+    KeyChange, PauseChange, Pending, Preview, Progress, Which,
 };
-use crate::event::{DeliveryId, EventId, Target};
+use crate::event::{DeliveryId, EventId, NewEvent, Target};
 
 /// Makes the changes of operators and of the host's own upkeep.
 ///
@@ -41,6 +41,15 @@ pub trait Operate: Send + Sync + std::fmt::Debug {
         event: EventId,
         targets: Vec<Arc<Target>>,
     ) -> Pending<'_, Vec<DeliveryId>>;
+
+    /// Stores an event that an operator makes: of another one, or in the place of a schedule. A
+    /// request with a key that is known names the event that it made then, as a duplicate. Of an
+    /// event that is gone or erased nothing is made.
+    fn make(&self, note: Option<AuditNote>, event: NewEvent) -> Pending<'_, Appended>;
+
+    /// Sets or deletes a value; returns its new version, if it has one. What is not as expected is
+    /// a [`StoreError::Conflict`](super::StoreError::Conflict).
+    fn change_key(&self, note: Option<AuditNote>, change: KeyChange) -> Pending<'_, Option<i64>>;
 
     /// Changes which files of a plugin may run. An error other than
     /// [`StoreError::Stopped`](super::StoreError::Stopped) means that nothing was changed.

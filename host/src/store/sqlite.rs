@@ -31,9 +31,9 @@ use self::readers::Readers;
 pub use self::recover::Recovered;
 use super::{
     Action, Appended, ApprovalChange, AuditNote, Changed, DeliveryFilter, DispatchHandle, Erased,
-    Erasure, Health, InFlight, Keep, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep,
-    Operate, PauseChange, Pending, Preview, Progress, Queue, Recorded, Settled, Settlement,
-    StoreError, Which,
+    Erasure, Health, InFlight, Keep, KeyChange, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady,
+    NewStep, Operate, PauseChange, Pending, Preview, Progress, Queue, Recorded, Settled,
+    Settlement, StoreError, Which,
 };
 use crate::clock::{Clock, ClockChange};
 use crate::event::{DeliveryId, EventId, NewEvent, Target};
@@ -53,6 +53,7 @@ mod commit_mark;
 mod counts;
 mod deaths;
 mod dedupe;
+mod edits;
 mod eras;
 mod erase;
 mod error;
@@ -99,6 +100,7 @@ mod space;
 mod start;
 mod steps;
 mod sum;
+mod tables;
 mod time;
 mod tree;
 mod tree_view;
@@ -248,6 +250,24 @@ impl Operate for Sqlite {
         targets: Vec<Arc<Target>>,
     ) -> Pending<'_, Vec<DeliveryId>> {
         self.ask(|reply| noted(note, WriteCommand::Replay { event, targets, reply }))
+    }
+
+    fn make(&self, note: Option<AuditNote>, event: NewEvent) -> Pending<'_, Appended> {
+        if let Some(reason) = &*self.published.full.load() {
+            let full = StoreError::Full(reason.to_string());
+            return Box::pin(async move { Err(full) });
+        }
+        let event = Box::new(event);
+        self.ask(|reply| noted(note, WriteCommand::Make { event, reply }))
+    }
+
+    fn change_key(&self, note: Option<AuditNote>, change: KeyChange) -> Pending<'_, Option<i64>> {
+        let (change, sets) = (Box::new(change.clone()), change.value.is_some());
+        let changed = self.ask(|reply| noted(note, WriteCommand::ChangeKey { change, reply }));
+        Box::pin(async move {
+            let version = changed.await?;
+            Ok(i64::try_from(version).ok().filter(|_| sets))
+        })
     }
 
     fn approve(&self, note: Option<AuditNote>, change: ApprovalChange) -> Pending<'_, ()> {

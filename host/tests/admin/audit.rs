@@ -52,6 +52,7 @@ async fn every_change_of_an_operator_has_an_entry() {
         ("/api/v1/events/erase?subject=b".to_owned(), "events.erase"),
         ("/api/v1/plugins/audit/pause?reason=x".to_owned(), "plugins.pause"),
         ("/api/v1/plugins/audit/resume".to_owned(), "plugins.resume"),
+        ("/api/v1/schedules/report/run".to_owned(), "schedules.run"),
         ("/api/v1/schedules/report/pause?reason=x".to_owned(), "schedules.pause"),
         ("/api/v1/schedules/report/resume".to_owned(), "schedules.resume"),
         ("/api/v1/clock/accept".to_owned(), "clock.accept"),
@@ -162,6 +163,9 @@ fn a_route_that_changes_something_is_among_those_that_are_tested_here() {
         "/api/v1/plugins/{name}/approve",
         "/api/v1/plugins/{name}/pause",
         "/api/v1/plugins/{name}/resume",
+        "/api/v1/schedules/{name}/run",
+        // `keys` looks at its entries.
+        "/api/v1/kv/{bucket}/value",
         "/api/v1/schedules/{name}/pause",
         "/api/v1/schedules/{name}/resume",
         "/api/v1/clock/accept",

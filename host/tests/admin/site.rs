@@ -49,7 +49,7 @@ emit = "report.due"
 pub(super) struct Console {
     pub(super) admin: Admin,
     router: Router,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// How an attempt of a test ends.
@@ -92,16 +92,30 @@ pub(super) fn site() -> Console {
         own_address: IpAddr::from([127, 0, 0, 1]),
         operations: Arc::default(),
         keyed_changes: Arc::default(),
+        access: Arc::default(),
         role_without_token: Some(Role::Operator),
     };
     let router = admin::router(admin.clone());
-    Console { admin, router, _dir: dir }
+    Console { admin, router, dir }
 }
 
 impl Console {
+    /// The same host with other lines in `[server]`.
+    pub(super) fn configure(&self, server: &str) {
+        let file = self.dir.path().join("config.toml");
+        std::fs::write(&file, format!("[server]\n{server}\n{CONFIG}")).unwrap();
+        let config = Config::load(&file, MakeSecrets::No).unwrap();
+        self.admin.config.store(Arc::new(config));
+    }
+
     /// The same host for clients of another role.
     pub(super) fn with_role(mut self, role: Option<Role>) -> Self {
         self.admin.role_without_token = role;
+        self.rebuilt()
+    }
+
+    /// The same host with what was changed in `admin`.
+    pub(super) fn rebuilt(mut self) -> Self {
         self.router = admin::router(self.admin.clone());
         self
     }

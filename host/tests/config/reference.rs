@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hookbox::config::source::{Part, Pick, Secrets};
-use hookbox::config::{Config, MakeSecrets, StoreSettings};
+use hookbox::config::{AdminUrl, Config, MakeSecrets, Server, StoreSettings};
 use hookbox::event::{KeyPolicy, KeySource};
 use hookbox::retry::RetryPolicy;
 
@@ -64,7 +64,10 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
         .collect();
     let home = Home { env: vec![("ACME_SECRET", "whsec_0123456789abcdef")], ..Home::new() };
     let config = home.good(&all);
-    assert_eq!(config.server, home.good("").server);
+    let url = config.server.admin_url.as_ref().map(AdminUrl::origin);
+    assert_eq!(url.as_deref(), Some("https://hookbox.example.com"));
+    let server = Server { admin_url: None, ..config.server.clone() };
+    assert_eq!(server, home.good("").server, "there is no address of a proxy without one");
     assert_eq!(
         StoreSettings { max_bytes: None, ..config.store.clone() },
         home.good("").store,

@@ -84,6 +84,8 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
             name: "hookbox".to_owned(),
             listen: localhost,
             admin: localhost,
+            admin_tokens: Vec::new(),
+            admin_url: None,
             trusted_proxies: Networks::default(),
             keep_alive_ms: PATIENCE.as_millis() as u64,
             plugins_dir: "plugins".into(),
@@ -109,6 +111,7 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
         plugins: BTreeMap::new(),
         warnings: Vec::new(),
         inputs: Vec::new(),
+        written: BTreeMap::new(),
     })
 }
 

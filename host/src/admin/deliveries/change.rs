@@ -18,6 +18,7 @@ use crate::admin::params::{
     ToQuery, progress_text,
 };
 use crate::admin::problem::ProblemJson;
+use crate::admin::sees::Sees;
 use crate::admin::state::Admin;
 use crate::admin::view::DeliveryJson;
 use crate::admin::waits::WaitFacts;
@@ -361,7 +362,7 @@ async fn preview(
     loop {
         let preview = admin.store.preview(action.clone(), filter.clone(), from).await?;
         matched += preview.deliveries;
-        first.extend(preview.first.into_iter().map(|row| facts.delivery(row)));
+        first.extend(preview.first.into_iter().map(|row| facts.delivery(row, Sees::ALL)));
         from = preview.next;
         if from.is_none() || begun.elapsed() >= WORKS_FOR {
             return Ok(StepJson::of(Matched { matched, first }, from));

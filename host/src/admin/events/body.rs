@@ -9,11 +9,17 @@ use axum::response::{IntoResponse, Response};
 
 use crate::admin::params::{Id, NoQuery, Params};
 use crate::admin::problem::ProblemJson;
+use crate::admin::sees::Sees;
 use crate::admin::state::Admin;
 use crate::event::EventId;
 
-/// The body of an event.
-pub(in crate::admin) async fn body(admin: &Admin, id: EventId) -> Result<Bytes, ProblemJson> {
+/// The body of an event, for a client that reads it.
+pub(in crate::admin) async fn body(
+    admin: &Admin,
+    sees: Sees,
+    id: EventId,
+) -> Result<Bytes, ProblemJson> {
+    sees.need("this is a payload")?;
     Ok(admin.store.event(id).await?.event.attributes.body)
 }
 
@@ -28,10 +34,11 @@ pub(in crate::admin) async fn body(admin: &Admin, id: EventId) -> Result<Bytes, 
 ))]
 pub(in crate::admin) async fn show_body(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(NoQuery {}): Params<NoQuery>,
     Id(id): Id<EventId>,
 ) -> Result<Response, ProblemJson> {
-    let bytes = body(&admin, id).await?;
+    let bytes = body(&admin, sees, id).await?;
     let name = format!("attachment; filename=\"{id}\"");
     let name = HeaderValue::from_str(&name)
         .map_err(|error| ProblemJson::bad_request(error.to_string()))?;

@@ -9,6 +9,8 @@ use utoipa::IntoParams;
 use super::parts::link::Link;
 use crate::admin::params::read_fields;
 use crate::admin::problem::ProblemJson;
+use crate::admin::role::{Identity, OPERATOR};
+use crate::admin::sees::Sees;
 
 /// The field of a query that asks for the part of a page that changes.
 const FRAGMENT: &str = "fragment";
@@ -20,13 +22,15 @@ pub(in crate::admin::page) struct Asked {
     fields: Vec<(String, String)>,
     /// Whether only the part that changes is asked for.
     pub(in crate::admin::page) fragment: bool,
+    /// The client, if somebody knows it.
+    pub(in crate::admin::page) client: Option<Identity>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Asked {
     type Rejection = ProblemJson;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ProblemJson> {
-        Self::read(&parts.uri)
+        Ok(Self::read(&parts.uri)?.by(parts.extensions.get().cloned()))
     }
 }
 
@@ -40,7 +44,23 @@ impl Asked {
         for (_, value) in &mut fields {
             *value = value.trim().to_owned();
         }
-        Ok(Self { path: uri.path().to_owned(), fields, fragment: !asked.is_empty() })
+        let fragment = !asked.is_empty();
+        Ok(Self { path: uri.path().to_owned(), fields, fragment, client: None })
+    }
+
+    /// The same, asked by a client.
+    pub(in crate::admin::page) fn by(self, client: Option<Identity>) -> Self {
+        Self { client, ..self }
+    }
+
+    /// Whether the client may act; otherwise actions are absent.
+    pub(in crate::admin::page) fn may_act(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.may(OPERATOR))
+    }
+
+    /// What the client reads.
+    pub(in crate::admin::page) fn sees(&self) -> Sees {
+        self.client.as_ref().map_or(Sees::NO_PAYLOADS, |client| client.sees)
     }
 
     /// The address as far as it can be read.

@@ -20,6 +20,7 @@ use super::{html, params};
 use crate::admin::deliveries::{list_deliveries, show_delivery};
 use crate::admin::params::{DeliveryQuery, Id, NoQuery};
 use crate::admin::problem::ProblemJson;
+use crate::admin::sees::Sees;
 use crate::admin::state::Admin;
 use crate::admin::view::{DeliveryJson, Listing};
 use crate::event::DeliveryId;
@@ -63,7 +64,7 @@ pub(super) async fn show(
     asked: Asked,
 ) -> Result<Response, ProblemJson> {
     let answer = match asked.query::<DeliveryQuery>() {
-        Ok(query) => list_deliveries(State(Arc::clone(&admin)), params(query)).await,
+        Ok(query) => list_deliveries(State(Arc::clone(&admin)), asked.sees(), params(query)).await,
         Err(problem) => Err(problem),
     };
     let (status, problem, Listing { items, next_cursor }) = match answer {
@@ -98,9 +99,10 @@ pub(super) async fn show(
 /// Leads to the event of a delivery, at its row.
 pub(super) async fn lead(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Id(id): Id<DeliveryId>,
 ) -> Result<Response, ProblemJson> {
-    let Json(delivery) = show_delivery(State(admin), params(NoQuery {}), Id(id)).await?;
+    let Json(delivery) = show_delivery(State(admin), sees, params(NoQuery {}), Id(id)).await?;
     Ok(see_other(&path(&delivery.event_id, &delivery.id)))
 }
 

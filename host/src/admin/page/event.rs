@@ -29,6 +29,7 @@ use attempts::DeliveryPart;
 use fall::{Fall, MAX_ROWS};
 
 mod attempts;
+pub(super) mod edit;
 mod fall;
 pub(super) mod replay;
 
@@ -40,6 +41,9 @@ const TABS: [(&str, &str); 5] = [
     ("tree", "Tree as list"),
     ("copy", "Copy as"),
 ];
+
+/// Edited replays of an event that are named.
+const MAX_REPLAYS: usize = 20;
 
 #[derive(Template)]
 #[template(path = "event.html")]
@@ -58,6 +62,8 @@ struct EventShown {
     tabs: Vec<(&'static str, String, bool, String)>,
     tab: &'static str,
     body: Option<BodyShown>,
+    /// Stands for the payload, if the client does not read it.
+    hidden: Option<String>,
     headers: Vec<(Html, Html)>,
     deliveries: Vec<DeliveryPart>,
     copies: Vec<(&'static str, String)>,
@@ -82,19 +88,21 @@ pub(super) async fn show(
 ) -> Result<Response, ProblemJson> {
     let Wanted { tab, view, all } = Wanted::of(&asked)?;
     let shared = || State(Arc::clone(&admin));
-    let Json(event) = show_event(shared(), params(NoQuery {}), Id(id)).await?;
+    let Json(event) = show_event(shared(), asked.sees(), params(NoQuery {}), Id(id)).await?;
     let Json(tree) = show_tree(shared(), params(TreeQuery::default()), Id(id)).await?;
     let now_ms = admin.clock.now_ms();
     let attributes = &event.attributes;
     let fall = Fall::of(&tree, &attributes.id, now_ms, if all { usize::MAX } else { MAX_ROWS });
-    let body = match tab {
-        "payload" => Some(body_shown(&body(&admin, id).await?, &event, view, &asked)),
+    let body = match (tab, &event.hidden) {
+        ("payload", None) => {
+            Some(body_shown(&body(&admin, asked.sees(), id).await?, &event, view, &asked))
+        }
         _ => None,
     };
     let title = format!("{} {}", attributes.kind, attributes.subject.as_deref().unwrap_or(""));
     let title: String = title.chars().take(80).collect();
     let frame = PageFrame::of(&admin, &asked, "events", shown_title(&title)).await;
-    let settled = fall.open == 0;
+    let (settled, may_act) = (fall.open == 0, frame.may_act);
     let topics = if settled { "stats" } else { "stats,events,plugins" };
     let page = EventShown {
         frame: frame.live(topics).same_as(
@@ -115,10 +123,11 @@ pub(super) async fn show(
         body,
         headers: event.headers.iter().map(|it| (shown(&it.name), shown(&it.value))).collect(),
         copies: copies(&event),
+        hidden: event.hidden.filter(|_| tab == "payload"),
         deliveries: event
             .deliveries
             .into_iter()
-            .map(|delivery| DeliveryPart::of(delivery, now_ms))
+            .map(|delivery| DeliveryPart::of(delivery, now_ms, may_act))
             .collect(),
         id: attributes.id.clone(),
         fall,
@@ -214,6 +223,16 @@ fn facts(event: &EventDetail, now_ms: i64) -> Vec<Html> {
     }
     if let Some(parent) = &attributes.parent_id {
         fact("emitted by", parent, Some(Link::to("/events").segment(parent).into_text()));
+    }
+    if let Some(old) = &event.replay_of {
+        let label = format!("edited by {} from", event.edited_by.as_deref().unwrap_or_default());
+        fact(&label, old, Some(Link::to("/events").segment(old).into_text()));
+    }
+    for made in event.replays.iter().take(MAX_REPLAYS) {
+        fact("edited into", made, Some(Link::to("/events").segment(made).into_text()));
+    }
+    if let Some(more) = event.replays.len().checked_sub(MAX_REPLAYS).filter(|more| *more > 0) {
+        fact("and into more", &grouped(more as u64), None);
     }
     if event.duplicates > 0 {
         fact("duplicates", &grouped(event.duplicates), None);

@@ -77,7 +77,7 @@ pub(super) async fn show(
 ) -> Result<Response, ProblemJson> {
     let query = asked.query::<EventQuery>();
     let answer = match query {
-        Ok(query) => list_events(State(Arc::clone(&admin)), params(query)).await,
+        Ok(query) => list_events(State(Arc::clone(&admin)), asked.sees(), params(query)).await,
         Err(problem) => Err(problem),
     };
     let (status, problem, page) = match answer {

@@ -20,10 +20,20 @@ impl<S: Send + Sync> FromRequest<S> for FormFields {
     type Rejection = ProblemJson;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ProblemJson> {
+        Self::read(request, MAX_BODY_BYTES).await
+    }
+}
+
+impl FormFields {
+    /// Reads a form of at most so many bytes.
+    pub(in crate::admin::page) async fn read(
+        request: Request,
+        most: usize,
+    ) -> Result<Self, ProblemJson> {
         let kind = request.headers().get(header::CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
-        let body = to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|_| {
-            let detail = format!("the form is not readable or longer than {MAX_BODY_BYTES} bytes");
+        let body = to_bytes(request.into_body(), most).await.map_err(|_| {
+            let detail = format!("the form is not readable or longer than {most} bytes");
             ProblemJson::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
         })?;
         if !is_form(&kind) && !body.is_empty() {

@@ -1,14 +1,11 @@
 //! The frame of every page: name, health, navigation, and how to get the same without a page.
 
-use axum::Json;
-use axum::extract::State;
-use std::sync::Arc;
-
 use super::asked::Asked;
 use super::assets;
 use super::parts::html::{Html, shown};
 use super::parts::measure::three_digits;
-use crate::admin::health::{HealthJson, show_readiness};
+use crate::admin::health::readiness;
+use crate::admin::role::{Identity, VIEWER};
 use crate::admin::state::Admin;
 use crate::event::State as DeliveryState;
 use crate::series::{Meter, OwnerKind, SeriesOwner};
@@ -31,6 +28,10 @@ pub(in crate::admin::page) struct NavItem {
 #[derive(Debug)]
 pub(in crate::admin::page) struct PageFrame {
     pub(in crate::admin::page) title: String,
+    /// The client, if somebody knows it; nobody else is shown how the host is.
+    pub(in crate::admin::page) who: Option<Who>,
+    /// Whether it may act; otherwise actions are absent.
+    pub(in crate::admin::page) may_act: bool,
     pub(in crate::admin::page) server: String,
     pub(in crate::admin::page) active: &'static str,
     pub(in crate::admin::page) assets: &'static str,
@@ -52,7 +53,46 @@ pub(in crate::admin::page) struct PageFrame {
     pub(in crate::admin::page) call: String,
 }
 
+/// The client that looks at a page.
+#[derive(Debug)]
+pub(in crate::admin::page) struct Who {
+    pub(in crate::admin::page) name: String,
+    pub(in crate::admin::page) role: &'static str,
+    /// Whether it can log out.
+    pub(in crate::admin::page) has_session: bool,
+}
+
+impl Who {
+    fn of(client: &Identity) -> Self {
+        let (role, has_session) = (client.role.name(), client.has_session);
+        Self { name: client.name.to_string(), role, has_session }
+    }
+}
+
 impl PageFrame {
+    /// The frame of a page for somebody who is not known.
+    pub(in crate::admin::page) fn bare(title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            who: None,
+            may_act: false,
+            server: String::new(),
+            active: "",
+            assets: assets::hash(),
+            fragment: false,
+            here: String::new(),
+            topics: "",
+            health: "",
+            per_second: String::new(),
+            waiting: None,
+            dead: None,
+            nav: Vec::new(),
+            address: String::new(),
+            command: String::new(),
+            call: String::new(),
+        }
+    }
+
     /// The frame of a page; `active` is its key in the navigation.
     pub(in crate::admin::page) async fn of(
         admin: &Admin,
@@ -60,8 +100,7 @@ impl PageFrame {
         active: &'static str,
         title: impl Into<String>,
     ) -> Self {
-        let (_, Json(health)) = show_readiness(State(Arc::new(admin.clone()))).await;
-        let HealthJson { status, .. } = health;
+        let (_, health) = readiness(admin).await;
         let stats = admin.store.stats().await.unwrap_or_default();
         let count = |state| Some(stats.deliveries(state)).filter(|n| *n > 0).map(grouped);
         let held = admin.registry.load().entries().filter(|(_, it)| it.held().is_some()).count();
@@ -69,13 +108,15 @@ impl PageFrame {
         let held = (held > 0).then(|| format!("{held} held"));
         Self {
             title: title.into(),
+            who: asked.client.as_ref().map(Who::of),
+            may_act: asked.may_act(),
             server: admin.config.load().server.name.clone(),
             active,
             assets: assets::hash(),
             fragment: asked.fragment,
             here: asked.call(asked.path()),
             topics: "stats",
-            health: status,
+            health: health.status,
             per_second: three_digits(accepted_per_second(admin)),
             waiting: count(DeliveryState::Waiting),
             nav: nav(dead.clone(), held),
@@ -92,7 +133,10 @@ impl PageFrame {
         asked: &Asked,
         title: &str,
     ) -> Self {
-        Self { topics: "", ..Self::of(admin, asked, "", title).await }
+        match asked.client.as_ref().is_some_and(|client| client.may(VIEWER)) {
+            true => Self { topics: "", ..Self::of(admin, asked, "", title).await },
+            false => Self::bare(title),
+        }
     }
 
     /// The command, for people to read.

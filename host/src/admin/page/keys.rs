@@ -15,10 +15,12 @@ use super::parts::link::{Link, word};
 use super::parts::measure::bytes;
 use super::parts::payload::{self, BodyView};
 use super::{html, params};
-use crate::admin::kv::{list_buckets, list_keys, show_value, value_bytes};
+use crate::admin::kv::{found_value, list_buckets, list_keys, show_value};
 use crate::admin::params::{Id, KeyQuery, KeysQuery, NoQuery};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
+
+pub(super) mod change;
 
 #[derive(Template)]
 #[template(path = "buckets.html")]
@@ -53,6 +55,7 @@ struct KeysPage {
     frame: PageFrame,
     bucket: String,
     prefix: String,
+    new_path: String,
     /// Key, path and size.
     rows: Vec<(Html, String, String)>,
     next: Option<String>,
@@ -77,6 +80,7 @@ pub(super) async fn list(
         rows: rows.collect(),
         frame: frame.same_as(format!("hookbox kv {}", word(&bucket)), asked.call(&api)),
         prefix: asked.field("prefix").unwrap_or_default().to_owned(),
+        new_path: Link::to("/kv").segment(&bucket).segment("set").into_text(),
         next: found.next_after.map(|after| asked.but("after", Some(&after))),
         bucket,
     };
@@ -91,6 +95,9 @@ struct ValuePage {
     bucket_path: String,
     key: Html,
     size: String,
+    version: String,
+    set_path: String,
+    delete_path: String,
     number: Option<i64>,
     body: Html,
     is_cut: bool,
@@ -104,16 +111,22 @@ pub(super) async fn value(
 ) -> Result<Response, ProblemJson> {
     let query = asked.query::<KeyQuery>()?;
     let key = query.key()?.to_owned();
-    let raw = value_bytes(&admin, &bucket, &key).await?;
+    let raw = found_value(&admin, &bucket, &key).await?.value;
     let shared = State(Arc::clone(&admin));
-    let Json(found) = show_value(shared, params(query), Id(bucket.clone())).await?;
+    let sees = asked.sees();
+    let Json(found) = show_value(shared, sees, params(query), Id(bucket.clone())).await?;
     let view = match (found.value.is_some(), found.value_text.is_some()) {
         (true, _) => BodyView::Indented,
         (_, true) => BodyView::Text,
         _ => BodyView::Hex,
     };
-    let (body, shown_bytes) = payload::body(&raw, view);
+    let (body, shown_bytes) = match &found.hidden {
+        Some(hidden) => (shown(hidden), raw.len()),
+        None => payload::body(&raw, view),
+    };
     let api = Link::to("/api/v1/kv").segment(&bucket).segment("value").into_text();
+    let own =
+        |action| Link::to("/kv").segment(&bucket).segment(action).with("key", &key).into_text();
     let command = format!("hookbox kv {} {}", word(&bucket), word(&key));
     let frame = PageFrame::of(&admin, &asked, "keys", format!("A key of {bucket}")).await;
     let page = ValuePage {
@@ -121,6 +134,9 @@ pub(super) async fn value(
         bucket_path: Link::to("/kv").segment(&bucket).into_text(),
         key: shown(&key),
         size: bytes(found.bytes),
+        version: found.version,
+        set_path: own("set"),
+        delete_path: own("delete"),
         number: found.number,
         body,
         is_cut: shown_bytes < raw.len(),

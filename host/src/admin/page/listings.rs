@@ -14,6 +14,7 @@ use super::parts::html::{Html, shown};
 use super::parts::link::Link;
 use super::parts::state::badge;
 use super::parts::when::when_text;
+use super::pauses;
 use super::{html, params};
 use crate::admin::joins::{JoinJson, list_joins};
 use crate::admin::params::{JoinQuery, NoQuery};
@@ -97,6 +98,9 @@ struct ScheduleRow {
     missed: &'static str,
     state: Html,
     skipped: Vec<Html>,
+    paused: Option<Html>,
+    /// Paths and labels.
+    actions: Vec<(String, &'static str)>,
 }
 
 /// Lists schedules.
@@ -120,6 +124,8 @@ pub(super) async fn schedules(
 impl ScheduleRow {
     fn of(schedule: ScheduleJson, now_ms: i64) -> Self {
         let source = format!("schedules/{}", schedule.name);
+        let own =
+            |action| Link::to("/schedules").segment(&schedule.name).segment(action).into_text();
         let skipped = schedule.skipped.iter().map(|it| {
             let mut html = shown(&format!("{} skipped ({}), the last ", it.ticks, it.reason));
             html.raw(when_text(&it.last, now_ms));
@@ -135,7 +141,19 @@ impl ScheduleRow {
             }),
             upcoming: schedule.upcoming.iter().map(|at| when_text(at, now_ms)).collect(),
             missed: schedule.missed,
-            state: if schedule.enabled { badge("on") } else { badge("off") },
+            state: match (schedule.enabled, &schedule.paused) {
+                (true, Some(_)) => badge("paused"),
+                (true, None) => badge("on"),
+                (false, _) => badge("off"),
+            },
+            actions: vec![
+                (own("run"), "run now …"),
+                match &schedule.paused {
+                    Some(_) => (own("resume"), "let it go on …"),
+                    None => (own("pause"), "pause …"),
+                },
+            ],
+            paused: schedule.paused.as_ref().map(|paused| pauses::line(paused, now_ms)),
             skipped: skipped.collect(),
             spec: schedule.spec,
             name: schedule.name,

@@ -150,7 +150,7 @@ pub(super) async fn one(
 ) -> Result<Response, ProblemJson> {
     let query = asked.query::<OperationItemsQuery>()?;
     let shared = State(Arc::clone(&admin));
-    let Json(found) = show_operation(shared, params(query), Id(id)).await?;
+    let Json(found) = show_operation(shared, asked.sees(), params(query), Id(id)).await?;
     let OperationShown { operation, items, next_cursor } = found;
     let now_ms = admin.clock.now_ms();
     let title = format!("{} {id}", operation.action);

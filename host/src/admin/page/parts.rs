@@ -1,6 +1,7 @@
 //! Parts of pages: pure functions from values to HTML that is escaped already.
 
 pub(super) mod chart;
+pub(super) mod difference;
 pub(super) mod graph;
 pub(super) mod html;
 pub(super) mod json;

@@ -7,6 +7,7 @@ use utoipa::IntoParams;
 
 use super::attempts::{attempts, failure_id, outcome};
 use crate::admin::problem::ProblemJson;
+use crate::admin::sees::Sees;
 use crate::config::routes::TypePattern;
 use crate::event::{DeliveryId, Digest, EventId, State};
 use crate::names::hint;
@@ -87,14 +88,6 @@ pub(in crate::admin) struct DeliveryQuery {
     cursor: Option<String>,
 }
 
-/// Parameters of `POST /api/v1/events/{id}/replay`, in the query or as members of a JSON object.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(in crate::admin) struct ReplayQuery {
-    /// Only this plugin; without it, every plugin that is routed now.
-    pub(in crate::admin) plugin: Option<String>,
-}
-
 /// Parameters of `POST /api/v1/plugins/{name}/approve`, in the query or as members of a JSON
 /// object.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -123,7 +116,11 @@ impl EventQuery {
         self.limit.is_some()
     }
 
-    pub(in crate::admin) fn filter(&self) -> Result<EventFilter, ProblemJson> {
+    pub(in crate::admin) fn filter(&self, sees: Sees) -> Result<EventFilter, ProblemJson> {
+        if self.q.is_some() {
+            // Whether a text is found tells what a payload holds.
+            sees.need("`q` also looks into payloads")?;
+        }
         let is_pattern = self.kind.as_deref().is_some_and(|kind| kind.contains('*'));
         let (pattern, kind) =
             if is_pattern { (self.kind.as_deref(), None) } else { (None, self.kind.clone()) };
@@ -315,12 +312,13 @@ mod tests {
             ("1970-01-01T01:00:00%2B01:00", 0),
             ("1770000000", 1_770_000_000_000),
         ] {
-            let filter = ask::<EventQuery>(&format!("since={text}")).unwrap().filter().unwrap();
+            let filter =
+                ask::<EventQuery>(&format!("since={text}")).unwrap().filter(Sees::ALL).unwrap();
             assert_eq!(filter.since_ms, Some(ms), "{text}");
         }
         for text in ["yesterday", "1770000000000", "-5", "2026-11-23"] {
             assert!(
-                detail(ask::<EventQuery>(&format!("until={text}")).unwrap().filter())
+                detail(ask::<EventQuery>(&format!("until={text}")).unwrap().filter(Sees::ALL))
                     .contains("RFC 3339"),
                 "{text}"
             );
@@ -356,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_state_that_does_not_exist_is_named_with_those_that_do() {
-        let message = detail(ask::<EventQuery>("state=unroutd").unwrap().filter());
+        let message = detail(ask::<EventQuery>("state=unroutd").unwrap().filter(Sees::ALL));
         assert!(
             message.contains("did you mean `unrouted`?") && message.contains("waiting"),
             "{message}"

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::admin::sees::Sees;
 use crate::clock::rfc3339;
 use crate::event::{HttpCall, LogLine, StepUse};
 use crate::store::{AttemptView, StepView};
@@ -109,9 +110,9 @@ impl From<StepView> for RecordedStepJson {
 
 impl AttemptJson {
     /// `cut_off` is the number of the attempt that ran when its delivery was cancelled.
-    pub(super) fn of(row: AttemptView, cut_off: Option<u32>) -> Self {
+    pub(super) fn of(row: AttemptView, cut_off: Option<u32>, sees: Sees) -> Self {
         let AttemptView { number, record } = row;
-        let log = |LogLine { level, message }| LogJson { level, message };
+        let log = |LogLine { level, message }| LogJson { level, message: sees.text(message) };
         Self {
             number,
             started_at: rfc3339(record.started_at_ms),

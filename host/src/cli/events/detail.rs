@@ -19,6 +19,8 @@ pub(super) fn detail(event: &Value) -> Printout {
         "datacontenttype",
         "provider_id",
         "parent_id",
+        "replay_of",
+        "edited_by",
         "note",
     ] {
         out.field(name, &event[name]);
@@ -35,6 +37,9 @@ pub(super) fn detail(event: &Value) -> Printout {
     }
     for child in elements(&event["children"]) {
         out.field("emitted", child);
+    }
+    for made in elements(&event["replays"]) {
+        out.field("edited into", made);
     }
     data(&mut out, event);
     for delivery in elements(&event["deliveries"]) {

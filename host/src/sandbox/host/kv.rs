@@ -12,9 +12,9 @@ use crate::sandbox::bindings::hookbox::plugin::kv::{self, Error};
 use crate::sandbox::{Invocation, KvList, KvReader};
 
 /// The longest key, in bytes.
-const MAX_KEY_BYTES: usize = 256;
+pub const MAX_KEY_BYTES: usize = 256;
 /// The largest value, in bytes.
-const MAX_VALUE_BYTES: usize = 256 << 10;
+pub const MAX_VALUE_BYTES: usize = 256 << 10;
 /// Keys that one attempt may touch.
 const MAX_KEYS: usize = 128;
 /// Keys and values that one attempt may leave written, in bytes.

@@ -21,6 +21,7 @@ pub(in crate::store) async fn what_was_appended_is_there_after_a_crash(harness: 
         legacy_key: None,
         headers: vec![("x-id".to_owned(), "\"1\"".to_owned())],
         note: Some("stale".to_owned()),
+        edited: None,
         parent: Some(parent),
         hops: 3,
         deliveries: vec![Target::to("audit").into(), Target::to("orders").into()],

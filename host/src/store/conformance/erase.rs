@@ -1,5 +1,6 @@
 //! What is erased is gone, and what counts stays.
 
+use super::edits::edited;
 use super::*;
 use crate::store::{
     Action, Actor, AuditFilter, AuditNote, DeliveryFilter, Erased, Erasure, EventFilter, Page, Via,
@@ -64,6 +65,11 @@ pub(in crate::store) async fn an_erased_event_is_neither_replayed_nor_retried(
     assert!(
         matches!(&replayed, Err(StoreError::Conflict(why)) if why.contains("was erased")),
         "{replayed:?}"
+    );
+    let made = store.make(None, edited(id, &[])).await;
+    assert!(
+        matches!(&made, Err(StoreError::Conflict(why)) if why.contains("was erased")),
+        "{made:?}"
     );
     let delivery = DeliveryId { event: id, ordinal: 0 };
     let retried = store.change(None, Action::Retry, Which::One(delivery)).await;

@@ -4,6 +4,16 @@
 macro_rules! operator_laws {
     ($harness:path) => {
         crate::store::conformance::cases! { $harness;
+            edits {
+                an_edited_event_and_the_one_it_was_made_of_name_each_other_after_a_crash
+                of_an_event_that_is_gone_nothing_is_made
+                an_event_that_is_asked_for_twice_with_one_key_is_made_once
+            }
+            client_keys {
+                a_client_sets_what_is_as_it_expects_and_nothing_else
+                a_client_deletes_a_value_and_its_bytes
+                a_value_of_a_client_has_a_time_to_live_and_conflicts_with_an_attempt
+            }
             pauses {
                 a_pause_is_there_after_a_crash_and_goes_when_it_is_over
                 a_pause_has_an_entry_and_the_end_of_none_has_not

@@ -113,6 +113,8 @@ impl MemoryData {
             last_duplicate_ms: None,
             deliveries: Vec::new(),
             children: Vec::new(),
+            edited: new.edited,
+            replays: Vec::new(),
         };
         self.events.insert(id, StoredEvent { view, keys: new.dedupe, wall_ms: self.wall_ms });
         for (ordinal, delivery) in (0..).zip(&new.deliveries) {

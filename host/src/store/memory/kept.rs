@@ -5,7 +5,8 @@ use crate::clock::after_ms;
 use crate::event::{DEAD, EventId, NewEvent, PluginName, State};
 use crate::store::model::{TreeSize, number};
 use crate::store::{
-    KvKey, KvRange, KvTransaction, KvValue, LeaseHolder, ListedKeys, NewStep, Recorded, StepView,
+    Appended, KeyChange, KvKey, KvRange, KvTransaction, KvValue, LeaseHolder, ListedKeys, NewStep,
+    Recorded, StepView, StoreError,
 };
 
 impl MemoryData {
@@ -99,6 +100,31 @@ impl MemoryData {
             }
             self.kv.insert(key, KvValue { value, version });
         }
+    }
+
+    /// Stores an event that an operator makes.
+    pub(super) fn make(&mut self, event: NewEvent) -> Result<Appended, StoreError> {
+        match event.edited.as_ref().map(|edited| edited.event) {
+            Some(from) if !self.events.contains_key(&from) => {
+                Err(StoreError::NotFound(format!("event `{from}`")))
+            }
+            _ => Ok(self.append(event, None)),
+        }
+    }
+
+    /// Sets or deletes a value for a client; returns its new version, or 1.
+    pub(super) fn change_key(&mut self, change: KeyChange) -> Result<u64, StoreError> {
+        let found = self.kv.get(&(change.bucket.clone(), change.key.clone()));
+        if let Some(why) = change.refusal(found.map(|found| found.version)) {
+            return Err(StoreError::Conflict(why));
+        }
+        let KeyChange { bucket, key, value, ttl, .. } = change;
+        let writes = vec![(key.clone(), value)];
+        let kv = KvTransaction { writes, ttl, ..KvTransaction::default() };
+        self.hint.plugins.insert(bucket.clone());
+        self.write_kv(&bucket, kv);
+        let written = self.kv.get(&(bucket, key));
+        Ok(written.map_or(1, |written| written.version.unsigned_abs()))
     }
 
     /// Deletes values whose time is over.

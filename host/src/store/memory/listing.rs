@@ -30,8 +30,13 @@ impl MemoryData {
         let deliveries =
             self.of_event(id).map(|d| self.whole_delivery(d.view.id, ahead_ms)).collect();
         let children = self.events.values().filter(|child| child.view.event.parent == Some(id));
+        let is_made = |event: &&StoredEvent| {
+            event.view.edited.as_ref().is_some_and(|edited| edited.event == id)
+        };
+        let made = self.events.values().filter(is_made);
         Some(EventView {
             deliveries,
+            replays: made.map(|made| made.view.event.id).collect(),
             children: children.map(|child| child.view.event.id).collect(),
             ..view
         })

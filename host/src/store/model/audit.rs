@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Appended;
 use crate::event::DeliveryId;
 
 /// For how long a request is known by its key, in milliseconds.
@@ -176,6 +177,18 @@ impl AuditResult for Vec<DeliveryId> {
     fn read(text: &str) -> Option<Self> {
         let ids: Vec<String> = serde_json::from_str(text).ok()?;
         ids.iter().map(|id| id.parse().ok()).collect()
+    }
+}
+
+/// An event that was made.
+impl AuditResult for Appended {
+    fn text(&self) -> String {
+        serde_json::Value::from(self.id.to_string()).to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let id: String = serde_json::from_str(text).ok()?;
+        Some(Self { id: id.parse().ok()?, duplicate: true })
     }
 }
 

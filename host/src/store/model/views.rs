@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::{GatheringState, StepView};
 use crate::config::routes::TypePattern;
 use crate::event::{
-    AttemptRecord, DeliveryId, Event, EventId, FailureId, Outcome, PluginName, State, Why,
+    AttemptRecord, DeliveryId, EditedFrom, Event, EventId, FailureId, Outcome, PluginName, State,
+    Why,
 };
 
 /// The filter of a list of events; absent fields do not filter.
@@ -138,6 +139,10 @@ pub struct EventView {
     pub deliveries: Vec<DeliveryView>,
     /// Events that its handling emitted, at most [`MAX_CHILDREN`].
     pub children: Vec<EventId>,
+    /// The event that it was made of, if an operator has edited one.
+    pub edited: Option<EditedFrom>,
+    /// Events that operators have made of it, at most [`MAX_CHILDREN`].
+    pub replays: Vec<EventId>,
 }
 
 /// The most children an [`EventView`] names.

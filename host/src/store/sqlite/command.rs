@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use self::weight::{of_event, of_settlement, rows};
 use super::append_limit::AppendPermit;
 use super::batch::WriteBatch;
 use super::erase::FoundKey;
@@ -15,9 +14,9 @@ use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
 use crate::series::Rest;
 use crate::store::model::AuditResult;
 use crate::store::{
-    Action, Appended, ApprovalChange, AuditNote, Erased, Lease, LeaseHolder, LeaseQueue, Leased,
-    NewStep, Next, OperationId, PauseChange, Recorded, ScheduleChange, Settled, Settlement,
-    StoreError, Tick, TickStep, Ticked,
+    Action, Appended, ApprovalChange, AuditNote, Erased, KeyChange, Lease, LeaseHolder, LeaseQueue,
+    Leased, NewStep, Next, OperationId, PauseChange, Recorded, ScheduleChange, Settled, Settlement,
+    StoreError, Tick, Ticked,
 };
 
 mod weight;
@@ -69,6 +68,14 @@ pub(super) enum WriteCommand {
     Approve {
         change: ApprovalChange,
         reply: ReplyTo<()>,
+    },
+    Make {
+        event: Box<NewEvent>,
+        reply: ReplyTo<Appended>,
+    },
+    ChangeKey {
+        change: Box<KeyChange>,
+        reply: ReplyTo<u64>,
     },
     Pause {
         change: PauseChange,
@@ -129,6 +136,7 @@ pub(super) enum CommandAnswer {
     Leased(Leased),
     Recorded(Recorded),
     Settled(Settled),
+    Made(Result<Appended, StoreError>),
     Changed(Result<u64, StoreError>),
     Replayed(Result<Vec<DeliveryId>, StoreError>),
     Approved,
@@ -149,8 +157,10 @@ impl CommandAnswer {
         match self {
             Self::Changed(Ok(0) | Err(_))
             | Self::Replayed(Err(_))
+            | Self::Made(Err(_))
             | Self::Operated(Err(_))
             | Self::Refused(_) => None,
+            Self::Made(Ok(made)) => Some(made.text()),
             Self::Operated(Ok(id)) => Some(id.text()),
             Self::Changed(Ok(deliveries)) => Some(deliveries.text()),
             Self::Replayed(Ok(deliveries)) => Some(deliveries.text()),
@@ -191,9 +201,10 @@ impl WriteCommand {
                 CommandAnswer::Replayed(work.replay(*event, targets)?)
             }
             Self::Approve { change, .. } => {
-                work.approve(change)?;
-                CommandAnswer::Approved
+                work.approve(change).map(|()| CommandAnswer::Approved)?
             }
+            Self::Make { event, .. } => CommandAnswer::Made(work.make(event)?),
+            Self::ChangeKey { change, .. } => CommandAnswer::Changed(work.change_key(change)?),
             Self::Pause { change, .. } => CommandAnswer::Changed(Ok(work.pause(change)?)),
             Self::Sweep { expired, .. } => CommandAnswer::Swept(work.sweep(*expired)?),
             Self::ChangeSchedule { change, .. } => {
@@ -222,8 +233,7 @@ impl WriteCommand {
                 CommandAnswer::Noted
             }
             Self::KeepAnswer { note, answer, .. } => {
-                work.keep_answer(note, answer)?;
-                CommandAnswer::Noted
+                work.keep_answer(note, answer).map(|()| CommandAnswer::Noted)?
             }
             Self::Close { .. } => {
                 work.note_time()?;
@@ -237,7 +247,8 @@ impl WriteCommand {
     /// The answer to this command that was kept as text.
     pub(super) fn kept_answer(&self, text: &str) -> Option<CommandAnswer> {
         Some(match self {
-            Self::Change { .. } | Self::Pause { .. } => {
+            Self::Make { .. } => CommandAnswer::Made(Ok(Appended::read(text)?)),
+            Self::Change { .. } | Self::ChangeKey { .. } | Self::Pause { .. } => {
                 CommandAnswer::Changed(Ok(u64::read(text)?))
             }
             Self::Replay { .. } => CommandAnswer::Replayed(Ok(Vec::read(text)?)),
@@ -265,9 +276,11 @@ impl WriteCommand {
             (Self::Settle { reply, .. }, CommandAnswer::Settled(value)) => {
                 drop(reply.send(Ok(value)))
             }
+            (Self::Make { reply, .. }, CommandAnswer::Made(value)) => drop(reply.send(value)),
             (
                 Self::Change { reply, .. }
                 | Self::ChangeAll { reply, .. }
+                | Self::ChangeKey { reply, .. }
                 | Self::Pause { reply, .. },
                 CommandAnswer::Changed(value),
             ) => {
@@ -313,7 +326,9 @@ impl WriteCommand {
             Self::Settle { reply, .. } => drop(reply.send(Err(error))),
             Self::Change { reply, .. }
             | Self::ChangeAll { reply, .. }
+            | Self::ChangeKey { reply, .. }
             | Self::Pause { reply, .. } => drop(reply.send(Err(error))),
+            Self::Make { reply, .. } => drop(reply.send(Err(error))),
             Self::Replay { reply, .. } => drop(reply.send(Err(error))),
             Self::Sweep { reply, .. } | Self::ChangeSchedule { reply, .. } => {
                 drop(reply.send(Err(error)));
@@ -351,29 +366,6 @@ impl WriteCommand {
             Self::Tick { tick, .. } => tick.name.clone(),
             // Those of operators and of the host itself.
             _ => Owner::from(""),
-        }
-    }
-
-    /// About what it costs to write it, in rows. A lease is charged for what it finds by the batch,
-    /// not by its plugin's queue.
-    pub(super) fn weight(&self) -> u64 {
-        match self {
-            Self::Append { event, .. } => of_event(event),
-            Self::Record { work, .. } => rows(2, work.1.name.len() + work.1.value.len()),
-            Self::Settle { settlement, .. } => of_settlement(settlement),
-            Self::Replay { targets, .. } => 1 + targets.len() as u64,
-            Self::Tick { tick, .. } => match &tick.step {
-                TickStep::Emit { event, .. } => 1 + of_event(event),
-                TickStep::Missed { .. } => 2,
-            },
-            Self::KeepSamples { samples, .. } => rows(2 * samples.len(), 0),
-            Self::Noted { command, .. } => 2 + command.weight(),
-            Self::Operate { work, .. } => work.weight(),
-            // Each event with its deliveries and their attempts.
-            Self::Erase { events, keys, .. } => rows(8 * events.len() + keys.len(), 0),
-            // Each delivery and its entry in an index.
-            Self::ChangeAll { found, .. } => 2 * found.len() as u64,
-            _ => 1,
         }
     }
 }

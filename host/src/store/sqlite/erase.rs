@@ -68,7 +68,7 @@ pub(super) fn found(
     Ok((events, written, is_there))
 }
 
-/// An event, the dead letters that tell of it, and what joins and batches made of it.
+/// An event, the dead letters that tell of it, and what joins, batches and operators made of it.
 fn with_copies(connection: &Connection, event: EventId) -> Result<Vec<EventId>, rusqlite::Error> {
     let mut all = vec![event];
     let mut at = 0;
@@ -82,6 +82,8 @@ fn with_copies(connection: &Connection, event: EventId) -> Result<Vec<EventId>, 
                  CROSS JOIN gatherings g ON g.event = m.gathering AND g.ordinal = m.ordinal
                  CROSS JOIN events e ON e.parent = g.event AND e.source = g.plugin
                  WHERE m.event = ?1
+                 UNION ALL
+                 SELECT event FROM edits WHERE replay_of = ?1
                  LIMIT ?3",
             )?
             .query_map(params![next.row(), DEAD, MAX_COPIES], |row| {

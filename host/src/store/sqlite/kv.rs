@@ -12,7 +12,7 @@ use super::batch::{WriteBatch, due};
 use crate::clock::after_ms;
 use crate::event::{DeliveryId, PluginName};
 use crate::store::model::number;
-use crate::store::{KvKey, KvRange, KvTransaction, KvValue};
+use crate::store::{KeyChange, KvKey, KvRange, KvTransaction, KvValue, StoreError};
 use crate::text::plain;
 
 /// Since version 7: when keys are deleted that nobody writes, by host time.
@@ -86,12 +86,12 @@ impl WriteBatch<'_> {
     ) -> Result<(), rusqlite::Error> {
         let bucket = kv.bucket_of(plugin);
         for (key, value) in &kv.writes {
-            self.write_key(bucket, key, value.as_deref(), kv.ttl, writer)?;
+            self.write_key(bucket, key, value.as_deref(), kv.ttl, Some(writer))?;
         }
         for (key, delta) in &kv.adds {
             let value = kv_get(self.connection, bucket, key)?.map(|found| found.value);
             let sum = number(value.as_deref()).unwrap_or(0).saturating_add(*delta);
-            self.write_key(bucket, key, Some(&sum.to_le_bytes()), kv.ttl, writer)?;
+            self.write_key(bucket, key, Some(&sum.to_le_bytes()), kv.ttl, Some(writer))?;
         }
         Ok(())
     }
@@ -102,8 +102,8 @@ impl WriteBatch<'_> {
         key: &str,
         value: Option<&[u8]>,
         ttl: Option<Duration>,
-        (delivery, attempt): (DeliveryId, u32),
-    ) -> Result<(), rusqlite::Error> {
+        writer: Option<(DeliveryId, u32)>,
+    ) -> Result<Option<i64>, rusqlite::Error> {
         let removed: Option<i64> = self
             .connection
             .prepare_cached(
@@ -113,8 +113,10 @@ impl WriteBatch<'_> {
             .optional()?;
         let key_bytes = i64::try_from(key.len()).unwrap_or(i64::MAX);
         let mut change = removed.map_or(0, |value_bytes| -value_bytes - key_bytes);
+        let mut written = None;
         if let Some(value) = value {
             let version = self.next_id().row();
+            written = Some(version);
             let expires_ms = ttl.map(|ttl| due(after_ms(self.now_ms, ttl)));
             self.connection
                 .prepare_cached(
@@ -127,14 +129,28 @@ impl WriteBatch<'_> {
                     value,
                     version,
                     expires_ms,
-                    delivery.event.row(),
-                    delivery.ordinal,
-                    attempt
+                    writer.map(|(delivery, _)| delivery.event.row()),
+                    writer.map(|(delivery, _)| delivery.ordinal),
+                    writer.map(|(_, attempt)| attempt)
                 ])?;
             change += key_bytes + i64::try_from(value.len()).unwrap_or(i64::MAX);
         }
         self.delta.kv_bytes(bucket, change);
-        Ok(())
+        Ok(written)
+    }
+
+    /// Sets or deletes a value for a client; returns its new version, or 1.
+    pub(super) fn change_key(
+        &mut self,
+        change: &KeyChange,
+    ) -> Result<Result<u64, StoreError>, rusqlite::Error> {
+        let KeyChange { bucket, key, value, ttl, .. } = change;
+        let found = kv_get(self.connection, bucket, key)?.map(|found| found.version);
+        if let Some(why) = change.refusal(found) {
+            return Ok(Err(StoreError::Conflict(why)));
+        }
+        let version = self.write_key(bucket, key, value.as_deref(), *ttl, None)?;
+        Ok(Ok(version.map_or(1, i64::unsigned_abs)))
     }
 
     /// Deletes a value, if it still has this version; says whether it did.

@@ -237,7 +237,7 @@ impl WriteBatch<'_> {
         self.connection
             .prepare_cached("DELETE FROM attempts WHERE event = ?1")?
             .execute([event])?;
-        for rest in ["steps", "erased"] {
+        for rest in ["steps", "erased", "edits"] {
             self.connection
                 .prepare_cached(&format!("DELETE FROM {rest} WHERE event = ?1"))?
                 .execute([event])?;

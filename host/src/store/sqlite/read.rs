@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::batch::{BEHIND_MS, NEVER_MS};
 use super::gathered;
 use super::rows::{EVENT_COLUMNS, read_event, read_group_id, read_state, read_text};
-use super::{erase, steps, sum};
+use super::{edits, erase, steps, sum};
 use crate::event::{AttemptRecord, DeliveryId, Digest, EventId, Outcome, PluginName, State};
 use crate::names::is_built_in;
 use crate::store::{AttemptView, DeliveryView, EventView, MAX_CHILDREN};
@@ -201,6 +201,8 @@ pub(super) fn event(
                 last_duplicate_ms: None,
                 deliveries: Vec::new(),
                 children: Vec::new(),
+                edited: None,
+                replays: Vec::new(),
             })
         })
         .optional()?;
@@ -213,6 +215,8 @@ pub(super) fn event(
         (view.duplicates, view.last_duplicate_ms) = (count, Some(last_ms));
     }
     view.erased_ms = erase::erased_ms(connection, id)?;
+    view.edited = edits::origin(connection, id)?;
+    view.replays = edits::made_of(connection, id)?;
     view.deliveries = deliveries_of(connection, id)?;
     for delivery in &mut view.deliveries {
         delivery.attempts = attempts(connection, delivery.id, MAX_ATTEMPTS)?;

@@ -10,7 +10,9 @@ use self::approvals::APPROVALS;
 use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
-use super::{audit, eras, erase, failures, history, kv, operations, pauses, schedules, steps};
+use super::{
+    audit, edits, eras, erase, failures, history, kv, operations, pauses, schedules, steps, tables,
+};
 use crate::fail;
 
 mod approvals;
@@ -209,38 +211,6 @@ const DEAD_LETTERS: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// Since version 7: events that are gathered by a key. The delivery of a gathering is one of its
-/// first member. `members`: how many it has; `count`: members that are counted; `need`: how many
-/// complete it, if a member said so; `seen`: bits of types; `frozen`: whether its delivery was
-/// leased; `why`: what has completed it.
-const GATHERINGS: &str = "
-    CREATE TABLE gatherings (
-        event     INTEGER NOT NULL,
-        ordinal   INTEGER NOT NULL,
-        plugin    TEXT NOT NULL,
-        key       TEXT NOT NULL,
-        opened_ms INTEGER NOT NULL,
-        until_ms  INTEGER NOT NULL,
-        members   INTEGER NOT NULL,
-        count     INTEGER NOT NULL,
-        need      INTEGER,
-        seen      INTEGER NOT NULL,
-        frozen    INTEGER NOT NULL,
-        why       INTEGER,
-        PRIMARY KEY (event, ordinal)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX gatherings_key ON gatherings (plugin, key, event, ordinal);
-    CREATE TABLE gathered (
-        gathering INTEGER NOT NULL,
-        ordinal   INTEGER NOT NULL,
-        event     INTEGER NOT NULL,
-        member    TEXT,
-        PRIMARY KEY (gathering, ordinal, event)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX gathered_member ON gathered (gathering, ordinal, member) WHERE member IS NOT NULL;
-    CREATE INDEX gathered_event ON gathered (event);
-";
-
 /// Each version of the schema with the changes that lead to it from the one before.
 const MIGRATIONS: [(i64, &[&str]); 8] = [
     (1, &[TABLES]),
@@ -255,7 +225,7 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
             KEYS,
             CANCELLABLE,
             DEAD_LETTERS,
-            GATHERINGS,
+            tables::GATHERINGS,
             steps::SCHEMA,
             kv::SCHEMA,
             schedules::SCHEMA,
@@ -271,6 +241,7 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
             failures::SCHEMA,
             operations::SCHEMA,
             pauses::SCHEMA,
+            edits::SCHEMA,
         ],
     ),
 ];

@@ -77,7 +77,7 @@ pub(in crate::admin::page) async fn ask(
 ) -> Result<Response, ProblemJson> {
     let (id, deed) = (delivery_id(&id)?, Deed::of(&deed)?);
     let shared = State(Arc::clone(&admin));
-    let Json(delivery) = show_delivery(shared, params(NoQuery {}), Id(id)).await?;
+    let Json(delivery) = show_delivery(shared, asked.sees(), params(NoQuery {}), Id(id)).await?;
     let name = deed.name();
     let mut choices = Vec::new();
     if deed == Deed::Retry && !delivery.steps.is_empty() {

@@ -60,13 +60,14 @@ pub(super) struct CallPart {
 }
 
 impl DeliveryPart {
-    pub(super) fn of(delivery: DeliveryJson, now_ms: i64) -> Self {
+    pub(super) fn of(delivery: DeliveryJson, now_ms: i64, may_act: bool) -> Self {
         let remarks = remarks(&delivery, now_ms);
         let action = |name: &str, label, key| {
             let path = Link::to("/deliveries").segment(&delivery.id).segment(name);
             (path.into_text(), label, key)
         };
         let actions = match delivery.state {
+            _ if !may_act => Vec::new(),
             "dead" => vec![action("retry", "Retry …", "r"), action("discard", "Discard …", "d")],
             "waiting" => {
                 vec![action("retry", "Retry now …", "r"), action("cancel", "Cancel …", "")]

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::admin::by::By;
-use crate::admin::events::{Replayed, replay_event, routed, show_event};
+use crate::admin::events::{routed, show_event};
 use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::{Choice, ConfirmPage};
 use crate::admin::page::form::{FormFields, ONCE, see_other};
@@ -16,8 +16,9 @@ use crate::admin::page::frame::PageFrame;
 use crate::admin::page::parts::html::{Html, shown};
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::{html, params};
-use crate::admin::params::{Id, NoQuery, ParamsOrBody, ReplayQuery};
+use crate::admin::params::{Id, NoQuery, ReplayAsked};
 use crate::admin::problem::ProblemJson;
+use crate::admin::replay::{Replayed, replay_event};
 use crate::admin::state::Admin;
 use crate::event::EventId;
 
@@ -34,7 +35,7 @@ pub(in crate::admin::page) async fn ask(
     asked: Asked,
 ) -> Result<Response, ProblemJson> {
     let shared = State(Arc::clone(&admin));
-    let Json(event) = show_event(shared, params(NoQuery {}), Id(id)).await?;
+    let Json(event) = show_event(shared, asked.sees(), params(NoQuery {}), Id(id)).await?;
     let targets = routed(&admin, id).await;
     let mut lines = Vec::new();
     let mut choices = Vec::new();
@@ -89,8 +90,9 @@ pub(in crate::admin::page) async fn act(
     mut form: FormFields,
 ) -> Result<Response, ProblemJson> {
     let by = by.once(form.take(ONCE));
-    let query = ReplayQuery { plugin: form.take("plugin") };
-    let replay = replay_event(State(admin), by, Id(id), ParamsOrBody(query));
+    let plugins = form.take("plugin").into_iter().collect();
+    let asked = ReplayAsked { plugins, ..ReplayAsked::default() };
+    let replay = replay_event(State(admin), by, Id(id), asked);
     let (_, Json(Replayed { event_id, deliveries, .. })) = replay.await?;
     let path = Link::to("/events").segment(&event_id).with("tab", "attempts").into_text();
     let first = deliveries.first().map(String::as_str).unwrap_or_default();
@@ -147,8 +149,8 @@ pub(in crate::admin::page) async fn act_selected(
     let mut refused = Vec::new();
     for id in &ids {
         let by = by.clone().once(once.as_ref().map(|once| format!("{once}-{id}")));
-        let query = ParamsOrBody(ReplayQuery::default());
-        if let Err(problem) = replay_event(State(Arc::clone(&admin)), by, Id(*id), query).await {
+        let asked = ReplayAsked::default();
+        if let Err(problem) = replay_event(State(Arc::clone(&admin)), by, Id(*id), asked).await {
             refused.push(format!("{id}: {}", problem.parts().1));
         }
     }

@@ -1,12 +1,7 @@
 //! What wants attention, each with one way to go on.
 
-use std::sync::Arc;
-
-use axum::Json;
-use axum::extract::State as Shared;
-
 use super::rates::RecentActs;
-use crate::admin::health::{HealthJson, show_readiness};
+use crate::admin::health::readiness;
 use crate::admin::page::parts::html::{Html, shown, shown_lines};
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::when::when;
@@ -39,9 +34,8 @@ pub(super) struct TroubleRow {
 
 /// Everything that wants attention, the gravest first.
 pub(super) async fn rows(admin: &Admin, stats: &Stats) -> Vec<TroubleRow> {
-    let (_, Json(HealthJson { problems, .. })) =
-        show_readiness(Shared(Arc::new(admin.clone()))).await;
-    let mut rows: Vec<_> = problems.into_iter().map(of_problem).collect();
+    let (_, health) = readiness(admin).await;
+    let mut rows: Vec<_> = health.problems.into_iter().map(of_problem).collect();
     rows.extend(dead(stats));
     rows.extend(held(admin));
     rows.extend(refused(admin));

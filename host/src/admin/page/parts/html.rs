@@ -61,6 +61,24 @@ pub(in crate::admin::page) fn shown_lines(text: &str) -> Html {
     html
 }
 
+/// Text for a field of a form, which gives it back as it is: what controls how it is shown is
+/// written as a number.
+pub(in crate::admin::page) fn field_text(text: &str) -> Html {
+    let mut html = Html::default();
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => html.0.push(c),
+            c if needs_escape(c) && !c.is_control() => {
+                let _ = write!(html.0, "&#x{:x};", u32::from(c));
+            }
+            '<' => html.0.push_str("&lt;"),
+            '&' => html.0.push_str("&amp;"),
+            c => html.0.push(c),
+        }
+    }
+    html
+}
+
 fn push(to: &mut String, c: char, lines: bool) {
     match c {
         '<' => to.push_str("&lt;"),

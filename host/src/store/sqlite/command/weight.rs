@@ -1,16 +1,44 @@
 //! About what a command costs to write, in rows.
 
+use super::WriteCommand;
 use crate::event::NewEvent;
-use crate::store::Settlement;
+use crate::store::{Settlement, TickStep};
 
 /// Bytes that cost about as much to write as a row.
 const BYTES_OF_A_ROW: usize = 1_024;
 
-pub(super) fn rows(count: usize, bytes: usize) -> u64 {
+impl WriteCommand {
+    /// About what it costs to write it, in rows. A lease is charged for what it finds by the batch,
+    /// not by its plugin's queue.
+    pub(in crate::store::sqlite) fn weight(&self) -> u64 {
+        match self {
+            Self::Append { event, .. } => of_event(event),
+            Self::Record { work, .. } => rows(2, work.1.name.len() + work.1.value.len()),
+            Self::Settle { settlement, .. } => of_settlement(settlement),
+            Self::Replay { targets, .. } => 1 + targets.len() as u64,
+            Self::Make { event, .. } => 1 + of_event(event),
+            Self::ChangeKey { change, .. } => rows(2, change.value.as_ref().map_or(0, Vec::len)),
+            Self::Tick { tick, .. } => match &tick.step {
+                TickStep::Emit { event, .. } => 1 + of_event(event),
+                TickStep::Missed { .. } => 2,
+            },
+            Self::KeepSamples { samples, .. } => rows(2 * samples.len(), 0),
+            Self::Noted { command, .. } => 2 + command.weight(),
+            Self::Operate { work, .. } => work.weight(),
+            // Each event with its deliveries and their attempts.
+            Self::Erase { events, keys, .. } => rows(8 * events.len() + keys.len(), 0),
+            // Each delivery and its entry in an index.
+            Self::ChangeAll { found, .. } => 2 * found.len() as u64,
+            _ => 1,
+        }
+    }
+}
+
+fn rows(count: usize, bytes: usize) -> u64 {
     (count + bytes / BYTES_OF_A_ROW) as u64
 }
 
-pub(super) fn of_event(event: &NewEvent) -> u64 {
+fn of_event(event: &NewEvent) -> u64 {
     let attributes = &event.attributes;
     let headers: usize = event.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     rows(
@@ -19,7 +47,7 @@ pub(super) fn of_event(event: &NewEvent) -> u64 {
     )
 }
 
-pub(super) fn of_settlement(settlement: &Settlement) -> u64 {
+fn of_settlement(settlement: &Settlement) -> u64 {
     // The delivery and its entry among those that are open.
     let mut weight = 2;
     if let Some(record) = &settlement.record {

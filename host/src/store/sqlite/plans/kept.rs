@@ -3,9 +3,10 @@
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::event::EditedFrom;
 use crate::store::sqlite::command::WriteCommand;
 use crate::store::sqlite::operator::Expired;
-use crate::store::{Actor, AuditNote, Pausable, PauseChange, Via};
+use crate::store::{Actor, AuditNote, KeyChange, KeyExpected, Pausable, PauseChange, Via};
 
 /// A change with its entry, and what the sweep deletes.
 pub(super) fn change_and_sweep(batch: &mut WriteBatch<'_>, first: EventId) {
@@ -23,6 +24,12 @@ pub(super) fn change_and_sweep(batch: &mut WriteBatch<'_>, first: EventId) {
     let pause = PauseChange::Pause { kind, name: Arc::clone(&name), by, reason };
     batch.pause(&pause).unwrap();
     batch.pause(&PauseChange::Resume { kind, name }).unwrap();
+    let edited = Some(EditedFrom { event: first, by: "jo".to_owned() });
+    batch.make(&NewEvent { edited, ..event(&["audit"]) }).unwrap().unwrap();
+    let expected = KeyExpected::Anything;
+    let (key, value) = ("n".to_owned(), Some(vec![1]));
+    let change = KeyChange { bucket: "audit".into(), key, value, expected, ttl: None };
+    batch.change_key(&change).unwrap().unwrap();
     let key = ("audit".to_owned(), "n".to_owned(), 0);
     batch.erase(&[first], &[key]).unwrap();
     // A first sweep takes the keys and passes what is open; a second one deletes.

@@ -1,0 +1,72 @@
+//! The parts of what is stored that a client reads: payloads, header values, logs and the values of
+//! keys are for those whose token says so. This is the one place that decides.
+
+use axum::http::StatusCode;
+
+use super::problem::ProblemJson;
+
+/// Stands where something is hidden.
+const HIDDEN: &str = "hidden: your token does not read payloads";
+
+/// Whether a client reads payloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sees {
+    payloads: bool,
+}
+
+impl Sees {
+    /// A client that reads everything.
+    pub(super) const ALL: Self = Self { payloads: true };
+
+    /// A client that reads no payload.
+    pub(super) const NO_PAYLOADS: Self = Self { payloads: false };
+
+    /// Whether it reads payloads.
+    pub(super) fn payloads(self) -> bool {
+        self.payloads
+    }
+
+    /// The sentence that stands for so many bytes, if they are hidden.
+    pub(super) fn hidden(self, bytes: usize) -> Option<String> {
+        let unit = if bytes == 1 { "byte" } else { "bytes" };
+        (!self.payloads).then(|| format!("{HIDDEN} ({bytes} {unit})"))
+    }
+
+    /// The text, or the sentence that stands for it.
+    pub(super) fn text(self, text: String) -> String {
+        self.hidden(text.len()).unwrap_or(text)
+    }
+
+    /// Refuses what cannot be answered without payloads; `what` begins the sentence.
+    pub(super) fn need(self, what: &str) -> Result<(), ProblemJson> {
+        if self.payloads {
+            return Ok(());
+        }
+        let detail = format!(
+            "{what}, and your token does not read payloads: `payloads = true` in `server.admin_tokens`, or the role \
+             `operator`, lets it"
+        );
+        Err(ProblemJson::new(StatusCode::FORBIDDEN, detail))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_text_leaves_nothing_but_its_size() {
+        let secret = || "order_1 was paid".to_owned();
+        assert_eq!(Sees::ALL.text(secret()), secret());
+        assert_eq!(
+            Sees::NO_PAYLOADS.text(secret()),
+            "hidden: your token does not read payloads (16 bytes)"
+        );
+        assert_eq!(Sees::ALL.hidden(3), None);
+        assert!(Sees::ALL.need("x").is_ok());
+        let refused = Sees::NO_PAYLOADS.need("`q` looks into payloads").unwrap_err();
+        let (status, detail) = refused.parts();
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        assert!(detail.starts_with("`q` looks into payloads, and your token"), "{detail}");
+    }
+}

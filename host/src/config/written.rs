@@ -1,0 +1,184 @@
+//! The configuration that is in force, key by key: each value, and the line it comes from.
+
+use std::collections::BTreeMap;
+
+use toml::de::{DeTable, DeValue};
+
+use super::raw::{key_text, looks_secret};
+use super::source::{Secrets, Verify};
+use super::units::{show_bytes, show_ms};
+use super::{Config, PluginSettings};
+
+/// The longest value that is shown, in characters.
+const MAX_VALUE: usize = 200;
+
+/// A key that the file has, and its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The value as it stands in the file, on one line; `None` if it may be a secret.
+    pub value: Option<String>,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+/// A key and the value that is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectiveKey {
+    /// The key with its sections, as it would be written.
+    pub key: String,
+    /// The value as it would be written; of secrets whether they are set.
+    pub value: String,
+    /// The line of the file that says so, from 1; `None` for a default.
+    pub line: Option<usize>,
+}
+
+/// Every key of a file.
+pub(super) fn read(text: &str, table: &DeTable<'_>) -> BTreeMap<String, Written> {
+    let mut starts = vec![0];
+    starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));
+    let mut found = BTreeMap::new();
+    collect(text, &starts, table, "", &mut found);
+    found
+}
+
+fn collect(
+    text: &str,
+    starts: &[usize],
+    table: &DeTable<'_>,
+    path: &str,
+    found: &mut BTreeMap<String, Written>,
+) {
+    for (key, value) in table {
+        let name = key_text(key.get_ref());
+        let path = if path.is_empty() { name } else { format!("{path}.{name}") };
+        // A table in braces is a value; one with a heading, or of dotted keys, has keys of its own.
+        let shown = text.get(value.span()).unwrap_or_default();
+        match value.get_ref() {
+            DeValue::Table(below) if !shown.starts_with('{') => {
+                collect(text, starts, below, &path, found);
+            }
+            DeValue::Table(_) if looks_secret(key.get_ref()) => {}
+            _ => {
+                // The keys of `config` are a plugin's own, and any may be a secret.
+                let may_be_secret = (looks_secret(key.get_ref()) && path != "server.admin_tokens")
+                    || path.contains(".config");
+                let one_line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+                let value = (!may_be_secret).then(|| one_line.chars().take(MAX_VALUE).collect());
+                let line = starts.partition_point(|start| *start <= key.span().start);
+                found.insert(path, Written { value, line });
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Every key that is in force, by its name: what the file says, and the defaults of `[server]`,
+    /// `[store]` and plugins.
+    pub fn effective(&self) -> Vec<EffectiveKey> {
+        let mut found = BTreeMap::new();
+        for (key, value) in self.usual() {
+            found.insert(key, (value, None));
+        }
+        for (key, written) in &self.written {
+            let value = written.value.clone().unwrap_or_else(|| "set, not shown".to_owned());
+            found.insert(key.clone(), (value, Some(written.line)));
+        }
+        for (key, value) in self.secrets() {
+            let line = self.written.get(&key).map(|written| written.line);
+            found.insert(key, (value, line));
+        }
+        let key = |(key, (value, line))| EffectiveKey { key, value, line };
+        found.into_iter().map(key).collect()
+    }
+
+    /// Values that there are also without a line of the file.
+    fn usual(&self) -> Vec<(String, String)> {
+        let (server, store) = (&self.server, &self.store);
+        let quoted = |text: &dyn std::fmt::Display| format!("{:?}", text.to_string());
+        let none = || "none".to_owned();
+        let mut found: Vec<(String, String)> = [
+            ("server.name", quoted(&server.name)),
+            ("server.listen", quoted(&server.listen)),
+            ("server.admin", quoted(&server.admin)),
+            ("server.admin_tokens", none()),
+            ("server.admin_url", none()),
+            ("server.trusted_proxies", "[]".to_owned()),
+            ("server.keep_alive", quoted(&show_ms(server.keep_alive_ms))),
+            ("server.plugins_dir", quoted(&server.plugins_dir.display())),
+            ("server.data_dir", quoted(&server.data_dir.display())),
+            ("server.max_body", quoted(&show_bytes(server.max_body_bytes as u64))),
+            ("server.plugin_stack", quoted(&show_bytes(server.plugin_stack_bytes as u64))),
+            ("server.tree_events", server.tree_events.to_string()),
+            ("server.tree_size", quoted(&show_bytes(server.tree_bytes))),
+            ("store.url", quoted(&format!("sqlite:{}", store.sqlite_path.display()))),
+            ("store.retention", quoted(&show_ms(store.retention_ms))),
+            ("store.dedupe_window", quoted(&show_ms(store.dedupe_window_ms))),
+            ("store.audit_retention", quoted(&show_ms(store.audit_retention_ms))),
+            ("store.max_size", store.max_bytes.map_or_else(none, |it| quoted(&show_bytes(it)))),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into();
+        for (name, settings) in &self.plugins {
+            let of = |(key, value)| (format!("plugins.{}.{key}", key_text(name)), value);
+            found.extend(of_plugin(settings).map(of));
+        }
+        found
+    }
+
+    /// Keys whose values are secrets: whether they are set.
+    fn secrets(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        if !self.server.admin_tokens.is_empty() {
+            let tokens = self.server.admin_tokens.iter();
+            let names: Vec<_> =
+                tokens.map(|it| format!("{} ({})", it.name, it.role.name())).collect();
+            found.push(("server.admin_tokens".to_owned(), names.join(", ")));
+        }
+        for (name, source) in &self.sources {
+            let Verify::Signature(signature) = &source.verify else { continue };
+            let state = match &signature.secrets {
+                Secrets::Set(secrets) => format!("{} set, not shown", secrets.len()),
+                Secrets::Generated { .. } => "made by the host, not shown".to_owned(),
+                Secrets::Missing(_) => "not set".to_owned(),
+            };
+            found.push((format!("sources.{}.secrets", key_text(name)), state));
+        }
+        found
+    }
+}
+
+fn of_plugin(settings: &PluginSettings) -> [(&'static str, String); 4] {
+    let limits = &settings.limits;
+    [
+        ("timeout", format!("{:?}", show_ms(limits.timeout_ms))),
+        ("memory", format!("{:?}", show_bytes(limits.memory_bytes as u64))),
+        ("concurrency", settings.concurrency.to_string()),
+        ("limits.cpu", format!("{:?}", show_ms(limits.cpu_ms))),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_its_line_and_a_secret_is_not_shown() {
+        let text = "[server]\nname = \"acme\" # here\n\n[plugins.audit]\ntimeout = \"5s\"\n\
+                    config = { api = \"s3cret\" }\nlimits.cpu = \"1s\"\n[plugins.audit.retry]\n\
+                    max_attempts = 3\n[routes]\n\"a.*\" = [\n  \"audit\",\n  \"b\",\n]\n";
+        let (table, errors) = DeTable::parse_recoverable(text);
+        assert!(errors.is_empty());
+        let found = read(text, table.get_ref());
+        let row = |key: &str| {
+            let written = &found[key];
+            (written.line, written.value.as_deref())
+        };
+        assert_eq!(row("server.name"), (2, Some("\"acme\"")));
+        assert_eq!(row("plugins.audit.timeout"), (5, Some("\"5s\"")));
+        assert_eq!(row("plugins.audit.config"), (6, None));
+        assert_eq!(row("plugins.audit.limits.cpu"), (7, Some("\"1s\"")));
+        assert_eq!(row("plugins.audit.retry.max_attempts"), (9, Some("3")));
+        assert_eq!(row("routes.\"a.*\""), (11, Some("[ \"audit\", \"b\", ]")));
+        assert_eq!(found.len(), 6, "{found:?}");
+    }
+}

@@ -32,6 +32,7 @@ mod known;
 mod kv;
 mod listing;
 mod new;
+mod open;
 mod operations;
 mod output;
 mod plugins;
@@ -161,6 +162,8 @@ enum CliCommand {
     Backup(backup::Backup),
     /// Who changed what
     Audit(audit::Audit),
+    /// Print the address of a page, or of the page of a thing
+    Open(open::Open),
     /// Make a token for the admin API, and list those of a running host
     Token(token::TokenArgs),
     /// Open joins and batches: what has come, and what is still needed
@@ -220,6 +223,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Operations(operations) => operations.run(common),
         CliCommand::Backup(backup) => backup.run(common),
         CliCommand::Audit(audit) => audit.run(common),
+        CliCommand::Open(open) => open.run(common),
         CliCommand::Token(token) => token.run(common),
         CliCommand::Joins(joins) => joins.run(common),
         CliCommand::Routes(routes) => routes.run(common),

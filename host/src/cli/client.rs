@@ -263,7 +263,8 @@ impl AdminClient {
         }
     }
 
-    fn url(&self, path: &str) -> String {
+    /// The address of a path of the host.
+    pub(super) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 

@@ -88,6 +88,28 @@ fn a_host_that_is_not_there_is_exit_code_1() {
 }
 
 #[test]
+fn the_address_of_a_page_is_printed_and_a_token_is_made_without_a_host() {
+    let site = site();
+    let host = ["--admin", "127.9.9.9:9"];
+    assert_eq!(site.run(&[&["open"][..], &host].concat()).out, "http://127.9.9.9:9/\n");
+    let thing = site.run(&[&["open", "order 1&2"][..], &host].concat());
+    assert_eq!(thing.out, "http://127.9.9.9:9/find?q=order%201%262\n");
+    let made = site.run(&["token", "new", "jo", "--role", "operator", "--json"]);
+    let made: Value = serde_json::from_str(&made.out).unwrap();
+    let (token, hash) = (made["token"].as_str().unwrap(), made["sha256"].as_str().unwrap());
+    assert!(token.starts_with("hbx_") && token.len() == 47 && hash.len() == 64, "{made}");
+    let line = format!("{{ name = \"jo\", role = \"operator\", sha256 = \"{hash}\" }}");
+    assert_eq!(made["line"], line.as_str());
+    for (arguments, says) in [
+        (["token", "new", "Jo", "--role", "viewer"].as_slice(), "a-z"),
+        (&["token", "new", "jo", "--role", "send", "--payloads"], "reads nothing"),
+    ] {
+        let ran = site.run(arguments);
+        assert!(ran.code == 2 && ran.err.contains(says), "{arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
 fn check_finds_nothing_wrong_with_what_is_right_and_creates_nothing() {
     let site = site();
     let set = site

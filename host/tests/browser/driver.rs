@@ -306,6 +306,8 @@ impl Browser {
             .iter()
             .filter(|entry| matches!(entry["level"].as_str(), Some("SEVERE" | "WARNING")))
             .map(|entry| text(&entry["message"]))
+            // Pages of the browser itself, such as an empty tab.
+            .filter(|message| !message.starts_with("chrome"))
             .filter(|message| !self.expected.iter().any(|text| message.contains(text)))
             .collect();
         for entry in self.log("performance") {

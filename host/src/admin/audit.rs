@@ -20,24 +20,24 @@ use crate::store::AuditEntry;
 #[schema(as = AuditEntry)]
 pub(super) struct AuditEntryJson {
     /// Grows from entry to entry.
-    id: i64,
+    pub(super) id: i64,
     /// When, RFC 3339 with milliseconds.
-    at: String,
+    pub(super) at: String,
     /// The name of the client's token; `local` without one.
-    actor: String,
+    pub(super) actor: String,
     /// The client's role.
-    role: String,
+    pub(super) role: String,
     /// `api`, `command` or `page`.
-    via: String,
+    pub(super) via: String,
     /// What was done, such as `deliveries.retry`.
-    action: String,
+    pub(super) action: String,
     /// What it was done to: an id, a name, or a filter.
-    target: String,
+    pub(super) target: String,
     /// How it was asked for.
-    detail: String,
+    pub(super) detail: String,
     /// What came of it: a number of deliveries, their ids, or null.
     #[schema(value_type = serde_json::Value)]
-    result: Box<RawValue>,
+    pub(super) result: Box<RawValue>,
 }
 
 /// List changes that clients have made, newest first.

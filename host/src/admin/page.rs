@@ -39,6 +39,7 @@ mod pauses;
 mod plugins;
 mod problem;
 mod schedules;
+mod settings;
 mod sources;
 
 /// A page: its route, the role it needs, and its methods.
@@ -101,6 +102,10 @@ pub(super) fn list() -> Vec<PageRoute> {
         asks("/kv/{bucket}/delete", get(keys::change::ask_delete).post(keys::change::delete)),
         asks("/schedules/{name}/{action}", get(schedules::ask).post(schedules::act)),
         shows("/kv/{bucket}/value", get(keys::value)),
+        shows("/settings", get(settings::show)),
+        shows("/settings/audit", get(settings::audit)),
+        shows("/settings/tokens", get(settings::tokens)),
+        shows("/settings/about", get(settings::about)),
     ]
 }
 

@@ -170,6 +170,7 @@ fn nav(dead: Option<String>, held: Option<String>) -> Vec<NavItem> {
         item("joins", "Joins", "/joins", None),
         item("schedules", "Schedules", "/schedules", None),
         item("keys", "Keys", "/kv", None),
+        item("settings", "Settings", "/settings", None),
     ]
 }
 

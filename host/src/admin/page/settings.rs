@@ -1,0 +1,225 @@
+//! Settings: which configuration applies, who changed what, who may, and what this host is.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::asked::Asked;
+use super::events::{FilterField, chips, older};
+use super::frame::PageFrame;
+use super::parts::html::{Html, shown};
+use super::parts::when::when_text;
+use super::{html, params};
+use crate::admin::audit::{AuditEntryJson, list_audit};
+use crate::admin::params::{AuditQuery, NoQuery};
+use crate::admin::problem::ProblemJson;
+use crate::admin::state::{Admin, MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_STREAMS};
+use crate::admin::who::{ConfigJson, list_tokens, show_config};
+
+/// The parts of the settings, with their addresses.
+const PARTS: [(&str, &str); 4] = [
+    ("Configuration", "/settings"),
+    ("Audit", "/settings/audit"),
+    ("Tokens", "/settings/tokens"),
+    ("About", "/settings/about"),
+];
+
+/// Label, address, and whether it is the part that is shown.
+type PartLinks = Vec<(&'static str, &'static str, bool)>;
+
+fn parts(asked: &Asked) -> PartLinks {
+    PARTS.into_iter().map(|(label, path)| (label, path, path == asked.path())).collect()
+}
+
+#[derive(Template)]
+#[template(path = "settings.html")]
+struct SettingsPage {
+    frame: PageFrame,
+    parts: PartLinks,
+    config: ConfigJson,
+}
+
+/// Shows the configuration that is in force.
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    asked.query::<NoQuery>()?;
+    let Json(config) = show_config(State(Arc::clone(&admin)), params(NoQuery {})).await;
+    let frame = PageFrame::of(&admin, &asked, "settings", "Configuration").await;
+    let page = SettingsPage {
+        frame: frame
+            .live("stats,plugins")
+            .same_as("hookbox check".to_owned(), "/api/v1/config".to_owned()),
+        parts: parts(&asked),
+        config,
+    };
+    html(StatusCode::OK, &page)
+}
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct AuditPage {
+    frame: PageFrame,
+    parts: PartLinks,
+    filters: Vec<FilterField>,
+    chips: Vec<(Html, String)>,
+    problem: Option<Html>,
+    rows: Vec<AuditRow>,
+    older: Option<String>,
+}
+
+/// An entry of the audit log.
+#[derive(Debug)]
+struct AuditRow {
+    id: i64,
+    time: Html,
+    actor: Html,
+    role: String,
+    via: String,
+    action: String,
+    target: Html,
+    detail: Html,
+    result: Html,
+}
+
+impl AuditRow {
+    fn of(entry: AuditEntryJson, now_ms: i64) -> Self {
+        Self {
+            id: entry.id,
+            time: when_text(&entry.at, now_ms),
+            actor: shown(&entry.actor),
+            role: entry.role,
+            via: entry.via,
+            action: entry.action,
+            target: shown(&entry.target),
+            detail: shown(&entry.detail),
+            result: shown(if entry.result.get() == "null" { "done" } else { entry.result.get() }),
+        }
+    }
+}
+
+/// Lists the entries of the audit log.
+pub(super) async fn audit(
+    State(admin): State<Arc<Admin>>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    let answer = match asked.query::<AuditQuery>() {
+        Ok(query) => list_audit(State(Arc::clone(&admin)), params(query)).await,
+        Err(problem) => Err(problem),
+    };
+    let (status, problem, items, next) = match answer {
+        Ok(Json(page)) => (StatusCode::OK, None, page.items, page.next_cursor),
+        Err(problem) if problem.parts().0 == StatusCode::BAD_REQUEST => {
+            (StatusCode::BAD_REQUEST, Some(shown(problem.parts().1)), Vec::new(), None)
+        }
+        Err(problem) => return Err(problem),
+    };
+    let now_ms = admin.clock.now_ms();
+    let field = |name, label, hint| FilterField {
+        name,
+        label,
+        value: asked.field(name).unwrap_or_default().to_owned(),
+        hint,
+        choices: Vec::new(),
+    };
+    let frame = PageFrame::of(&admin, &asked, "settings", "Audit").await;
+    let page = AuditPage {
+        frame: frame.live("stats").same_as("hookbox audit".to_owned(), asked.call("/api/v1/audit")),
+        parts: parts(&asked),
+        filters: vec![
+            field("actor", "who", "jo"),
+            field("action", "action", "deliveries"),
+            field("target", "on", "an id, a name"),
+            field("since", "from", "2026-11-23T15:04:05Z"),
+            field("until", "to", "now"),
+        ],
+        chips: chips(&asked),
+        problem,
+        rows: items.into_iter().map(|entry| AuditRow::of(entry, now_ms)).collect(),
+        older: next.as_deref().map(|cursor| older(&asked, cursor)),
+    };
+    html(status, &page)
+}
+
+#[derive(Template)]
+#[template(path = "tokens.html")]
+struct TokensPage {
+    frame: PageFrame,
+    parts: PartLinks,
+    rows: Vec<TokenRow>,
+}
+
+/// A token.
+#[derive(Debug)]
+struct TokenRow {
+    name: Html,
+    role: &'static str,
+    payloads: bool,
+    used: Option<Html>,
+}
+
+/// Lists tokens.
+pub(super) async fn tokens(
+    State(admin): State<Arc<Admin>>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    asked.query::<NoQuery>()?;
+    let Json(found) = list_tokens(State(Arc::clone(&admin)), params(NoQuery {})).await;
+    let now_ms = admin.clock.now_ms();
+    let frame = PageFrame::of(&admin, &asked, "settings", "Tokens").await;
+    let page = TokensPage {
+        frame: frame.same_as("hookbox token list".to_owned(), "/api/v1/tokens".to_owned()),
+        parts: parts(&asked),
+        rows: found
+            .items
+            .into_iter()
+            .map(|token| TokenRow {
+                name: shown(&token.name),
+                role: token.role,
+                payloads: token.payloads,
+                used: token.last_used_at.as_deref().map(|at| when_text(at, now_ms)),
+            })
+            .collect(),
+    };
+    html(StatusCode::OK, &page)
+}
+
+#[derive(Template)]
+#[template(path = "about.html")]
+struct AboutPage {
+    frame: PageFrame,
+    parts: PartLinks,
+    facts: Vec<(&'static str, String)>,
+}
+
+/// Says what this host is.
+pub(super) async fn about(
+    State(admin): State<Arc<Admin>>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    asked.query::<NoQuery>()?;
+    let config = admin.config.load();
+    let facts = vec![
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("name", config.server.name.clone()),
+        ("configuration", config.path.display().to_string()),
+        ("generation", admin.status.get().generation.to_string()),
+        ("webhooks", config.server.listen.to_string()),
+        ("this address", config.server.admin.to_string()),
+        ("connections here, at most", MAX_CONNECTIONS.to_string()),
+        ("pages that are live at once", MAX_STREAMS.to_string()),
+        ("bytes of a request, at most", MAX_BODY_BYTES.to_string()),
+    ];
+    let frame = PageFrame::of(&admin, &asked, "settings", "About").await;
+    let page = AboutPage {
+        frame: frame.same_as("hookbox --version".to_owned(), "/api/v1/openapi.json".to_owned()),
+        parts: parts(&asked),
+        facts,
+    };
+    html(StatusCode::OK, &page)
+}

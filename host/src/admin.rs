@@ -51,6 +51,7 @@ mod start;
 mod state;
 mod stream;
 mod tree;
+mod trials;
 mod trouble;
 mod view;
 mod waits;

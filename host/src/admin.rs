@@ -52,6 +52,7 @@ mod start;
 mod state;
 mod stream;
 mod tree;
+mod trials;
 mod trouble;
 mod view;
 mod waits;

@@ -301,6 +301,7 @@ impl App {
             registry: self.registry.clone(),
             approvals: self.context.approvals.clone(),
             breakers: dispatcher.breakers(),
+            trials: dispatcher.trials(),
             queues: dispatcher.queues(),
             config: self.config.clone(),
             status: self.status.clone(),

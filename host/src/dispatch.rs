@@ -46,11 +46,13 @@ mod rate;
 mod result_size;
 mod settle;
 mod shared;
+mod trial;
 
 pub use health::{BreakerView, OpenView, RECORD_BYTES_PER_SECOND};
 pub use outcome::{MAX_HOPS, MAX_KV_BYTES};
 pub use queue::QueueView;
 pub use shared::{Deps, MAX_RUNNING};
+pub use trial::{MAX_TRIAL_MS, NotTried, Trial, Trials};
 
 /// How long running attempts may go on after the host was told to stop, before they are given back.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -164,6 +166,11 @@ impl Dispatcher {
     /// The circuit breakers of the plugins.
     pub fn breakers(&self) -> Breakers {
         Breakers(Arc::downgrade(&self.shared))
+    }
+
+    /// Runs events without effects.
+    pub fn trials(&self) -> Trials {
+        Trials::of(&self.shared)
     }
 
     /// The queues of the plugins.

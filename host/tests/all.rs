@@ -32,6 +32,7 @@ mod sources;
 mod support;
 mod tidy;
 mod time;
+mod tried;
 mod untyped;
 mod upgrade;
 mod workflows;

@@ -41,6 +41,7 @@ mod problem;
 mod schedules;
 mod settings;
 mod sources;
+mod trials;
 
 /// A page: its route, the role it needs, and its methods.
 pub(super) struct PageRoute {
@@ -89,6 +90,7 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/plugins/{name}", get(plugins::one)),
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),
         shows("/map", get(map::show)),
+        asks("/plugins/{name}/try", get(trials::ask).post(trials::act)),
         asks("/plugins/{name}/pause", get(pauses::ask_pause).post(pauses::pause)),
         asks("/plugins/{name}/resume", get(pauses::ask_resume).post(pauses::resume)),
         shows("/sources", get(sources::show)),

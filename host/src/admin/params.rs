@@ -42,7 +42,9 @@ pub(super) use operations::{
     Deed, OperationItemsQuery, OperationQuery, OperationStartQuery, OperationsQuery,
 };
 pub(super) use pause::PauseQuery;
-pub(super) use replay::{EventEdit, ReplayAsked, ReplayBody, ReplayQuery, decoded};
+pub(super) use replay::{
+    BESIDE_BYTES, EventEdit, ReplayAsked, ReplayBody, ReplayQuery, decoded, json_body,
+};
 pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};
 
 /// Reads the query string as `T`.

@@ -154,7 +154,8 @@ pub(super) async fn show_plugin(
     Ok(Json(PluginJson::of(name, entry, &admin, &config, &stats)))
 }
 
-fn known<'a>(
+/// The plugin of this name in the registry.
+pub(super) fn known<'a>(
     registry: &'a Registry,
     name: &str,
 ) -> Result<(&'a PluginName, &'a Entry), ProblemJson> {

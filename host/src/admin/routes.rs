@@ -23,7 +23,8 @@ use super::role::{ANYONE, OPERATOR, Role, SEND, VIEWER, admit};
 use super::state::Admin;
 use super::{
     audit, clock, deliveries, document, erase, events, export, failures, health, history, joins,
-    kv, map, operations, pauses, plugins, replay, schedules, sources, start, stream, tree, who,
+    kv, map, operations, pauses, plugins, replay, schedules, sources, start, stream, tree, trials,
+    who,
 };
 use crate::names::hint;
 
@@ -80,6 +81,7 @@ fn others() -> Vec<RoleRoute> {
         (VIEWER, routes!(plugins::list_plugins)),
         (VIEWER, routes!(plugins::show_plugin)),
         (OPERATOR, routes!(plugins::approve_plugin)),
+        (OPERATOR, routes!(trials::try_plugin)),
         (OPERATOR, routes!(pauses::pause_plugin)),
         (OPERATOR, routes!(pauses::resume_plugin)),
         (OPERATOR, routes!(pauses::pause_schedule)),

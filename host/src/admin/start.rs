@@ -158,7 +158,8 @@ async fn document(
     })
 }
 
-fn new_event(source: &str, document: Document) -> Result<NewEvent, ProblemJson> {
+/// The event of a document from this source, without its way.
+pub(super) fn new_event(source: &str, document: Document) -> Result<NewEvent, ProblemJson> {
     let Document { kind, subject, content_type, data, delay_ms, .. } = document;
     let refuse = |what: String| Err(ProblemJson::bad_request(what));
     if let Err(fault) = name::check(&kind) {

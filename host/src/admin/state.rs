@@ -12,7 +12,7 @@ use super::access::Access;
 use super::role::Role;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::dispatch::{Breakers, QueueViews};
+use crate::dispatch::{Breakers, QueueViews, Trials};
 use crate::ingest::{SourceActivity, Unidentified};
 use crate::plugins::{Approvals, Registry};
 use crate::series::Series;
@@ -60,6 +60,8 @@ pub struct Admin {
     pub approvals: Arc<Approvals>,
     /// Circuit breakers of plugins.
     pub breakers: Breakers,
+    /// Runs events without effects.
+    pub trials: Trials,
     /// Queues of plugins.
     pub queues: QueueViews,
     /// Routes, and the names of plugins.

@@ -13,6 +13,7 @@ use super::output::{Printout, bytes, print_json, printable, text};
 use crate::event::State;
 
 pub(super) mod pause;
+mod trial;
 
 /// Where the API has plugins.
 const PLUGINS: &str = "/api/v1/plugins";
@@ -118,6 +119,7 @@ Examples:
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+    Try(trial::TryArgs),
     /// Let a paused plugin go on
     #[command(after_help = "\
 Examples:
@@ -136,6 +138,7 @@ impl Plugins {
             (Some(PluginsVerb::Approve { name, digest }), _) => {
                 self.approve(&client, name, digest.as_deref())?
             }
+            (Some(PluginsVerb::Try(asked)), _) => asked.run(&client, self.json)?,
             (Some(PluginsVerb::Pause { name, reason }), _) => {
                 pause::pause(&client, PLUGINS, name, reason, self.json)?
             }

@@ -58,6 +58,8 @@ pub(super) struct Shared {
     pub(super) running: FairPool,
     /// Memory, in KiB, of settlements that are not durable yet.
     pub(super) pending_results: FairPool,
+    /// The turn of the one trial that may run.
+    pub(super) trials: Arc<Semaphore>,
     pub(super) tasks: TaskTracker,
     /// Cancelled when no more deliveries are to be leased.
     pub(super) stopping: CancellationToken,
@@ -84,6 +86,7 @@ impl Shared {
                 1.0,
             ),
             pending_results: FairPool::measured(result_size::MAX_PENDING_KIB, pending, 1024.0),
+            trials: Arc::new(Semaphore::new(1)),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             aborting: CancellationToken::new(),

@@ -140,7 +140,7 @@ async fn a_change_of_many_that_is_asked_for_twice_with_one_key_answers_the_same(
 }
 
 /// Routes that change nothing, or whose change is an event of its own.
-const WITHOUT_ENTRY: [&str; 1] = ["/api/v1/events"];
+const WITHOUT_ENTRY: [&str; 2] = ["/api/v1/events", "/api/v1/plugins/{name}/try"];
 
 #[test]
 fn a_route_that_changes_something_is_among_those_that_are_tested_here() {

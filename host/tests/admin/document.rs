@@ -159,6 +159,9 @@ async fn every_route_is_documented_and_answers_as_documented() {
         // An operation goes on on a whole host alone: `operations` undoes one.
         "/api/v1/operations/{id}/undo",
     ];
+    // There is no dispatcher to try anything: `tried` has a host.
+    let tries = "/api/v1/plugins/{name}/try";
+    documented.retain(|(_, path)| path != tries);
     documented.retain(|(_, path)| !lines.contains(&path.as_str()));
     tried.sort_unstable();
     documented.sort_unstable();

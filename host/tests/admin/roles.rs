@@ -85,6 +85,7 @@ fn meant(method: &str, path: &str) -> Option<Role> {
         "/plugins/{name}/approve",
         "/plugins/{name}/pause",
         "/plugins/{name}/resume",
+        "/plugins/{name}/try",
     ];
     match (method, path) {
         (_, "/livez" | "/readyz" | "/login" | "/logout" | "/assets/{hash}/{name}") => None,

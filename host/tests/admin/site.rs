@@ -10,7 +10,7 @@ use axum::http::{Request, Response, StatusCode, header};
 use hookbox::admin::{self, Admin, Role};
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
-use hookbox::dispatch::{Breakers, QueueViews};
+use hookbox::dispatch::{Breakers, QueueViews, Trials};
 use hookbox::event::{
     AttemptRecord, Counted, EventId, GatheringKind, GatheringTerms, HttpCall, Key, LogLine,
     NewEvent, NewMember, Outcome,
@@ -78,6 +78,7 @@ pub(super) fn site() -> Console {
         registry: Arc::new(ArcSwap::from_pointee(registry(dir.path()))),
         approvals: Arc::default(),
         breakers: Breakers::default(),
+        trials: Trials::default(),
         queues: QueueViews::default(),
         config: Arc::new(ArcSwap::from_pointee(config)),
         status: Arc::new(Status::default()),

@@ -108,6 +108,9 @@ fn the_pages_are_reached_and_used_by_keys_alone_and_a_switch_turns_the_keys_off(
         ("p", "/plugins"),
         ("c", "/schedules"),
         ("k", "/kv"),
+        ("m", "/map"),
+        ("s", "/sources"),
+        ("t", "/settings"),
     ] {
         browser.press(&format!("g{key}"));
         browser.until_at(path);

@@ -120,6 +120,7 @@ struct PluginShown {
     paused: Option<Html>,
     /// Where it is paused, or let go on.
     pause_path: String,
+    try_path: String,
     error: Option<Html>,
     warnings: Vec<Html>,
     held: Option<HeldPart>,
@@ -189,6 +190,7 @@ pub(super) async fn one(
             .same_as(format!("hookbox plugins {}", word(&plugin.name)), api),
         state: state(&plugin),
         paused: plugin.paused.as_ref().map(|paused| pauses::line(paused, now_ms)),
+        try_path: own.clone().segment("try").into_text(),
         pause_path: own
             .segment(if plugin.paused.is_some() { "resume" } else { "pause" })
             .into_text(),

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -16,7 +17,7 @@ use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 
 /// Bytes of a request beside the body of the event.
-const BESIDE_BYTES: usize = 64 << 10;
+pub(in crate::admin) const BESIDE_BYTES: usize = 64 << 10;
 
 /// The most plugins that one replay names.
 const MAX_PLUGINS: usize = 100;
@@ -78,22 +79,6 @@ impl EventEdit {
 }
 
 impl ReplayBody {
-    /// Reads a request's body.
-    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, ProblemJson> {
-        if body.is_empty() {
-            return Ok(Self::default());
-        }
-        let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
-            let detail = "a body must be `Content-Type: application/json`";
-            return Err(ProblemJson::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-        }
-        serde_json::from_slice(body).map_err(|error| {
-            ProblemJson::bad_request(format!("the body is not a replay as documented: {error}"))
-        })
-    }
-
     fn asked(self) -> Result<ReplayAsked, ProblemJson> {
         let data = match (self.data, self.data_base64) {
             (Some(_), Some(_)) => {
@@ -113,6 +98,25 @@ impl ReplayBody {
         let edit = EventEdit { data, kind: self.kind, subject: self.subject };
         Ok(ReplayAsked { plugins, edit })
     }
+}
+
+/// Reads the JSON of a request's body; nothing is what is usual.
+pub(in crate::admin) fn json_body<T: Default + DeserializeOwned>(
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<T, ProblemJson> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        let detail = "a body must be `Content-Type: application/json`";
+        return Err(ProblemJson::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        ProblemJson::bad_request(format!("the body is not as it is documented: {error}"))
+    })
 }
 
 /// Reads base64.
@@ -136,7 +140,7 @@ impl FromRequest<Arc<Admin>> for ReplayAsked {
             let detail = format!("the body is not readable or longer than {most} bytes");
             ProblemJson::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
         })?;
-        let mut asked = ReplayBody::read(&parts.headers, &body)?.asked()?;
+        let mut asked = json_body::<ReplayBody>(&parts.headers, &body)?.asked()?;
         asked.plugins.extend(plugin);
         Ok(asked)
     }

@@ -128,6 +128,12 @@ impl AttemptJson {
     }
 }
 
+impl From<LogLine> for LogJson {
+    fn from(LogLine { level, message }: LogLine) -> Self {
+        Self { level, message }
+    }
+}
+
 impl From<HttpCall> for CallJson {
     fn from(call: HttpCall) -> Self {
         let HttpCall {

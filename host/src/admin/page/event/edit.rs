@@ -20,10 +20,12 @@ use crate::admin::page::html;
 use crate::admin::page::parts::difference::{difference, with_line_ends};
 use crate::admin::page::parts::html::{Html, field_text};
 use crate::admin::page::parts::link::Link;
+use crate::admin::page::trials::TrialPart;
 use crate::admin::params::{EventEdit, Id, NoQuery, ReplayAsked, decoded};
 use crate::admin::problem::ProblemJson;
 use crate::admin::replay::replay_event;
 use crate::admin::state::Admin;
+use crate::admin::trials::tried;
 use crate::event::EventId;
 use crate::store::EventView;
 
@@ -44,6 +46,7 @@ struct EditPage {
     field: &'static str,
     /// What the difference shows, if it was asked for.
     difference: Option<Difference>,
+    trial: Option<TrialPart>,
     choices: Vec<Choice>,
 }
 
@@ -100,7 +103,7 @@ pub(in crate::admin::page) async fn ask(
         data: attributes.body.clone(),
         plugin: String::new(),
     };
-    shown(&admin, &asked, &old, edited, None).await
+    shown(&admin, &asked, &old, edited, (None, None)).await
 }
 
 /// The fields as they were sent.
@@ -138,6 +141,20 @@ impl Edited {
         ReplayAsked { plugins: plugins.into_iter().collect(), edit }
     }
 
+    /// Tries it on the plugin that is chosen.
+    async fn tried(&self, admin: &Admin, old: &EventView) -> Result<TrialPart, ProblemJson> {
+        if self.plugin.is_empty() {
+            let detail = "choose the plugin on which it is to be tried, and go back to do so";
+            return Err(ProblemJson::bad_request(detail));
+        }
+        let edit = EventEdit {
+            data: Some(self.data.clone()),
+            kind: Some(self.kind.clone()),
+            subject: Some(self.subject.clone()),
+        };
+        Ok(tried(admin, &self.plugin, old.event.id, edit, None).await?.into())
+    }
+
     fn difference(&self, old: &EventView) -> Difference {
         let attributes = &old.event.attributes;
         let subject = attributes.subject.as_deref().unwrap_or_default();
@@ -173,7 +190,11 @@ pub(in crate::admin::page) async fn act(
     let edited = Edited::of(&old, &mut form)?;
     if wanted != "send" {
         let difference = edited.difference(&old);
-        return shown(&admin, &asked, &old, edited, Some(difference)).await;
+        let trial = match wanted.as_str() {
+            "try" => Some(edited.tried(&admin, &old).await?),
+            _ => None,
+        };
+        return shown(&admin, &asked, &old, edited, (Some(difference), trial)).await;
     }
     let replay = edited.asked(&old);
     if replay.edit.is_empty() {
@@ -190,7 +211,7 @@ async fn shown(
     asked: &Asked,
     old: &EventView,
     edited: Edited,
-    difference: Option<Difference>,
+    (difference, trial): (Option<Difference>, Option<TrialPart>),
 ) -> Result<Response, ProblemJson> {
     let id = old.event.id;
     let (data, field) = match is_text(&edited.data) {
@@ -224,6 +245,7 @@ async fn shown(
         data,
         field,
         difference,
+        trial,
         choices,
     };
     html(StatusCode::OK, &page)

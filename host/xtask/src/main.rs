@@ -13,6 +13,8 @@ mod pages;
 mod plugins;
 mod projects;
 mod public;
+mod schema;
+mod site;
 mod test;
 
 const USAGE: &str = "\
@@ -24,6 +26,7 @@ usage: cargo xtask COMMAND
   projects           from `hookbox new` to a handled event, in every language, by the commands that are printed
   clients            builds plugins that send requests, in JavaScript and Python, for the tests
   pages              installs a browser and axe for the tests of the pages, and checks the types of their scripts
+  schema             asks a running host whatever schemathesis makes of its OpenAPI document
   pictures           takes the pictures of the pages in docs/images/ anew
   counts             counts the instructions of each stage with valgrind and compares them with a baseline
   counts --update    writes what it counts into the baseline, host/benches/counts.toml
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         ["projects"] => projects::check(),
         ["clients"] => clients::build(),
         ["pages"] => pages::check(),
+        ["schema"] => schema::check(),
         ["pictures"] => pages::pictures(),
         ["counts", "--update", ref stages @ ..] => counts::update(stages),
         ["counts", ref stages @ ..] => {

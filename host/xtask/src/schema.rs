@@ -1,0 +1,50 @@
+//! `cargo xtask schema`: the admin API answers as its OpenAPI document says, whatever schemathesis
+//! asks.
+
+use std::fs;
+
+use hookbox_tools::{Result, command, root, run, say, target_dir};
+
+use crate::site::Site;
+
+/// The package from PyPI, with its version: a check that a newer one brings does not fail a build
+/// in which nothing has changed.
+const PACKAGE: &str = "schemathesis==4.32.5";
+
+/// Which requests are made. A stream does not end, and an import takes no JSON. A request that fits
+/// the document may still be refused: a cursor has to be one that was given out, a name has to
+/// exist.
+const OPTIONS: &str = "--max-examples 20 --phases examples,coverage,fuzzing \
+                       --exclude-path-regex stream|events/import \
+                       --exclude-checks positive_data_acceptance --generation-deterministic";
+
+/// Installs it if it is missing, and runs it against a host with some events.
+pub(crate) fn check() -> Result {
+    let venv = target_dir().join("schema/venv");
+    let tool = venv.join("bin/schemathesis");
+    if tool.is_file() {
+        say(&format!("{} is there", tool.display()));
+    } else {
+        run(command("python3", "-m venv").arg(&venv))?;
+        let python = venv.join("bin/python").display().to_string();
+        run(&mut command(&python, &format!("-m pip install -q {PACKAGE}")))?;
+    }
+    let site = Site::new("schema/site")?;
+    for name in ["video-orders.wasm", "audit.wasm"] {
+        fs::copy(root().join("plugins").join(name), site.0.join("plugins").join(name))
+            .map_err(|error| site.failed(&error))?;
+    }
+    let routes = "\"avatar_video.*\" = \"video-orders\"\n\"order.**\" = \"audit\"\n";
+    let config = fs::read_to_string(site.config()).map_err(|error| site.failed(&error))?;
+    fs::write(site.config(), config.clone() + routes).map_err(|error| site.failed(&error))?;
+    let _host = site.serve()?;
+    for _ in 0..3 {
+        run(&mut site.hookbox(&["send", "heygen", "avatar_video.success"]))?;
+    }
+    site.wait_for(&["events", "--type", "order.video_ready", "--json"], "order.video_ready")?;
+    let admin = config.lines().find_map(|line| line.strip_prefix("admin = ")).unwrap_or_default();
+    let document = format!("http://{}/api/v1/openapi.json", admin.trim_matches('"'));
+    let mut asks = command(&tool.display().to_string(), "run");
+    asks.arg(document).args(OPTIONS.split_whitespace()).current_dir(&site.0);
+    run(&mut asks)
+}

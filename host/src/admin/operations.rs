@@ -186,7 +186,7 @@ pub(super) async fn plan(
     Ok(admin.store.plan(note, new).await?)
 }
 
-/// Start an operation that was planned. One that runs is left as it is.
+/// Start an operation that was planned. A running operation is left as it is.
 #[utoipa::path(post, path = "/api/v1/operations/{id}/start", tag = "deliveries",
     params(("id" = String, Path, description = "An operation's id (`op_…`)"), OperationStartQuery),
     request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),

@@ -25,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// The pause after a step that the store has refused.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What an operation has to wait for.
+/// The time that an operation has to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
     /// It has more to do at once.

@@ -47,8 +47,8 @@ pub trait Operate: Send + Sync + std::fmt::Debug {
     /// event that is gone or erased nothing is made.
     fn make(&self, note: Option<AuditNote>, event: NewEvent) -> Pending<'_, Appended>;
 
-    /// Sets or deletes a value; returns its new version, if it has one. What is not as expected is
-    /// a [`StoreError::Conflict`](super::StoreError::Conflict).
+    /// Sets or deletes a value; returns its new version, if it has one. A value that is not
+    /// as expected is a [`StoreError::Conflict`](super::StoreError::Conflict).
     fn change_key(&self, note: Option<AuditNote>, change: KeyChange) -> Pending<'_, Option<i64>>;
 
     /// Changes which files of a plugin may run. An error other than

@@ -16,8 +16,8 @@ pub trait Operations: Send + Sync + std::fmt::Debug {
     /// [`OPERATION_PLANNED_FOR_MS`](super::OPERATION_PLANNED_FOR_MS).
     fn plan(&self, note: AuditNote, operation: NewOperation) -> Pending<'_, OperationId>;
 
-    /// Starts, pauses, resumes or cancels an operation. One that is in that state already is left
-    /// as it is. A state that does not allow it is a
+    /// Starts, pauses, resumes or cancels an operation. An operation that is in that state already
+    /// is left as it is. A state that does not allow it is a
     /// [`StoreError::Conflict`](super::StoreError::Conflict).
     fn steer(&self, note: AuditNote, id: OperationId, steer: Steer) -> Pending<'_, OperationId>;
 

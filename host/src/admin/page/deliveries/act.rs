@@ -146,7 +146,8 @@ fn lines(delivery: &DeliveryJson, deed: Deed) -> Vec<Html> {
     lines
 }
 
-fn capital(word: &str) -> String {
+/// A word with a capital letter.
+pub(in crate::admin::page) fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -11,6 +11,7 @@ use crate::admin::by::By;
 use crate::admin::operations::{count, plan, start_operation};
 use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::{Choice, ConfirmPage};
+use crate::admin::page::deliveries::act::capital;
 use crate::admin::page::form::{FormFields, ONCE, see_other};
 use crate::admin::page::frame::PageFrame;
 use crate::admin::page::html;
@@ -191,9 +192,4 @@ pub(in crate::admin::page) async fn act(
     let start = start_operation(State(admin), starts, Id(id), ParamsOrBody(options));
     let Json(started) = start.await?;
     Ok(see_other(&Link::to("/operations").segment(&started.id).into_text()))
-}
-
-fn capital(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -49,10 +49,10 @@ enum Find<'a> {
     Text(&'a str),
 }
 
-impl Browser {
-    /// Opens a window of 1280 by 900 pixels.
-    pub(super) fn on(host: &Host) -> Self {
-        let profile = tempfile::tempdir().unwrap();
+/// Starts the driver. It takes a free port of IPv4 and then the same one of IPv6, and ends if that
+/// one is taken: another port is tried then.
+fn start_driver() -> (Child, String) {
+    for _ in 0..10 {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -66,7 +66,19 @@ impl Browser {
         });
         // Later output must not block the driver.
         std::thread::spawn(move || lines.for_each(drop));
-        let port = port.expect("chromedriver says its port");
+        if let Some(port) = port {
+            return (driver, port);
+        }
+        driver.wait().unwrap();
+    }
+    panic!("chromedriver ended ten times before it said its port");
+}
+
+impl Browser {
+    /// Opens a window of 1280 by 900 pixels.
+    pub(super) fn on(host: &Host) -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let (driver, port) = start_driver();
         let folder = format!("--user-data-dir={}", profile.path().display());
         let flags = [&FLAGS[..], &["--window-size=1280,900", &folder]].concat();
         let wanted = json!({

@@ -115,7 +115,7 @@ impl LineJson {
             provider_id: view.provider_id,
             parent_id: view.event.parent.map(|parent| parent.to_string()),
             note: view.note,
-            erased_at: view.erased_ms.map(rfc3339),
+            erased_at: view.emptied.map(|emptied| rfc3339(emptied.at_ms)),
             headers: view.headers.into_iter().map(header).collect(),
             hidden: sees.hidden(body.len()),
             data_base64: is_other.then(|| STANDARD.encode(&body)),

@@ -112,6 +112,10 @@ impl Config {
             ("server.tree_size", quoted(&show_bytes(server.tree_bytes))),
             ("store.url", quoted(&format!("sqlite:{}", store.sqlite_path.display()))),
             ("store.retention", quoted(&show_ms(store.retention_ms))),
+            (
+                "store.payload_retention",
+                store.payload_retention_ms.map_or_else(none, |it| quoted(&show_ms(it))),
+            ),
             ("store.dedupe_window", quoted(&show_ms(store.dedupe_window_ms))),
             ("store.audit_retention", quoted(&show_ms(store.audit_retention_ms))),
             ("store.max_size", store.max_bytes.map_or_else(none, |it| quoted(&show_bytes(it)))),

@@ -53,6 +53,7 @@ pub(super) mod on_insert;
 pub(super) mod operator;
 mod operator_laws;
 pub(super) mod pauses;
+pub(super) mod payloads;
 pub(super) mod policies;
 pub(super) mod properties;
 pub(super) mod queries;
@@ -211,7 +212,12 @@ fn time(ms: i64) -> Duration {
 }
 
 /// Nothing is too old.
-const ALL: Keep = Keep { events: Duration::MAX, dedupe_keys: Duration::MAX, audit: Duration::MAX };
+const ALL: Keep = Keep {
+    events: Duration::MAX,
+    payloads: Duration::MAX,
+    dedupe_keys: Duration::MAX,
+    audit: Duration::MAX,
+};
 
 /// Runs `lease` until the host dies.
 async fn run_on(store: &Arc<dyn Store>, lease: &Lease) {

@@ -113,6 +113,7 @@ fn an_empty_file_has_all_the_defaults() {
     assert_eq!(config.store.sqlite_path, home.folder.path().join("data/hookbox.db"));
     assert_eq!(config.store.retention_ms, 30 * 86_400_000);
     assert_eq!(config.store.dedupe_window_ms, 14 * 86_400_000);
+    assert_eq!(config.store.payload_retention_ms, None);
     assert_eq!(config.store.audit_retention_ms, 365 * 86_400_000);
     assert_eq!(config.plugin("audit").retry, RetryPolicy::default());
 }

@@ -55,8 +55,8 @@ struct EventShown {
     facts: Vec<Html>,
     summary: Vec<Html>,
     note: Option<Html>,
-    /// When its data was deleted.
-    erased: Option<Html>,
+    /// When its data was deleted, and whether somebody asked for it.
+    erased: Option<(Html, bool)>,
     fall: Fall,
     more_rows: Option<String>,
     tabs: Vec<(&'static str, String, bool, String)>,
@@ -116,7 +116,10 @@ pub(super) async fn show(
         facts: facts(&event, now_ms),
         summary: summary(&fall),
         note: attributes.note.as_deref().map(shown),
-        erased: attributes.erased_at.as_deref().map(|at| when_text(at, now_ms)),
+        erased: attributes
+            .erased_at
+            .as_deref()
+            .map(|at| (when_text(at, now_ms), attributes.erased_by == Some("request"))),
         more_rows: fall.cut.map(|_| asked.but("rows", Some("all"))),
         tabs: tabs(&asked, tab, &event),
         tab,

@@ -321,6 +321,11 @@ macro_rules! workflow_laws {
                 with_keys_the_values_that_an_erased_event_wrote_last_are_deleted
                 what_was_erased_has_one_entry_in_the_audit_log
             }
+            payloads {
+                after_its_time_an_event_loses_its_data_and_keeps_its_place
+                what_may_be_needed_keeps_its_data_until_it_is_not
+                events_are_emptied_a_bounded_number_at_a_time
+            }
             cancel {
                 an_event_cancels_what_waits_of_its_subject_and_nothing_else
                 what_comes_after_an_event_is_not_cancelled_by_it

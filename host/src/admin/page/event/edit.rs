@@ -74,8 +74,8 @@ fn is_text(body: &[u8]) -> Option<&str> {
 /// An event that the page can show in a field.
 async fn editable(admin: &Arc<Admin>, id: EventId) -> Result<EventView, ProblemJson> {
     let old = admin.store.event(id).await?;
-    if old.erased_ms.is_some() {
-        let detail = format!("event `{id}` was erased: there is nothing left to edit");
+    if let Some(emptied) = old.emptied {
+        let detail = format!("event `{id}` {}: there is nothing left to edit", emptied.reason());
         return Err(ProblemJson::conflict(detail));
     }
     let length = old.event.attributes.body.len();

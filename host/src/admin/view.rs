@@ -8,17 +8,15 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use self::attempt::{AttemptJson, RecordedStepJson};
+use self::attempt::{AttemptJson, RecordedStepJson, left_no_record};
 use super::body;
 use super::sees::Sees;
 use super::waits::{WaitFacts, WaitJson};
 use crate::clock::rfc3339;
-use crate::dispatch::RECORD_BYTES_PER_SECOND;
 use crate::event::{Event, State};
 use crate::store::{
     DeliveryView, Emptied, EventSummary, EventView, Pausable, Pauses, PluginCounts,
 };
-use crate::text;
 
 pub(in crate::admin) mod attempt;
 
@@ -336,19 +334,6 @@ impl DeliveryJson {
     }
 }
 
-/// Explains why a delivery shows fewer attempts than it has had.
-fn left_no_record(attempts: u32) -> Option<String> {
-    let attempts = match attempts {
-        0 => return None,
-        1 => "1 attempt".to_owned(),
-        _ => format!("{} attempts", text::grouped(attempts.into())),
-    };
-    let mebibytes = RECORD_BYTES_PER_SECOND >> 20;
-    Some(format!(
-        "{attempts} left no record: the plugin failed faster than its attempts are kept ({mebibytes} MiB a second)"
-    ))
-}
-
 impl From<PluginCounts> for CountsJson {
     fn from(
         PluginCounts([ready, leased, waiting, done, dead, cancelled, discarded]): PluginCounts,
@@ -384,21 +369,5 @@ impl WaitFacts {
     pub(super) fn delivery(&self, row: DeliveryView, sees: Sees) -> DeliveryJson {
         let waits_for = self.waits_for(&row);
         DeliveryJson::of(row, waits_for, sees)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attempts_without_a_record_are_said_in_words() {
-        assert_eq!(left_no_record(0), None);
-        for (count, begins) in
-            [(1, "1 attempt left no record: "), (1_200, "1,200 attempts left no record: ")]
-        {
-            let note = left_no_record(count).unwrap();
-            assert!(note.starts_with(begins) && note.ends_with("(1 MiB a second)"), "{note}");
-        }
     }
 }

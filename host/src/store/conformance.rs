@@ -65,6 +65,7 @@ pub(super) mod settle;
 pub(super) mod steps;
 pub(super) mod sweep;
 pub(super) mod tree;
+mod workflow_laws;
 
 /// When every case begins, Unix ms.
 pub(super) const START_MS: i64 = 1_770_000_000_000;
@@ -246,5 +247,6 @@ async fn dead_letter(store: &Arc<dyn Store>, plugin: &str) -> DeliveryId {
 }
 
 pub(super) use failure_laws::failure_laws;
-pub(super) use laws::{cases, disk_laws, laws, workflow_laws};
+pub(super) use laws::{cases, disk_laws, laws};
 pub(super) use operator_laws::operator_laws;
+pub(super) use workflow_laws::workflow_laws;

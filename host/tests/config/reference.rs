@@ -69,7 +69,7 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
     let server = Server { admin_url: None, ..config.server.clone() };
     assert_eq!(server, home.good("").server, "there is no address of a proxy without one");
     assert_eq!(
-        StoreSettings { max_bytes: None, ..config.store.clone() },
+        StoreSettings { max_bytes: None, payload_retention_ms: None, ..config.store.clone() },
         home.good("").store,
         "there is no bound without one"
     );

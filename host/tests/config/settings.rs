@@ -198,18 +198,6 @@ fn trees_and_the_store_are_bounded_and_the_bounds_are_checked() {
 }
 
 #[test]
-fn data_is_not_kept_longer_than_its_event() {
-    let home = Home::new();
-    let config = home.good("[store]\nretention = \"90d\"\npayload_retention = \"7d\"");
-    assert_eq!(config.store.payload_retention_ms, Some(7 * 86_400_000));
-    home.refuses(
-        "[store]\nretention = \"2d\"\npayload_retention = \"3d\"",
-        &["payload_retention", "longer than `store.retention`", "at most 2d"],
-    );
-    home.refuses("[store]\npayload_retention = \"1s\"", &["out of bounds", "from 1h"]);
-}
-
-#[test]
 fn the_dedupe_window_is_within_the_retention() {
     let home = Home::new();
     let config = home.good("[store]\nretention = \"2d\"");

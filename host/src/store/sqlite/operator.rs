@@ -29,7 +29,7 @@ pub(super) const MAX_SWEPT_BYTES: i64 = 4 << 20;
 pub(super) const LONGEST_SWEEP: Duration = Duration::from_millis(4);
 
 /// Whether an event `e` has an open delivery, is to be a member of one, or has a dead letter whose
-/// last attempt is not older than ?3; what times ?4 and ?5 mean says [`WriteBatch::attempts_since`].
+/// last attempt is not older than ?3. [`WriteBatch::attempts_since`] gives ?4 and ?5.
 pub(super) const IS_NEEDED: &str = "
     (EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.due_ms IS NOT NULL)
      OR EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.state = 4

@@ -161,7 +161,7 @@ fn filters(admin: &Admin, asked: &Asked) -> Vec<FilterField> {
     if !of("source").is_empty() && !sources.contains(&of("source")) {
         sources.push(of("source"));
     }
-    vec![
+    let mut fields = vec![
         field("type", "type", "order.*"),
         FilterField { choices: choices(sources, of("source")), ..field("source", "source", "") },
         field("subject", "subject", "exactly"),
@@ -173,7 +173,10 @@ fn filters(admin: &Admin, asked: &Asked) -> Vec<FilterField> {
         field("q", "text", "in id, type, body …"),
         field("since", "from", "2026-11-23T15:04:05Z"),
         field("until", "to", "now"),
-    ]
+    ];
+    // Who reads no payload cannot search in them.
+    fields.retain(|field| field.name != "q" || asked.sees() == Sees::ALL);
+    fields
 }
 
 /// The filters that apply, each with the address without it.

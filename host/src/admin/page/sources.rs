@@ -16,6 +16,7 @@ use super::parts::link::{Link, word};
 use super::parts::measure::{bytes, duration};
 use super::parts::state::badge;
 use super::parts::when::when_text;
+use super::trail::Trail;
 use super::{html, params};
 use crate::admin::by::By;
 use crate::admin::params::{Id, NoQuery};
@@ -132,6 +133,7 @@ struct SourceShown {
     samples: Vec<String>,
     untestable: Option<Html>,
     events: String,
+    trail: Trail,
 }
 
 /// A type that came.
@@ -265,6 +267,7 @@ pub(super) async fn one(
         samples,
         untestable: untestable.as_deref().map(shown),
         events: Link::to("/events").with("source", &name).into_text(),
+        trail: Trail::of_name(&admin, &name, "sources").await?,
         name,
     };
     html(StatusCode::OK, &page)

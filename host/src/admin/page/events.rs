@@ -19,6 +19,7 @@ use super::{html, params};
 use crate::admin::events::{EventPage, list_events};
 use crate::admin::params::EventQuery;
 use crate::admin::problem::ProblemJson;
+use crate::admin::sees::Sees;
 use crate::admin::state::Admin;
 use crate::admin::view::{DeliveryState, EventItem};
 use crate::event::UNIDENTIFIED;

@@ -1,8 +1,8 @@
 //! What a page is asked for: its path and the fields of its query.
 
 use axum::extract::{FromRequestParts, Query};
-use axum::http::{Uri, header};
 use axum::http::request::Parts;
+use axum::http::{Uri, header};
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 

@@ -20,6 +20,7 @@ class HbLive extends HTMLElement {
     this.button = document.createElement("button");
     this.button.type = "button";
     this.button.addEventListener("click", () => this.toggle());
+    this.say("live …");
     this.append(this.button);
     document.addEventListener("visibilitychange", () => (document.hidden ? this.close() : this.open()));
     document.addEventListener("hb-refresh", () => this.refresh());

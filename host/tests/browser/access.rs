@@ -49,14 +49,32 @@ fn status_of(browser: &Browser, method: &str, path: &str) -> u64 {
     browser.eval_async(&sent).as_u64().unwrap()
 }
 
-#[test]
-fn a_viewer_logs_in_sees_no_payload_anywhere_and_is_neither_offered_nor_allowed_to_act() {
-    let (_site, host) = guarded();
+/// The pages with something of the event, its deliveries and its group.
+fn pages(event: &str, group: &str) -> Vec<String> {
+    let tabs = ["", "?tab=headers", "?tab=attempts", "?tab=tree", "?tab=copy"];
+    let mut pages: Vec<String> = tabs.iter().map(|tab| format!("{event}{tab}")).collect();
+    let fixed = ["/", "/events", "/deliveries", "/failures", "/plugins", "/plugins/worker", "/map"];
+    let more = ["/kv", "/kv/worker", "/kv/worker/value?key=k_1", "/joins", "/schedules"];
+    let last = ["/sources", "/sources/test", "/operations", "/settings", "/settings/audit"];
+    pages.extend([&fixed[..], &more, &last].concat().into_iter().map(str::to_owned));
+    pages.push(format!("/failures/{group}"));
+    pages
+}
+
+/// A guarded host with a payload in an event, in a dead delivery and in a key: the event and group.
+fn with_payloads() -> (Site, Host, String, String) {
+    let (site, host) = guarded();
     let id = send(&host, 1);
     super::until_count(&host, "dead", 1);
     let group = host.api("/api/v1/failures")["items"][0]["id"].as_str().unwrap().to_owned();
     let key = "/api/v1/kv/worker/value?key=k_1&if_absent=true";
     assert_eq!(host.api_status("PUT", key, Some(json!(PRIVATE))).0, 200);
+    (site, host, id, group)
+}
+
+#[test]
+fn a_browser_logs_in_is_told_of_changes_without_payloads_and_logs_out() {
+    let (_site, host) = guarded();
     let mut browser = Browser::on(&host);
     // Refusals are what is looked at.
     browser.expect(&["403"]);
@@ -74,20 +92,32 @@ fn a_viewer_logs_in_sees_no_payload_anywhere_and_is_neither_offered_nor_allowed_
         "(window.told = [], window.stream = new EventSource('/api/v1/stream?topics=events,stats'),
           window.stream.onmessage = (told) => window.told.push(told.data), null)",
     );
+    browser.until("the stream", "window.stream.readyState === 1");
     send(&host, 2);
     browser.until("hints", "window.told.length > 1");
     assert_eq!(browser.eval(&format!("window.told.join().includes('{PRIVATE}')")), false);
 
+    browser.open("/");
+    browser.click_on("Log out");
+    browser.until_at("/login");
+    browser.open("/events");
+    browser.until_at("/login");
+    browser.end();
+    host.settled();
+    host.kill();
+}
+
+#[test]
+fn a_viewer_sees_no_payload_anywhere_and_is_neither_offered_nor_allowed_to_act() {
+    let (_site, host, id, group) = with_payloads();
+    let mut browser = Browser::on(&host);
+    browser.expect(&["403"]);
+    browser.open("/");
+    log_in(&browser, VIEWER);
+    browser.until_at("/");
     let event = format!("/events/{id}");
-    let tabs = ["", "?tab=headers", "?tab=attempts", "?tab=tree", "?tab=copy"];
-    let mut pages: Vec<String> = tabs.iter().map(|tab| format!("{event}{tab}")).collect();
-    let fixed = ["/", "/events", "/deliveries", "/failures", "/plugins", "/plugins/worker", "/map"];
-    let more = ["/kv", "/kv/worker", "/kv/worker/value?key=k_1", "/joins", "/schedules"];
-    let last = ["/sources", "/sources/test", "/operations", "/settings", "/settings/audit"];
-    pages.extend([&fixed[..], &more, &last].concat().into_iter().map(str::to_owned));
-    pages.push(format!("/failures/{group}"));
-    for page in &pages {
-        browser.open(page);
+    for page in pages(&event, &group) {
+        browser.open(&page);
         let source = "document.documentElement.outerHTML";
         let has = browser.eval(&format!("{source}.includes('{PRIVATE}')"));
         assert_eq!(has, false, "{page}");
@@ -102,14 +132,9 @@ fn a_viewer_logs_in_sees_no_payload_anywhere_and_is_neither_offered_nor_allowed_
     }
     browser.open(&event);
     browser.until_text("main", "hidden: your token does not read payloads");
-    for path in [
-        "/api/v1/events",
-        "/api/v1/events/export",
-        &format!("/api/v1/events/{id}"),
-        "/api/v1/deliveries",
-        "/api/v1/kv/worker/value?key=k_1",
-    ] {
-        let text = browser.eval_async(&format!("fetch('{path}').then((it) => it.text())"));
+    let one = format!("events/{id}");
+    for path in ["events", "events/export", &one, "deliveries", "kv/worker/value?key=k_1"] {
+        let text = browser.eval_async(&format!("fetch('/api/v1/{path}').then((it) => it.text())"));
         let text = text.as_str().unwrap();
         assert!(text.len() > 2 && !text.contains(PRIVATE), "{path}: {text}");
     }
@@ -123,14 +148,7 @@ fn a_viewer_logs_in_sees_no_payload_anywhere_and_is_neither_offered_nor_allowed_
     ] {
         assert_eq!(status_of(&browser, method, &path), 403, "{method} {path}");
     }
-
-    browser.open("/");
-    browser.click_on("Log out");
-    browser.until_at("/login");
-    browser.open("/events");
-    browser.until_at("/login");
     browser.end();
-    host.settled();
     host.kill();
 }
 

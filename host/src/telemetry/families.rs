@@ -29,7 +29,7 @@ impl FamilyKind {
 }
 
 /// Every family: its name, kind and help.
-pub(super) const FAMILIES: [(&str, FamilyKind, &str); 55] = [
+pub(super) const FAMILIES: [(&str, FamilyKind, &str); 57] = [
     (
         "hookbox_admin_requests_total",
         Counter,
@@ -136,6 +136,7 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 55] = [
         Histogram,
         "Time to compile a plugin file (from=\"now\"), or to load code that was compiled before (from=\"before\")",
     ),
+    ("hookbox_plugin_concurrency", Gauge, "Attempts of a plugin that may run at once"),
     (
         "hookbox_plugin_http_request_duration_seconds",
         Histogram,
@@ -184,6 +185,7 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 55] = [
         Counter,
         "Deliveries that became dead letters because their stored event does not match its checksum",
     ),
+    ("hookbox_store_disk_bytes", Gauge, "Size of the disk of the store"),
     ("hookbox_store_events", Gauge, "Events stored"),
     ("hookbox_store_free_bytes", Gauge, "Free space on the disk of the store"),
     (

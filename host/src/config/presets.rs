@@ -2,7 +2,7 @@
 //!
 //! A preset is one file, `presets/NAME.toml`. Its keys are those of a section `[sources.NAME]`,
 //! read by the same code, and four of its own:
-//! - `about = { name, page, register, confirmed }`: the provider, for people (see [`About`]);
+//! - `about = { name, page, register, confirmed }`: the provider, for people (see [`AboutProvider`]);
 //! - `placeholder = { prefix, json, value }`: ids that name no event (see [`Placeholder`]);
 //! - `types = { known, more }`: the types of its events, for warnings (see [`EventTypes::Words`]);
 //! - `[samples]`: bodies by event type for `hookbox send`, as JSON; `*.fail` and `*` are for types
@@ -126,14 +126,14 @@ static PRESETS: [OnceLock<Preset>; NAMES.len()] = [const { OnceLock::new() }; NA
 #[derive(Debug)]
 struct Preset {
     template: SourceTemplate,
-    about: About,
+    about: AboutProvider,
     /// Event type and body, in the order of the file.
     samples: Vec<(String, String)>,
 }
 
 /// What people need to know of a provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct About {
+pub struct AboutProvider {
     /// The provider's name.
     pub name: String,
     /// The page of its documentation.
@@ -146,7 +146,7 @@ pub struct About {
 }
 
 /// What is known of the provider of this preset.
-pub fn about(name: &str) -> Option<&'static About> {
+pub fn about(name: &str) -> Option<&'static AboutProvider> {
     preset(name).map(|preset| &preset.about)
 }
 
@@ -216,7 +216,7 @@ fn read_section(item: &Item<'_>) -> Option<Preset> {
     Some(Preset { template, about: about?, samples })
 }
 
-fn read_about(item: &Item<'_>) -> Option<About> {
+fn read_about(item: &Item<'_>) -> Option<AboutProvider> {
     let mut section =
         item.section("{ name = \"Acme\", page = \"https://…\", register = \"…\" }")?;
     let mut text = |key, example| read_text(item, &mut section, key, example);
@@ -227,7 +227,7 @@ fn read_about(item: &Item<'_>) -> Option<About> {
     );
     let confirmed = section.take("confirmed").and_then(|item| item.truth()).unwrap_or(true);
     section.finish();
-    Some(About { name: name?, page: page?, register: register?, confirmed })
+    Some(AboutProvider { name: name?, page: page?, register: register?, confirmed })
 }
 
 fn read_placeholder(item: &Item<'_>) -> Option<Placeholder> {

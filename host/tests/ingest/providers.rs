@@ -130,9 +130,6 @@ impl ProviderVector {
     }
 }
 
-/// The presets whose requests are not checked yet.
-const LATER: [&str; 0] = [];
-
 #[test]
 fn every_request_of_a_provider_gets_the_verdict_of_its_rule() {
     let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
@@ -155,8 +152,7 @@ fn every_request_of_a_provider_gets_the_verdict_of_its_rule() {
         println!("{preset:<24}{accepted:>9}{refused:>9}{wrong:>7}");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(counts.len() >= 44, "{} presets have vectors", counts.len());
-    assert_eq!(LATER.len(), 0);
+    assert!(counts.len() >= 37, "{} presets have vectors", counts.len());
 }
 
 #[test]

@@ -27,7 +27,7 @@ Examples:
   hookbox sources heygen test --type avatar_video.fail
   hookbox sources acme test --type order.paid --set order.id=1
   hookbox sources presets                         the providers that are known
-  hookbox sources presets slack                   what a preset checks, and what to register")]
+  hookbox sources presets slack                   what a preset checks")]
 pub(super) struct SourcesArgs {
     /// Show this source
     #[arg(value_name = "NAME")]

@@ -241,7 +241,8 @@ async fn a_viewer_without_payloads_is_shown_none_anywhere() {
     assert_eq!(shown, [true; 6], "a client that reads payloads is shown each of these");
     assert!(hidden >= 8, "{hidden} answers say that something is hidden");
     let (_, _, list) = ask(&site, "GET", "/events", Some("viewer-token")).await;
-    assert!(list.contains("name=\"type\"") && !list.contains("name=\"q\""), "{list}");
+    // One is the field above every page, which finds ids and names.
+    assert_eq!(list.matches("name=\"q\"").count(), 1, "{list}");
     // Whether a text is found would tell what is hidden.
     for path in ["/api/v1/events?q=SECRET", "/api/v1/events/export?q=SECRET", "/events?q=SECRET"] {
         let (status, _, text) = ask(&site, "GET", path, Some("viewer-token")).await;

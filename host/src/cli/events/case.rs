@@ -20,8 +20,8 @@ use crate::event::EventId;
 What the handler found in its keys, or got from others, is not part of it: see `hookbox test --help` for kv.json.
 
 Examples:
-  hookbox events case evt_019a… --plugin audit --dir plugins/audit/cases/late-order
-  hookbox test plugins/audit --case late-order")]
+  hookbox events case evt_019a… --dir plugins/audit/cases/late
+  hookbox test plugins/audit --case late")]
 pub(super) struct CaseArgs {
     /// The event
     #[arg(value_parser = event_id)]

@@ -11,7 +11,7 @@ use super::failure::Failure;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  source <(hookbox completions bash)
+  hookbox completions bash > ~/.local/share/bash-completion/completions/hookbox
   hookbox completions zsh > ~/.zfunc/_hookbox
   hookbox completions fish > ~/.config/fish/completions/hookbox.fish")]
 pub(super) struct Completions {

@@ -56,6 +56,7 @@ fn a_wrong_secret_a_trailing_newline_and_an_old_timestamp_are_told_apart_and_not
     let reason = row(&browser, "stale_timestamp");
     assert!(reason.contains("The signature is right"), "{reason}");
     assert!(reason.contains("Compare the clocks of both sides"), "{reason}");
+    assert!(reason.contains("as it was?\n") && !reason.contains("?."), "{reason}");
     // The time it was sent at is beside it.
     let last = browser.text("#source section:nth-of-type(2) tbody tr");
     assert!(last.contains("stale_timestamp") && last.contains("1 h"), "{last}");

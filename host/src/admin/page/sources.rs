@@ -200,9 +200,15 @@ impl ReasonRow {
             last: when_text(&reason.last_at, now_ms),
             meaning: reason.meaning,
             remedy: reason.remedy,
-            hint: reason.hint.as_deref().map(shown),
+            hint: reason.hint.as_deref().map(sentence),
         }
     }
+}
+
+/// A hint as a sentence; some are questions.
+fn sentence(hint: &str) -> Html {
+    let end = if hint.ends_with(['?', '.']) { "" } else { "." };
+    shown(&format!("{hint}{end}"))
 }
 
 impl RefusalRow {

@@ -111,7 +111,6 @@ fn paths(admin: &str, count: usize) -> Result<Vec<String>> {
     paths.push(format!("/events/{dead}"));
     paths.push(format!("/failures/{failure}"));
     paths.push(format!("/operations/new?action=retry&failure={failure}"));
-    paths.push("/operations/new?action=replay&type=avatar_video.*".to_owned());
     Ok(paths)
 }
 

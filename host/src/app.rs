@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin, Role};
+use crate::admin::{self, Admin, RenderMetrics, Role};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Deps, Dispatcher, MAX_RUNNING};
@@ -86,9 +86,6 @@ pub enum AppError {
     Store(#[from] StoreError),
 }
 
-/// Renders every metric in the Prometheus text format.
-pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
-
 /// What is measured of the host while it runs.
 #[derive(Clone)]
 pub struct Observed {
@@ -101,7 +98,7 @@ pub struct Observed {
 impl Default for Observed {
     /// Nothing is measured.
     fn default() -> Self {
-        Self { render_metrics: Arc::new(String::new), series: Arc::default() }
+        Self { render_metrics: Arc::new(|_, _| String::new()), series: Arc::default() }
     }
 }
 

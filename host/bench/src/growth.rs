@@ -1,6 +1,6 @@
 //! `cargo xtask bench --growth`: what becomes of the road when there is much of everything: events
-//! that wait, also behind keys, events that are stored, plugins, routes; and what a host takes that
-//! has nothing to do.
+//! that wait, also behind keys, events that are stored, plugins, routes; how its pages are then, and
+//! what they cost; and what a host takes that has nothing to do.
 
 use std::path::Path;
 
@@ -13,6 +13,8 @@ use hookbox_tools::{Result, install};
 mod beside;
 mod events;
 mod idle;
+mod operators;
+mod pages;
 mod plugins;
 
 /// The measurement of one question.
@@ -33,13 +35,14 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     let seconds = options.seconds.unwrap_or(SECONDS);
     let waiting = options.waiting.map_or(WAITING, |count| count as usize);
     let stored = options.stored.map_or(STORED, |count| count as usize);
-    let parts: [(&str, Part<'_>); 6] = [
+    let parts: [(&str, Part<'_>); 7] = [
         ("idle", &|| idle::measure(sites)),
         ("change", &|| plugins::change(sites)),
         ("plugins", &|| plugins::many(sites, seconds)),
         ("waiting", &|| events::waiting(sites, seconds, waiting)),
         ("keys", &|| events::behind_keys(sites, seconds, waiting)),
         ("stored", &|| events::stored(sites, seconds, stored)),
+        ("pages", &|| pages::measure(sites, seconds, stored)),
     ];
     let mut figures = Vec::new();
     let wanted: Vec<_> = parts.into_iter().filter(|(name, _)| options.measures(name)).collect();

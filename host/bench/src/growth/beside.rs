@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::operators::Operators;
 use crate::figures::{Figure, Wanted};
 use crate::process::resident_mib;
 use crate::receivers::{Receiver, Running, plugin};
@@ -119,6 +120,56 @@ pub(super) fn beside(
             "",
             Wanted::AtMost(1.2),
         ),
+    ])
+}
+
+/// How many requests the turns of [`share`] are signed for.
+pub(super) fn signed_for(seconds: u32) -> usize {
+    ROUNDS * seconds as usize * SIGNED_PER_SECOND
+}
+
+/// The whole road of one host in turns: alone, and with the people that `look` brings. The bodies
+/// begin at number `first`.
+pub(super) fn share(
+    sites: &Path,
+    host: &Running,
+    seconds: u32,
+    first: usize,
+    (what, look, wanted): (&str, &dyn Fn() -> Operators, Wanted),
+) -> Result<Vec<Figure>> {
+    let count = seconds as usize * SIGNED_PER_SECOND / 2;
+    let (mut rates, mut answers) = ([0.0; 2], 0);
+    for round in 0..ROUNDS {
+        say(&format!("{what}: round {} of {ROUNDS}", round + 1));
+        for turn in 0..2 {
+            let is_watched = (turn + round) % 2 == 1;
+            let first = first + (2 * round + turn) * count;
+            let spec = filling(HANDLED, Subjects::Own, first, count);
+            let requests = Requests::sign(sites.join("requests"), spec)?;
+            let operators = is_watched.then(look);
+            let before = Before::look(host, PLUGIN)?;
+            let closed = Closed { connections: CONNECTIONS, seconds };
+            let answered = wrk::send(&requests, &host.public, closed)?;
+            let run = Accepted {
+                accepted: answered.requests,
+                unread: CONNECTIONS.into(),
+                emits: Some(0),
+            };
+            let settled = before.check(host, PLUGIN, run)?;
+            rates[usize::from(is_watched)] += settled as f64 / answered.seconds / ROUNDS as f64;
+            answers += operators.map_or(Ok(0), Operators::end)?;
+        }
+    }
+    let each = answers as f64 / f64::from(seconds * ROUNDS as u32);
+    Ok(vec![
+        Figure::new(
+            format!("whole road, the turns without: {what}"),
+            rates[0],
+            "events/s",
+            Wanted::Known,
+        ),
+        Figure::new(format!("whole road {what}, of that"), rates[1] / rates[0], "", wanted),
+        Figure::new(format!("answers {what}"), each, "/s", Wanted::Known),
     ])
 }
 

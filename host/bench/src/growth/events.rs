@@ -93,7 +93,7 @@ fn held(sites: &Path, config: &str, count: usize) -> Result<Receiver> {
     until_loaded(host.admin()?)?;
     let among = Subjects::Among(HELD_KEYS);
     fill(sites, &host, filling(HANDLED, among, 0, HELD_KEYS), false)?;
-    until_dead(host.admin()?, HELD_KEYS as u64)?;
+    until_dead(host.admin()?, PLUGIN, HELD_KEYS as u64)?;
     fill(sites, &host, filling(HANDLED, among, HELD_KEYS, count), false)?;
     let (_, behind) = counts(host.admin()?, PLUGIN)?;
     if (behind.open, behind.dead) != (count as u64, HELD_KEYS as u64) {
@@ -120,16 +120,16 @@ fn unrouted(sites: &Path, config: &str, count: usize) -> Result<Receiver> {
     Ok(again)
 }
 
-/// Waits until the plugin has so many dead letters.
-fn until_dead(admin: &str, count: u64) -> Result {
+/// Waits until `plugin` has so many dead letters.
+pub(super) fn until_dead(admin: &str, plugin: &str, count: u64) -> Result {
     let started = Instant::now();
     loop {
-        let (_, of) = counts(admin, PLUGIN)?;
+        let (_, of) = counts(admin, plugin)?;
         if of.dead == count && of.open == 0 {
             return Ok(());
         }
         if started.elapsed() > PATIENCE {
-            return Err(format!("{count} dead letters should hold their keys: {of:?}"));
+            return Err(format!("{count} dead letters of {plugin} are wanted: {of:?}"));
         }
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::figures::{Figure, Wanted};
 use crate::process::{cpu, resident_mib};
-use crate::receivers::{Receiver, plugin};
+use crate::receivers::{Receiver, Running, plugin};
 use crate::watch::until_loaded;
 use hookbox_tools::{Result, say};
 
@@ -25,14 +25,10 @@ pub(super) fn measure(sites: &Path) -> Result<Vec<Figure>> {
     until_loaded(receiver.start()?.admin()?)?;
     let host = again.start()?;
     until_loaded(host.admin()?)?;
-    std::thread::sleep(CALM);
-    let before = cpu(host.pid())?;
-    std::thread::sleep(WATCHED);
-    let share = (cpu(host.pid())? - before).as_secs_f64() / WATCHED.as_secs_f64();
     Ok(vec![
         Figure::new(
             "processor, idle, two Rust plugins",
-            share * 100.0,
+            processor(&host)?,
             "% of a core",
             Wanted::AtMost(0.5),
         ),
@@ -43,4 +39,12 @@ pub(super) fn measure(sites: &Path) -> Result<Vec<Figure>> {
             Wanted::AtMost(50.0),
         ),
     ])
+}
+
+/// The processor time of a host that has nothing to do, in percent of a core.
+pub(super) fn processor(host: &Running) -> Result<f64> {
+    std::thread::sleep(CALM);
+    let before = cpu(host.pid())?;
+    std::thread::sleep(WATCHED);
+    Ok((cpu(host.pid())? - before).as_secs_f64() / WATCHED.as_secs_f64() * 100.0)
 }

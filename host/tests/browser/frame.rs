@@ -77,9 +77,12 @@ fn axe_finds_no_violation_on_any_page_light_or_dark_wide_or_narrow() {
     browser.expect(&["404"]);
     let mut found = Vec::new();
     let mut pages = pages(&host);
-    let forms = ["/plugins/worker/pause", "/plugins/worker/try", "/operations/new?action=discard"];
-    pages.extend(forms.map(str::to_owned));
-    pages.extend(["/kv/worker/set", "/login", "/nothing/here"].map(str::to_owned));
+    let forms = ["/plugins/worker/pause", "/plugins/worker/try", "/kv/worker/set"];
+    pages
+        .extend([&forms[..], &["/login", "/nothing/here"]].concat().into_iter().map(str::to_owned));
+    let group = host.api("/api/v1/failures")["items"][0]["id"].clone();
+    let group = group.as_str().unwrap();
+    pages.push(format!("/operations/new?action=discard&failure={group}"));
     for page in pages {
         browser.open(&page);
         for (width, theme) in [(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")] {

@@ -88,7 +88,8 @@ impl NodeText {
             below = format!("{types} types, {below}");
         }
         if node.refused > 0 {
-            below = format!("{below}, ⚠ {} refused", grouped(node.refused));
+            let refused = format!("⚠ {} refused", grouped(node.refused));
+            below = if count > 0 { format!("{below}, {refused}") } else { refused };
         }
         let state = node.state.filter(|state| *state != "loaded");
         if let Some(state) = state {

@@ -42,6 +42,7 @@ mod server;
 pub mod source;
 mod sources;
 mod syntax;
+mod telemetry;
 mod template;
 mod tokens;
 mod units;
@@ -64,6 +65,7 @@ pub use schedules::Schedule;
 pub use secrets::MakeSecrets;
 pub use server::{DEFAULT_STACK_BYTES, Server, StoreSettings};
 pub use source::Source;
+pub use telemetry::{OtlpEndpoint, Telemetry};
 pub use tokens::{AdminToken, AdminUrl, Role, check_token_name};
 pub use warnings::{About, Warning};
 pub use written::{EffectiveKey, Written};
@@ -85,6 +87,8 @@ pub struct Config {
     pub server: Server,
     /// `[store]`.
     pub store: StoreSettings,
+    /// `[telemetry]`.
+    pub telemetry: Telemetry,
     /// `[sources.NAME]`.
     pub sources: BTreeMap<String, Arc<Source>>,
     /// `[routes]`.
@@ -205,6 +209,8 @@ impl Config {
         let mut root = Section::new(String::new(), Some(table), sink);
         let server_section = root.take_section("server", "{ listen = \"127.0.0.1:3000\" }");
         let store = server::read_store(root.take_section("store", "{ retention = \"30d\" }"), base);
+        let telemetry =
+            telemetry::read(root.take_section("telemetry", "{ otlp = \"http://127.0.0.1:4318\" }"));
         let (server, files) =
             server::read_server(server_section, base, store.folder(), missing, sink);
         let sources_section = root.take_section("sources", "{ heygen = { preset = \"heygen\" } }");
@@ -248,7 +254,19 @@ impl Config {
         let (warnings, inputs) = (sink.take_warnings(), sink.take_inputs());
         let routes = Arc::new(routes);
         let written = BTreeMap::new();
-        Self { path, server, store, sources, routes, schedules, plugins, warnings, inputs, written }
+        Self {
+            path,
+            server,
+            store,
+            telemetry,
+            sources,
+            routes,
+            schedules,
+            plugins,
+            warnings,
+            inputs,
+            written,
+        }
     }
 
     /// The settings of a plugin, default ones if it has no section.

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use self::series::Tee;
 use crate::series::Series;
@@ -19,7 +21,9 @@ use crate::{env, tasks};
 mod families;
 mod filter;
 mod json;
+pub mod otlp;
 mod series;
+mod text_line;
 
 /// Upper bounds of the buckets of attempts, whose `timeout` may be 15 minutes.
 const ATTEMPT_BUCKETS_SECONDS: [f64; 20] = [
@@ -79,9 +83,17 @@ pub fn log(format: LogFormat) -> Result<(), TelemetryError> {
     // host.
     let lines = lines.log_internal_errors(false);
     // If logging is set up already, the first set-up stays.
+    let colour = env::colour(io::stderr().is_terminal());
     let _ = match format {
-        LogFormat::Text => lines.with_ansi(env::colour(io::stderr().is_terminal())).try_init(),
-        LogFormat::Json => lines.event_format(json::JsonFormat).try_init(),
+        LogFormat::Text => lines
+            .with_ansi(colour)
+            .map_event_format(|line| text_line::TracedLine(line.with_ansi(colour)))
+            .finish()
+            .with(otlp::LogLayer)
+            .try_init(),
+        LogFormat::Json => {
+            lines.event_format(json::JsonFormat).finish().with(otlp::LogLayer).try_init()
+        }
     };
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     Ok(())

@@ -32,6 +32,7 @@ mod sources;
 mod support;
 mod tidy;
 mod time;
+mod traces;
 mod tried;
 mod untyped;
 mod upgrade;

@@ -8,15 +8,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use self::attempt::{AttemptJson, RecordedStepJson};
+use self::attempt::{AttemptJson, RecordedStepJson, left_no_record};
 use super::body;
 use super::sees::Sees;
 use super::waits::{WaitFacts, WaitJson};
 use crate::clock::rfc3339;
-use crate::dispatch::RECORD_BYTES_PER_SECOND;
 use crate::event::{Event, State};
 use crate::store::{DeliveryView, EventSummary, EventView, Pausable, Pauses, PluginCounts};
-use crate::text;
 
 pub(in crate::admin) mod attempt;
 
@@ -115,6 +113,10 @@ pub(super) struct EventDetail {
     pub(super) edited_by: Option<String>,
     /// Ids of the events that operators made of this one, at most 1000.
     pub(super) replays: Vec<String>,
+    /// The trace in which it was made, if it was traced: 32 hex digits.
+    pub(super) trace_id: Option<String>,
+    /// The page of that trace, if `telemetry.trace_url` says where it is.
+    pub(super) trace_url: Option<String>,
 }
 
 /// A request header.
@@ -283,6 +285,8 @@ impl EventDetail {
         let is_other = data.is_none() && sees.payloads();
         let header = |(name, value)| HeaderJson { name, value: sees.text(value) };
         Self {
+            trace_id: event.trace.map(|span| span.trace.to_string()),
+            trace_url: None,
             form_data: wrapped_in.and_then(|field| body::wrapped(&event.attributes, field)),
             attributes: AttributesJson::of(&event, provider_id, note, erased_ms, raw.len() as u64),
             data_base64: is_other.then(|| STANDARD.encode(raw)),
@@ -332,19 +336,6 @@ impl DeliveryJson {
     }
 }
 
-/// Explains why a delivery shows fewer attempts than it has had.
-fn left_no_record(attempts: u32) -> Option<String> {
-    let attempts = match attempts {
-        0 => return None,
-        1 => "1 attempt".to_owned(),
-        _ => format!("{} attempts", text::grouped(attempts.into())),
-    };
-    let mebibytes = RECORD_BYTES_PER_SECOND >> 20;
-    Some(format!(
-        "{attempts} left no record: the plugin failed faster than its attempts are kept ({mebibytes} MiB a second)"
-    ))
-}
-
 impl From<PluginCounts> for CountsJson {
     fn from(
         PluginCounts([ready, leased, waiting, done, dead, cancelled, discarded]): PluginCounts,
@@ -380,21 +371,5 @@ impl WaitFacts {
     pub(super) fn delivery(&self, row: DeliveryView, sees: Sees) -> DeliveryJson {
         let waits_for = self.waits_for(&row);
         DeliveryJson::of(row, waits_for, sees)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attempts_without_a_record_are_said_in_words() {
-        assert_eq!(left_no_record(0), None);
-        for (count, begins) in
-            [(1, "1 attempt left no record: "), (1_200, "1,200 attempts left no record: ")]
-        {
-            let note = left_no_record(count).unwrap();
-            assert!(note.starts_with(begins) && note.ends_with("(1 MiB a second)"), "{note}");
-        }
     }
 }

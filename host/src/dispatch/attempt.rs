@@ -14,6 +14,7 @@ use super::outcome::{self, AttemptFacts};
 use super::queue::PluginQueue;
 use super::rate::StartTurn;
 use super::shared::Shared;
+use super::spans::AttemptSpans;
 use super::{result_size, settle};
 use crate::config::{PluginLog, PluginSettings};
 use crate::event::{AttemptRecord, DeliveryId, Digest, Outcome};
@@ -21,7 +22,7 @@ use crate::fair::FairPermit;
 use crate::plugins::Loaded;
 use crate::sandbox::{Call, Invocation, Verdict};
 use crate::store::{Lease, Next, Settlement};
-use crate::{fail, retry, tasks};
+use crate::{fail, retry, tasks, trace};
 
 /// Held by an attempt until its settlement is durable. The next attempt then sees its writes, and
 /// the memory of its result is free.
@@ -33,6 +34,8 @@ struct HeldUntilDurable {
     result: Option<FairPermit>,
     /// The turn to start, if the plugin has a rate: until it starts.
     start: Option<StartTurn>,
+    /// The attempt's spans, if it is traced.
+    spans: Option<Box<AttemptSpans>>,
 }
 
 /// Starts an attempt. Its lease holds a permit of the lease budget, so the number of tasks is
@@ -43,13 +46,27 @@ pub(super) fn start(
     lease: Lease,
     probe: Option<Probe>,
 ) {
-    shared.spawn(run(shared.clone(), queue, lease, probe));
+    match AttemptSpans::of(&shared.deps, &lease) {
+        None => shared.spawn(run(shared.clone(), queue, lease, probe, None)),
+        Some(spans) => {
+            let context = spans.context();
+            let spans = Some(Box::new(spans));
+            let run = run(shared.clone(), queue, lease, probe, spans);
+            shared.spawn(trace::within(context, run));
+        }
+    }
 }
 
 /// Runs an attempt and settles it; with a probe also while the circuit breaker is open.
-async fn run(shared: Arc<Shared>, queue: Arc<PluginQueue>, mut lease: Lease, probe: Option<Probe>) {
+async fn run(
+    shared: Arc<Shared>,
+    queue: Arc<PluginQueue>,
+    mut lease: Lease,
+    probe: Option<Probe>,
+    spans: Option<Box<AttemptSpans>>,
+) {
     let _ = fail::point("dispatch.leased");
-    let mut held = HeldUntilDurable::default();
+    let mut held = HeldUntilDurable { spans, ..HeldUntilDurable::default() };
     let is_paced = queue.is_paced();
     if is_paced {
         held.start = start_turn(&shared, &queue, lease.delivery, probe.is_none()).await;
@@ -58,7 +75,7 @@ async fn run(shared: Arc<Shared>, queue: Arc<PluginQueue>, mut lease: Lease, pro
             lease.release_budget();
         }
     }
-    let settlement = if is_paced && held.start.is_none() {
+    let mut settlement = if is_paced && held.start.is_none() {
         give_back(Duration::ZERO)
     } else {
         // Pinned here and lent, so that it is not copied from layer to layer.
@@ -75,7 +92,11 @@ async fn run(shared: Arc<Shared>, queue: Arc<PluginQueue>, mut lease: Lease, pro
     if let Some(probe) = probe.filter(|_| !matches!(settlement.next, Next::GiveBack(_))) {
         probe.ran();
     }
-    let conflict = settle::settle(&shared.deps, &queue, lease, settlement).await;
+    if let Some(spans) = &mut held.spans {
+        spans.ended(&lease, &mut settlement);
+    }
+    let spans = held.spans.take();
+    let conflict = settle::settle(&shared.deps, &queue, lease, settlement, spans).await;
     queue.conflicts.settled(conflict);
     drop(held);
 }
@@ -95,7 +116,8 @@ async fn attempt(
     };
     let config = shared.deps.config.load_full();
     let settings = config.plugin(&lease.plugin);
-    let call = call(shared, lease, &settings, loaded.digest);
+    let trace = held.spans.as_ref().map(|spans| spans.parent());
+    let call = Call { trace, ..call(shared, lease, &settings, loaded.digest) };
     let in_flight = match shared.deps.store.begin(lease).await {
         Ok(in_flight) => in_flight,
         Err(error) => {
@@ -106,10 +128,16 @@ async fn attempt(
     let _ = fail::point("dispatch.before_invoke");
     let started_at_ms = shared.deps.clock.now_ms();
     let started = Instant::now();
-    let invocation = loaded.plugin.invoke(call).await;
+    if let Some(spans) = &mut held.spans {
+        spans.begin();
+    }
+    let mut invocation = loaded.plugin.invoke(call).await;
     let _ = fail::point("dispatch.invoked");
     let duration = started.elapsed();
     loaded.usage.count(&invocation);
+    if let Some(spans) = &mut held.spans {
+        spans.invoked(&mut invocation);
+    }
     let asked_for_delay = matches!(invocation.verdict, Verdict::Retry { after_ms: Some(_), .. });
     let facts = AttemptFacts {
         event: &lease.event,
@@ -130,6 +158,9 @@ async fn attempt(
         settle::forward_logs(queue, lease, &record.logs);
     }
     settle::observe(&shared.deps, queue, &loaded, lease, &settlement, asked_for_delay, duration);
+    if let Some(spans) = &mut held.spans {
+        spans.ended(lease, &mut settlement);
+    }
     queue.health.reduce_record(&mut settlement);
     // Only now, because the attempt's result also derives from the event.
     drop(in_flight);
@@ -155,6 +186,9 @@ async fn built_in_attempt(
     let Some(_permit) = queue.run_permit().await else { return give_back(Duration::ZERO) };
     let memory = shared.pending_results.acquire(&lease.plugin, built_in.memory_kib()).await;
     held.result = Some(memory);
+    if let Some(spans) = &mut held.spans {
+        spans.begin();
+    }
     let mut settlement = built_in.run(shared, lease).await;
     tell_of_death(shared, lease, &mut settlement);
     if settlement.record.is_some() {
@@ -185,6 +219,7 @@ fn call(shared: &Shared, lease: &Lease, settings: &PluginSettings, digest: Diges
         steps: kept,
         path: settings.path.clone(),
         reuse: settings.reuse,
+        trace: None,
     }
 }
 

@@ -212,6 +212,7 @@ mod tests {
             parent: None,
             root: None,
             hops,
+            trace: None,
         }
     }
 
@@ -251,6 +252,9 @@ mod tests {
             kv_adds: Vec::new(),
             steps: Vec::new(),
             again: None,
+            call_spans: Vec::new(),
+            is_cold: true,
+            cpu_ms: 0,
             memory_peak_bytes: 0,
             duration_us: 5_000,
         };

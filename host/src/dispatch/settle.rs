@@ -8,6 +8,7 @@ use tracing::Level;
 use super::health::{BreakerSignal, LogSubject};
 use super::queue::PluginQueue;
 use super::shared::Deps;
+use super::spans::AttemptSpans;
 use crate::clock::{after_ms, rfc3339};
 use crate::event::{AttemptRecord, LogLine, Outcome};
 use crate::names::PluginName;
@@ -25,12 +26,14 @@ pub(super) async fn settle(
     queue: &PluginQueue,
     lease: Lease,
     settlement: Settlement,
+    spans: Option<Box<AttemptSpans>>,
 ) -> bool {
     let (delivery, plugin, attempt) = (lease.delivery, lease.plugin.clone(), lease.attempt);
     let (event, root) = (lease.event.id, lease.event.tree());
     let dead = matches!(settlement.next, Next::Dead(_));
     let reason = settlement.record.as_ref().and_then(|record| record.error.as_deref()).map(shown);
     let emitted = emitted_pairs(deps, &plugin, &settlement);
+    let spans = spans.map(|spans| spans.settling());
     let settled = deps.store.settle(lease, settlement).await;
     count(queue, settled.as_ref().ok(), &plugin, dead, &emitted);
     match &settled {
@@ -76,6 +79,9 @@ pub(super) async fn settle(
         }
         // The store itself logs once that it has stopped.
         Err(error) => tracing::debug!(delivery.id = %delivery, error = %error, "not settled"),
+    }
+    if let Some(spans) = spans {
+        spans.end(&settled);
     }
     matches!(settled, Ok(Settled::Conflict))
 }

@@ -20,7 +20,7 @@ pub(super) enum FamilyKind {
 }
 
 /// Every family: its name, kind and help.
-pub(super) const FAMILIES: [(&str, FamilyKind, &str); 35] = [
+pub(super) const FAMILIES: [(&str, FamilyKind, &str); 37] = [
     (
         "hookbox_attempt_duration_seconds",
         Histogram,
@@ -85,6 +85,11 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 35] = [
         "Events of a source whose type could not be read, stored as hookbox.unidentified",
     ),
     (
+        "hookbox_log_lines_dropped_total",
+        Counter,
+        "Log lines that were not sent to the collector of `telemetry.otlp`",
+    ),
+    (
         "hookbox_operator_changes_total",
         Counter,
         "Deliveries that operators have retried, cancelled, discarded or moved, by action",
@@ -110,6 +115,11 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 35] = [
         "hookbox_settlements_total",
         Counter,
         "Settlements of attempts by plugin and result: kept, conflict (it runs again), lost (another attempt has the delivery)",
+    ),
+    (
+        "hookbox_spans_dropped_total",
+        Counter,
+        "Spans that were not sent to the collector of `telemetry.otlp`",
     ),
     (
         "hookbox_store_commit_duration_seconds",

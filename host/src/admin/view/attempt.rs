@@ -5,8 +5,10 @@ use utoipa::ToSchema;
 
 use crate::admin::sees::Sees;
 use crate::clock::rfc3339;
+use crate::dispatch::RECORD_BYTES_PER_SECOND;
 use crate::event::{HttpCall, LogLine, StepUse};
 use crate::store::{AttemptView, StepView};
+use crate::text;
 
 /// One try.
 #[derive(Debug, Serialize, ToSchema)]
@@ -147,5 +149,34 @@ impl From<HttpCall> for CallJson {
             duration_ms,
         } = call;
         Self { method, url, status, error, refused, sent_bytes, received_bytes, duration_ms }
+    }
+}
+
+/// Explains why a delivery shows fewer attempts than it has had.
+pub(super) fn left_no_record(attempts: u32) -> Option<String> {
+    let attempts = match attempts {
+        0 => return None,
+        1 => "1 attempt".to_owned(),
+        _ => format!("{} attempts", text::grouped(attempts.into())),
+    };
+    let mebibytes = RECORD_BYTES_PER_SECOND >> 20;
+    Some(format!(
+        "{attempts} left no record: the plugin failed faster than its attempts are kept ({mebibytes} MiB a second)"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_without_a_record_are_said_in_words() {
+        assert_eq!(left_no_record(0), None);
+        for (count, begins) in
+            [(1, "1 attempt left no record: "), (1_200, "1,200 attempts left no record: ")]
+        {
+            let note = left_no_record(count).unwrap();
+            assert!(note.starts_with(begins) && note.ends_with("(1 MiB a second)"), "{note}");
+        }
     }
 }

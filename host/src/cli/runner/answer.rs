@@ -119,6 +119,9 @@ mod tests {
                 recorded_after_ms: Some(7),
             }],
             again: Some(Duration::from_secs(30)),
+            call_spans: Vec::new(),
+            is_cold: true,
+            cpu_ms: 0,
             memory_peak_bytes: 65_536,
             duration_us: 1_234,
         }

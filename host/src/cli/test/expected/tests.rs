@@ -21,6 +21,9 @@ fn invocation(verdict: Verdict) -> Calls {
         kv_adds: Vec::new(),
         steps: Vec::new(),
         again: None,
+        call_spans: Vec::new(),
+        is_cold: true,
+        cpu_ms: 0,
         memory_peak_bytes: 1,
         duration_us: 1,
     };

@@ -230,17 +230,11 @@ impl Config {
             plugins_dir: server.plugins_dir.display().to_string(),
             missing,
         };
-        let plugins = plugin::read_all(
-            root.take_section("plugins", "{ audit = { timeout = \"10s\" } }"),
-            &known,
-            &places,
-        );
+        let section = root.take_section("plugins", "{ audit = { timeout = \"10s\" } }");
+        let plugins = plugin::read_all(section, &known, &places);
         let gatherings = routes::gatherings::read(joins, batches, &known);
-        let mut routes = routes::read::read(
-            root.take_section("routes", "{ \"order.paid\" = \"audit\" }"),
-            &known,
-            &plugins,
-        );
+        let section = root.take_section("routes", "{ \"order.paid\" = \"audit\" }");
+        let mut routes = routes::read::read(section, &known, &plugins);
         routes.gatherings = gatherings;
         let schedules = schedules::read(schedules, || Clock::system().now_ms());
         schedules::warn_of_lost(&schedules, &routes, sink);
@@ -248,24 +242,19 @@ impl Config {
         root.finish();
         // Nothing is created for a file that will not be used.
         let make = if sink.is_empty() { surroundings.make_secrets } else { MakeSecrets::No };
-        let folder = server.secrets_dir();
-        let keys = Keys { loopback: server.listen.ip().is_loopback(), folder: &folder, make };
-        let sources = sources::complete(drafts, &keys, sink);
-        let (warnings, inputs) = (sink.take_warnings(), sink.take_inputs());
-        let routes = Arc::new(routes);
-        let written = BTreeMap::new();
+        let sources = complete_sources(drafts, &server, make, sink);
         Self {
             path,
             server,
             store,
             telemetry,
             sources,
-            routes,
+            routes: Arc::new(routes),
             schedules,
             plugins,
-            warnings,
-            inputs,
-            written,
+            warnings: sink.take_warnings(),
+            inputs: sink.take_inputs(),
+            written: BTreeMap::new(),
         }
     }
 
@@ -298,6 +287,18 @@ impl Config {
             tracing::warn!(source.name = %source.name, "scheme = \"none\": this source takes requests from anyone");
         }
     }
+}
+
+/// Finds or makes the keys of the sources.
+fn complete_sources(
+    drafts: Vec<sources::UnkeyedSource>,
+    server: &Server,
+    make: MakeSecrets,
+    sink: &Sink,
+) -> BTreeMap<String, Arc<Source>> {
+    let folder = server.secrets_dir();
+    let keys = Keys { loopback: server.listen.ip().is_loopback(), folder: &folder, make };
+    sources::complete(drafts, &keys, sink)
 }
 
 fn read_text(path: &Path) -> Result<String, Problems> {

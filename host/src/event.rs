@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 mod attempt;
+mod creation;
 mod delivery;
 mod failure;
 pub mod form;
@@ -15,6 +16,7 @@ pub mod name;
 
 pub use crate::names::PluginName;
 pub use attempt::{AttemptRecord, Digest, HttpCall, LogLine, NotADigest, Outcome, StepUse};
+pub use creation::{AppendSpan, CreationSpan};
 pub use delivery::{NewDelivery, State, Target, TargetOptions};
 pub use failure::{FailureId, NotAFailure, OTHER, failure_text};
 pub use gathering::{Counted, GatheringKind, GatheringTerms, MAX_MEMBERS, NewMember, Why};
@@ -23,7 +25,7 @@ pub use key::{Key, KeyPolicy, KeySource};
 pub use name::MAX_NAME_BYTES;
 
 use crate::names::SourceName;
-use crate::trace::{CreationSpan, SpanContext};
+use crate::trace::SpanContext;
 
 /// The type an authentic request gets whose type cannot be read.
 pub const UNIDENTIFIED: &str = "hookbox.unidentified";

@@ -68,7 +68,7 @@ pub(super) struct LineJson {
     /// The event whose handling emitted this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parent_id: Option<String>,
-    /// The span that made it, if it was traced, as W3C Trace Context writes it: an import links to it.
+    /// The span that made it, if it was traced, as W3C Trace Context writes it. An import links it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     traceparent: Option<String>,
     /// A remark for operators.

@@ -13,13 +13,13 @@ use super::role::Role;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Breakers, QueueViews, Trials};
-use crate::event::NewEvent;
+use crate::event::{AppendSpan, NewEvent};
 use crate::ingest::{SourceActivity, Unidentified};
 use crate::plugins::{Approvals, Registry};
 use crate::series::Series;
 use crate::status::Status;
 use crate::store::{Appended, OperationSignal, Store};
-use crate::trace::{AppendSpan, SpanContext, Tracer};
+use crate::trace::{SpanContext, Tracer};
 
 /// Connections at once; for one more, the connection that has been idle for longest is closed.
 pub const MAX_CONNECTIONS: u32 = 64;
@@ -107,8 +107,8 @@ impl fmt::Debug for Admin {
 }
 
 impl Admin {
-    /// Begins the span that makes an event, if it is traced; perhaps one that has to do with another
-    /// span.
+    /// Begins the span that makes an event, if it is traced; perhaps one that has to do with
+    /// another span.
     pub(super) fn append_span(
         &self,
         event: &mut NewEvent,

@@ -15,12 +15,13 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, rfc3339};
 use crate::config::schedules::{NO_TICK_MS, PlannedTick};
 use crate::config::{Config, Schedule};
+use crate::event::AppendSpan;
 use crate::series::{PairKind, Series};
 use crate::store::{
     Pausable, Pauses, ScheduleChange, ScheduleMark, Schedules, StoreError, StoredSchedule, Tick,
     TickStep, Ticked,
 };
-use crate::trace::{AppendSpan, Tracer};
+use crate::trace::Tracer;
 
 /// The pause after a step that the store has refused.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

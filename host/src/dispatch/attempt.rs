@@ -21,7 +21,7 @@ use crate::event::{AttemptRecord, DeliveryId, Digest, Outcome};
 use crate::fair::FairPermit;
 use crate::plugins::Loaded;
 use crate::sandbox::{Call, Invocation, Verdict};
-use crate::store::{Lease, Next, Settlement};
+use crate::store::{Lease, Next, Settled, Settlement};
 use crate::{fail, retry, tasks, trace};
 
 /// Held by an attempt until its settlement is durable. The next attempt then sees its writes, and
@@ -36,6 +36,29 @@ struct HeldUntilDurable {
     start: Option<StartTurn>,
     /// The attempt's spans, if it is traced.
     spans: Option<Box<AttemptSpans>>,
+}
+
+impl HeldUntilDurable {
+    /// The attempt begins.
+    fn begin(&mut self) {
+        if let Some(spans) = &mut self.spans {
+            spans.begin();
+        }
+    }
+
+    /// The plugin has run.
+    fn invoked(&mut self, invocation: &mut Invocation) {
+        if let Some(spans) = &mut self.spans {
+            spans.invoked(invocation);
+        }
+    }
+
+    /// The attempt has ended.
+    fn ended(&mut self, lease: &Lease, settlement: &mut Settlement) {
+        if let Some(spans) = &mut self.spans {
+            spans.ended(lease, settlement);
+        }
+    }
 }
 
 /// Starts an attempt. Its lease holds a permit of the lease budget, so the number of tasks is
@@ -92,12 +115,13 @@ async fn run(
     if let Some(probe) = probe.filter(|_| !matches!(settlement.next, Next::GiveBack(_))) {
         probe.ran();
     }
-    if let Some(spans) = &mut held.spans {
-        spans.ended(&lease, &mut settlement);
+    held.ended(&lease, &mut settlement);
+    let spans = held.spans.take().map(AttemptSpans::settling);
+    let settled = settle::settle(&shared.deps, &queue, lease, settlement).await;
+    queue.conflicts.settled(matches!(settled, Ok(Settled::Conflict)));
+    if let Some(spans) = spans {
+        spans.end(&settled);
     }
-    let spans = held.spans.take();
-    let conflict = settle::settle(&shared.deps, &queue, lease, settlement, spans).await;
-    queue.conflicts.settled(conflict);
     drop(held);
 }
 
@@ -116,8 +140,7 @@ async fn attempt(
     };
     let config = shared.deps.config.load_full();
     let settings = config.plugin(&lease.plugin);
-    let trace = held.spans.as_ref().map(|spans| spans.parent());
-    let call = Call { trace, ..call(shared, lease, &settings, loaded.digest) };
+    let call = call(shared, lease, &settings, loaded.digest, held);
     let in_flight = match shared.deps.store.begin(lease).await {
         Ok(in_flight) => in_flight,
         Err(error) => {
@@ -126,18 +149,13 @@ async fn attempt(
         }
     };
     let _ = fail::point("dispatch.before_invoke");
-    let started_at_ms = shared.deps.clock.now_ms();
-    let started = Instant::now();
-    if let Some(spans) = &mut held.spans {
-        spans.begin();
-    }
+    let (started_at_ms, started) = (shared.deps.clock.now_ms(), Instant::now());
+    held.begin();
     let mut invocation = loaded.plugin.invoke(call).await;
     let _ = fail::point("dispatch.invoked");
     let duration = started.elapsed();
     loaded.usage.count(&invocation);
-    if let Some(spans) = &mut held.spans {
-        spans.invoked(&mut invocation);
-    }
+    held.invoked(&mut invocation);
     let asked_for_delay = matches!(invocation.verdict, Verdict::Retry { after_ms: Some(_), .. });
     let facts = AttemptFacts {
         event: &lease.event,
@@ -152,15 +170,11 @@ async fn attempt(
     };
     let mut settlement = outcome::settlement(&facts, invocation, &settings, &config.routes);
     tell_of_death(shared, lease, &mut settlement);
-    if settings.log == PluginLog::Forward
-        && let Some(record) = &settlement.record
-    {
-        settle::forward_logs(queue, lease, &record.logs);
+    if settings.log == PluginLog::Forward {
+        settle::forward_logs(queue, lease, &settlement);
     }
     settle::observe(&shared.deps, queue, &loaded, lease, &settlement, asked_for_delay, duration);
-    if let Some(spans) = &mut held.spans {
-        spans.ended(lease, &mut settlement);
-    }
+    held.ended(lease, &mut settlement);
     queue.health.reduce_record(&mut settlement);
     // Only now, because the attempt's result also derives from the event.
     drop(in_flight);
@@ -186,9 +200,7 @@ async fn built_in_attempt(
     let Some(_permit) = queue.run_permit().await else { return give_back(Duration::ZERO) };
     let memory = shared.pending_results.acquire(&lease.plugin, built_in.memory_kib()).await;
     held.result = Some(memory);
-    if let Some(spans) = &mut held.spans {
-        spans.begin();
-    }
+    held.begin();
     let mut settlement = built_in.run(shared, lease).await;
     tell_of_death(shared, lease, &mut settlement);
     if settlement.record.is_some() {
@@ -197,7 +209,13 @@ async fn built_in_attempt(
     settlement
 }
 
-fn call(shared: &Shared, lease: &Lease, settings: &PluginSettings, digest: Digest) -> Call {
+fn call(
+    shared: &Shared,
+    lease: &Lease,
+    settings: &PluginSettings,
+    digest: Digest,
+    held: &HeldUntilDurable,
+) -> Call {
     let kept = Arc::new(KeptByStore {
         reads: shared.deps.reads.clone(),
         queue: shared.deps.store.clone(),
@@ -219,7 +237,7 @@ fn call(shared: &Shared, lease: &Lease, settings: &PluginSettings, digest: Diges
         steps: kept,
         path: settings.path.clone(),
         reuse: settings.reuse,
-        trace: None,
+        trace: held.spans.as_ref().map(|spans| spans.parent()),
     }
 }
 

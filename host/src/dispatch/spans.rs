@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::shared::Deps;
 use crate::clock::until;
-use crate::event::{HttpCall, Outcome};
+use crate::event::{AppendSpan, HttpCall, Outcome};
 use crate::sandbox::Invocation;
 use crate::store::{Lease, Next, Settled, Settlement, StoreError};
-use crate::trace::{AppendSpan, OpenSpan, SpanContext, SpanFields, SpanKind, SpanParent};
+use crate::trace::{OpenSpan, SpanContext, SpanFields, SpanKind, SpanParent};
 
 /// The source of events that a schedule emits begins like this.
 const SCHEDULES: &str = "schedules/";

@@ -15,10 +15,10 @@ use super::refused::{RefusedRequest, Seen};
 use super::reply::Rejection;
 use super::source::{Claim, SourceRuntime, Sources, Unproved, Verified};
 use super::verify::Head;
-use crate::event::{Attributes, NewEvent, UNIDENTIFIED};
+use crate::event::{AppendSpan, Attributes, NewEvent, UNIDENTIFIED};
 use crate::series::PairKind;
 use crate::store::{Appended, StoreError};
-use crate::trace::{AppendSpan, SpanContext};
+use crate::trace::SpanContext;
 use crate::{fail, tasks};
 
 /// A webhook of one source.

@@ -34,8 +34,8 @@ pub(super) struct RequestSpan {
 }
 
 impl RequestSpan {
-    /// Begins it, if requests are traced. The span that the sender names is linked, or is the parent
-    /// if the source trusts its sender with that.
+    /// Begins it, if requests are traced. The span that the sender names is linked, or is the
+    /// parent if the source trusts its sender with that.
     pub(super) fn begin<B>(
         tracer: &Tracer,
         source: &Source,

@@ -1,10 +1,8 @@
-//! A span, while it is open and when it has ended.
+//! A span that has ended.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
 
-use super::{SpanContext, SpanId, Tracer};
-use crate::clock;
+use super::context::{SpanContext, SpanId};
 
 /// The part that a span plays for its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,83 +115,4 @@ pub struct SpanRecord {
     pub fields: SpanFields,
     /// Whether it failed.
     pub failed: bool,
-}
-
-/// A span that has not ended. One that is dropped leaves nothing.
-#[derive(Debug)]
-pub struct OpenSpan {
-    tracer: Tracer,
-    context: SpanContext,
-    parent: Option<SpanId>,
-    link: Option<SpanContext>,
-    start_ns: u64,
-    began: Instant,
-    /// How long it took, if it is over already.
-    took: Option<Duration>,
-}
-
-impl OpenSpan {
-    pub(super) fn new(
-        tracer: Tracer,
-        context: SpanContext,
-        parent: Option<SpanId>,
-        link: Option<SpanContext>,
-    ) -> Self {
-        let (start_ns, began) = (clock::unix_ns(), Instant::now());
-        Self { tracer, context, parent, link, start_ns, began, took: None }
-    }
-
-    /// Its ids.
-    pub fn context(&self) -> SpanContext {
-        self.context
-    }
-
-    /// The tracer that has begun it.
-    pub fn tracer(&self) -> &Tracer {
-        &self.tracer
-    }
-
-    /// Begins a span that is a part of it.
-    pub fn child(&self) -> Self {
-        let Self { tracer, context, .. } = self;
-        let own = SpanContext { trace: context.trace, span: SpanId::random() };
-        Self::new(tracer.clone(), own, Some(context.span), None)
-    }
-
-    /// Lets it begin only now; returns how long it has been open.
-    pub fn begin_now(&mut self) -> Duration {
-        let waited = self.began.elapsed();
-        (self.start_ns, self.began) = (clock::unix_ns(), Instant::now());
-        waited
-    }
-
-    /// Notes that it is over, before it is told what became of it.
-    pub fn stop(&mut self) {
-        self.took.get_or_insert_with(|| self.began.elapsed());
-    }
-
-    /// Ends it.
-    pub fn end(
-        self,
-        name: impl Into<Cow<'static, str>>,
-        kind: SpanKind,
-        fields: SpanFields,
-        failed: bool,
-    ) {
-        let Self { tracer, context, parent, link, start_ns, began, took } = self;
-        let took_ns = took.unwrap_or_else(|| began.elapsed()).as_nanos();
-        let end_ns = start_ns.saturating_add(u64::try_from(took_ns).unwrap_or(u64::MAX));
-        let name = name.into();
-        tracer.keep(SpanRecord {
-            context,
-            parent,
-            link,
-            name,
-            kind,
-            start_ns,
-            end_ns,
-            fields,
-            failed,
-        });
-    }
 }

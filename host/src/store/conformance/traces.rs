@@ -1,7 +1,8 @@
 //! The span that made an event is stored with it.
 
 use super::*;
-use crate::trace::{CreationSpan, SpanContext};
+use crate::event::CreationSpan;
+use crate::trace::SpanContext;
 
 /// The span that makes an event.
 pub(super) fn creation() -> Arc<CreationSpan> {

@@ -1,10 +1,12 @@
-//! The span that appends an event: its context is stored with the event.
+//! The span that appends an event: its *creation context*. It is stored with the event, so that
+//! every attempt belongs to the trace of its event, also after a restart.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::{OpenSpan, SpanContext, SpanFields, SpanKind};
-use crate::event::{EventId, NewEvent};
+use super::NewEvent;
+use super::ids::EventId;
+use crate::trace::{OpenSpan, SpanContext, SpanFields, SpanKind};
 
 /// The version of CloudEvents whose attributes events have.
 const CLOUDEVENTS: &str = "1.0";

@@ -38,7 +38,7 @@ mod schedules;
 mod sweep;
 mod time;
 
-pub use observed::{Observed, RenderMetrics};
+pub use observed::Observed;
 
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;

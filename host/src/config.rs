@@ -202,15 +202,13 @@ impl Config {
         missing: MissingPlugins,
         sink: &'a Sink,
     ) -> Self {
-        let path =
-            std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| places::tidy(&path));
+        let path = places::absolute(path);
         let base = path.parent().unwrap_or(&path);
         let places = Places { base, env: surroundings.env };
         let mut root = Section::new(String::new(), Some(table), sink);
         let server_section = root.take_section("server", "{ listen = \"127.0.0.1:3000\" }");
         let store = server::read_store(root.take_section("store", "{ retention = \"30d\" }"), base);
-        let telemetry =
-            telemetry::read(root.take_section("telemetry", "{ otlp = \"http://127.0.0.1:4318\" }"));
+        let telemetry = telemetry::read(&mut root);
         let (server, files) =
             server::read_server(server_section, base, store.folder(), missing, sink);
         let sources_section = root.take_section("sources", "{ heygen = { preset = \"heygen\" } }");

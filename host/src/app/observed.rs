@@ -3,11 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::admin::RenderMetrics;
 use crate::series::Series;
 use crate::trace::Tracer;
-
-/// Renders every metric in the Prometheus text format.
-pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// What is measured of the host while it runs.
 #[derive(Clone)]
@@ -24,7 +22,7 @@ impl Default for Observed {
     /// Nothing is measured.
     fn default() -> Self {
         Self {
-            render_metrics: Arc::new(String::new),
+            render_metrics: Arc::new(|_, _| String::new()),
             series: Arc::default(),
             tracer: Tracer::default(),
         }

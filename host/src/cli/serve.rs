@@ -78,7 +78,6 @@ impl Serve {
             }
             started(&config, &app);
             let tracer = exporter.as_ref().map(Exporter::tracer).unwrap_or_default();
-            let render_metrics = Arc::new(render_metrics);
             let ran = app.run(shutdown, Observed { render_metrics, series, tracer }).await;
             if ran.is_ok() {
                 tracing::info!("stopped");

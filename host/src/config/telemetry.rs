@@ -54,7 +54,8 @@ impl Telemetry {
 }
 
 /// Reads the section.
-pub(super) fn read(mut section: Section<'_>) -> Telemetry {
+pub(super) fn read(root: &mut Section<'_>) -> Telemetry {
+    let mut section = root.take_section("telemetry", "{ otlp = \"http://127.0.0.1:4318\" }");
     let otlp = section.take("otlp").and_then(|item| endpoint(&item));
     let subjects = section.take("subjects").and_then(|item| item.truth()).unwrap_or(false);
     let join = section.take("join").and_then(|item| item.duration_ms(JOIN_BOUNDS_MS));

@@ -16,6 +16,7 @@ use super::rate::StartTurn;
 use super::shared::Shared;
 use super::spans::AttemptSpans;
 use super::{result_size, settle};
+use crate::clock::until;
 use crate::config::{PluginLog, PluginSettings};
 use crate::event::{AttemptRecord, DeliveryId, Digest, Outcome};
 use crate::fair::FairPermit;
@@ -39,10 +40,10 @@ struct HeldUntilDurable {
 }
 
 impl HeldUntilDurable {
-    /// The attempt begins.
-    fn begin(&mut self) {
+    /// The attempt begins, so long after it was due.
+    fn begin(&mut self, late: Duration) {
         if let Some(spans) = &mut self.spans {
-            spans.begin();
+            spans.begin(late);
         }
     }
 
@@ -149,12 +150,12 @@ async fn attempt(
         }
     };
     let _ = fail::point("dispatch.before_invoke");
-    let (started_at_ms, started) = (shared.deps.clock.now_ms(), Instant::now());
-    held.begin();
+    let started_at_ms = begin(shared, queue, lease, held);
+    let started = Instant::now();
     let mut invocation = loaded.plugin.invoke(call).await;
     let _ = fail::point("dispatch.invoked");
     let duration = started.elapsed();
-    loaded.usage.count(&invocation);
+    count(queue, &loaded, &invocation);
     held.invoked(&mut invocation);
     let asked_for_delay = matches!(invocation.verdict, Verdict::Retry { after_ms: Some(_), .. });
     let facts = AttemptFacts {
@@ -200,13 +201,28 @@ async fn built_in_attempt(
     let Some(_permit) = queue.run_permit().await else { return give_back(Duration::ZERO) };
     let memory = shared.pending_results.acquire(&lease.plugin, built_in.memory_kib()).await;
     held.result = Some(memory);
-    held.begin();
+    held.begin(until(lease.due_ms, shared.deps.clock.host_ms()));
     let mut settlement = built_in.run(shared, lease).await;
     tell_of_death(shared, lease, &mut settlement);
     if settlement.record.is_some() {
-        queue.succeeded.increment(1);
+        queue.metrics.succeeded();
     }
     settlement
+}
+
+/// Returns when an attempt begins, by the wall clock, and notes by how much it is late.
+fn begin(shared: &Shared, queue: &PluginQueue, lease: &Lease, held: &mut HeldUntilDurable) -> i64 {
+    let clock = &shared.deps.clock;
+    let late = until(lease.due_ms, clock.host_ms());
+    queue.metrics.begun(late);
+    held.begin(late);
+    clock.now_ms()
+}
+
+/// Counts what a guest used.
+fn count(queue: &PluginQueue, loaded: &Loaded, invocation: &Invocation) {
+    loaded.usage.count(invocation);
+    queue.metrics.ran(invocation);
 }
 
 fn call(

@@ -254,8 +254,8 @@ mod tests {
             again: None,
             call_spans: Vec::new(),
             is_cold: true,
-            cpu_ms: 0,
             memory_peak_bytes: 0,
+            cpu_us: 0,
             duration_us: 5_000,
         };
         settlement(&facts, invocation, &PluginSettings::default(), &routes)

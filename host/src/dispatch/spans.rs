@@ -68,16 +68,16 @@ impl AttemptSpans {
         SpanParent::from(&self.process)
     }
 
-    /// The attempt begins; until now it waited.
-    pub(super) fn begin(&mut self) {
-        let waited = self.process.begin_now();
-        self.fields.add("hookbox.attempt.wait_ms", ms(waited));
+    /// The attempt begins, so long after it was due.
+    pub(super) fn begin(&mut self, late: Duration) {
+        self.process.begin_now();
+        self.fields.add("hookbox.attempt.wait_ms", ms(late));
     }
 
     /// Tells of the run, and of its HTTP requests.
     pub(super) fn invoked(&mut self, invocation: &mut Invocation) {
         self.fields.add("faas.coldstart", invocation.is_cold);
-        self.fields.add("hookbox.attempt.cpu_ms", invocation.cpu_ms);
+        self.fields.add("hookbox.attempt.cpu_ms", invocation.cpu_us / 1_000);
         self.fields.add("hookbox.attempt.memory_peak", invocation.memory_peak_bytes);
         let spans = std::mem::take(&mut invocation.call_spans);
         for (span, call) in spans.into_iter().zip(&invocation.calls) {

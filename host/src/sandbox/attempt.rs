@@ -121,10 +121,10 @@ pub struct Invocation {
     pub call_spans: Vec<OpenSpan>,
     /// Whether the instance was made for this attempt.
     pub is_cold: bool,
-    /// CPU time of the guest, in milliseconds.
-    pub cpu_ms: u64,
     /// The most linear memory that the guest held, in bytes.
     pub memory_peak_bytes: usize,
+    /// The time that the guest computed, in microseconds.
+    pub cpu_us: u64,
     /// From instantiation to verdict, in microseconds.
     pub duration_us: u64,
 }

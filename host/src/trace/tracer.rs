@@ -141,11 +141,9 @@ impl OpenSpan {
         Self::new(tracer.clone(), own, Some(context.span), None)
     }
 
-    /// Lets it begin only now; returns how long it has been open.
-    pub fn begin_now(&mut self) -> Duration {
-        let waited = self.began.elapsed();
+    /// Lets it begin only now.
+    pub fn begin_now(&mut self) {
         (self.start_ns, self.began) = (clock::unix_ns(), Instant::now());
-        waited
     }
 
     /// Notes that it is over, before it is told what became of it.

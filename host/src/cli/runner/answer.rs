@@ -121,8 +121,8 @@ mod tests {
             again: Some(Duration::from_secs(30)),
             call_spans: Vec::new(),
             is_cold: true,
-            cpu_ms: 0,
             memory_peak_bytes: 65_536,
+            cpu_us: 1,
             duration_us: 1_234,
         }
     }

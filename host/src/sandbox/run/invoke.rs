@@ -102,8 +102,8 @@ fn conclude(verdict: Verdict, state: &mut AttemptState, started: Instant) -> Inv
         again: None,
         call_spans: Vec::new(),
         is_cold: true,
-        cpu_ms: state.meter.computed_ms(),
         memory_peak_bytes: state.memory.peak_bytes(),
+        cpu_us: state.meter.computed_us(),
         duration_us: 0,
     };
     state.record(&mut invocation);

@@ -23,8 +23,8 @@ fn invocation(verdict: Verdict) -> Calls {
         again: None,
         call_spans: Vec::new(),
         is_cold: true,
-        cpu_ms: 0,
         memory_peak_bytes: 1,
+        cpu_us: 1,
         duration_us: 1,
     };
     let (values, steps) = (Values::new(), Values::new());

@@ -37,7 +37,8 @@ fn dropped(host: &Host) -> Option<f64> {
 #[test]
 fn a_collector_that_never_answers_costs_spans_and_no_event() {
     let collector = Collector::start(Answers::Never);
-    let host = Host::start(&Site::of_worker(&guest("ok"), &collector.section("")));
+    let site = Site::of_worker(&guest("ok"), &collector.section(""));
+    let host = Host::start(&site);
     handle(&host, EVENTS);
     wait_for("spans that are dropped", || dropped(&host));
     assert!(collector.requests() > 0);

@@ -36,6 +36,7 @@ mod open;
 mod operations;
 mod output;
 mod plugins;
+mod presets;
 mod progress;
 mod remarks;
 mod routes;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 mod dedupe;
 mod pick;
+mod shown;
 mod signature;
 mod template;
 

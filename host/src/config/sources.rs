@@ -7,11 +7,18 @@ use std::sync::Arc;
 use super::raw::{Item, Section, did_you_mean};
 use super::secrets::{self, Fallback, FoundSecrets, MakeSecrets, Places};
 use super::source::{Part, Secrets, Source, SourceTemplate, Verify};
+use super::warnings::Warning;
 use super::{presets, template};
 use crate::names::{MAX_NAME_BYTES, is_source_name};
 
 /// The most sources a file may have.
 const MAX_SOURCES: usize = 256;
+
+/// Where the presets are listed, for people.
+const LISTED: &str = "`hookbox sources presets` lists the presets";
+
+/// The name that `hookbox sources presets` takes.
+const RESERVED: &str = "presets";
 
 /// A source that is read, but whose missing keys are not made yet.
 #[derive(Debug)]
@@ -104,8 +111,9 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
         check_own(verify_item.as_ref().unwrap_or(item), &template);
     }
     let secrets_item = section.take("secrets");
+    let min_key_bytes = read_min_key_bytes(&mut section);
     let found = match (is_verified && template.scheme.has_secrets(), &secrets_item) {
-        (true, Some(list)) => Some(secrets::read(list, &template.key, places)),
+        (true, Some(list)) => Some(secrets::read(list, &template.key, min_key_bytes, places)),
         (true, None) => {
             if says_how {
                 refuse_without_secrets(item);
@@ -136,6 +144,19 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     Some(UnkeyedSource { name: item.key.to_owned(), preset, template, is_verified, found })
 }
 
+/// The shortest secret that the section takes, in bytes.
+fn read_min_key_bytes(section: &mut Section<'_>) -> usize {
+    let Some(item) = section.take("allow_short_secrets") else { return secrets::MIN_KEY_BYTES };
+    if item.truth() != Some(true) {
+        return secrets::MIN_KEY_BYTES;
+    }
+    item.sink().warn(Warning::new(format!(
+        "`{}` takes secrets that can be guessed: take it out once the provider has a longer one",
+        item.path
+    )));
+    1
+}
+
 /// Refuses a source that lacks what no preset can say for it. A value that was refused in its own
 /// place is reported there only.
 fn check_own(item: &Item<'_>, template: &SourceTemplate) {
@@ -155,9 +176,8 @@ fn check_own(item: &Item<'_>, template: &SourceTemplate) {
 }
 
 fn refuse_unverified(item: &Item<'_>) {
-    let presets = presets::NAMES.map(|name| format!("\"{name}\"")).join(", ");
     let own = "`verify = { scheme = \"hmac-sha256\", header = \"X-Signature\" }`";
-    let help = format!("write `preset = …` ({presets}) or for example {own}");
+    let help = format!("write `preset = …` ({LISTED}) or for example {own}");
     item.refuse_key("does not say how its requests are verified", help);
 }
 
@@ -170,6 +190,10 @@ fn refuse_without_secrets(item: &Item<'_>) {
 }
 
 fn check_name(item: &Item<'_>) {
+    if item.key == RESERVED {
+        let help = "`hookbox sources presets` lists the presets: give the source another name";
+        item.refuse_key("cannot be the name of a source", help);
+    }
     if !is_source_name(item.key) {
         let help = format!(
             "a source is a part of its URL, /webhook/NAME: write 1 to {MAX_NAME_BYTES} of a to z, 0 to 9, _ and -"
@@ -182,9 +206,8 @@ fn read_preset(item: &Item<'_>) -> Option<SourceTemplate> {
     let name = item.text("\"heygen\"")?;
     let preset = presets::find(name);
     if preset.is_none() {
-        let all = presets::NAMES.map(|name| format!("\"{name}\"")).join(", ");
         let help = format!(
-            "{}presets are {all}; for other providers write `verify = {{ … }}`",
+            "{}{LISTED}; for other providers write `verify = {{ … }}`",
             did_you_mean(name, presets::NAMES)
         );
         item.refuse(format_args!("is the unknown preset \"{name}\""), help);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::{env, telemetry};
 
@@ -20,6 +20,7 @@ mod check;
 mod client;
 mod clock;
 mod compile;
+mod completions;
 mod deliveries;
 mod describe;
 mod emit;
@@ -165,6 +166,8 @@ enum CliCommand {
     Audit(audit::Audit),
     /// Print the address of a page, or of the page of a thing
     Open(open::Open),
+    /// Print what a shell needs to complete commands and options
+    Completions(completions::Completions),
     /// Make a token for the admin API, and list those of a running host
     Token(token::TokenArgs),
     /// Open joins and batches: what has come, and what is still needed
@@ -225,6 +228,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Backup(backup) => backup.run(common),
         CliCommand::Audit(audit) => audit.run(common),
         CliCommand::Open(open) => open.run(common),
+        CliCommand::Completions(completions) => completions.run(Cli::command()),
         CliCommand::Token(token) => token.run(common),
         CliCommand::Joins(joins) => joins.run(common),
         CliCommand::Routes(routes) => routes.run(common),

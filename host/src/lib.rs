@@ -13,7 +13,7 @@
 //! to each of them.
 
 // floor 8: arguments → calls, exit codes
-pub mod cli; // doors: clap, ureq, indicatif, similar
+pub mod cli; // doors: clap, clap_complete, ureq, indicatif, similar
 
 // floor 7: every start and stop in order
 pub mod app;

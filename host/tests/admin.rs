@@ -5,10 +5,12 @@
 
 mod act;
 mod audit;
+mod case;
 mod document;
 mod edit;
 mod export;
 mod failures;
+mod follow;
 mod forms;
 mod history;
 mod keys;

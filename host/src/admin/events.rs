@@ -20,6 +20,8 @@ use crate::names::hint;
 use crate::store::{Cursor, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES};
 
 pub(super) mod body;
+pub(super) mod case;
+pub(super) mod follow;
 
 /// List events, newest first.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", params(EventQuery), responses(

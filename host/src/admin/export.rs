@@ -120,7 +120,7 @@ impl LineJson {
             parent_id: view.event.parent.map(|parent| parent.to_string()),
             traceparent: view.event.trace.map(SpanContext::traceparent),
             note: view.note,
-            erased_at: view.erased_ms.map(rfc3339),
+            erased_at: view.emptied.map(|emptied| rfc3339(emptied.at_ms)),
             headers: view.headers.into_iter().map(header).collect(),
             hidden: sees.hidden(body.len()),
             data_base64: is_other.then(|| STANDARD.encode(&body)),

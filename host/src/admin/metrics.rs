@@ -91,6 +91,8 @@ fn measure_plugin(admin: &Admin, pauses: &Pauses, plugin: &PluginName, entry: &E
     let digest = loaded.digest.to_string();
     gauge!("hookbox_plugin_info", "plugin" => name(), "contract" => contract, "digest" => digest)
         .set(1.0);
+    gauge!("hookbox_plugin_concurrency", "plugin" => name())
+        .set(admin.config.load().plugin(plugin).concurrency as f64);
     gauge!("hookbox_attempts_running", "plugin" => name())
         .set(f64::from(admin.queues.attempts_running(plugin)));
     gauge!("hookbox_attempt_cpu_seconds_total", "plugin" => name())

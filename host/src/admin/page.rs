@@ -41,6 +41,7 @@ mod problem;
 mod schedules;
 mod settings;
 mod sources;
+mod trail;
 mod trials;
 
 /// A page: its route, the role it needs, and its methods.

@@ -43,7 +43,7 @@ pub(super) use operations::{
 };
 pub(super) use pause::PauseQuery;
 pub(super) use replay::{
-    BESIDE_BYTES, EventEdit, ReplayAsked, ReplayBody, ReplayQuery, decoded, json_body,
+    BESIDE_BYTES, CaseQuery, EventEdit, ReplayAsked, ReplayBody, ReplayQuery, decoded, json_body,
 };
 pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};
 

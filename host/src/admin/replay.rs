@@ -133,10 +133,11 @@ pub(super) fn edited_event(
     old: &EventView,
     edit: EventEdit,
 ) -> Result<NewEvent, ProblemJson> {
-    if old.erased_ms.is_some() {
+    if let Some(emptied) = old.emptied {
         return Err(ProblemJson::conflict(format!(
-            "event `{}` was erased: there is nothing left to edit",
-            old.event.id
+            "event `{}` {}: there is nothing left to edit",
+            old.event.id,
+            emptied.reason()
         )));
     }
     let Attributes { kind, subject, body, .. } = &old.event.attributes;

@@ -104,6 +104,8 @@ fn others() -> Vec<RoleRoute> {
         (VIEWER, routes!(history::show_history)),
         (VIEWER, routes!(map::show_map)),
         (VIEWER, routes!(stream::show_stream)),
+        (VIEWER, routes!(events::follow::follow_events)),
+        (VIEWER, routes!(events::case::show_case)),
         (VIEWER, routes!(metrics::show_metrics)),
         (ANYONE, routes!(health::show_liveness)),
         (ANYONE, routes!(health::show_readiness)),

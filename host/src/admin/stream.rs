@@ -29,7 +29,7 @@ use crate::tasks;
 const HINT_EVERY: Duration = Duration::from_millis(500);
 
 /// A comment is sent after so long without a hint, so that a client notices a host that is gone.
-const COMMENT_EVERY: Duration = Duration::from_secs(15);
+pub(super) const COMMENT_EVERY: Duration = Duration::from_secs(15);
 
 /// How often pages that show sources are to look again: a refused request commits nothing.
 const SOURCES_EVERY: Duration = Duration::from_secs(5);
@@ -169,13 +169,16 @@ impl HintStream {
 }
 
 /// Waits for a time, and then until the client has read what it was sent; `None` if it has gone.
-async fn ready(sender: &mpsc::Sender<Bytes>, at: Instant) -> Option<mpsc::Permit<'_, Bytes>> {
+pub(super) async fn ready(
+    sender: &mpsc::Sender<Bytes>,
+    at: Instant,
+) -> Option<mpsc::Permit<'_, Bytes>> {
     sleep_until(at).await;
     sender.reserve().await.ok()
 }
 
 /// A body of what is sent.
-struct Chunks(mpsc::Receiver<Bytes>);
+pub(super) struct Chunks(pub(super) mpsc::Receiver<Bytes>);
 
 impl HttpBody for Chunks {
     type Data = Bytes;

@@ -14,7 +14,9 @@ use super::sees::Sees;
 use super::waits::{WaitFacts, WaitJson};
 use crate::clock::rfc3339;
 use crate::event::{Event, State};
-use crate::store::{DeliveryView, EventSummary, EventView, Pausable, Pauses, PluginCounts};
+use crate::store::{
+    DeliveryView, Emptied, EventSummary, EventView, Pausable, Pauses, PluginCounts,
+};
 
 pub(in crate::admin) mod attempt;
 
@@ -52,9 +54,10 @@ pub(super) struct AttributesJson {
     pub(super) provider_id: Option<String>,
     /// A remark for operators, such as a stale timestamp or a body that did not parse.
     pub(super) note: Option<String>,
-    /// When its data was deleted, RFC 3339 with milliseconds: by request, or as past
-    /// `store.payload_retention`.
+    /// When its data was deleted, RFC 3339 with milliseconds.
     pub(super) erased_at: Option<String>,
+    /// Why its data was deleted: `request` or `payload_retention`.
+    pub(super) erased_by: Option<&'static str>,
     /// Length of the data in bytes.
     pub(super) data_bytes: u64,
 }
@@ -222,7 +225,7 @@ impl AttributesJson {
         event: &Event,
         provider_id: Option<String>,
         note: Option<String>,
-        erased_ms: Option<i64>,
+        emptied: Option<Emptied>,
         data_bytes: u64,
     ) -> Self {
         let attributes = &event.attributes;
@@ -237,7 +240,8 @@ impl AttributesJson {
             hops: event.hops,
             provider_id,
             note,
-            erased_at: erased_ms.map(rfc3339),
+            erased_at: emptied.map(|emptied| rfc3339(emptied.at_ms)),
+            erased_by: emptied.map(|it| if it.asked { "request" } else { "payload_retention" }),
             data_bytes,
         }
     }
@@ -245,13 +249,13 @@ impl AttributesJson {
 
 impl From<EventSummary> for EventItem {
     fn from(row: EventSummary) -> Self {
-        let EventSummary { event, provider_id, note, erased_ms, body_bytes, deliveries } = row;
+        let EventSummary { event, provider_id, note, emptied, body_bytes, deliveries } = row;
         let stand = |(plugin, state): (crate::event::PluginName, State)| DeliveryState {
             plugin: plugin.to_string(),
             state: state.name(),
         };
         Self {
-            attributes: AttributesJson::of(&event, provider_id, note, erased_ms, body_bytes),
+            attributes: AttributesJson::of(&event, provider_id, note, emptied, body_bytes),
             deliveries: deliveries.into_iter().map(stand).collect(),
         }
     }
@@ -269,7 +273,7 @@ impl EventDetail {
             event,
             provider_id,
             note,
-            erased_ms,
+            emptied,
             headers,
             duplicates,
             last_duplicate_ms,
@@ -288,7 +292,7 @@ impl EventDetail {
             trace_id: event.trace.map(|span| span.trace.to_string()),
             trace_url: None,
             form_data: wrapped_in.and_then(|field| body::wrapped(&event.attributes, field)),
-            attributes: AttributesJson::of(&event, provider_id, note, erased_ms, raw.len() as u64),
+            attributes: AttributesJson::of(&event, provider_id, note, emptied, raw.len() as u64),
             data_base64: is_other.then(|| STANDARD.encode(raw)),
             data,
             hidden,

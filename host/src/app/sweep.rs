@@ -29,6 +29,7 @@ pub(super) async fn run(
         let begun_ms = clock.host_ms();
         let keep = Keep {
             events: Duration::from_millis(settings.retention_ms),
+            payloads: settings.payload_retention_ms.map_or(Duration::MAX, Duration::from_millis),
             dedupe_keys: Duration::from_millis(settings.dedupe_window_ms),
             audit: Duration::from_millis(settings.audit_retention_ms),
         };

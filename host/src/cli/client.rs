@@ -1,6 +1,6 @@
 //! Asks a running host through its admin API.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead as _, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The longest time between two parts of an answer that is copied.
 const COPY_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// The longest time between two lines of an answer that does not end; the host writes one in 15 s.
+const LINE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
@@ -226,6 +229,34 @@ impl AdminClient {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => Err(Failure::failed(format!("the answer broke off: {error}"))),
         }
+    }
+
+    /// Gives each line of JSON of an answer that may not end to `take`; empty lines keep it alive.
+    /// Returns when the host ends it.
+    pub(super) fn lines(
+        &self,
+        path: &str,
+        query: &[Param<'_>],
+        take: &mut dyn FnMut(Value) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let given = query.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        let agent = loading_agent(LINE_TIMEOUT);
+        let response = self.known(agent.get(self.url(path))).query_pairs(given).call();
+        if !response.as_ref().is_ok_and(|response| response.status() == 200) {
+            return self.answer(response).map(drop);
+        }
+        let mut response = response.map_err(|error| self.unreachable(&error))?;
+        let body = response.body_mut().with_config().limit(u64::MAX).reader();
+        for line in io::BufReader::new(body).lines() {
+            let line = line.map_err(|_| Failure::failed(format!("{} is gone", self.base)))?;
+            if !line.is_empty() {
+                take(
+                    serde_json::from_str(&line)
+                        .map_err(|error| self.strange(&error.to_string()))?,
+                )?;
+            }
+        }
+        Ok(())
     }
 
     /// Rows of a listing from `cursor` on, until there are `limit` of them or no more, and the

@@ -15,6 +15,7 @@ use super::output::{Printout, print_json, printable, text};
 use super::since::time;
 use crate::event::EventId;
 
+mod case;
 mod detail;
 mod edit;
 mod erase;
@@ -170,6 +171,7 @@ Examples:
         #[arg(long)]
         route: bool,
     },
+    Case(case::CaseArgs),
     Edit(edit::EditArgs),
     /// Delete the data of events for ever: of one, or of all with a subject
     Erase(erase::EraseArgs),
@@ -224,6 +226,7 @@ impl Events {
             (Some(EventsVerb::Import { file, route }), _) => {
                 export::import(client, file, *route, self.json)?;
             }
+            (Some(EventsVerb::Case(case)), _) => case.run(client, self.json)?,
             (Some(EventsVerb::Edit(edit)), _) => edit.run(client, self.json)?,
             (Some(EventsVerb::Erase(erase)), _) => return erase.run(client, self.json),
             (Some(EventsVerb::Cancel { id }), _) => self.cancel(client, *id)?,

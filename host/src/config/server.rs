@@ -100,6 +100,9 @@ pub struct StoreSettings {
     pub sqlite_path: PathBuf,
     /// Settled events older than this are deleted.
     pub retention_ms: u64,
+    /// Settled events older than this lose their data and keep their place; `None`: they keep it as
+    /// long as they are there. Not longer than `retention_ms`.
+    pub payload_retention_ms: Option<u64>,
     /// Repeated deliveries are recognised for this long; not longer than `retention_ms`.
     pub dedupe_window_ms: u64,
     /// Entries of the audit log that are older are deleted.
@@ -230,6 +233,14 @@ pub(super) fn read_store(mut section: Section<'_>, base: &Path) -> StoreSettings
     let retention_ms =
         section.take("retention").and_then(|item| item.duration_ms(RETENTION_BOUNDS_MS));
     let retention_ms = retention_ms.unwrap_or(DEFAULT_RETENTION_MS);
+    let payloads = section.take("payload_retention");
+    let payload_retention_ms =
+        payloads.as_ref().and_then(|item| item.duration_ms(RETENTION_BOUNDS_MS));
+    if let Some(item) = payloads.filter(|_| payload_retention_ms > Some(retention_ms)) {
+        let kept = show_ms(retention_ms);
+        let help = format!("write at most {kept}, or a longer `retention`");
+        item.refuse(format_args!("is longer than `store.retention` ({kept})"), help);
+    }
     let window = section.take("dedupe_window");
     let dedupe_window_ms =
         window.as_ref().and_then(|item| item.duration_ms(LEAST_DEDUPE_WINDOW_MS..=u64::MAX));
@@ -249,6 +260,7 @@ pub(super) fn read_store(mut section: Section<'_>, base: &Path) -> StoreSettings
     StoreSettings {
         sqlite_path: places::tidy(&base.join(file)),
         retention_ms,
+        payload_retention_ms,
         dedupe_window_ms,
         audit_retention_ms: audit.unwrap_or(DEFAULT_AUDIT_RETENTION_MS),
         max_bytes,

@@ -150,7 +150,7 @@ impl RefusalDesk {
 }
 
 fn tell(tally: &SourceTally, number: u64, reason: RefusalReason, found: Option<String>) {
-    let none = "no variation that is tried matches: compare the secret with the provider's";
+    let none = "no variation that is tried matches: it was another secret, or another body";
     tally.hint(number, reason, found.unwrap_or_else(|| none.to_owned()));
 }
 

@@ -54,6 +54,7 @@ pub(super) mod on_insert;
 pub(super) mod operator;
 mod operator_laws;
 pub(super) mod pauses;
+pub(super) mod payloads;
 pub(super) mod policies;
 pub(super) mod properties;
 pub(super) mod queries;
@@ -66,6 +67,7 @@ pub(super) mod steps;
 pub(super) mod sweep;
 pub(super) mod traces;
 pub(super) mod tree;
+mod workflow_laws;
 
 /// When every case begins, Unix ms.
 pub(super) const START_MS: i64 = 1_770_000_000_000;
@@ -213,7 +215,12 @@ fn time(ms: i64) -> Duration {
 }
 
 /// Nothing is too old.
-const ALL: Keep = Keep { events: Duration::MAX, dedupe_keys: Duration::MAX, audit: Duration::MAX };
+const ALL: Keep = Keep {
+    events: Duration::MAX,
+    payloads: Duration::MAX,
+    dedupe_keys: Duration::MAX,
+    audit: Duration::MAX,
+};
 
 /// Runs `lease` until the host dies.
 async fn run_on(store: &Arc<dyn Store>, lease: &Lease) {
@@ -242,5 +249,6 @@ async fn dead_letter(store: &Arc<dyn Store>, plugin: &str) -> DeliveryId {
 }
 
 pub(super) use failure_laws::failure_laws;
-pub(super) use laws::{cases, disk_laws, laws, workflow_laws};
+pub(super) use laws::{cases, disk_laws, laws};
 pub(super) use operator_laws::operator_laws;
+pub(super) use workflow_laws::workflow_laws;

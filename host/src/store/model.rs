@@ -32,7 +32,7 @@ pub use actions::{Action, Changed, Preview, Progress, Which};
 pub use approvals::{Approval, ApprovalChange, StoredApproval};
 pub(super) use audit::AuditResult;
 pub use audit::{Actor, AuditEntry, AuditFilter, AuditNote, KEY_KNOWN_FOR_MS, Via};
-pub use erase::{Erased, Erasure};
+pub use erase::{Emptied, Erased, Erasure};
 pub(super) use failures::MAX_FAILURE_GROUPS;
 pub use failures::{FailureCursor, FailureFilter, FailureView, FileCounts, TREND_HOURS, Trend};
 pub use gatherings::{GatheringCursor, GatheringFilter, GatheringState};
@@ -287,6 +287,8 @@ pub enum Settled {
 pub struct Keep {
     /// Settled events received longer ago are deleted.
     pub events: Duration,
+    /// Settled events received longer ago lose their data: body, headers, and what attempts left.
+    pub payloads: Duration,
     /// Dedupe keys of events received longer ago are deleted.
     pub dedupe_keys: Duration,
     /// Entries of the audit log that are older are deleted.

@@ -81,6 +81,7 @@ mod operations;
 mod operator;
 mod pages;
 mod pauses;
+mod payloads;
 mod peek;
 #[cfg(test)]
 mod plans;
@@ -292,6 +293,7 @@ impl Operate for Sqlite {
         };
         let expired = Expired {
             events_before_ms: before_ms(keep.events),
+            payloads_before_ms: before_ms(keep.payloads),
             keys_before_ms: before_ms(keep.dedupe_keys),
             audit_before_ms: before_ms(keep.audit),
             now_ms: self.clock.host_ms().min(self.clock.deletion_ms()),

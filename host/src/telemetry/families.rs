@@ -141,6 +141,7 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 57] = [
         Histogram,
         "Time to compile a plugin file (from=\"now\"), or to load code that was compiled before (from=\"before\")",
     ),
+    ("hookbox_plugin_concurrency", Gauge, "Attempts of a plugin that may run at once"),
     (
         "hookbox_plugin_http_request_duration_seconds",
         Histogram,
@@ -194,6 +195,7 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 57] = [
         Counter,
         "Deliveries that became dead letters because their stored event does not match its checksum",
     ),
+    ("hookbox_store_disk_bytes", Gauge, "Size of the disk of the store"),
     ("hookbox_store_events", Gauge, "Events stored"),
     ("hookbox_store_free_bytes", Gauge, "Free space on the disk of the store"),
     (

@@ -19,12 +19,14 @@ async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
     let moved = site.admin.store.event(second).await.unwrap().deliveries[0].id;
     let other = site.admin.store.event(third).await.unwrap().deliveries[0].id;
     let group = site.admin.store.delivery(delivery).await.unwrap().failure.unwrap();
+    let undiscard = format!("/api/v1/deliveries/{other}/undiscard");
     vec![
         ("get", "/api/v1/failures", "/api/v1/failures?state=all".to_owned()),
         ("get", "/api/v1/failures/{id}", format!("/api/v1/failures/{group}")),
         ("get", "/api/v1/events", "/api/v1/events".to_owned()),
         ("get", "/api/v1/events/{id}", format!("/api/v1/events/{first}")),
         ("get", "/api/v1/events/{id}/body", format!("/api/v1/events/{first}/body")),
+        ("get", "/api/v1/events/{id}/case", format!("/api/v1/events/{first}/case?plugin=audit")),
         ("get", "/api/v1/events/{id}/tree", format!("/api/v1/events/{first}/tree")),
         ("get", "/api/v1/joins", "/api/v1/joins".to_owned()),
         ("get", "/api/v1/deliveries", "/api/v1/deliveries".to_owned()),
@@ -32,11 +34,7 @@ async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
         ("post", "/api/v1/deliveries/{id}/retry", format!("/api/v1/deliveries/{delivery}/retry")),
         ("post", "/api/v1/deliveries/{id}/cancel", format!("/api/v1/deliveries/{delivery}/cancel")),
         ("post", "/api/v1/deliveries/{id}/discard", format!("/api/v1/deliveries/{other}/discard")),
-        (
-            "post",
-            "/api/v1/deliveries/{id}/undiscard",
-            format!("/api/v1/deliveries/{other}/undiscard"),
-        ),
+        ("post", "/api/v1/deliveries/{id}/undiscard", undiscard),
         ("post", "/api/v1/deliveries/retry", "/api/v1/deliveries/retry?state=dead".to_owned()),
         (
             "post",
@@ -153,6 +151,7 @@ async fn every_route_is_documented_and_answers_as_documented() {
     // A test event needs a public listener.
     let lines = [
         "/api/v1/stream",
+        "/api/v1/events/stream",
         "/api/v1/events/export",
         "/api/v1/events/import",
         "/api/v1/sources/{name}/test",

@@ -50,6 +50,9 @@ async fn an_event_is_replayed_by_a_form_and_several_are_as_well() {
     assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
     let shown = site.get(&format!("/api/v1/events/{id}")).await;
     assert_eq!(shown["deliveries"].as_array().unwrap().len(), 3);
+    let own = good(&site, &format!("/events/{id}")).await;
+    assert!(own.contains("events.replay by local") && own.contains(": to audit"), "{own}");
+    assert!(own.contains(&format!("curl -s 'http://localhost:3001/api/v1/events/{id}'")), "{own}");
     let ask = good(&site, &format!("/replays/new?id={id}")).await;
     assert!(ask.contains("Replay 1 event") && ask.contains(id));
     let done = post(&site, "/replays", &format!("id={id}&once=a")).await;

@@ -26,6 +26,9 @@ async fn a_plugin_is_paused_by_a_form_that_asks_why_and_is_seen_on_three_pages()
     let done = post(&site, "/plugins/audit/resume", "once=b").await;
     assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
     assert_eq!(page(&site, "/plugins/audit/resume").await.status, StatusCode::CONFLICT);
+    let text = good(&site, "/plugins/audit").await;
+    assert!(text.contains("plugins.resume by local") && text.contains("&lt;b&gt;slow"), "{text}");
+    assert!(!good(&site, "/plugins/orders").await.contains("plugins.resume"), "it is another's");
     let audit = site.get("/api/v1/audit?action=plugins").await;
     let entries = audit["items"].as_array().unwrap();
     assert_eq!(entries.len(), 2, "{audit}");

@@ -113,6 +113,7 @@ async fn a_start_that_is_repeated_with_its_key_creates_nothing_for_the_whole_ded
     let window_ms = site.admin.config.load().store.dedupe_window_ms;
     let keep = Keep {
         events: Duration::from_millis(window_ms),
+        payloads: Duration::MAX,
         dedupe_keys: Duration::from_millis(window_ms),
         audit: Duration::MAX,
     };

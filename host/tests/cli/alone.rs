@@ -338,3 +338,19 @@ fn a_probe_says_on_one_line_what_the_host_says_and_exits_so() {
     let ran = site.run(&["health", "--live", "--ready"]);
     assert_eq!(ran.code, 2, "{ran:?}");
 }
+
+#[test]
+fn a_shell_gets_what_it_needs_to_complete_commands() {
+    let site = site();
+    for (shell, part) in
+        [("bash", "complete -F"), ("zsh", "#compdef hookbox"), ("fish", "complete -c hookbox")]
+    {
+        let ran = site.run(&["completions", shell]);
+        assert!(
+            ran.code == 0 && ran.out.contains(part) && ran.out.contains("deliveries"),
+            "{ran:?}"
+        );
+    }
+    let ran = site.run(&["completions", "cmd"]);
+    assert!(ran.code == 2 && ran.err.contains("possible values"), "{ran:?}");
+}

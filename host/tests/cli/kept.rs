@@ -105,3 +105,19 @@ fn what_a_bucket_cannot_be_is_refused_with_its_place_and_a_remedy() {
     assert!(ran.out.contains("b  of a, b"), "{ran:?}");
     assert!(ran.out.contains("live for another time than those of plugin `a`"), "{ran:?}");
 }
+
+#[test]
+fn what_an_event_did_becomes_a_case_that_the_plugin_passes() {
+    let site = Site::of_worker(&guest("emit"), "");
+    let host = Host::start(&site);
+    let id = host.send("step.one", "order_1");
+    host.until_done(&id);
+    let made = site.ask(&host, &["events", "case", &id, "--dir", "made/cases/one"]);
+    assert!(made.code == 0 && made.out.contains("made/cases/one/expected.json"), "{made:?}");
+    let tested = site.run(&["test", "made", "--plugin", "plugins/worker.wat"]);
+    assert_eq!(tested.code, 0, "{tested:?}");
+    let again = site.ask(&host, &["events", "case", &id, "--dir", "made/cases/one"]);
+    assert!(again.code == 1 && again.err.contains("is there already"), "{again:?}");
+    let nobody = site.ask(&host, &["events", "case", &id, "--plugin", "no", "--dir", "other"]);
+    assert!(nobody.code == 1 && nobody.err.contains("no attempt of `no`"), "{nobody:?}");
+}

@@ -114,3 +114,15 @@ fn a_bad_key_is_shown_at_its_place() {
     let places: Vec<_> = problems.iter().map(|problem| (problem.line, problem.column)).collect();
     assert_eq!(places, [(ACME.lines().count() + 1, 19)], "{problems}");
 }
+
+#[test]
+fn data_is_not_kept_longer_than_its_event() {
+    let home = Home::new();
+    let config = home.good("[store]\nretention = \"90d\"\npayload_retention = \"7d\"");
+    assert_eq!(config.store.payload_retention_ms, Some(7 * 86_400_000));
+    home.refuses(
+        "[store]\nretention = \"2d\"\npayload_retention = \"3d\"",
+        &["payload_retention", "longer than `store.retention`", "at most 2d"],
+    );
+    home.refuses("[store]\npayload_retention = \"1s\"", &["out of bounds", "from 1h"]);
+}

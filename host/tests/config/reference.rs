@@ -69,7 +69,7 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
     let server = Server { admin_url: None, ..config.server.clone() };
     assert_eq!(server, home.good("").server, "there is no address of a proxy without one");
     assert_eq!(
-        StoreSettings { max_bytes: None, ..config.store.clone() },
+        StoreSettings { max_bytes: None, payload_retention_ms: None, ..config.store.clone() },
         home.good("").store,
         "there is no bound without one"
     );
@@ -115,6 +115,7 @@ fn an_empty_file_has_all_the_defaults() {
     assert_eq!(config.store.sqlite_path, home.folder.path().join("data/hookbox.db"));
     assert_eq!(config.store.retention_ms, 30 * 86_400_000);
     assert_eq!(config.store.dedupe_window_ms, 14 * 86_400_000);
+    assert_eq!(config.store.payload_retention_ms, None);
     assert_eq!(config.store.audit_retention_ms, 365 * 86_400_000);
     assert_eq!(config.plugin("audit").retry, RetryPolicy::default());
 }

@@ -99,6 +99,7 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
             sqlite_path: "unused".into(),
             retention_ms: 0,
             dedupe_window_ms: 0,
+            payload_retention_ms: None,
             audit_retention_ms: 365 * 86_400_000,
             max_bytes: None,
         },

@@ -144,6 +144,7 @@ async fn keys_of_the_version_before_are_looked_up_until_the_last_of_them_has_exp
     let sweep = async |keep_ms| {
         let keep = Keep {
             events: Duration::MAX,
+            payloads: Duration::MAX,
             dedupe_keys: Duration::from_millis(keep_ms),
             audit: Duration::MAX,
         };

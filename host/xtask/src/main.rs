@@ -12,6 +12,7 @@ mod languages;
 mod pages;
 mod plugins;
 mod projects;
+mod prometheus;
 mod public;
 mod schema;
 mod site;
@@ -27,6 +28,7 @@ usage: cargo xtask COMMAND
   clients            builds plugins that send requests, in JavaScript and Python, for the tests
   pages              installs a browser and axe for the tests of the pages, and checks the types of their scripts
   schema             asks a running host whatever schemathesis makes of its OpenAPI document
+  metrics            has Prometheus' own tool check the metrics of a running host, the alerts and the dashboard
   pictures           takes the pictures of the pages in docs/images/ anew
   counts             counts the instructions of each stage with valgrind and compares them with a baseline
   counts --update    writes what it counts into the baseline, host/benches/counts.toml
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         ["clients"] => clients::build(),
         ["pages"] => pages::check(),
         ["schema"] => schema::check(),
+        ["metrics"] => prometheus::check(),
         ["pictures"] => pages::pictures(),
         ["counts", "--update", ref stages @ ..] => counts::update(stages),
         ["counts", ref stages @ ..] => {

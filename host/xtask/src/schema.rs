@@ -1,9 +1,7 @@
 //! `cargo xtask schema`: the admin API answers as its OpenAPI document says, whatever schemathesis
 //! asks.
 
-use std::fs;
-
-use hookbox_tools::{Result, command, root, run, say, target_dir};
+use hookbox_tools::{Result, command, run, say, target_dir};
 
 use crate::site::Site;
 
@@ -29,21 +27,8 @@ pub(crate) fn check() -> Result {
         let python = venv.join("bin/python").display().to_string();
         run(&mut command(&python, &format!("-m pip install -q {PACKAGE}")))?;
     }
-    let site = Site::new("schema/site")?;
-    for name in ["video-orders.wasm", "audit.wasm"] {
-        fs::copy(root().join("plugins").join(name), site.0.join("plugins").join(name))
-            .map_err(|error| site.failed(&error))?;
-    }
-    let routes = "\"avatar_video.*\" = \"video-orders\"\n\"order.**\" = \"audit\"\n";
-    let config = fs::read_to_string(site.config()).map_err(|error| site.failed(&error))?;
-    fs::write(site.config(), config.clone() + routes).map_err(|error| site.failed(&error))?;
-    let _host = site.serve()?;
-    for _ in 0..3 {
-        run(&mut site.hookbox(&["send", "heygen", "avatar_video.success"]))?;
-    }
-    site.wait_for(&["events", "--type", "order.video_ready", "--json"], "order.video_ready")?;
-    let admin = config.lines().find_map(|line| line.strip_prefix("admin = ")).unwrap_or_default();
-    let document = format!("http://{}/api/v1/openapi.json", admin.trim_matches('"'));
+    let (site, _host) = Site::pipeline("schema/site")?;
+    let document = format!("http://{}/api/v1/openapi.json", site.admin()?);
     let mut asks = command(&tool.display().to_string(), "run");
     asks.arg(document).args(OPTIONS.split_whitespace()).current_dir(&site.0);
     run(&mut asks)

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::plugins::hookbox;
-use hookbox_tools::{Result, output, target_dir};
+use hookbox_tools::{Result, output, root, run, target_dir};
 
 /// How long an event may take to be handled, a first compilation included.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -48,6 +48,33 @@ impl Site {
         drop((listen, admin));
         fs::write(site.config(), config).map_err(fail)?;
         Ok(site)
+    }
+
+    /// A host with two of the example plugins, one of which emits events for the other, that has
+    /// handled some events.
+    pub(crate) fn pipeline(path: &str) -> Result<(Self, Host)> {
+        let site = Self::new(path)?;
+        let fail = |error: std::io::Error| site.failed(&error);
+        for name in ["video-orders.wasm", "audit.wasm"] {
+            fs::copy(root().join("plugins").join(name), site.0.join("plugins").join(name))
+                .map_err(fail)?;
+        }
+        let routes = "\"avatar_video.*\" = \"video-orders\"\n\"order.**\" = \"audit\"\n";
+        let config = fs::read_to_string(site.config()).map_err(fail)?;
+        fs::write(site.config(), config + routes).map_err(fail)?;
+        let host = site.serve()?;
+        for _ in 0..3 {
+            run(&mut site.hookbox(&["send", "heygen", "avatar_video.success"]))?;
+        }
+        site.wait_for(&["events", "--type", "order.video_ready", "--json"], "order.video_ready")?;
+        Ok((site, host))
+    }
+
+    /// The address of its admin API.
+    pub(crate) fn admin(&self) -> Result<String> {
+        let config = fs::read_to_string(self.config()).map_err(|error| self.failed(&error))?;
+        let admin = config.lines().find_map(|line| line.strip_prefix("admin = "));
+        Ok(admin.unwrap_or_default().trim_matches('"').to_owned())
     }
 
     /// The configuration.

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the whole set-up, every check and every test, and at the end what came of
 //! each.
 
-use crate::{clients, counts, pages, plugins, projects, public, schema};
+use crate::{clients, counts, pages, plugins, projects, prometheus, public, schema};
 use hookbox_tools::{Result, cargo, command, output, run, run_reading, say};
 
 /// Runs the tests, each in a process of its own.
@@ -26,6 +26,7 @@ pub(crate) fn test() -> Result {
     report.step("pages", || pages::check().map(|()| None));
     report.step("projects", || projects::check().map(|()| None));
     report.step("schema", || schema::check().map(|()| None));
+    report.step("metrics", || prometheus::check().map(|()| None));
     report.step("tests", tests);
     report.step("counts", || counts::check(&[]));
     report.step("doc tests", || counted(cargo("test --doc --workspace --locked"), "test result:"));

@@ -1,8 +1,8 @@
 //! What a page is asked for: its path and the fields of its query.
 
 use axum::extract::{FromRequestParts, Query};
-use axum::http::Uri;
 use axum::http::request::Parts;
+use axum::http::{Uri, header};
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
@@ -22,6 +22,8 @@ pub(in crate::admin::page) struct Asked {
     fields: Vec<(String, String)>,
     /// Whether only the part that changes is asked for.
     pub(in crate::admin::page) fragment: bool,
+    /// The host that it asked, as it calls it; the guard has let it pass.
+    pub(in crate::admin::page) host: Option<String>,
     /// The client, if somebody knows it.
     pub(in crate::admin::page) client: Option<Identity>,
 }
@@ -30,7 +32,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     type Rejection = ProblemJson;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ProblemJson> {
-        Ok(Self::read(&parts.uri)?.by(parts.extensions.get().cloned()))
+        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let asked = Self { host: host.map(str::to_owned), ..Self::read(&parts.uri)? };
+        Ok(asked.by(parts.extensions.get().cloned()))
     }
 }
 
@@ -45,7 +49,8 @@ impl Asked {
             *value = value.trim().to_owned();
         }
         let fragment = !asked.is_empty();
-        Ok(Self { path: uri.path().to_owned(), fields, fragment, client: None })
+        let path = uri.path().to_owned();
+        Ok(Self { path, fields, fragment, ..Self::default() })
     }
 
     /// The same, asked by a client.

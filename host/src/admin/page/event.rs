@@ -16,6 +16,7 @@ use super::parts::measure::bytes;
 use super::parts::payload::{self, BodyView};
 use super::parts::state::badge;
 use super::parts::when::when_text;
+use super::trail::Trail;
 use super::{html, params};
 use crate::admin::events::{body::body, show_event};
 use crate::admin::params::{Id, NoQuery, TreeQuery};
@@ -55,8 +56,9 @@ struct EventShown {
     facts: Vec<Html>,
     summary: Vec<Html>,
     note: Option<Html>,
-    /// When its data was deleted.
-    erased: Option<Html>,
+    /// When its data was deleted, and whether somebody asked for it.
+    erased: Option<(Html, bool)>,
+    trail: Trail,
     fall: Fall,
     more_rows: Option<String>,
     tabs: Vec<(&'static str, String, bool, String)>,
@@ -116,7 +118,12 @@ pub(super) async fn show(
         facts: facts(&event, now_ms),
         summary: summary(&fall),
         note: attributes.note.as_deref().map(shown),
-        erased: attributes.erased_at.as_deref().map(|at| when_text(at, now_ms)),
+        erased: attributes
+            .erased_at
+            .as_deref()
+            .map(|at| (when_text(at, now_ms), attributes.erased_by == Some("request"))),
+        // The ids of its deliveries have the same digits.
+        trail: Trail::of_id(&admin, attributes.id.trim_start_matches("evt_")).await?,
         more_rows: fall.cut.map(|_| asked.but("rows", Some("all"))),
         tabs: tabs(&asked, tab, &event),
         tab,

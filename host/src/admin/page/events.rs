@@ -19,6 +19,7 @@ use super::{html, params};
 use crate::admin::events::{EventPage, list_events};
 use crate::admin::params::EventQuery;
 use crate::admin::problem::ProblemJson;
+use crate::admin::sees::Sees;
 use crate::admin::state::Admin;
 use crate::admin::view::{DeliveryState, EventItem};
 use crate::event::UNIDENTIFIED;
@@ -41,6 +42,8 @@ struct EventsPage {
     older: Option<String>,
     newest: Option<String>,
     is_first: bool,
+    /// How many events there are, where the list has all of them.
+    total: Option<u64>,
 }
 
 /// A field of the form.
@@ -92,6 +95,7 @@ pub(super) async fn show(
     let is_first = asked.field("cursor").is_none();
     let frame = PageFrame::of(&admin, &asked, "events", "Events").await;
     let topics = if is_first && problem.is_none() { "stats,events" } else { "stats" };
+    let is_whole = problem.is_none() && asked.fields().is_empty();
     let shows = EventsPage {
         frame: frame.live(topics).same_as(command(&asked), asked.call("/api/v1/events")),
         filters: filters(&admin, &asked),
@@ -103,6 +107,7 @@ pub(super) async fn show(
         newest: (!is_first).then(|| asked.but("cursor", None)),
         rows: page.items.into_iter().map(|item| EventRow::of(item, &asked, now_ms)).collect(),
         is_first,
+        total: if is_whole { Some(admin.store.stats().await?.events) } else { None },
     };
     html(status, &shows)
 }
@@ -161,7 +166,7 @@ fn filters(admin: &Admin, asked: &Asked) -> Vec<FilterField> {
     if !of("source").is_empty() && !sources.contains(&of("source")) {
         sources.push(of("source"));
     }
-    vec![
+    let mut fields = vec![
         field("type", "type", "order.*"),
         FilterField { choices: choices(sources, of("source")), ..field("source", "source", "") },
         field("subject", "subject", "exactly"),
@@ -173,7 +178,10 @@ fn filters(admin: &Admin, asked: &Asked) -> Vec<FilterField> {
         field("q", "text", "in id, type, body …"),
         field("since", "from", "2026-11-23T15:04:05Z"),
         field("until", "to", "now"),
-    ]
+    ];
+    // Who reads no payload cannot search in them.
+    fields.retain(|field| field.name != "q" || asked.sees() == Sees::ALL);
+    fields
 }
 
 /// The filters that apply, each with the address without it.

@@ -17,6 +17,7 @@ use super::parts::spark::spark;
 use super::parts::state::badge;
 use super::parts::when::when_text;
 use super::plugins::short;
+use super::trail::Trail;
 use super::{html, params};
 use crate::admin::failures::{FailureJson, list_failures, show_failure};
 use crate::admin::params::{FailureQuery, Id, NoQuery};
@@ -53,6 +54,7 @@ struct FailureShown {
     discard: Option<String>,
     /// Where to try the newest one.
     try_one: Option<String>,
+    trail: Trail,
 }
 
 /// A group.
@@ -196,6 +198,7 @@ pub(super) async fn one(
         retry: (group.dead > 0).then(|| of_group("retry")),
         discard: (group.dead > 0).then(|| of_group("discard")),
         try_one,
+        trail: Trail::of_id(&admin, &group.id).await?,
     };
     html(StatusCode::OK, &page)
 }

@@ -7,6 +7,7 @@ use super::parts::measure::three_digits;
 use crate::admin::health::readiness;
 use crate::admin::role::{Identity, VIEWER};
 use crate::admin::state::Admin;
+use crate::config::{AdminUrl, Server};
 use crate::event::State as DeliveryState;
 use crate::series::{Meter, OwnerKind, SeriesOwner};
 use crate::text::grouped;
@@ -45,8 +46,10 @@ pub(in crate::admin::page) struct PageFrame {
     pub(in crate::admin::page) waiting: Option<String>,
     pub(in crate::admin::page) dead: Option<String>,
     pub(in crate::admin::page) nav: Vec<NavItem>,
-    /// Where this host is.
-    address: String,
+    /// Where this host is, as the client calls it.
+    origin: String,
+    /// Whether clients of the API show a token.
+    has_tokens: bool,
     /// The command that shows the same.
     pub(in crate::admin::page) command: String,
     /// The call of the API that gives the same.
@@ -87,7 +90,8 @@ impl PageFrame {
             waiting: None,
             dead: None,
             nav: Vec::new(),
-            address: String::new(),
+            origin: String::new(),
+            has_tokens: false,
             command: String::new(),
             call: String::new(),
         }
@@ -106,11 +110,12 @@ impl PageFrame {
         let held = admin.registry.load().entries().filter(|(_, it)| it.held().is_some()).count();
         let dead = count(DeliveryState::Dead);
         let held = (held > 0).then(|| format!("{held} held"));
+        let config = admin.config.load();
         Self {
             title: title.into(),
             who: asked.client.as_ref().map(Who::of),
             may_act: asked.may_act(),
-            server: admin.config.load().server.name.clone(),
+            server: config.server.name.clone(),
             active,
             assets: assets::hash(),
             fragment: asked.fragment,
@@ -121,7 +126,8 @@ impl PageFrame {
             waiting: count(DeliveryState::Waiting),
             nav: nav(dead.clone(), held),
             dead,
-            address: admin.config.load().server.admin.to_string(),
+            origin: origin(&config.server, asked),
+            has_tokens: !config.server.admin_tokens.is_empty(),
             command: String::new(),
             call: String::new(),
         }
@@ -151,8 +157,21 @@ impl PageFrame {
 
     /// Shows the command and the call that say the same.
     pub(in crate::admin::page) fn same_as(self, command: String, call: String) -> Self {
-        let call = format!("curl -s 'http://{}{call}'", self.address);
+        let token = match self.has_tokens {
+            true => "-H \"Authorization: Bearer $(cat TOKEN_FILE)\" ",
+            false => "",
+        };
+        let call = format!("curl -s {token}'{}{call}'", self.origin);
         Self { command, call, ..self }
+    }
+}
+
+/// The beginning of this host's addresses, as the client calls it.
+fn origin(server: &Server, asked: &Asked) -> String {
+    let public = |host: &str| server.admin_url.as_ref().filter(|url| url.is(host));
+    match asked.host.as_deref() {
+        Some(host) => public(host).map_or_else(|| format!("http://{host}"), AdminUrl::origin),
+        None => format!("http://{}", server.admin),
     }
 }
 

@@ -14,6 +14,7 @@ use super::parts::html::{Html, shown};
 use super::parts::link::{Link, word};
 use super::parts::measure::bytes;
 use super::parts::payload::{self, BodyView};
+use super::trail::Trail;
 use super::{html, params};
 use crate::admin::kv::{found_value, list_buckets, list_keys, show_value};
 use crate::admin::params::{Id, KeyQuery, KeysQuery, NoQuery};
@@ -101,6 +102,7 @@ struct ValuePage {
     number: Option<i64>,
     body: Html,
     is_cut: bool,
+    trail: Trail,
 }
 
 /// Shows a value.
@@ -140,6 +142,7 @@ pub(super) async fn value(
         number: found.number,
         body,
         is_cut: shown_bytes < raw.len(),
+        trail: Trail::of_name(&admin, &format!("{bucket}/{key}"), "kv").await?,
         bucket,
     };
     html(StatusCode::OK, &page)

@@ -16,6 +16,7 @@ use super::parts::measure::{bytes, duration};
 use super::parts::state::badge;
 use super::parts::when::when_text;
 use super::pauses;
+use super::trail::Trail;
 use super::{html, params};
 use crate::admin::params::{Id, NoQuery};
 use crate::admin::plugins::{HeldJson, PluginJson, list_plugins, show_plugin};
@@ -127,6 +128,7 @@ struct PluginShown {
     /// Headings, and under each the names and values that belong there.
     groups: Vec<(&'static str, Vec<(&'static str, Html)>)>,
     links: Vec<(&'static str, String, String)>,
+    trail: Trail,
 }
 
 /// A file that waits.
@@ -199,6 +201,7 @@ pub(super) async fn one(
         held: plugin.held.as_ref().map(|held| HeldPart::of(&plugin, held, now_ms)),
         groups: groups(&plugin, now_ms),
         links,
+        trail: Trail::of_name(&admin, &plugin.name, "plugins").await?,
         name: plugin.name,
     };
     html(StatusCode::OK, &page)

@@ -142,6 +142,17 @@ impl EventQuery {
     pub(in crate::admin) fn page(&self) -> Result<Page, ProblemJson> {
         page(self.limit.as_deref(), self.cursor.as_deref())
     }
+
+    /// Refuses the parameters of pages where there are none.
+    pub(in crate::admin) fn without_page(&self) -> Result<(), ProblemJson> {
+        let given = [("limit", &self.limit), ("cursor", &self.cursor)];
+        match given.into_iter().find(|(_, value)| value.is_some()) {
+            Some((name, _)) => Err(ProblemJson::bad_request(format!(
+                "`{name}`: a stream has no pages; `after` says behind which event it begins"
+            ))),
+            None => Ok(()),
+        }
+    }
 }
 
 impl DeliveryQuery {

@@ -145,3 +145,11 @@ impl FromRequest<Arc<Admin>> for ReplayAsked {
         Ok(asked)
     }
 }
+
+/// Parameters of `GET /api/v1/events/{id}/case`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::admin) struct CaseQuery {
+    /// The plugin; need not be named if the event went to one alone.
+    pub(in crate::admin) plugin: Option<String>,
+}

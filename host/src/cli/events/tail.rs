@@ -8,15 +8,13 @@ use crate::cli::client::{AdminClient, Param};
 use crate::cli::failure::Failure;
 use crate::cli::listing::{EVENT_COLUMNS, event_row};
 use crate::cli::output::{Columns, Printout, print_json_line, text};
+use crate::cli::remarks;
 
-/// Time between two questions.
-const POLL: Duration = Duration::from_secs(1);
+/// Time between two tries to reach a host that is gone.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Events shown at the start.
 const FIRST: usize = 10;
-
-/// Events shown at once; of more that came in between two questions the newest are shown.
-const WINDOW: usize = 5_000;
 
 /// Prints events that match `filter` until the process ends.
 pub(super) fn tail(
@@ -24,59 +22,65 @@ pub(super) fn tail(
     filter: &[Param<'_>],
     as_json: bool,
 ) -> Result<(), Failure> {
-    let mut newest = String::new();
-    let mut window = FIRST;
-    let mut columns = Columns::new(&EVENT_COLUMNS);
-    let mut has_head = as_json;
+    let mut shown = Shown { as_json, has_head: as_json, columns: Columns::new(&EVENT_COLUMNS) };
+    let mut first = client.list("/api/v1/events", filter, None, FIRST)?.0;
+    first.reverse();
+    let mut last = match first.last() {
+        Some(event) => Some(text(&event["id"])),
+        // The newest of all: of this filter there is none.
+        None => client.list("/api/v1/events", &[], None, 1)?.0.first().map(|it| text(&it["id"])),
+    };
+    shown.print(&first)?;
+    let (mut was_followed, mut is_lost) = (false, false);
     loop {
-        let mut fresh = match newer(client, filter, &newest, window) {
-            Ok(fresh) => fresh,
-            // A host that restarts comes back; one that was never there does not.
-            Err(failure) if window == FIRST => return Err(failure),
-            Err(_) => {
-                std::thread::sleep(POLL);
-                continue;
+        let mut query = filter.to_vec();
+        query.push(("after", last.as_deref()));
+        let mut newest = None;
+        let followed = client.lines("/api/v1/events/stream", &query, &mut |line| {
+            (was_followed, is_lost) = (true, false);
+            if let Some(id) = line["id"].as_str() {
+                newest = Some(id.to_owned());
             }
-        };
-        window = WINDOW;
-        fresh.reverse();
-        if let Some(last) = fresh.last() {
-            newest = text(&last["id"]);
-        }
-        if as_json {
-            fresh.iter().try_for_each(print_json_line)?;
-        } else {
-            let mut out = Printout::new();
-            if !std::mem::replace(&mut has_head, true) {
-                out.head(&columns);
+            shown.print(std::slice::from_ref(&line))
+        });
+        last = newest.or(last);
+        match followed {
+            Err(failure @ Failure::NobodyReads) => return Err(failure),
+            // A host that restarts comes back; one that never answered does not.
+            Err(failure) if !was_followed => return Err(failure),
+            Err(failure) if !std::mem::replace(&mut is_lost, true) => {
+                remarks::remark(&format!("{failure}; trying again"));
             }
-            out.more(&mut columns, &fresh.iter().map(event_row).collect::<Vec<_>>());
-            out.print()?;
+            Ok(()) | Err(_) => {}
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(PAUSE);
     }
 }
 
-/// Events after `newest`, newest first, at most `window`. Ids grow with time, so an id not above
-/// ends the search.
-fn newer(
-    client: &AdminClient,
-    filter: &[Param<'_>],
-    newest: &str,
-    window: usize,
-) -> Result<Vec<Value>, Failure> {
-    const PAGE: usize = 100;
-    let mut fresh: Vec<Value> = Vec::new();
-    let mut cursor = None;
-    loop {
-        let rows = PAGE.min(window - fresh.len());
-        let (items, next) = client.list("/api/v1/events", filter, cursor, rows)?;
-        let known =
-            items.iter().position(|event| event["id"].as_str().is_none_or(|id| id <= newest));
-        fresh.extend(items.into_iter().take(known.unwrap_or(usize::MAX)));
-        if next.is_none() || known.is_some() || fresh.len() >= window {
-            return Ok(fresh);
+struct Shown {
+    as_json: bool,
+    has_head: bool,
+    columns: Columns,
+}
+
+impl Shown {
+    fn print(&mut self, lines: &[Value]) -> Result<(), Failure> {
+        if self.as_json {
+            return lines.iter().try_for_each(print_json_line);
         }
-        cursor = next;
+        let mut out = Printout::new();
+        if !std::mem::replace(&mut self.has_head, true) {
+            out.head(&self.columns);
+        }
+        for line in lines {
+            match line["skipped"].as_u64() {
+                Some(skipped) => {
+                    let more = if line["or_more"] == true { " or more" } else { "" };
+                    out.line(format!("({skipped}{more} events are not shown)"));
+                }
+                None => out.more(&mut self.columns, &[event_row(line)]),
+            }
+        }
+        out.print()
     }
 }

@@ -7,7 +7,7 @@ use crate::store::{
 
 /// Expires nothing but entries of the audit log.
 fn keep_audit(audit: Duration) -> Keep {
-    Keep { events: Duration::MAX, dedupe_keys: Duration::MAX, audit }
+    Keep { events: Duration::MAX, payloads: Duration::MAX, dedupe_keys: Duration::MAX, audit }
 }
 
 fn note(target: &str) -> AuditNote {

@@ -69,7 +69,12 @@ impl<H: Harness> Wrong<H> {
 
     /// Keeps events and keys for so long.
     fn kept_for(&self, ms: i64) -> Keep {
-        Keep { events: time(ms), dedupe_keys: time(ms), audit: Duration::MAX }
+        Keep {
+            events: time(ms),
+            payloads: Duration::MAX,
+            dedupe_keys: time(ms),
+            audit: Duration::MAX,
+        }
     }
 
     /// An event of this moment.

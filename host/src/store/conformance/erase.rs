@@ -3,11 +3,13 @@
 use super::edits::edited;
 use super::*;
 use crate::store::{
-    Action, Actor, AuditFilter, AuditNote, DeliveryFilter, Erased, Erasure, EventFilter, Page, Via,
-    Which,
+    Action, Actor, AuditFilter, AuditNote, DeliveryFilter, Emptied, Erased, Erasure, EventFilter,
+    Page, Via, Which,
 };
 
-fn about(subject: &str, targets: &[&str]) -> NewEvent {
+const ERASED: Emptied = Emptied { at_ms: START_MS, asked: true };
+
+pub(super) fn about(subject: &str, targets: &[&str]) -> NewEvent {
     let mut new = event("order.paid", targets);
     new.attributes.subject = Some(subject.to_owned());
     new.attributes.body = Bytes::from_static(b"{\"name\": \"Jo\"}");
@@ -43,12 +45,12 @@ pub(in crate::store) async fn nothing_of_an_erased_event_is_left_but_its_place(
     assert_eq!(view.event.attributes.body.len(), 0);
     assert_eq!((&view.event.attributes.subject, view.headers.len()), (&None, 0));
     assert_eq!(view.event.trace, None);
-    assert_eq!((view.erased_ms, view.note.as_deref()), (Some(START_MS), Some("erased")));
+    assert_eq!((view.emptied, view.note.as_deref()), (Some(ERASED), Some("erased")));
     let attempt = &view.deliveries[0].attempts[0].record;
     assert_eq!((&attempt.error, attempt.logs.len(), attempt.outcome), (&None, 0, Outcome::Reject));
     let page = Page { limit: 10, after: None };
     let listed = store.events(EventFilter::default(), page).await.unwrap().0;
-    assert_eq!(listed[0].erased_ms, Some(START_MS));
+    assert_eq!(listed[0].emptied, Some(ERASED));
     let stats = store.stats().await.unwrap();
     assert_eq!((stats.events, stats.deliveries(State::Discarded)), (1, 1));
     assert_eq!(erase(&store, Erasure::Event(id)).await, Erased::default());
@@ -97,7 +99,7 @@ pub(in crate::store) async fn every_event_of_a_subject_is_erased_and_no_other(
     let second = erase(&store, of("jo")).await;
     assert_eq!(second, Erased { events: 2, ended: 2, ..Erased::default() });
     let left = store.event(other).await.unwrap();
-    assert_eq!((left.erased_ms, left.event.attributes.subject.as_deref()), (None, Some("ann")));
+    assert_eq!((left.emptied, left.event.attributes.subject.as_deref()), (None, Some("ann")));
     assert_eq!(state(&store, DeliveryId { event: other, ordinal: 0 }).await, State::Ready);
 }
 
@@ -109,7 +111,7 @@ pub(in crate::store) async fn an_event_whose_attempt_runs_is_cancelled_and_erase
     let lease = lease_one(&store, "audit").await;
     let erased = erase(&store, of("jo")).await;
     assert_eq!(erased, Erased { ended: 1, running: 1, ..Erased::default() });
-    assert_eq!(store.event(id).await.unwrap().erased_ms, None);
+    assert_eq!(store.event(id).await.unwrap().emptied, None);
     assert_eq!(settle(&store, lease, done()).await, Settled::Cancelled);
     assert_eq!(erase(&store, of("jo")).await.events, 1);
     assert_eq!(store.event(id).await.unwrap().event.attributes.body.len(), 0);
@@ -127,7 +129,7 @@ pub(in crate::store) async fn a_dead_letter_that_tells_of_an_erased_event_is_era
     let erased = erase(&store, Erasure::Event(id)).await;
     assert_eq!(erased, Erased { events: 2, ended: 2, ..Erased::default() });
     let copy = store.event(id).await.unwrap().children[0];
-    assert!(store.event(copy).await.unwrap().erased_ms.is_some());
+    assert!(store.event(copy).await.unwrap().emptied.is_some());
 }
 
 pub(in crate::store) async fn with_keys_the_values_that_an_erased_event_wrote_last_are_deleted(

@@ -14,7 +14,12 @@ pub(in crate::store) async fn members_of_an_open_gathering_are_kept(harness: imp
         came.push(append(&store, member(&terms, "o", video(name))).await);
         pass(&harness, DAY_MS);
     }
-    let keep = Keep { events: Duration::ZERO, dedupe_keys: Duration::ZERO, audit: Duration::ZERO };
+    let keep = Keep {
+        events: Duration::ZERO,
+        payloads: Duration::MAX,
+        dedupe_keys: Duration::ZERO,
+        audit: Duration::ZERO,
+    };
     while store.sweep(keep).await.unwrap() {}
     came.push(append(&store, member(&terms, "o", video("v3"))).await);
     let view = end(&store, JOIN).await.unwrap();
@@ -35,7 +40,12 @@ pub(in crate::store) async fn the_key_of_a_join_is_closed_for_its_time_whatever_
     append(&store, member(&terms, "o", video("v2"))).await;
     let batched = append(&store, member(&once, "o", video("v1"))).await;
     assert!(end(&store, JOIN).await.is_some() && end(&store, BATCH).await.is_some());
-    let keep = Keep { events: time(DAY_MS), dedupe_keys: time(DAY_MS), audit: Duration::MAX };
+    let keep = Keep {
+        events: time(DAY_MS),
+        payloads: Duration::MAX,
+        dedupe_keys: time(DAY_MS),
+        audit: Duration::MAX,
+    };
     for _ in 0..2 {
         pass(&harness, 3 * DAY_MS);
         while store.sweep(keep).await.unwrap() {}

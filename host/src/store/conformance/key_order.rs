@@ -226,7 +226,12 @@ pub(in crate::store) async fn a_held_key_goes_on_when_its_dead_letter_is_discard
     settle(&store, lease_one(&store, "charge").await, dead()).await;
     // What is deleted holds nothing.
     pass(&harness, 10 * DAY_MS);
-    let keep = Keep { events: Duration::ZERO, dedupe_keys: Duration::ZERO, audit: Duration::ZERO };
+    let keep = Keep {
+        events: Duration::ZERO,
+        payloads: Duration::MAX,
+        dedupe_keys: Duration::ZERO,
+        audit: Duration::ZERO,
+    };
     while store.sweep(keep).await.unwrap() {}
     assert!(store.delivery(dead_again).await.is_err());
     assert_eq!(work_off(&store).await, [later]);

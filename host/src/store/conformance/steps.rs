@@ -195,7 +195,16 @@ pub(in crate::store) async fn a_swept_event_leaves_no_step(harness: impl Harness
     settle(&store, lease, dead()).await;
     act(&store, Action::Discard, id).await;
     pass(&harness, DAY_MS);
-    sweep_all(&store, Keep { events: time(1), dedupe_keys: time(1), audit: Duration::MAX }).await;
+    sweep_all(
+        &store,
+        Keep {
+            events: time(1),
+            payloads: Duration::MAX,
+            dedupe_keys: time(1),
+            audit: Duration::MAX,
+        },
+    )
+    .await;
     assert!(!exists(&store, id.event).await);
     assert_eq!(recorded(&store, id).await, []);
 }

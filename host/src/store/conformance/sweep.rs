@@ -20,6 +20,7 @@ fn since(harness: &impl Harness, events_ms: i64, keys_ms: i64) -> Keep {
     let now_ms = harness.clock().deletion_ms();
     Keep {
         events: until(events_ms, now_ms),
+        payloads: Duration::MAX,
         dedupe_keys: until(keys_ms, now_ms),
         audit: Duration::MAX,
     }

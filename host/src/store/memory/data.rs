@@ -101,7 +101,7 @@ impl MemoryData {
             },
             provider_id: new.provider_id,
             note: new.note,
-            erased_ms: None,
+            emptied: None,
             headers: new.headers,
             duplicates: 0,
             last_duplicate_ms: None,

@@ -121,7 +121,7 @@ impl MemoryData {
             event,
             provider_id: view.provider_id.clone(),
             note: view.note.clone(),
-            erased_ms: None,
+            emptied: None,
             body_bytes,
             deliveries,
         }

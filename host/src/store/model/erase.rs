@@ -11,6 +11,25 @@ pub enum Erasure {
     Subject(String),
 }
 
+/// The deletion of an event's data. Its row stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Emptied {
+    /// When, Unix ms.
+    pub at_ms: i64,
+    /// Whether a client asked for it; otherwise it was past `store.payload_retention`.
+    pub asked: bool,
+}
+
+impl Emptied {
+    /// The end of a sentence that begins with the event.
+    pub fn reason(self) -> &'static str {
+        match self.asked {
+            true => "was erased",
+            false => "is past `store.payload_retention`",
+        }
+    }
+}
+
 /// What a call has erased.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Erased {

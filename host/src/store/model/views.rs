@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{GatheringState, StepView};
+use super::{Emptied, GatheringState, StepView};
 use crate::config::routes::TypePattern;
 use crate::event::{
     AttemptRecord, DeliveryId, EditedFrom, Event, EventId, FailureId, Outcome, PluginName, State,
@@ -110,8 +110,8 @@ pub struct EventSummary {
     pub provider_id: Option<String>,
     /// A remark for operators.
     pub note: Option<String>,
-    /// When its data was deleted, Unix ms.
-    pub erased_ms: Option<i64>,
+    /// When and why its data was deleted.
+    pub emptied: Option<Emptied>,
     /// Body length in bytes.
     pub body_bytes: u64,
     /// Plugin and state of each delivery.
@@ -127,8 +127,8 @@ pub struct EventView {
     pub provider_id: Option<String>,
     /// A remark for operators.
     pub note: Option<String>,
-    /// When its data was deleted, Unix ms.
-    pub erased_ms: Option<i64>,
+    /// When and why its data was deleted.
+    pub emptied: Option<Emptied>,
     /// Kept request headers.
     pub headers: Vec<(String, String)>,
     /// Requests that were acknowledged as duplicates of it.

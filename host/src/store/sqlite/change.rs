@@ -80,8 +80,10 @@ impl WriteBatch<'_> {
         if !action.takes_from(stands.state, stands.cancelled, action.takes()) {
             return Ok(Err(StoreError::Conflict(action.refusal(stands.state, delivery))));
         }
-        if action.is_retry() && erase::erased_ms(self.connection, delivery.event)?.is_some() {
-            return Ok(Err(erase::refusal(delivery.event)));
+        if action.is_retry()
+            && let Some(emptied) = erase::emptied(self.connection, delivery.event)?
+        {
+            return Ok(Err(erase::refusal(delivery.event, emptied)));
         }
         if let Some(refusal) = stands.refusal(action) {
             return Ok(Err(StoreError::Conflict(format!("delivery `{delivery}` {refusal}"))));
@@ -130,7 +132,7 @@ impl WriteBatch<'_> {
         {
             return Ok(false);
         }
-        if action.is_retry() && erase::erased_ms(self.connection, delivery.event)?.is_some() {
+        if action.is_retry() && erase::emptied(self.connection, delivery.event)?.is_some() {
             return Ok(false);
         }
         if let Action::Move(to) = action

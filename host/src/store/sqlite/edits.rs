@@ -32,8 +32,8 @@ impl WriteBatch<'_> {
         if !is_there {
             return Ok(Err(StoreError::NotFound(format!("event `{event}`"))));
         }
-        if erase::erased_ms(self.connection, *event)?.is_some() {
-            return Ok(Err(erase::refusal(*event)));
+        if let Some(emptied) = erase::emptied(self.connection, *event)? {
+            return Ok(Err(erase::refusal(*event, emptied)));
         }
         let appended = self.append(new)?;
         self.connection

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::batch::WriteBatch;
 use crate::event::{DEAD, DeliveryId, EventId, HttpCall, State};
-use crate::store::{Action, Erased, Erasure, StoreError};
+use crate::store::{Action, Emptied, Erased, Erasure, StoreError};
 
 /// Since version 8: events that hold nothing any more. `asked`: by a client, and not by
 /// `payload_retention`.
@@ -99,21 +99,22 @@ fn with_copies(connection: &Connection, event: EventId) -> Result<Vec<EventId>, 
     Ok(all)
 }
 
-/// Whether an event was erased, and when, Unix ms.
-pub(super) fn erased_ms(
+/// Whether an event was emptied, when and why.
+pub(super) fn emptied(
     connection: &Connection,
     event: EventId,
-) -> Result<Option<i64>, rusqlite::Error> {
+) -> Result<Option<Emptied>, rusqlite::Error> {
     connection
-        .prepare_cached("SELECT at_ms FROM erased WHERE event = ?1")?
-        .query_row([event.row()], |row| row.get(0))
+        .prepare_cached("SELECT at_ms, asked FROM erased WHERE event = ?1")?
+        .query_row([event.row()], |row| Ok(Emptied { at_ms: row.get(0)?, asked: row.get(1)? }))
         .optional()
 }
 
 /// Why an event cannot be handled again.
-pub(super) fn refusal(event: EventId) -> StoreError {
+pub(super) fn refusal(event: EventId, emptied: Emptied) -> StoreError {
     StoreError::Conflict(format!(
-        "event `{event}` was erased: there is nothing left that a plugin could get"
+        "event `{event}` {}: there is nothing left that a plugin could get",
+        emptied.reason()
     ))
 }
 
@@ -177,7 +178,7 @@ impl WriteBatch<'_> {
     /// Empties an event with what its deliveries left; says whether it was there and held anything.
     pub(super) fn empty(&mut self, event: EventId, asked: bool) -> Result<bool, rusqlite::Error> {
         let row = event.row();
-        let note = if asked { "erased" } else { "its data is past `store.payload_retention`" };
+        let note = if asked { "erased" } else { "past `store.payload_retention`" };
         let emptied = self
             .connection
             .prepare_cached(

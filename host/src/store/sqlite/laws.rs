@@ -61,7 +61,7 @@ impl OneFile {
     /// Expires events that were received before this time.
     fn keep_since(&self, unix_ms: i64) -> Keep {
         let time = until(unix_ms, self.clock.deletion_ms());
-        Keep { events: time, dedupe_keys: time, audit: time }
+        Keep { events: time, payloads: std::time::Duration::MAX, dedupe_keys: time, audit: time }
     }
 
     fn connection(&self) -> Connection {

@@ -18,21 +18,34 @@ use crate::store::StoreError;
 const MAX_DELIVERIES: u32 = 1_000;
 
 /// The most events that one sweep visits.
-const MAX_SWEPT: usize = 500;
+pub(super) const MAX_SWEPT: usize = 500;
 
 /// The most body bytes one sweep deletes (and at least one event), because each of their pages has
 /// to be read.
-const MAX_SWEPT_BYTES: i64 = 4 << 20;
+pub(super) const MAX_SWEPT_BYTES: i64 = 4 << 20;
 
 /// The longest time for which a sweep deletes keys, and then events, because appends wait for it.
 /// The size of an event's attempts and logs is not known before they are deleted.
-const LONGEST_SWEEP: Duration = Duration::from_millis(4);
+pub(super) const LONGEST_SWEEP: Duration = Duration::from_millis(4);
+
+/// Whether an event `e` has an open delivery, is to be a member of one, or has a dead letter whose
+/// last attempt is not older than ?3. [`WriteBatch::attempts_since`] gives ?4 and ?5.
+pub(super) const IS_NEEDED: &str = "
+    (EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.due_ms IS NOT NULL)
+     OR EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.state = 4
+                AND EXISTS (SELECT 1 FROM attempts a WHERE a.event = d.event
+                            AND a.ordinal = d.ordinal AND a.started_ms >= ?3
+                            AND (a.started_ms <= ?4 OR e.id >= ?5)))
+     OR EXISTS (SELECT 1 FROM gathered m
+                JOIN deliveries d ON d.event = m.gathering AND d.ordinal = m.ordinal
+                WHERE m.event = e.id AND d.due_ms IS NOT NULL))";
 
 /// The times before which events and keys are deleted, Unix ms by the wall clock as far as deletion
 /// trusts it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expired {
     pub(super) events_before_ms: i64,
+    pub(super) payloads_before_ms: i64,
     pub(super) keys_before_ms: i64,
     pub(super) audit_before_ms: i64,
     /// The time by which values of key-value buckets expire; not later than host time.
@@ -59,8 +72,8 @@ impl WriteBatch<'_> {
             Some((Some(damage), _)) => return Ok(Err(StoreError::Conflict(damage))),
             None => return Ok(Err(StoreError::NotFound(format!("event `{event}`")))),
         };
-        if erase::erased_ms(self.connection, event)?.is_some() {
-            return Ok(Err(erase::refusal(event)));
+        if let Some(emptied) = erase::emptied(self.connection, event)? {
+            return Ok(Err(erase::refusal(event, emptied)));
         }
         let first = self.next_ordinal(event)?;
         if first as usize + targets.len() > MAX_DELIVERIES as usize {
@@ -107,6 +120,7 @@ impl WriteBatch<'_> {
     pub(super) fn sweep(&mut self, expired: Expired) -> Result<bool, rusqlite::Error> {
         let more_keys = self.sweep_dedupe(self.older_than(expired.keys_before_ms))?;
         let more_events = self.sweep_events(expired.events_before_ms)?;
+        let more_payloads = self.sweep_payloads(expired.payloads_before_ms)?;
         let more_held = self.forget_held(MAX_SWEPT)?;
         let more_values = self.sweep_kv(expired.now_ms, MAX_SWEPT)?;
         let more_entries = self.sweep_audit(expired.audit_before_ms)?;
@@ -115,6 +129,7 @@ impl WriteBatch<'_> {
         let _ = fail::point("store.retention");
         Ok(more_keys
             || more_events
+            || more_payloads
             || more_held
             || more_values
             || more_entries
@@ -156,18 +171,9 @@ impl WriteBatch<'_> {
     fn sweep_events(&mut self, since_ms: i64) -> Result<bool, rusqlite::Error> {
         let until = self.older_than(since_ms);
         let (since_ms, times) = self.attempts_since(since_ms);
-        let looked_at: Vec<(i64, i64, bool)> = self
-            .connection
-            .prepare_cached(
-                "SELECT e.id, length(e.body),
-                        EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.due_ms IS NOT NULL)
-                        OR EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.state = 4
-                                   AND EXISTS (SELECT 1 FROM attempts a WHERE a.event = d.event
-                                               AND a.ordinal = d.ordinal AND a.started_ms >= ?3
-                                               AND (a.started_ms <= ?4 OR e.id >= ?5)))
-                        OR EXISTS (SELECT 1 FROM gathered m
-                                   JOIN deliveries d ON d.event = m.gathering AND d.ordinal = m.ordinal
-                                   WHERE m.event = e.id AND d.due_ms IS NOT NULL)
+        let sql = format!(
+            "SELECT e.id, length(e.body),
+                        {IS_NEEDED}
                         OR EXISTS (SELECT 1 FROM gatherings g
                                    WHERE g.event = e.id AND g.plugin > 'joins/' AND g.plugin < 'joins0'
                                    AND ?6 < g.until_ms + iif(g.frozen AND g.why IS NULL,
@@ -176,7 +182,10 @@ impl WriteBatch<'_> {
                  WHERE e.id > (SELECT events_up_to FROM swept) AND e.id < ?1
                    AND e.id <= (SELECT dedupe_up_to FROM swept)
                  ORDER BY e.id LIMIT ?2",
-            )?
+        );
+        let looked_at: Vec<(i64, i64, bool)> = self
+            .connection
+            .prepare_cached(&sql)?
             .query_map(
                 params![until.row(), MAX_SWEPT, since_ms, times.0, times.1.row(), self.now_ms],
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),

@@ -12,7 +12,7 @@ use crate::config::routes::TypePattern;
 use crate::event::{DeliveryId, EventId, FailureId, State};
 use crate::store::model::{MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES};
 use crate::store::{
-    Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, Page,
+    Cursor, DeliveryFilter, DeliveryView, Emptied, EventFilter, EventState, EventSummary, Page,
 };
 
 /// The most rows that a filtered page visits before it answers with the rows found. It is more than
@@ -24,7 +24,7 @@ const MAX_SCANNED: i64 = if cfg!(test) { 6 } else { MAX_LOOKED_AT as i64 };
 const MAX_SCANNED_BODIES: i64 = if cfg!(test) { 6 } else { MAX_LOOKED_AT_BODIES as i64 };
 
 /// The columns [`read_summary`] reads, from a table named `e`.
-pub(super) const SUMMARY_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, x'', e.root, e.provider_id, e.note, length(e.body), (SELECT at_ms FROM erased x WHERE x.event = e.id)";
+pub(super) const SUMMARY_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, x'', e.root, e.provider_id, e.note, length(e.body), (SELECT at_ms FROM erased x WHERE x.event = e.id), (SELECT asked FROM erased x WHERE x.event = e.id)";
 
 /// Reads an event from [`SUMMARY_COLUMNS`], without its body and its deliveries.
 pub(super) fn read_summary(row: &Row<'_>) -> Result<EventSummary, rusqlite::Error> {
@@ -33,7 +33,10 @@ pub(super) fn read_summary(row: &Row<'_>) -> Result<EventSummary, rusqlite::Erro
         provider_id: read_text(row, 10)?,
         note: row.get(11)?,
         body_bytes: row.get(12)?,
-        erased_ms: row.get(13)?,
+        emptied: match row.get(13)? {
+            Some(at_ms) => Some(Emptied { at_ms, asked: row.get(14)? }),
+            None => None,
+        },
         deliveries: Vec::new(),
     })
 }

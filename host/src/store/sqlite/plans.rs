@@ -35,7 +35,7 @@ mod workflows;
 const NOW_MS: i64 = 1_770_000_000_000;
 
 /// Tables of one row, and of 256.
-const SMALL: [&str; 3] = ["SCAN swept", "SCAN dedupe_moved", "SCAN audit_swept"];
+const SMALL: [&str; 4] = ["SCAN swept", "SCAN dedupe_moved", "SCAN audit_swept", "SCAN emptied"];
 
 /// The plan of each statement that was run, without its indentation.
 type Plans = BTreeMap<String, Vec<String>>;

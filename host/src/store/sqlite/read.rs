@@ -195,7 +195,7 @@ pub(super) fn event(
                 event,
                 provider_id: read_text(row, 10)?,
                 note: (!notes.is_empty()).then(|| notes.join("; ")),
-                erased_ms: None,
+                emptied: None,
                 headers: json(12, row.get(12)?)?,
                 duplicates: 0,
                 last_duplicate_ms: None,
@@ -214,7 +214,7 @@ pub(super) fn event(
     if let Some((count, last_ms)) = repeated {
         (view.duplicates, view.last_duplicate_ms) = (count, Some(last_ms));
     }
-    view.erased_ms = erase::erased_ms(connection, id)?;
+    view.emptied = erase::emptied(connection, id)?;
     view.edited = edits::origin(connection, id)?;
     view.replays = edits::made_of(connection, id)?;
     view.deliveries = deliveries_of(connection, id)?;

@@ -11,7 +11,8 @@ use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
 use super::{
-    audit, edits, eras, erase, failures, history, kv, operations, pauses, schedules, steps, tables,
+    audit, edits, eras, erase, failures, history, kv, operations, pauses, payloads, schedules,
+    steps, tables,
 };
 use crate::fail;
 
@@ -240,6 +241,7 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
         &[
             audit::SCHEMA,
             erase::SCHEMA,
+            payloads::SCHEMA,
             kv::WRITERS,
             failures::SCHEMA,
             operations::SCHEMA,

@@ -137,8 +137,9 @@ impl Space {
         metrics::gauge!("hookbox_store_size_bytes", "file" => "db").set(database);
         metrics::gauge!("hookbox_store_size_bytes", "file" => "wal").set(sizes.wal as f64);
         metrics::gauge!("hookbox_store_unused_bytes").set(sizes.unused as f64);
-        if let Some((free, _)) = sizes.disk {
+        if let Some((free, all)) = sizes.disk {
             metrics::gauge!("hookbox_store_free_bytes").set(free as f64);
+            metrics::gauge!("hookbox_store_disk_bytes").set(all as f64);
         }
         self.warn_of_wal(sizes.wal);
         let tight = sizes.is_tight(self.max_bytes);

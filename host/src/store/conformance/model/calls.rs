@@ -353,8 +353,7 @@ impl<H: Harness> Model<'_, H> {
         let (events_since_ms, dedupe_since_ms) =
             (self.now_ms() - events_ms, self.now_ms() - keys_ms);
         // Few enough for one round.
-        let keep =
-            Keep { events: time(events_ms), dedupe_keys: time(keys_ms), audit: Duration::MAX };
+        let keep = Keep { events: time(events_ms), dedupe_keys: time(keys_ms), ..ALL };
         assert!(!self.store().sweep(keep).await.unwrap());
         let (events, keys) =
             (EventId::first_at(events_since_ms), EventId::first_at(dedupe_since_ms));

@@ -163,6 +163,7 @@ fn run(batch: &mut WriteBatch<'_>, model: &mut Model, step: &Step) {
             while batch
                 .sweep(Expired {
                     events_before_ms,
+                    payloads_before_ms: 0,
                     keys_before_ms: until_ms,
                     audit_before_ms: 0,
                     now_ms: NOW_MS,

@@ -8,6 +8,7 @@ pub(super) const BACK_TO_VERSION_6: &str = "
     DROP TABLE audit_swept;
     DROP TABLE answers;
     DROP TABLE erased;
+    DROP TABLE emptied;
     DROP TABLE operation_items;
     DROP TABLE operations;
     DROP TABLE failures;

@@ -32,9 +32,10 @@ pub(super) fn change_and_sweep(batch: &mut WriteBatch<'_>, first: EventId) {
     batch.change_key(&change).unwrap().unwrap();
     let key = ("audit".to_owned(), "n".to_owned(), 0);
     batch.erase(&[first], &[key]).unwrap();
-    // A first sweep takes the keys and passes what is open; a second one deletes.
+    // A first sweep takes the keys and passes what is open; a second one empties and deletes.
     let expired = Expired {
         events_before_ms: NOW_MS + 1,
+        payloads_before_ms: NOW_MS + 1,
         keys_before_ms: NOW_MS + 1,
         audit_before_ms: NOW_MS + 1,
         now_ms: NOW_MS + 1,

@@ -29,7 +29,7 @@ impl FamilyKind {
 }
 
 /// Every family: its name, kind and help.
-pub(super) const FAMILIES: [(&str, FamilyKind, &str); 57] = [
+pub(super) const FAMILIES: [(&str, FamilyKind, &str); 59] = [
     (
         "hookbox_admin_requests_total",
         Counter,

@@ -31,6 +31,7 @@ pub(crate) fn stage() -> Stage {
         parent: None,
         root: None,
         hops: 0,
+        trace: None,
     });
     Box::new(move || {
         let (plugin, runtime) = (plugin.clone(), runtime.clone());
@@ -47,6 +48,7 @@ pub(crate) fn stage() -> Stage {
             steps: Arc::new(Nothing),
             path: settings.path.clone(),
             reuse: false,
+            trace: None,
         };
         Box::new(move || {
             let invocation = runtime.block_on(plugin.invoke(call));

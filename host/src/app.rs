@@ -5,7 +5,6 @@
 //! store is closed last. A store that stops by itself ends the host with an error: nothing can be
 //! acknowledged without it.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin, RenderMetrics, Role};
+use crate::admin::{self, Admin, Role};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Deps, Dispatcher, MAX_RUNNING};
@@ -25,7 +24,6 @@ use crate::ingest::{self, Capacity, Intake};
 use crate::plugins::{Approvals, LoadContext, Refreshed, Registry};
 use crate::reload::{self, ReloadTiming, Watched};
 use crate::sandbox::{Cache, Compiler, Sandbox, SandboxError, SandboxOptions};
-use crate::series::Series;
 use crate::server::ServerTimeouts;
 use crate::status::Status;
 use crate::store::{
@@ -34,10 +32,13 @@ use crate::store::{
 use crate::{env, fail, store, tasks};
 
 mod history;
+mod observed;
 mod operations;
 mod schedules;
 mod sweep;
 mod time;
+
+pub use observed::Observed;
 
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;
@@ -84,28 +85,6 @@ pub enum AppError {
     /// The store has stopped while the host ran.
     #[error("{0}")]
     Store(#[from] StoreError),
-}
-
-/// What is measured of the host while it runs.
-#[derive(Clone)]
-pub struct Observed {
-    /// All of it, for Prometheus.
-    pub render_metrics: RenderMetrics,
-    /// Rates and durations over time, for the charts.
-    pub series: Arc<Series>,
-}
-
-impl Default for Observed {
-    /// Nothing is measured.
-    fn default() -> Self {
-        Self { render_metrics: Arc::new(|_, _| String::new()), series: Arc::default() }
-    }
-}
-
-impl fmt::Debug for Observed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Observed").field("series", &self.series).finish_non_exhaustive()
-    }
 }
 
 /// A host that is built and bound, and has not begun to serve.
@@ -261,19 +240,20 @@ impl App {
         self.registry.load_full()
     }
 
-    fn dispatch(&self, series: &Arc<Series>) -> Dispatcher {
+    fn dispatch(&self, observed: &Observed) -> Dispatcher {
         Dispatcher::start(Deps {
             store: self.store.clone(),
             reads: self.store.clone(),
             config: self.config.clone(),
             registry: self.registry.clone(),
-            series: series.clone(),
+            series: observed.series.clone(),
+            tracer: observed.tracer.clone(),
             clock: self.clock.clone(),
             runtime: self.attempts.handle().clone(),
         })
     }
 
-    fn intake(&self, series: &Arc<Series>) -> Intake {
+    fn intake(&self, observed: &Observed) -> Intake {
         Intake {
             config: self.config.clone(),
             store: self.store.clone(),
@@ -282,7 +262,8 @@ impl App {
             capacity: Capacity::default(),
             unidentified: Arc::default(),
             activity: Arc::default(),
-            series: series.clone(),
+            series: observed.series.clone(),
+            tracer: observed.tracer.clone(),
         }
     }
 
@@ -307,6 +288,7 @@ impl App {
             public_address: self.addresses.public,
             render_metrics: observed.render_metrics.clone(),
             series: observed.series.clone(),
+            tracer: observed.tracer.clone(),
             closing: closing.clone(),
             streams: Arc::default(),
             clock: self.clock.clone(),
@@ -326,9 +308,9 @@ impl App {
         observed: Observed,
     ) -> Result<(), AppError> {
         let store: Arc<dyn Store> = self.store.clone();
-        let dispatcher = Arc::new(self.dispatch(&observed.series));
+        let dispatcher = Arc::new(self.dispatch(&observed));
         let closing = CancellationToken::new();
-        let intake = self.intake(&observed.series);
+        let intake = self.intake(&observed);
         let admin = self.admin_state(&dispatcher, &intake, &observed, &closing);
         let signal = admin.operations.clone();
         let watched = Watched {
@@ -342,7 +324,8 @@ impl App {
         let refresh = refresh(&dispatcher, &reloaded);
         let ticker =
             schedules::Ticker::new(self.store.clone(), self.clock.clone(), self.store.pauses())
-                .counting_in(observed.series.clone());
+                .counting_in(observed.series.clone())
+                .traced_by(observed.tracer.clone());
         let serving = [
             tasks::spawn(ingest::serve(self.public, intake, closing.clone())),
             tasks::spawn(admin::serve(self.admin, admin, closing.clone())),

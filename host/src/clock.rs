@@ -45,6 +45,13 @@ pub fn process_cpu() -> Duration {
     duration(clock_gettime(ClockId::ProcessCPUTime))
 }
 
+/// The machine's wall clock, Unix time in nanoseconds; for spans and log lines, and nothing that is
+/// due.
+pub fn unix_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
 fn duration(time: Timespec) -> Duration {
     let whole = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));
     whole + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))

@@ -248,6 +248,7 @@ mod tests {
             parent: None,
             root: None,
             hops: 0,
+            trace: None,
         }
     }
 

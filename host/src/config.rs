@@ -42,6 +42,7 @@ mod server;
 pub mod source;
 mod sources;
 mod syntax;
+mod telemetry;
 mod template;
 mod tokens;
 mod units;
@@ -64,6 +65,7 @@ pub use schedules::Schedule;
 pub use secrets::MakeSecrets;
 pub use server::{DEFAULT_STACK_BYTES, Server, StoreSettings};
 pub use source::Source;
+pub use telemetry::{OtlpEndpoint, Telemetry};
 pub use tokens::{AdminToken, AdminUrl, Role, check_token_name};
 pub use warnings::{About, Warning};
 pub use written::{EffectiveKey, Written};
@@ -85,6 +87,8 @@ pub struct Config {
     pub server: Server,
     /// `[store]`.
     pub store: StoreSettings,
+    /// `[telemetry]`.
+    pub telemetry: Telemetry,
     /// `[sources.NAME]`.
     pub sources: BTreeMap<String, Arc<Source>>,
     /// `[routes]`.
@@ -198,13 +202,13 @@ impl Config {
         missing: MissingPlugins,
         sink: &'a Sink,
     ) -> Self {
-        let path =
-            std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| places::tidy(&path));
+        let path = places::absolute(path);
         let base = path.parent().unwrap_or(&path);
         let places = Places { base, env: surroundings.env };
         let mut root = Section::new(String::new(), Some(table), sink);
         let server_section = root.take_section("server", "{ listen = \"127.0.0.1:3000\" }");
         let store = server::read_store(root.take_section("store", "{ retention = \"30d\" }"), base);
+        let telemetry = telemetry::read(&mut root);
         let (server, files) =
             server::read_server(server_section, base, store.folder(), missing, sink);
         let sources_section = root.take_section("sources", "{ heygen = { preset = \"heygen\" } }");
@@ -224,17 +228,11 @@ impl Config {
             plugins_dir: server.plugins_dir.display().to_string(),
             missing,
         };
-        let plugins = plugin::read_all(
-            root.take_section("plugins", "{ audit = { timeout = \"10s\" } }"),
-            &known,
-            &places,
-        );
+        let section = root.take_section("plugins", "{ audit = { timeout = \"10s\" } }");
+        let plugins = plugin::read_all(section, &known, &places);
         let gatherings = routes::gatherings::read(joins, batches, &known);
-        let mut routes = routes::read::read(
-            root.take_section("routes", "{ \"order.paid\" = \"audit\" }"),
-            &known,
-            &plugins,
-        );
+        let section = root.take_section("routes", "{ \"order.paid\" = \"audit\" }");
+        let mut routes = routes::read::read(section, &known, &plugins);
         routes.gatherings = gatherings;
         let schedules = schedules::read(schedules, || Clock::system().now_ms());
         schedules::warn_of_lost(&schedules, &routes, sink);
@@ -242,13 +240,20 @@ impl Config {
         root.finish();
         // Nothing is created for a file that will not be used.
         let make = if sink.is_empty() { surroundings.make_secrets } else { MakeSecrets::No };
-        let folder = server.secrets_dir();
-        let keys = Keys { loopback: server.listen.ip().is_loopback(), folder: &folder, make };
-        let sources = sources::complete(drafts, &keys, sink);
-        let (warnings, inputs) = (sink.take_warnings(), sink.take_inputs());
-        let routes = Arc::new(routes);
-        let written = BTreeMap::new();
-        Self { path, server, store, sources, routes, schedules, plugins, warnings, inputs, written }
+        let sources = complete_sources(drafts, &server, make, sink);
+        Self {
+            path,
+            server,
+            store,
+            telemetry,
+            sources,
+            routes: Arc::new(routes),
+            schedules,
+            plugins,
+            warnings: sink.take_warnings(),
+            inputs: sink.take_inputs(),
+            written: BTreeMap::new(),
+        }
     }
 
     /// The settings of a plugin, default ones if it has no section.
@@ -280,6 +285,18 @@ impl Config {
             tracing::warn!(source.name = %source.name, "scheme = \"none\": this source takes requests from anyone");
         }
     }
+}
+
+/// Finds or makes the keys of the sources.
+fn complete_sources(
+    drafts: Vec<sources::UnkeyedSource>,
+    server: &Server,
+    make: MakeSecrets,
+    sink: &Sink,
+) -> BTreeMap<String, Arc<Source>> {
+    let folder = server.secrets_dir();
+    let keys = Keys { loopback: server.listen.ip().is_loopback(), folder: &folder, make };
+    sources::complete(drafts, &keys, sink)
 }
 
 fn read_text(path: &Path) -> Result<String, Problems> {

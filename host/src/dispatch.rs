@@ -9,7 +9,7 @@
 //! ```text
 //! handle (from the store) ─┐
 //! leasing (loop) ──────────┴─► attempt ──► outcome (pure) ──► settle
-//!              queue · rate · conflicts · body_memory · result_size · health
+//!              queue · rate · conflicts · body_memory · result_size · health · spans
 //! ```
 //!
 //! Invariant: every lease is settled, on every path. It is given back, and its attempt is not
@@ -47,6 +47,7 @@ mod rate;
 mod result_size;
 mod settle;
 mod shared;
+mod spans;
 mod trial;
 
 pub use health::{BreakerView, OpenView, RECORD_BYTES_PER_SECOND};

@@ -1,8 +1,11 @@
 //! The nouns of the road: event, delivery, attempt, and the identifiers people see.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 mod attempt;
+mod creation;
 mod delivery;
 mod failure;
 pub mod form;
@@ -13,6 +16,7 @@ pub mod name;
 
 pub use crate::names::PluginName;
 pub use attempt::{AttemptRecord, Digest, HttpCall, LogLine, NotADigest, Outcome, StepUse};
+pub use creation::{AppendSpan, CreationSpan};
 pub use delivery::{NewDelivery, State, Target, TargetOptions};
 pub use failure::{FailureId, NotAFailure, OTHER, failure_text};
 pub use gathering::{Counted, GatheringKind, GatheringTerms, MAX_MEMBERS, NewMember, Why};
@@ -21,6 +25,7 @@ pub use key::{Key, KeyPolicy, KeySource};
 pub use name::MAX_NAME_BYTES;
 
 use crate::names::SourceName;
+use crate::trace::SpanContext;
 
 /// The type an authentic request gets whose type cannot be read.
 pub const UNIDENTIFIED: &str = "hookbox.unidentified";
@@ -76,6 +81,8 @@ pub struct NewEvent {
     pub members: Vec<NewMember>,
     /// Deliveries are not due before this many milliseconds from now.
     pub delay_ms: u64,
+    /// The span that makes it, if it is traced.
+    pub trace: Option<Arc<CreationSpan>>,
 }
 
 /// The origin of an event that an operator has made of another one.
@@ -104,6 +111,7 @@ impl From<Attributes> for NewEvent {
             cancels: Vec::new(),
             members: Vec::new(),
             delay_ms: 0,
+            trace: None,
         }
     }
 }
@@ -139,6 +147,8 @@ pub struct Event {
     pub root: Option<EventId>,
     /// Number of plugins it has passed.
     pub hops: u32,
+    /// The span that made it, if it was traced. Listings do not have it.
+    pub trace: Option<SpanContext>,
 }
 
 impl Event {

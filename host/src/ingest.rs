@@ -13,6 +13,7 @@
 //! - `source` composes what a source needs for every request: its verifier, extractor and counters;
 //! - `verify` checks signatures and makes them, `identify` finds type, id, subject and dedupe keys;
 //! - `handshake` answers requests that are not events;
+//! - `spans` tells of requests;
 //! - `rejection_log` logs rejected requests at a bounded rate, `unidentified` events without a
 //!   type.
 //!
@@ -41,6 +42,7 @@ mod rejection_log;
 mod reply;
 pub mod sample;
 mod source;
+mod spans;
 mod unidentified;
 mod verify;
 

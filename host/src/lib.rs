@@ -17,7 +17,8 @@ pub mod cli; // doors: clap, clap_complete, ureq, indicatif, similar
 
 // floor 7: every start and stop in order
 pub mod app;
-pub mod telemetry; // doors: tracing_subscriber, metrics_exporter_prometheus
+pub mod telemetry; // doors: tracing_subscriber, metrics_exporter_prometheus, hyper, hyper_util,
+// doors: opentelemetry_proto, prost
 
 // floor 6: change under load, and the operator's view
 pub mod admin; // doors: askama, axum, rust_embed, similar, subtle, utoipa
@@ -57,3 +58,4 @@ pub mod status;
 pub mod tasks; // doors: tokio::spawn, tokio::task::spawn_blocking,
 // doors: std::thread::spawn, std::thread::Builder
 pub mod text;
+pub mod trace;

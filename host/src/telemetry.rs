@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use self::series::Tee;
 use crate::admin::RenderMetrics;
@@ -22,8 +24,10 @@ mod exposition;
 mod families;
 mod filter;
 mod json;
+pub mod otlp;
 mod process;
 mod series;
+mod text_line;
 
 /// Histograms of what may take minutes: the `timeout` of an attempt may be 15 of them.
 const LONG: [&str; 4] = [
@@ -106,9 +110,17 @@ pub fn log(format: LogFormat) -> Result<(), TelemetryError> {
     // host.
     let lines = lines.log_internal_errors(false);
     // If logging is set up already, the first set-up stays.
+    let colour = env::colour(io::stderr().is_terminal());
     let _ = match format {
-        LogFormat::Text => lines.with_ansi(env::colour(io::stderr().is_terminal())).try_init(),
-        LogFormat::Json => lines.event_format(json::JsonFormat).try_init(),
+        LogFormat::Text => lines
+            .with_ansi(colour)
+            .map_event_format(|line| text_line::TracedLine(line.with_ansi(colour)))
+            .finish()
+            .with(otlp::LogLayer)
+            .try_init(),
+        LogFormat::Json => {
+            lines.event_format(json::JsonFormat).finish().with(otlp::LogLayer).try_init()
+        }
     };
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     Ok(())

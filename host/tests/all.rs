@@ -33,6 +33,7 @@ mod sources;
 mod support;
 mod tidy;
 mod time;
+mod traces;
 mod tried;
 mod untyped;
 mod upgrade;

@@ -13,5 +13,6 @@ mod schedules;
 mod secrets;
 mod settings;
 mod sources;
+mod telemetry;
 mod tokens;
 mod warnings;

@@ -5,12 +5,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 mod call;
+mod collector;
 mod event;
 mod host;
 mod senders;
 mod site;
 
 pub(crate) use call::{KeptSteps, Kv, call, call_with, log};
+pub(crate) use collector::{Answers, Collector, any_text, attribute};
 pub(crate) use event::{NOW_MS, attributes, body, event, new_event};
 pub(crate) use host::{Host, agent, post, provide, sign};
 pub(crate) use senders::Senders;

@@ -74,9 +74,12 @@ pub(super) async fn show_event(
     Id(id): Id<EventId>,
 ) -> Result<Json<EventDetail>, ProblemJson> {
     let event = admin.store.event(id).await?;
-    let source = admin.config.load().sources.get(&*event.event.attributes.source).cloned();
-    let form = source.as_ref().and_then(|source| source.form.as_deref());
-    Ok(Json(EventDetail::of(event, form, &WaitFacts::of(&admin), sees)))
+    let config = admin.config.load();
+    let source = config.sources.get(&*event.event.attributes.source);
+    let form = source.and_then(|source| source.form.as_deref());
+    let mut detail = EventDetail::of(event, form, &WaitFacts::of(&admin), sees);
+    detail.trace_url = detail.trace_id.as_ref().and_then(|id| config.telemetry.url_of(id));
+    Ok(Json(detail))
 }
 
 /// The refusal for a name that no plugin has.

@@ -27,11 +27,12 @@ use super::by::By;
 use super::params::{EventQuery, ImportQuery, Params};
 use super::problem::ProblemJson;
 use super::sees::Sees;
-use super::state::Admin;
+use super::state::{Admin, end_append};
 use crate::clock::rfc3339;
 use crate::event::{Attributes, DedupeKey, NewEvent, name};
 use crate::store::{EventFilter, EventView, Page};
 use crate::tasks;
+use crate::trace::SpanContext;
 
 /// The media type of lines of JSON.
 const NDJSON: &str = "application/x-ndjson";
@@ -67,6 +68,9 @@ pub(super) struct LineJson {
     /// The event whose handling emitted this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parent_id: Option<String>,
+    /// The span that made it, if it was traced, as W3C Trace Context writes it. An import links it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
     /// A remark for operators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     note: Option<String>,
@@ -114,6 +118,7 @@ impl LineJson {
             datacontenttype: content_type,
             provider_id: view.provider_id,
             parent_id: view.event.parent.map(|parent| parent.to_string()),
+            traceparent: view.event.trace.map(SpanContext::traceparent),
             note: view.note,
             erased_at: view.emptied.map(|emptied| rfc3339(emptied.at_ms)),
             headers: view.headers.into_iter().map(header).collect(),
@@ -276,15 +281,21 @@ pub(super) async fn import_events(
     let most = config.server.max_body_bytes.saturating_mul(2).max(4 << 20);
     let (mut events, skipped) = read_lines(&headers, body, most).await?;
     if query.route()? {
-        events.iter_mut().for_each(|event| config.routes.route(event));
+        events.iter_mut().for_each(|(event, _)| config.routes.route(event));
     }
     let target = format!("{} events", events.len());
     admin.store.note(by.note("events.import", &target, "")).await?;
     // All wait for the same fsync.
-    let appended: Vec<_> = events.into_iter().map(|event| admin.store.append(event)).collect();
+    let append = |(mut event, link)| {
+        let span = admin.append_span(&mut event, link);
+        (span, admin.store.append(event))
+    };
+    let appended: Vec<_> = events.into_iter().map(append).collect();
     let (mut imported, mut duplicates) = (0, 0);
-    for answer in appended {
-        let duplicate = answer.await?.duplicate;
+    for (span, answer) in appended {
+        let made = answer.await?;
+        end_append(span, made);
+        let duplicate = made.duplicate;
         imported += u64::from(!duplicate);
         duplicates += u64::from(duplicate);
     }
@@ -292,12 +303,12 @@ pub(super) async fn import_events(
     Ok(Json(Imported { imported, duplicates, skipped }))
 }
 
-/// Reads the events of a body, and counts those without data.
+/// Reads the events of a body with the spans that made them, and counts those without data.
 async fn read_lines(
     headers: &HeaderMap,
     body: Body,
     most: usize,
-) -> Result<(Vec<NewEvent>, u64), ProblemJson> {
+) -> Result<(Vec<(NewEvent, Option<SpanContext>)>, u64), ProblemJson> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case(NDJSON) {
@@ -324,7 +335,8 @@ async fn read_lines(
         if line.erased_at.is_some() {
             skipped += 1;
         } else {
-            events.push(line.read().map_err(wrong)?);
+            let traced = line.traceparent.as_deref().and_then(SpanContext::read);
+            events.push((line.read().map_err(wrong)?, traced));
         }
     }
     // The newest comes first in an export, and last into a store.

@@ -13,7 +13,7 @@ use super::by::By;
 use super::events::{no_plugin, routed};
 use super::params::{EventEdit, Id, ReplayAsked, ReplayBody, ReplayQuery};
 use super::problem::ProblemJson;
-use super::state::Admin;
+use super::state::{Admin, end_append};
 use crate::event::name::{self, RESERVED};
 use crate::event::{Attributes, EditedFrom, EventId, NewDelivery, NewEvent, Target};
 use crate::names::PluginName;
@@ -113,7 +113,10 @@ async fn edited(
     let detail = format!("edited: {}; to {}", changes.join(", "), to.join(", "));
     let note = by.note("events.replay", &id.to_string(), &detail);
     event.edited = Some(EditedFrom { event: id, by: note.actor.name.to_string() });
-    let made = admin.store.make(Some(note), event).await?.id;
+    let span = admin.append_span(&mut event, old.event.trace);
+    let made = admin.store.make(Some(note), event).await?;
+    end_append(span, made);
+    let made = made.id;
     tracing::info!(event.id = %made, event.replay_of = %id, "an operator replays an edited event");
     let deliveries = admin.store.event(made).await?.deliveries;
     Ok(Replayed {

@@ -13,7 +13,7 @@ use super::by::By;
 use super::params::{Id, NoQuery, Params, ParamsOrBody};
 use super::paused::{self, PausedJson};
 use super::problem::ProblemJson;
-use super::state::Admin;
+use super::state::{Admin, end_append};
 use super::view::Listing;
 use crate::clock::rfc3339;
 use crate::config::Schedule;
@@ -208,7 +208,9 @@ pub(super) async fn run_schedule(
     let mut event = schedule.event(admin.clock.now_ms());
     event.note = Some(format!("manual: {} has run the schedule by hand", note.actor.name));
     admin.config.load().routes.route(&mut event);
+    let span = admin.append_span(&mut event, None);
     let made = admin.store.make(Some(note), event).await?;
+    end_append(span, made);
     if !made.duplicate {
         let labels = [("schedule", name.clone()), ("result", "manual".to_owned())];
         metrics::counter!("hookbox_schedule_ticks_total", &labels).increment(1);

@@ -14,12 +14,13 @@ use super::by::idempotency_key;
 use super::params::{NoQuery, Params};
 use super::problem::ProblemJson;
 use super::role::Identity;
-use super::state::Admin;
+use super::state::{Admin, end_append};
 use crate::cloudevents::{self, Document};
 use crate::event::name::{self, RESERVED};
 use crate::event::{Attributes, DedupeKey, NewEvent, State as DeliveryState};
 use crate::series::PairKind;
 use crate::store::EventView;
+use crate::trace;
 
 /// The source of the events of a client.
 fn source(client: &Identity) -> String {
@@ -87,7 +88,9 @@ pub(super) async fn start_event(
     event.dedupe.extend(key);
     config.routes.route(&mut event);
     let pair = admin.series.pairs().of(PairKind::Received, &source, &event.attributes.kind);
+    let span = admin.append_span(&mut event, trace::senders_span(&headers));
     let appended = admin.store.append(event).await?;
+    end_append(span, appended);
     let status = if appended.duplicate { StatusCode::OK } else { StatusCode::ACCEPTED };
     if !appended.duplicate {
         pair.count(false);

@@ -13,11 +13,13 @@ use super::role::Role;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Breakers, QueueViews, Trials};
+use crate::event::{AppendSpan, NewEvent};
 use crate::ingest::{SourceActivity, Unidentified};
 use crate::plugins::{Approvals, Registry};
 use crate::series::Series;
 use crate::status::Status;
-use crate::store::{OperationSignal, Store};
+use crate::store::{Appended, OperationSignal, Store};
+use crate::trace::{SpanContext, Tracer};
 
 /// Connections at once; for one more, the connection that has been idle for longest is closed.
 pub const MAX_CONNECTIONS: u32 = 64;
@@ -91,6 +93,8 @@ pub struct Admin {
     pub render_metrics: RenderMetrics,
     /// Rates and durations over time.
     pub series: Arc<Series>,
+    /// Begins the spans that make events.
+    pub tracer: Tracer,
     /// Ends streams when the host stops.
     pub closing: CancellationToken,
     /// The streams that are open.
@@ -110,5 +114,24 @@ pub struct Admin {
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin").field("own_address", &self.own_address).finish_non_exhaustive()
+    }
+}
+
+impl Admin {
+    /// Begins the span that makes an event, if it is traced; perhaps one that has to do with
+    /// another span.
+    pub(super) fn append_span(
+        &self,
+        event: &mut NewEvent,
+        link: Option<SpanContext>,
+    ) -> Option<AppendSpan> {
+        Some(AppendSpan::begin(self.tracer.root(link)?, event, None))
+    }
+}
+
+/// Ends the span that has made an event.
+pub(super) fn end_append(span: Option<AppendSpan>, made: Appended) {
+    if let Some(span) = span {
+        span.end_as(made.id, made.duplicate);
     }
 }

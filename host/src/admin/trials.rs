@@ -205,7 +205,7 @@ async fn run(
     attributes.time_ms = admin.clock.now_ms();
     let id = old.map_or_else(|| EventId::first_at(attributes.time_ms), |old| old.event.id);
     let (parent, root) = old.map_or((None, None), |old| (old.event.parent, old.event.root));
-    let event = Event { id, attributes, parent, root, hops: new.hops };
+    let event = Event { id, attributes, parent, root, hops: new.hops, trace: None };
     let trial = admin.trials.run(name, Arc::new(event), digest).await;
     let trial = trial.map_err(|why| refusal(name, &why))?;
     Ok(TrialJson::of(trial, old.and_then(|old| last(old, name))))

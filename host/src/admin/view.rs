@@ -116,6 +116,10 @@ pub(super) struct EventDetail {
     pub(super) edited_by: Option<String>,
     /// Ids of the events that operators made of this one, at most 1000.
     pub(super) replays: Vec<String>,
+    /// The trace in which it was made, if it was traced: 32 hex digits.
+    pub(super) trace_id: Option<String>,
+    /// The page of that trace, if `telemetry.trace_url` says where it is.
+    pub(super) trace_url: Option<String>,
 }
 
 /// A request header.
@@ -285,6 +289,8 @@ impl EventDetail {
         let is_other = data.is_none() && sees.payloads();
         let header = |(name, value)| HeaderJson { name, value: sees.text(value) };
         Self {
+            trace_id: event.trace.map(|span| span.trace.to_string()),
+            trace_url: None,
             form_data: wrapped_in.and_then(|field| body::wrapped(&event.attributes, field)),
             attributes: AttributesJson::of(&event, provider_id, note, emptied, raw.len() as u64),
             data_base64: is_other.then(|| STANDARD.encode(raw)),

@@ -15,11 +15,13 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, rfc3339};
 use crate::config::schedules::{NO_TICK_MS, PlannedTick};
 use crate::config::{Config, Schedule};
+use crate::event::AppendSpan;
 use crate::series::{PairKind, Series};
 use crate::store::{
     Pausable, Pauses, ScheduleChange, ScheduleMark, Schedules, StoreError, StoredSchedule, Tick,
     TickStep, Ticked,
 };
+use crate::trace::Tracer;
 
 /// The pause after a step that the store has refused.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -37,6 +39,8 @@ pub(super) struct Ticker {
     clock: Clock,
     /// Where events are counted by schedule and type.
     series: Arc<Series>,
+    /// Begins the spans that emit events.
+    tracer: Tracer,
     /// What operators have paused.
     pauses: watch::Receiver<Arc<Pauses>>,
     /// The configuration that `rows` was read for; `None` if it is to be read.
@@ -83,8 +87,22 @@ impl Ticker {
         clock: Clock,
         pauses: watch::Receiver<Arc<Pauses>>,
     ) -> Self {
-        let (rows, due, series) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
-        Self { store, clock, series, pauses, read_for: None, latest_ms: i64::MIN, rows, due }
+        Self {
+            store,
+            clock,
+            series: Arc::default(),
+            tracer: Tracer::default(),
+            pauses,
+            read_for: None,
+            latest_ms: i64::MIN,
+            rows: BTreeMap::new(),
+            due: BTreeMap::new(),
+        }
+    }
+
+    /// The same, with its events traced.
+    pub(super) fn traced_by(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// The same, with its events counted here.
@@ -108,13 +126,18 @@ impl Ticker {
         let mut asked = Vec::with_capacity(steps.len());
         for (schedule, step) in steps {
             // Asked before any is waited for, so that they share a commit.
-            asked.push((schedule, step, self.store.tick(tick(config, schedule, step))));
+            let mut tick = tick(config, schedule, step);
+            let span = self.span(&mut tick);
+            asked.push((schedule, step, span, self.store.tick(tick)));
         }
         let mut failed = None;
-        for (schedule, step, answer) in asked {
+        for (schedule, step, span, answer) in asked {
             match answer.await {
                 Ok(Ticked::Lost) => self.read_for = None,
                 Ok(ticked) => {
+                    if let Some(span) = span {
+                        span.end();
+                    }
                     if matches!(ticked, Ticked::Emitted(_)) {
                         let (pairs, from) = (self.series.pairs(), schedule.source());
                         pairs.of(PairKind::Received, &from, &schedule.emit).count(false);
@@ -138,6 +161,12 @@ impl Ticker {
             .filter(|row| pauses.of(Pausable::Schedule, &row.name).is_none())
             .filter_map(|row| Some(config.schedules.get(&*row.name)?.due_ms(row.mark.next_ms)));
         Ok(next.min().unwrap_or(NO_TICK_MS))
+    }
+
+    /// The span that emits the tick, if there is one.
+    fn span(&self, tick: &mut Tick) -> Option<AppendSpan> {
+        let TickStep::Emit { event, .. } = &mut tick.step else { return None };
+        Some(AppendSpan::begin(self.tracer.root(None)?, event, None))
     }
 
     /// The next step of each schedule that has one.

@@ -16,6 +16,7 @@ use crate::app::{self, App, Observed};
 use crate::config::{Config, MakeSecrets, MissingPlugins};
 use crate::series::Series;
 use crate::store::OnLoss;
+use crate::telemetry::otlp::Exporter;
 use crate::{tasks, telemetry};
 
 /// The exit code of a process that a signal ended is 128 and the signal's number, as shells count.
@@ -54,6 +55,7 @@ impl Serve {
             .map_err(|error| Failure::failed(format!("failed to start threads: {error}")))?;
         runtime.block_on(async {
             let shutdown = CancellationToken::new();
+            let exporter = telemetry::otlp::start(&config.telemetry);
             // Before anything is printed: whoever reads that the host runs may stop it.
             tasks::spawn(stop_on_signals(Signals::new()?, shutdown.clone()));
             let compiler = hosts_compiler(&config)?;
@@ -75,11 +77,16 @@ impl Serve {
                 announce(&config, &app)?;
             }
             started(&config, &app);
-            app.run(shutdown, Observed { render_metrics, series })
-                .await
-                .map_err(|error| Failure::failed(error.to_string()))
+            let tracer = exporter.as_ref().map(Exporter::tracer).unwrap_or_default();
+            let ran = app.run(shutdown, Observed { render_metrics, series, tracer }).await;
+            if ran.is_ok() {
+                tracing::info!("stopped");
+            }
+            if let Some(exporter) = exporter {
+                exporter.flush().await;
+            }
+            ran.map_err(|error| Failure::failed(error.to_string()))
         })?;
-        tracing::info!("stopped");
         // Work that cannot be cancelled (a file being read) is no reason to stay.
         runtime.shutdown_background();
         Ok(ExitCode::SUCCESS)

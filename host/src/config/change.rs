@@ -93,6 +93,9 @@ impl Config {
             ("server.tree_size", old.tree_bytes != new.tree_bytes),
             ("store.url", self.store.sqlite_path != other.store.sqlite_path),
             ("store.max_size", self.store.max_bytes != other.store.max_bytes),
+            ("telemetry.otlp", self.telemetry.otlp != other.telemetry.otlp),
+            ("telemetry.subjects", self.telemetry.subjects != other.telemetry.subjects),
+            ("telemetry.join", self.telemetry.join_ms != other.telemetry.join_ms),
         ];
         keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }

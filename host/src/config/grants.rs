@@ -66,6 +66,8 @@ pub struct HttpRule {
     pub headers: Vec<Injected>,
     /// Whether the host adds `Idempotency-Key`, unless the plugin does.
     pub idempotency_key: bool,
+    /// Whether the host adds `traceparent` to requests of a traced attempt, unless the plugin does.
+    pub traceparent: bool,
     /// Certificates (DER) of authorities that vouch for these hosts, in place of the public ones.
     pub authorities: Option<Arc<Vec<Vec<u8>>>>,
 }

@@ -67,8 +67,7 @@ impl Partial {
     pub fn parse(path: &Path, text: &str, surroundings: Surroundings<'_>) -> Self {
         let whole = Config::parse(path, text, surroundings);
         let (table, syntax) = DeTable::parse_recoverable(text);
-        let path =
-            std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| places::tidy(&path));
+        let path = places::absolute(path);
         let base = path.parent().unwrap_or(&path);
         let file = PartialFile {
             path: &path,

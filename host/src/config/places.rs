@@ -20,6 +20,11 @@ pub(super) fn tidy(path: &Path) -> PathBuf {
     tidied
 }
 
+/// A path from the root, tidied; the path itself if there is no working folder.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| tidy(&path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

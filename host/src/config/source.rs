@@ -42,4 +42,7 @@ pub struct Source {
     pub form: Option<String>,
     /// The known types of its events.
     pub types: EventTypes,
+    /// Whether the span that a sender names in `traceparent` is the parent of its request's span,
+    /// and not only linked to it.
+    pub trust_traceparent: bool,
 }

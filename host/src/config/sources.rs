@@ -62,6 +62,7 @@ pub(super) fn complete(
         let (kind, id, subject) =
             (template.kind.clone()?, template.id.clone(), template.subject.clone());
         let (form, types) = (template.form.clone(), template.types.clone());
+        let trust_traceparent = template.trust_traceparent;
         let (max_body_bytes, dedupe) = (template.max_body_bytes, template.dedupe(is_verified));
         let secret_places = found.as_ref().map(|found| found.places.clone()).unwrap_or_default();
         let secrets = found.map_or(Secrets::Set(Vec::new()), |found| {
@@ -85,6 +86,7 @@ pub(super) fn complete(
             max_body_bytes,
             form,
             types,
+            trust_traceparent,
         };
         Some((name, Arc::new(source)))
     };
@@ -135,6 +137,8 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
         (false, None) => None,
     };
     template::read_max_body(&mut section, &mut template);
+    let trusts = section.take("trust_traceparent").and_then(|item| item.truth());
+    template.trust_traceparent = trusts.unwrap_or(false);
     section.finish();
     let preset = preset_item.and_then(|item| item.value.as_str()).map(str::to_owned);
     Some(UnkeyedSource { name: item.key.to_owned(), preset, template, is_verified, found })

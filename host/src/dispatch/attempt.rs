@@ -14,6 +14,7 @@ use super::outcome::{self, AttemptFacts};
 use super::queue::PluginQueue;
 use super::rate::StartTurn;
 use super::shared::Shared;
+use super::spans::AttemptSpans;
 use super::{result_size, settle};
 use crate::clock::until;
 use crate::config::{PluginLog, PluginSettings};
@@ -21,8 +22,8 @@ use crate::event::{AttemptRecord, DeliveryId, Digest, Outcome};
 use crate::fair::FairPermit;
 use crate::plugins::Loaded;
 use crate::sandbox::{Call, Invocation, Verdict};
-use crate::store::{Lease, Next, Settlement};
-use crate::{fail, retry, tasks};
+use crate::store::{Lease, Next, Settled, Settlement};
+use crate::{fail, retry, tasks, trace};
 
 /// Held by an attempt until its settlement is durable. The next attempt then sees its writes, and
 /// the memory of its result is free.
@@ -34,6 +35,31 @@ struct HeldUntilDurable {
     result: Option<FairPermit>,
     /// The turn to start, if the plugin has a rate: until it starts.
     start: Option<StartTurn>,
+    /// The attempt's spans, if it is traced.
+    spans: Option<Box<AttemptSpans>>,
+}
+
+impl HeldUntilDurable {
+    /// The attempt begins, so long after it was due.
+    fn begin(&mut self, late: Duration) {
+        if let Some(spans) = &mut self.spans {
+            spans.begin(late);
+        }
+    }
+
+    /// The plugin has run.
+    fn invoked(&mut self, invocation: &mut Invocation) {
+        if let Some(spans) = &mut self.spans {
+            spans.invoked(invocation);
+        }
+    }
+
+    /// The attempt has ended.
+    fn ended(&mut self, lease: &Lease, settlement: &mut Settlement) {
+        if let Some(spans) = &mut self.spans {
+            spans.ended(lease, settlement);
+        }
+    }
 }
 
 /// Starts an attempt. Its lease holds a permit of the lease budget, so the number of tasks is
@@ -44,13 +70,27 @@ pub(super) fn start(
     lease: Lease,
     probe: Option<Probe>,
 ) {
-    shared.spawn(run(shared.clone(), queue, lease, probe));
+    match AttemptSpans::of(&shared.deps, &lease) {
+        None => shared.spawn(run(shared.clone(), queue, lease, probe, None)),
+        Some(spans) => {
+            let context = spans.context();
+            let spans = Some(Box::new(spans));
+            let run = run(shared.clone(), queue, lease, probe, spans);
+            shared.spawn(trace::within(context, run));
+        }
+    }
 }
 
 /// Runs an attempt and settles it; with a probe also while the circuit breaker is open.
-async fn run(shared: Arc<Shared>, queue: Arc<PluginQueue>, mut lease: Lease, probe: Option<Probe>) {
+async fn run(
+    shared: Arc<Shared>,
+    queue: Arc<PluginQueue>,
+    mut lease: Lease,
+    probe: Option<Probe>,
+    spans: Option<Box<AttemptSpans>>,
+) {
     let _ = fail::point("dispatch.leased");
-    let mut held = HeldUntilDurable::default();
+    let mut held = HeldUntilDurable { spans, ..HeldUntilDurable::default() };
     let is_paced = queue.is_paced();
     if is_paced {
         held.start = start_turn(&shared, &queue, lease.delivery, probe.is_none()).await;
@@ -59,7 +99,7 @@ async fn run(shared: Arc<Shared>, queue: Arc<PluginQueue>, mut lease: Lease, pro
             lease.release_budget();
         }
     }
-    let settlement = if is_paced && held.start.is_none() {
+    let mut settlement = if is_paced && held.start.is_none() {
         give_back(Duration::ZERO)
     } else {
         // Pinned here and lent, so that it is not copied from layer to layer.
@@ -76,8 +116,13 @@ async fn run(shared: Arc<Shared>, queue: Arc<PluginQueue>, mut lease: Lease, pro
     if let Some(probe) = probe.filter(|_| !matches!(settlement.next, Next::GiveBack(_))) {
         probe.ran();
     }
-    let conflict = settle::settle(&shared.deps, &queue, lease, settlement).await;
-    queue.conflicts.settled(conflict);
+    held.ended(&lease, &mut settlement);
+    let spans = held.spans.take().map(AttemptSpans::settling);
+    let settled = settle::settle(&shared.deps, &queue, lease, settlement).await;
+    queue.conflicts.settled(matches!(settled, Ok(Settled::Conflict)));
+    if let Some(spans) = spans {
+        spans.end(&settled);
+    }
     drop(held);
 }
 
@@ -96,7 +141,7 @@ async fn attempt(
     };
     let config = shared.deps.config.load_full();
     let settings = config.plugin(&lease.plugin);
-    let call = call(shared, lease, &settings, loaded.digest);
+    let call = call(shared, lease, &settings, loaded.digest, held);
     let in_flight = match shared.deps.store.begin(lease).await {
         Ok(in_flight) => in_flight,
         Err(error) => {
@@ -105,12 +150,13 @@ async fn attempt(
         }
     };
     let _ = fail::point("dispatch.before_invoke");
-    let started_at_ms = begin(shared, queue, lease);
+    let started_at_ms = begin(shared, queue, lease, held);
     let started = Instant::now();
-    let invocation = loaded.plugin.invoke(call).await;
+    let mut invocation = loaded.plugin.invoke(call).await;
     let _ = fail::point("dispatch.invoked");
     let duration = started.elapsed();
     count(queue, &loaded, &invocation);
+    held.invoked(&mut invocation);
     let asked_for_delay = matches!(invocation.verdict, Verdict::Retry { after_ms: Some(_), .. });
     let facts = AttemptFacts {
         event: &lease.event,
@@ -125,12 +171,11 @@ async fn attempt(
     };
     let mut settlement = outcome::settlement(&facts, invocation, &settings, &config.routes);
     tell_of_death(shared, lease, &mut settlement);
-    if settings.log == PluginLog::Forward
-        && let Some(record) = &settlement.record
-    {
-        settle::forward_logs(queue, lease, &record.logs);
+    if settings.log == PluginLog::Forward {
+        settle::forward_logs(queue, lease, &settlement);
     }
     settle::observe(&shared.deps, queue, &loaded, lease, &settlement, asked_for_delay, duration);
+    held.ended(lease, &mut settlement);
     queue.health.reduce_record(&mut settlement);
     // Only now, because the attempt's result also derives from the event.
     drop(in_flight);
@@ -156,6 +201,7 @@ async fn built_in_attempt(
     let Some(_permit) = queue.run_permit().await else { return give_back(Duration::ZERO) };
     let memory = shared.pending_results.acquire(&lease.plugin, built_in.memory_kib()).await;
     held.result = Some(memory);
+    held.begin(until(lease.due_ms, shared.deps.clock.host_ms()));
     let mut settlement = built_in.run(shared, lease).await;
     tell_of_death(shared, lease, &mut settlement);
     if settlement.record.is_some() {
@@ -165,9 +211,11 @@ async fn built_in_attempt(
 }
 
 /// Returns when an attempt begins, by the wall clock, and notes by how much it is late.
-fn begin(shared: &Shared, queue: &PluginQueue, lease: &Lease) -> i64 {
+fn begin(shared: &Shared, queue: &PluginQueue, lease: &Lease, held: &mut HeldUntilDurable) -> i64 {
     let clock = &shared.deps.clock;
-    queue.metrics.begun(until(lease.due_ms, clock.host_ms()));
+    let late = until(lease.due_ms, clock.host_ms());
+    queue.metrics.begun(late);
+    held.begin(late);
     clock.now_ms()
 }
 
@@ -177,7 +225,13 @@ fn count(queue: &PluginQueue, loaded: &Loaded, invocation: &Invocation) {
     queue.metrics.ran(invocation);
 }
 
-fn call(shared: &Shared, lease: &Lease, settings: &PluginSettings, digest: Digest) -> Call {
+fn call(
+    shared: &Shared,
+    lease: &Lease,
+    settings: &PluginSettings,
+    digest: Digest,
+    held: &HeldUntilDurable,
+) -> Call {
     let kept = Arc::new(KeptByStore {
         reads: shared.deps.reads.clone(),
         queue: shared.deps.store.clone(),
@@ -199,6 +253,7 @@ fn call(shared: &Shared, lease: &Lease, settings: &PluginSettings, digest: Diges
         steps: kept,
         path: settings.path.clone(),
         reuse: settings.reuse,
+        trace: held.spans.as_ref().map(|spans| spans.parent()),
     }
 }
 

@@ -212,6 +212,7 @@ mod tests {
             parent: None,
             root: None,
             hops,
+            trace: None,
         }
     }
 
@@ -251,6 +252,8 @@ mod tests {
             kv_adds: Vec::new(),
             steps: Vec::new(),
             again: None,
+            call_spans: Vec::new(),
+            is_cold: true,
             memory_peak_bytes: 0,
             cpu_us: 0,
             duration_us: 5_000,

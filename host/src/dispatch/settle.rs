@@ -9,23 +9,23 @@ use super::health::{BreakerSignal, LogSubject};
 use super::queue::PluginQueue;
 use super::shared::Deps;
 use crate::clock::{after_ms, rfc3339};
-use crate::event::{AttemptRecord, LogLine, Outcome};
+use crate::event::{AttemptRecord, Outcome};
 use crate::names::PluginName;
 use crate::plugins::Loaded;
 use crate::series::{Pair, PairKind};
-use crate::store::{Lease, Next, Settled, Settlement};
+use crate::store::{Lease, Next, Settled, Settlement, StoreError};
 use crate::text;
 
 /// The length of a reason in a log line, in bytes. The attempt's record has all of it.
 const MAX_REASON_BYTES: usize = 512;
 
-/// Settles an attempt. Returns whether a key that it read was changed meanwhile.
+/// Settles an attempt. Returns what the store says.
 pub(super) async fn settle(
     deps: &Deps,
     queue: &PluginQueue,
     lease: Lease,
     settlement: Settlement,
-) -> bool {
+) -> Result<Settled, StoreError> {
     let (delivery, plugin, attempt) = (lease.delivery, lease.plugin.clone(), lease.attempt);
     let (event, root) = (lease.event.id, lease.event.tree());
     let dead = matches!(settlement.next, Next::Dead(_));
@@ -77,7 +77,7 @@ pub(super) async fn settle(
         // The store itself logs once that it has stopped.
         Err(error) => tracing::debug!(delivery.id = %delivery, error = %error, "not settled"),
     }
-    matches!(settled, Ok(Settled::Conflict))
+    settled
 }
 
 /// The counts of the events that a settlement emits.
@@ -194,7 +194,8 @@ pub(super) fn observe(
 
 /// Writes an attempt's log lines to the host's log, with the target `plugin`. Their control
 /// characters are escaped already.
-pub(super) fn forward_logs(queue: &PluginQueue, lease: &Lease, lines: &[LogLine]) {
+pub(super) fn forward_logs(queue: &PluginQueue, lease: &Lease, settlement: &Settlement) {
+    let lines = settlement.record.as_ref().map_or(&[][..], |record| &record.logs);
     macro_rules! line {
         ($level:ident, $line:expr) => {
             // A line that the filter drops does not count against the plugin's bound.

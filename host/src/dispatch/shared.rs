@@ -21,6 +21,7 @@ use crate::plugins::Registry;
 use crate::series::Series;
 use crate::store::{MemoryReservation, Pausable, Pauses, Queue, Read};
 use crate::tasks;
+use crate::trace::Tracer;
 
 /// Attempts of all plugins that run at once; each takes an instance from the sandbox's pool.
 /// Plugins share them max-min, and one is kept for every loaded plugin that runs none.
@@ -39,6 +40,8 @@ pub struct Deps {
     pub registry: Arc<ArcSwap<Registry>>,
     /// Where attempts are counted by type and plugin.
     pub series: Arc<Series>,
+    /// Begins the spans of attempts.
+    pub tracer: Tracer,
     /// Tells when something is due.
     pub clock: Clock,
     /// Runs the attempts, apart from the runtime that takes requests in.

@@ -76,6 +76,7 @@ impl Bench {
             config: Arc::new(ArcSwap::from_pointee(config)),
             registry: Arc::new(ArcSwap::from_pointee(registry)),
             series: Arc::default(),
+            tracer: Default::default(),
             clock,
             runtime: Handle::current(),
         };

@@ -159,6 +159,7 @@ fn call(
         steps: kept,
         path: settings.path.clone(),
         reuse: false,
+        trace: None,
     }
 }
 

@@ -9,6 +9,7 @@ use super::error::{RequestError, RequestErrorKind};
 use crate::config::Limits;
 use crate::event::{HttpCall, PluginName};
 use crate::text;
+use crate::trace::{OpenSpan, SpanContext, SpanParent};
 
 /// The recorded length of a URL, in bytes.
 const MAX_URL_BYTES: usize = 512;
@@ -25,6 +26,8 @@ const UNANSWERED: &str = "unanswered";
 pub(super) struct Accounting {
     plugin: PluginName,
     limits: Limits,
+    /// The attempt's span, if it is traced.
+    trace: Option<SpanParent>,
     entries: Arc<Mutex<Entries>>,
 }
 
@@ -41,6 +44,8 @@ struct CallEntry {
     call: HttpCall,
     began: Instant,
     ended: bool,
+    /// The request's span, if the attempt is traced.
+    span: Option<OpenSpan>,
 }
 
 /// A recorded request.
@@ -60,7 +65,12 @@ pub(super) struct OpenCall {
 
 impl Accounting {
     pub(super) fn new(plugin: PluginName, limits: Limits) -> Self {
-        Self { plugin, limits, entries: Arc::default() }
+        Self { plugin, limits, trace: None, entries: Arc::default() }
+    }
+
+    /// The same, with a span for each request if the attempt has one.
+    pub(super) fn traced(self, trace: Option<SpanParent>) -> Self {
+        Self { trace, ..self }
     }
 
     /// Records a request, unless the attempt has sent its maximum. One request beyond it is
@@ -87,7 +97,9 @@ impl Accounting {
                 received_bytes: 0,
                 duration_ms: 0,
             };
-            entries.calls.push(CallEntry { call, began: Instant::now(), ended: refusal.is_some() });
+            let (began, ended) = (Instant::now(), refusal.is_some());
+            let span = self.trace.as_ref().map(SpanParent::child);
+            entries.calls.push(CallEntry { call, began, ended, span });
         }
         let index = entries.calls.len() - 1;
         drop(entries);
@@ -107,6 +119,12 @@ impl Accounting {
     pub(super) fn close(&self) -> Vec<HttpCall> {
         let calls = std::mem::take(&mut self.entries().calls);
         calls.into_iter().map(|entry| self.finished(entry)).collect()
+    }
+
+    /// Gives the spans of the recorded requests away, in their order.
+    pub(super) fn take_spans(&self) -> Vec<OpenSpan> {
+        let mut entries = self.entries();
+        entries.calls.iter_mut().filter_map(|entry| entry.span.take()).collect()
     }
 
     /// Whether a request has not ended.
@@ -145,6 +163,12 @@ impl Accounting {
 }
 
 impl CallHandle {
+    /// The ids of the request's span, if it is traced.
+    pub(super) fn trace(&self) -> Option<SpanContext> {
+        let entries = self.accounting.entries();
+        Some(entries.calls.get(self.index)?.span.as_ref()?.context())
+    }
+
     /// Records the status of the response.
     pub(super) fn answered(&self, status: u16) {
         self.update(|call| call.status = Some(status));
@@ -228,6 +252,7 @@ impl OpenCall {
         };
         entry.ended = true;
         entry.call.duration_ms = elapsed_ms(entry.began);
+        entry.span.iter_mut().for_each(OpenSpan::stop);
         let (answered, took) = (entry.call.status.is_some(), entry.began.elapsed());
         if !answered {
             entry

@@ -22,6 +22,7 @@ use super::wire::{
 };
 use crate::config::{Grants, Limits};
 use crate::event::{HttpCall, PluginName};
+use crate::trace::{OpenSpan, SpanParent};
 
 /// Takes lines for the plugin's log.
 pub type Warn = Box<dyn Fn(&str) + Send + Sync>;
@@ -39,6 +40,8 @@ pub struct RequestContext {
     pub idempotency_key: Arc<str>,
     /// When the attempt ends.
     pub deadline: Instant,
+    /// The attempt's span, if it is traced.
+    pub trace: Option<SpanParent>,
     /// Where refusals are logged.
     pub warn: Warn,
 }
@@ -70,7 +73,8 @@ struct AdmittedRequest {
 
 impl Session {
     pub(super) fn new(clients: Arc<Clients>, context: RequestContext) -> Self {
-        let accounting = Accounting::new(Arc::clone(&context.plugin), context.limits);
+        let accounting = Accounting::new(Arc::clone(&context.plugin), context.limits)
+            .traced(context.trace.clone());
         let (plugin_clients, excess_logged) = (OnceLock::new(), AtomicBool::new(false));
         Self(Arc::new(SessionState { clients, context, accounting, plugin_clients, excess_logged }))
     }
@@ -119,6 +123,11 @@ impl Session {
     pub fn close(&self) -> Vec<HttpCall> {
         self.0.accounting.close()
     }
+
+    /// Gives the spans of the requests away, in the same order; none if the attempt is not traced.
+    pub fn take_spans(&self) -> Vec<OpenSpan> {
+        self.0.accounting.take_spans()
+    }
 }
 
 impl SessionState {
@@ -154,6 +163,9 @@ impl SessionState {
         *request.headers_mut() = parts.headers;
         let notes =
             headers::complete(request.headers_mut(), &client.rule, &parts.method, idempotency_key)?;
+        if client.rule.traceparent {
+            headers::trace(request.headers_mut(), call.handle.trace());
+        }
         headers::set_host(request.headers_mut(), &target)?;
         if empty && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
             // These methods expect content, so its absence is stated (RFC 9110 §8.6).

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::series::Series;
 use crate::server::ServerTimeouts;
 use crate::store::Queue;
+use crate::trace::Tracer;
 
 /// The parts that the intake works with.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Intake {
     pub activity: Arc<SourceActivity>,
     /// Where events are counted by source and type.
     pub series: Arc<Series>,
+    /// Begins the spans of requests.
+    pub tracer: Tracer,
 }
 
 /// How much all senders together may take up at once. One client may have a quarter of each;

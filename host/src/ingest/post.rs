@@ -15,9 +15,10 @@ use super::refused::{RefusedRequest, Seen};
 use super::reply::Rejection;
 use super::source::{Claim, SourceRuntime, Sources, Unproved, Verified};
 use super::verify::Head;
-use crate::event::{Attributes, NewEvent, UNIDENTIFIED};
+use crate::event::{AppendSpan, Attributes, NewEvent, UNIDENTIFIED};
 use crate::series::PairKind;
 use crate::store::{Appended, StoreError};
+use crate::trace::SpanContext;
 use crate::{fail, tasks};
 
 /// A webhook of one source.
@@ -26,6 +27,8 @@ pub(super) struct Posting<'a> {
     pub(super) intake: &'a Intake,
     pub(super) sources: &'a Sources,
     pub(super) source: &'a SourceRuntime,
+    /// The request's span, if it is traced.
+    pub(super) trace: Option<SpanContext>,
 }
 
 impl<'a> Posting<'a> {
@@ -36,7 +39,7 @@ impl<'a> Posting<'a> {
         request: Request<Incoming>,
         mut memory: Reservation,
     ) -> Result<Appended, Box<RefusedRequest>> {
-        let Self { intake, sources, source } = self;
+        let Self { intake, sources, source, .. } = self;
         let (verified, start, now_ms) = self.verify(request, &mut memory).await?;
         if let Some(key) = verified.key() {
             source.key_used(key, now_ms);
@@ -49,8 +52,10 @@ impl<'a> Posting<'a> {
             (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default());
         let Attributes { source: name, kind, .. } = &event.attributes;
         let pair = intake.series.pairs().of(PairKind::Received, name, kind);
+        let span = self.trace.and_then(|parent| intake.tracer.child_of(parent));
+        let span = span.map(|span| AppendSpan::begin(span, &mut event, None));
         let _ = fail::point("ingest.verified");
-        let appended = timeout(intake.timeouts.reply, self.append(event, memory)).await;
+        let appended = timeout(intake.timeouts.reply, self.append(event, memory, span)).await;
         let _ = fail::point("ingest.before_reply");
         let appended = appended.map_err(|_| Rejection::Unanswered)??;
         source.metrics.acknowledged(start.elapsed());
@@ -70,7 +75,7 @@ impl<'a> Posting<'a> {
         request: Request<Incoming>,
         memory: &mut Reservation,
     ) -> Result<(Verified<'a>, Instant, i64), Box<RefusedRequest>> {
-        let Self { intake, sources, source } = self;
+        let Self { intake, sources, source, .. } = self;
         let (head, body) = request.into_parts();
         if let Some(what) = source.closed() {
             return Err(self.refused(Rejection::Closed(what.to_owned()), &head.into()));
@@ -130,11 +135,19 @@ impl<'a> Posting<'a> {
 
     /// Appends to the end: neither a client that hangs up nor an overdue reply cancels it. It keeps
     /// the body's memory until then.
-    async fn append(self, event: NewEvent, memory: Reservation) -> Result<Appended, Rejection> {
+    async fn append(
+        self,
+        event: NewEvent,
+        memory: Reservation,
+        span: Option<AppendSpan>,
+    ) -> Result<Appended, Rejection> {
         let store = Arc::clone(&self.intake.store);
         let appending = tasks::detach_on_drop(tasks::unwound(async move {
             let appended = store.append(event).await;
             drop(memory);
+            if let (Some(span), Ok(appended)) = (span, &appended) {
+                span.end_as(appended.id, appended.duplicate);
+            }
             appended
         }));
         appending.await.map_err(Rejection::Broken)?.map_err(|error: StoreError| error.into())

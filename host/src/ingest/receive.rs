@@ -19,8 +19,10 @@ use super::refused::{RefusalDesk, RefusedRequest, Seen};
 use super::rejection_log::RejectionLog;
 use super::reply::{IngestReply, Rejection};
 use super::source::{SourceRuntime, Sources};
+use super::spans::RequestSpan;
 use crate::server::{self, Client, Handler, ShareKey, ShareLog};
 use crate::store::Appended;
+use crate::trace;
 
 /// The label of sources that do not exist: names from outside are never labels.
 const UNKNOWN: &str = "unknown";
@@ -48,6 +50,10 @@ impl Handler for Arc<Receiver> {
         let path = request.uri().path();
         let source = source_name(path).and_then(|name| sources.get(&name));
         let method = request.method().clone();
+        let span = source.and_then(|source| {
+            RequestSpan::begin(&self.intake.tracer, source.source(), &request, &client)
+        });
+        let trace = span.as_ref().map(RequestSpan::context);
         let reply = match source {
             _ if let Err(ambiguous) = server::check(request.version(), request.headers()) => {
                 let seen = Seen::of(request.headers());
@@ -57,15 +63,25 @@ impl Handler for Arc<Receiver> {
             None => Err(Rejection::NoSource.into()),
             Some(source) if method == Method::POST => {
                 let memory = self.memory.reserve(client.share);
-                let posting = Posting { intake: &self.intake, sources: &sources, source };
-                posting.receive(request, memory).await.map(IngestReply::Stored)
+                let posting = Posting { intake: &self.intake, sources: &sources, source, trace };
+                let received = posting.receive(request, memory);
+                match trace {
+                    None => received.await,
+                    Some(context) => trace::within(context, received).await,
+                }
+                .map(IngestReply::Stored)
             }
             Some(_) => handshake::find(&method).map(IngestReply::Handshake).ok_or_else(|| {
                 let seen = Seen::of(request.headers());
                 Box::new(RefusedRequest { rejection: Rejection::Method, seen })
             }),
         };
-        self.reply(&sources, source, &client, reply)
+        let Some(span) = span else { return self.reply(&sources, source, &client, reply) };
+        let _entered = trace::enter(trace);
+        let refusal = reply.as_ref().err().map(|refused| refused.rejection.reason().name());
+        let response = self.reply(&sources, source, &client, reply);
+        span.end(response.status().as_u16(), refusal);
+        response
     }
 
     fn share_of(&self, peer: SocketAddr) -> Option<ShareKey> {

@@ -50,6 +50,7 @@ mod tests {
                 value: Ok(SecretString::from("sk_123")),
             }],
             idempotency_key: true,
+            traceparent: true,
             authorities: None,
         }
     }

@@ -165,6 +165,8 @@ mod tests {
             kv_adds: Vec::new(),
             steps: Vec::new(),
             again: None,
+            call_spans: Vec::new(),
+            is_cold: true,
             memory_peak_bytes: 65_536,
             cpu_us: 250,
             duration_us: 1,

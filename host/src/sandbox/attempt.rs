@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::{Grants, Limits};
 use crate::event::{Event, HttpCall, LogLine, PluginName, StepUse};
+use crate::trace::{OpenSpan, SpanParent};
 
 /// The input of one attempt.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Call {
     pub path: Arc<str>,
     /// Whether the instance may serve other events before and after this one. A command never does.
     pub reuse: bool,
+    /// The span of the attempt, if it is traced: those of its HTTP requests are parts of it.
+    pub trace: Option<SpanParent>,
 }
 
 /// A value and its version, or why it could not be read.
@@ -114,6 +117,10 @@ pub struct Invocation {
     /// The time after which the handler asks to be called again; of no meaning without
     /// [`Verdict::Ok`].
     pub again: Option<Duration>,
+    /// The spans of `calls`, in the same order; none if the attempt is not traced.
+    pub call_spans: Vec<OpenSpan>,
+    /// Whether the instance was made for this attempt.
+    pub is_cold: bool,
     /// The most linear memory that the guest held, in bytes.
     pub memory_peak_bytes: usize,
     /// The time that the guest computed, in microseconds.

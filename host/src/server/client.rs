@@ -68,6 +68,11 @@ impl Client {
             None => direct,
         }
     }
+
+    /// Its address.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
 }
 
 impl fmt::Display for Client {

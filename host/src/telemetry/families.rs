@@ -29,7 +29,7 @@ impl FamilyKind {
 }
 
 /// Every family: its name, kind and help.
-pub(super) const FAMILIES: [(&str, FamilyKind, &str); 57] = [
+pub(super) const FAMILIES: [(&str, FamilyKind, &str); 59] = [
     (
         "hookbox_admin_requests_total",
         Counter,
@@ -122,6 +122,11 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 57] = [
     ),
     ("hookbox_kv_bytes", Gauge, "Keys and values of a bucket, under the name of its plugin"),
     (
+        "hookbox_log_lines_dropped_total",
+        Counter,
+        "Log lines that were not sent to the collector of `telemetry.otlp`",
+    ),
+    (
         "hookbox_oldest_ready_timestamp_seconds",
         Gauge,
         "When the delivery of a plugin was due that has been due for longest, Unix time; absent if none is",
@@ -173,6 +178,11 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 57] = [
         "hookbox_settlements_total",
         Counter,
         "Settlements of attempts by plugin and result: kept, conflict (it runs again), lost (another attempt has the delivery)",
+    ),
+    (
+        "hookbox_spans_dropped_total",
+        Counter,
+        "Spans that were not sent to the collector of `telemetry.otlp`",
     ),
     ("hookbox_store_batch_commands", Histogram, "Commands that one group commit made durable"),
     (

@@ -17,7 +17,7 @@ const ALWAYS: &str = "wasmtime_wasi=off,hookbox::telemetry=warn";
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 
 /// The modules of this crate.
-const MODULES: [&str; 26] = [
+const MODULES: [&str; 27] = [
     "admin",
     "app",
     "cli",
@@ -44,6 +44,7 @@ const MODULES: [&str; 26] = [
     "tasks",
     "telemetry",
     "text",
+    "trace",
 ];
 
 /// The libraries that log.

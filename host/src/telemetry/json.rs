@@ -11,6 +11,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::{Clock, rfc3339};
+use crate::trace;
 
 /// Fields that hold a list of names. `tracing` has no lists: they are given as `?list`, and what
 /// that writes is JSON.
@@ -33,6 +34,10 @@ where
     ) -> fmt::Result {
         let mut line = JsonLine::new(event.metadata().level().as_str());
         event.record(&mut line);
+        if let Some(span) = trace::current() {
+            line.put("trace_id", &span.trace.to_string().into());
+            line.put("span_id", &span.span.to_string().into());
+        }
         writeln!(writer, "{}", line.end(event.metadata().target()))
     }
 }
@@ -161,5 +166,17 @@ mod tests {
         );
         assert_eq!(line["config.restart_needed"], json!(["a", "b"]));
         assert_eq!((&line["reason"], &line["plugins"]), (&json!("[1]"), &json!([])));
+    }
+
+    #[test]
+    fn a_line_has_the_ids_of_the_span_that_it_belongs_to() {
+        let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let line = logged(|| {
+            let _entered = trace::enter(trace::SpanContext::read(traceparent));
+            tracing::warn!("m");
+        });
+        assert_eq!(line["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(line["span_id"], "00f067aa0ba902b7");
+        assert!(logged(|| tracing::warn!("m")).get("trace_id").is_none());
     }
 }

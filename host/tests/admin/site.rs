@@ -88,6 +88,7 @@ pub(super) fn site() -> Console {
         render_metrics: Arc::new(|_, _| "# no recorder\n".to_owned()),
         clock,
         series: Arc::default(),
+        tracer: Default::default(),
         closing: CancellationToken::new(),
         streams: Arc::default(),
         own_address: IpAddr::from([127, 0, 0, 1]),

@@ -90,6 +90,7 @@ impl Dispatching {
             config: config.clone(),
             registry: registry.clone(),
             series: Arc::default(),
+            tracer: Default::default(),
             clock: clock.clone(),
             runtime: Handle::current(),
         });

@@ -40,6 +40,7 @@ fn a_rule_is_https_on_its_port_for_every_method_and_path_and_public_addresses_on
         private: false,
         headers: Vec::new(),
         idempotency_key: true,
+        traceparent: true,
         authorities: None,
     };
     assert_eq!(**rule, expected);

@@ -40,6 +40,7 @@ impl Vector {
             max_body_bytes: None,
             form: preset.form.clone(),
             types: preset.types.clone(),
+            trust_traceparent: false,
             verify: Verify::Signature(preset.signature(Secrets::Set(vec![key.into()]))),
         }))
     }

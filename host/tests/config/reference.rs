@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hookbox::config::source::{Part, Pick, Secrets};
-use hookbox::config::{AdminUrl, Config, MakeSecrets, Server, StoreSettings};
+use hookbox::config::{AdminUrl, Config, MakeSecrets, Server, StoreSettings, Telemetry};
 use hookbox::event::{KeyPolicy, KeySource};
 use hookbox::retry::RetryPolicy;
 
@@ -73,6 +73,8 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
         home.good("").store,
         "there is no bound without one"
     );
+    let telemetry = Telemetry { otlp: None, trace_url: None, ..config.telemetry.clone() };
+    assert_eq!(telemetry, Telemetry::default(), "there is no collector without one");
     let mut plugin = (*config.plugin("video-orders")).clone();
     assert_eq!(plugin.config.get("currency").map(String::as_str), Some("EUR"));
     plugin.config = Default::default();

@@ -157,6 +157,7 @@ impl World {
             limits,
             idempotency_key: "dlv_1_0".into(),
             deadline: Instant::now() + Duration::from_millis(limits.timeout_ms),
+            trace: None,
             warn: Box::new(move |line| lines.lock().unwrap().push(line.to_owned())),
         });
         Attempt { session, log, port: self.canary.port }

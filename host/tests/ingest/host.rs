@@ -103,6 +103,7 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
             audit_retention_ms: 365 * 86_400_000,
             max_bytes: None,
         },
+        telemetry: Default::default(),
         schedules: Default::default(),
         sources: sources
             .into_iter()
@@ -170,6 +171,7 @@ impl Host {
             capacity: options.capacity,
             unidentified: unidentified.clone(),
             activity: activity.clone(),
+            tracer: Default::default(),
             series: Arc::default(),
         };
         let serving = tokio::spawn(serve(listener, intake, shutdown.clone()));

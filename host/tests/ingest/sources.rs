@@ -42,6 +42,7 @@ pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
         max_body_bytes: None,
         form,
         types,
+        trust_traceparent: false,
     }
 }
 
@@ -92,6 +93,7 @@ pub(crate) fn open() -> Source {
         max_body_bytes: None,
         form: None,
         types: EventTypes::Any,
+        trust_traceparent: false,
     }
 }
 

@@ -26,7 +26,14 @@ pub(crate) fn attributes(kind: &str, subject: &str, body: impl AsRef<[u8]>) -> A
 /// An event as a plugin gets it.
 pub(crate) fn event(kind: &str, body: impl AsRef<[u8]>) -> Event {
     let attributes = attributes(kind, "order_1", body);
-    Event { id: EventId::first_at(NOW_MS), attributes, parent: None, root: None, hops: 0 }
+    Event {
+        id: EventId::first_at(NOW_MS),
+        attributes,
+        parent: None,
+        root: None,
+        hops: 0,
+        trace: None,
+    }
 }
 
 /// An event as the store takes it, for these plugins.

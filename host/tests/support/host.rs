@@ -15,6 +15,7 @@ use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::sandbox::{ChildCompiler, CompileLimits, Compiler};
 use hookbox::store::OnLoss;
+use hookbox::telemetry::otlp;
 use serde_json::Value;
 use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
@@ -106,9 +107,14 @@ impl Host {
                 .build()
                 .unwrap();
             runtime.block_on(async {
+                let exporter = otlp::start(&config.telemetry);
+                let tracer = exporter.as_ref().map(otlp::Exporter::tracer).unwrap_or_default();
                 let app = app::build_by(config, compiler(), OnLoss::Refuse, clock).await.unwrap();
                 say.send(app.addresses()).unwrap();
-                app.run(stopping, Observed::default()).await.unwrap();
+                app.run(stopping, Observed { tracer, ..Observed::default() }).await.unwrap();
+                if let Some(exporter) = exporter {
+                    exporter.flush().await;
+                }
             });
         });
         let addresses = said.recv().expect("the host starts");

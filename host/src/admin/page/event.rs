@@ -241,6 +241,9 @@ fn facts(event: &EventDetail, now_ms: i64) -> Vec<Html> {
     if let Some(more) = event.replays.len().checked_sub(MAX_REPLAYS).filter(|more| *more > 0) {
         fact("and into more", &grouped(more as u64), None);
     }
+    if let Some(trace) = &event.trace_id {
+        fact("trace", trace, event.trace_url.clone());
+    }
     if event.duplicates > 0 {
         fact("duplicates", &grouped(event.duplicates), None);
     }

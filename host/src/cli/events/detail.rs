@@ -21,6 +21,8 @@ pub(super) fn detail(event: &Value) -> Printout {
         "parent_id",
         "replay_of",
         "edited_by",
+        "trace_id",
+        "trace_url",
         "note",
     ] {
         out.field(name, &event[name]);

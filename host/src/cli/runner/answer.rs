@@ -119,6 +119,8 @@ mod tests {
                 recorded_after_ms: Some(7),
             }],
             again: Some(Duration::from_secs(30)),
+            call_spans: Vec::new(),
+            is_cold: true,
             memory_peak_bytes: 65_536,
             cpu_us: 1,
             duration_us: 1_234,

@@ -54,7 +54,7 @@ pub(in crate::cli) fn read_document(file: &Path) -> Result<Event, String> {
         .map_err(|error| format!("failed to read {shown}: {error}"))?;
     let (id, attributes) =
         document(&text, Clock::system().now_ms()).map_err(|reason| format!("{shown}: {reason}"))?;
-    Ok(Event { id, attributes, parent: None, root: None, hops: 0 })
+    Ok(Event { id, attributes, parent: None, root: None, hops: 0, trace: None })
 }
 
 fn bounded(input: impl Read) -> io::Result<Vec<u8>> {
@@ -81,7 +81,7 @@ fn event(text: &[u8], given: &GivenAttributes, now_ms: i64) -> Result<Event, Str
     if given.subject.is_some() {
         attributes.subject.clone_from(&given.subject);
     }
-    Ok(Event { id, attributes, parent: None, root: None, hops: 0 })
+    Ok(Event { id, attributes, parent: None, root: None, hops: 0, trace: None })
 }
 
 fn document(text: &[u8], now_ms: i64) -> Result<(EventId, Attributes), String> {

@@ -63,6 +63,7 @@ mod tests {
             max_body_bytes: None,
             form: None,
             types: EventTypes::Any,
+            trust_traceparent: false,
         }
     }
 

@@ -76,6 +76,7 @@ fn read_rule(item: &Item<'_>, places: &Places<'_>) -> Option<HttpRule> {
     let private = section.take("private").and_then(|item| item.truth()).unwrap_or(false);
     let idempotency_key =
         section.take("idempotency_key").and_then(|item| item.truth()).unwrap_or(true);
+    let traceparent = section.take("traceparent").and_then(|item| item.truth()).unwrap_or(true);
     if let (Some(item), Some(host)) = (&host_item, &host) {
         check_reach(item, host, private);
     }
@@ -94,6 +95,7 @@ fn read_rule(item: &Item<'_>, places: &Places<'_>) -> Option<HttpRule> {
         private,
         headers,
         idempotency_key,
+        traceparent,
         authorities,
     })
 }

@@ -41,6 +41,8 @@ pub struct SourceTemplate {
     pub form: Option<String>,
     /// See [`Source::types`](super::Source::types).
     pub types: EventTypes,
+    /// See [`Source::trust_traceparent`](super::Source::trust_traceparent).
+    pub trust_traceparent: bool,
 }
 
 impl Default for SourceTemplate {
@@ -63,6 +65,7 @@ impl Default for SourceTemplate {
             max_body_bytes: None,
             form: None,
             types: EventTypes::Any,
+            trust_traceparent: false,
         }
     }
 }

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use super::target::RequestTarget;
 use crate::config::grants::{self, HttpRule, Injected};
 use crate::egress::error::{RequestError, RequestErrorKind};
+use crate::trace::SpanContext;
 
 /// The most headers of a request or a response.
 pub(in crate::egress) const MAX_HEADERS: usize = 100;
@@ -15,6 +16,7 @@ pub(in crate::egress) const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 32 << 10;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("hookbox/", env!("CARGO_PKG_VERSION")));
 
@@ -89,6 +91,15 @@ pub(in crate::egress) fn complete(
         }
     }
     Ok(notes)
+}
+
+/// Adds the ids of a traced request, unless the plugin has set some.
+pub(in crate::egress) fn trace(headers: &mut HeaderMap, context: Option<SpanContext>) {
+    if let Some(context) = context
+        && let Ok(value) = HeaderValue::from_str(&context.traceparent())
+    {
+        headers.entry(TRACEPARENT).or_insert(value);
+    }
 }
 
 /// The header that carries a credential.

@@ -17,6 +17,7 @@ fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pi
         max_body_bytes: None,
         form: Some("payload".to_owned()),
         types: EventTypes::Any,
+        trust_traceparent: false,
     }
 }
 

@@ -24,6 +24,7 @@ use crate::egress::{
 use crate::event::{HttpCall, PluginName};
 use crate::sandbox::{Call, Invocation};
 use crate::tasks;
+use crate::trace::SpanParent;
 
 /// The HTTP requests of an attempt. Its session begins with the first request.
 pub(super) struct Outgoing {
@@ -34,6 +35,7 @@ pub(super) struct Outgoing {
     /// Empty for a plugin without rules, which needs none.
     idempotency_key: Option<Arc<str>>,
     deadline: Instant,
+    trace: Option<SpanParent>,
     logs: GuestLog,
     session: Option<Session>,
     drain: Option<Drain>,
@@ -62,6 +64,7 @@ impl HostImport for Outgoing {
             limits: *limits,
             idempotency_key: granted.then(|| Arc::from(idempotency_key.as_str())),
             deadline: start.deadline,
+            trace: start.call.trace.clone(),
             logs: start.log.clone(),
             session: None,
             drain: None,
@@ -76,6 +79,7 @@ impl HostImport for Outgoing {
     }
 
     fn record(&mut self, invocation: &mut Invocation) {
+        invocation.call_spans = self.session.as_ref().map(Session::take_spans).unwrap_or_default();
         invocation.calls = self.close();
     }
 }
@@ -128,6 +132,7 @@ impl Outgoing {
                 limits: self.limits,
                 idempotency_key: self.idempotency_key.clone().unwrap_or_default(),
                 deadline: self.deadline,
+                trace: self.trace.clone(),
                 warn: Box::new(move |line| logs.line("warn", line)),
             })
         })

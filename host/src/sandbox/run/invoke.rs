@@ -37,6 +37,7 @@ pub(super) async fn invoke(plugin: &LinkedPlugin, call: Call) -> Invocation {
         }
         None => (store(plugin, &call, deadline, Arc::clone(&meter)), None, None),
     };
+    let is_cold = past.is_none();
     let ended = {
         // Pinned here and lent: each layer that took it by value would keep space for it twice, and
         // thousands of bytes would be copied for each attempt.
@@ -53,7 +54,8 @@ pub(super) async fn invoke(plugin: &LinkedPlugin, call: Call) -> Invocation {
     drop(ticking);
     // A request that is under way would go on in the next attempt.
     let is_sending = store.data().is_sending();
-    let invocation = conclude(outcome::of(ended, store.data(), &call), store.data_mut(), started);
+    let verdict = outcome::of(ended, store.data(), &call);
+    let invocation = Invocation { is_cold, ..conclude(verdict, store.data_mut(), started) };
     if let Some(instance) = instance
         && call.reuse
         && plugin.facts.contract.reusable()
@@ -98,6 +100,8 @@ fn conclude(verdict: Verdict, state: &mut AttemptState, started: Instant) -> Inv
         kv_adds: Vec::new(),
         steps: Vec::new(),
         again: None,
+        call_spans: Vec::new(),
+        is_cold: true,
         memory_peak_bytes: state.memory.peak_bytes(),
         cpu_us: state.meter.computed_us(),
         duration_us: 0,

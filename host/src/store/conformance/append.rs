@@ -28,6 +28,7 @@ pub(in crate::store) async fn what_was_appended_is_there_after_a_crash(harness: 
         cancels: Vec::new(),
         members: Vec::new(),
         delay_ms: 0,
+        trace: None,
     };
     let id = append(&store, new.clone()).await;
     drop(store);

@@ -15,6 +15,7 @@ pub(super) fn about(subject: &str, targets: &[&str]) -> NewEvent {
     new.attributes.body = Bytes::from_static(b"{\"name\": \"Jo\"}");
     new.headers = vec![("user-agent".to_owned(), "jo".to_owned())];
     new.dedupe = vec![key_of(9)];
+    new.trace = Some(traces::creation());
     new
 }
 
@@ -43,6 +44,7 @@ pub(in crate::store) async fn nothing_of_an_erased_event_is_left_but_its_place(
     let view = store.event(id).await.unwrap();
     assert_eq!(view.event.attributes.body.len(), 0);
     assert_eq!((&view.event.attributes.subject, view.headers.len()), (&None, 0));
+    assert_eq!(view.event.trace, None);
     assert_eq!((view.emptied, view.note.as_deref()), (Some(ERASED), Some("erased")));
     let attempt = &view.deliveries[0].attempts[0].record;
     assert_eq!((&attempt.error, attempt.logs.len(), attempt.outcome), (&None, 0, Outcome::Reject));

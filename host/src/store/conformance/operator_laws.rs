@@ -1,6 +1,6 @@
-//! The list of laws of what operators change beside deliveries.
+//! The list of laws of what operators change beside deliveries, and of what is traced.
 
-/// Makes a test of each law of `pauses`.
+/// Makes a test of each of these laws.
 macro_rules! operator_laws {
     ($harness:path) => {
         crate::store::conformance::cases! { $harness;
@@ -21,6 +21,10 @@ macro_rules! operator_laws {
                 a_pause_is_there_after_a_crash_and_goes_when_it_is_over
                 a_pause_has_an_entry_and_the_end_of_none_has_not
                 what_is_paused_is_known_before_the_change_is_answered
+            }
+            traces {
+                the_span_that_made_an_event_is_there_after_a_crash_and_comes_with_the_lease
+                the_span_of_an_emitted_event_learns_its_id_when_it_is_stored
             }
         }
     };

@@ -86,6 +86,9 @@ impl MemoryData {
             return Appended { id, duplicate: true };
         }
         let id = self.next_id();
+        if let Some(trace) = &new.trace {
+            trace.stored_as(id);
+        }
         self.keys.extend(keys().map(|key| (key, id)));
         let view = EventView {
             event: Event {
@@ -94,6 +97,7 @@ impl MemoryData {
                 parent: new.parent,
                 root,
                 hops: new.hops,
+                trace: new.trace.as_ref().map(|trace| trace.context()),
             },
             provider_id: new.provider_id,
             note: new.note,

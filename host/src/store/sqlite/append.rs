@@ -55,12 +55,16 @@ impl WriteBatch<'_> {
             self.begin_era(id)?;
         }
         self.insert_event(id, new, root)?;
+        if let Some(trace) = &new.trace {
+            trace.stored_as(id);
+        }
         self.delta.events += 1;
         // First: what is committed after an event is not cancelled by it.
         self.cancel_tagged(new)?;
         if !new.deliveries.is_empty() || !new.members.is_empty() {
             let (attributes, parent, hops) = (new.attributes.clone(), new.parent, new.hops);
-            let event = Arc::new(Event { id, attributes, parent, root, hops });
+            let trace = new.trace.as_ref().map(|trace| trace.context());
+            let event = Arc::new(Event { id, attributes, parent, root, hops, trace });
             self.create_deliveries(&event, new)?;
         }
         Ok(Appended { id, duplicate: false })
@@ -122,8 +126,8 @@ impl WriteBatch<'_> {
         self.connection
             .prepare_cached(
                 "INSERT INTO events (id, source, type, subject, content_type, time_ms, provider_id, note, headers, \
-                 parent, hops, dedupe, body, root, sum) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                 parent, hops, dedupe, body, root, sum, trace) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             )?
             .execute(params![
                 id.row(),
@@ -141,6 +145,7 @@ impl WriteBatch<'_> {
                 attributes.body.as_ref(),
                 root.map(EventId::row),
                 sum::of(attributes),
+                new.trace.as_ref().map(|trace| trace.context().to_bytes()),
             ])?;
         Ok(())
     }

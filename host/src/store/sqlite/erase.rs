@@ -183,7 +183,8 @@ impl WriteBatch<'_> {
             .connection
             .prepare_cached(
                 "UPDATE events SET body = x'', headers = NULL, sum = NULL, note = ?2,
-                        subject = CASE ?3 WHEN 1 THEN NULL ELSE subject END
+                        subject = CASE ?3 WHEN 1 THEN NULL ELSE subject END,
+                        trace = CASE ?3 WHEN 1 THEN NULL ELSE trace END
                  WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM erased WHERE event = ?1 AND asked >= ?3)",
             )?
             .execute(params![row, note, asked])?;

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::batch::{BEHIND_MS, NEVER_MS, WriteBatch};
 use super::deaths::Ending;
-use super::rows::{read_event, read_group_id, read_state};
+use super::rows::{read_event, read_group_id, read_state, read_trace};
 use super::sum;
 use crate::clock::until;
 use crate::event::{DEAD_LETTERS, DeliveryId, Event, PluginName, State};
@@ -224,7 +224,7 @@ impl WriteBatch<'_> {
 /// The columns that [`read_due`] reads.
 const DUE_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, e.body, \
                            e.root, d.ordinal, d.state, d.attempt, d.pardoned, e.sum, d.key, d.entered, d.cancel_tag, \
-                           d.deaths, d.steps, d.again, d.again_since_ms, d.failure, d.due_ms";
+                           d.deaths, d.steps, d.again, d.again_since_ms, d.failure, d.due_ms, e.trace";
 
 /// Reads a delivery from the columns of [`DUE_COLUMNS`].
 fn read_due(
@@ -232,7 +232,7 @@ fn read_due(
     plugin: &PluginName,
     now_ms: i64,
 ) -> Result<DueDelivery, rusqlite::Error> {
-    let event = read_event(row)?;
+    let event = Event { trace: read_trace(row, 24)?, ..read_event(row)? };
     let first_again_ms: Option<i64> = row.get(21)?;
     Ok(DueDelivery {
         delivery: DeliveryId { event: event.id, ordinal: row.get(10)? },

@@ -4,9 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::batch::{BEHIND_MS, NEVER_MS};
 use super::gathered;
-use super::rows::{EVENT_COLUMNS, read_event, read_group_id, read_state, read_text};
+use super::rows::{EVENT_COLUMNS, read_event, read_group_id, read_state, read_text, read_trace};
 use super::{edits, erase, steps, sum};
-use crate::event::{AttemptRecord, DeliveryId, Digest, EventId, Outcome, PluginName, State};
+use crate::event::{AttemptRecord, DeliveryId, Digest, Event, EventId, Outcome, PluginName, State};
 use crate::names::is_built_in;
 use crate::store::{AttemptView, DeliveryView, EventView, MAX_CHILDREN};
 
@@ -182,12 +182,12 @@ pub(super) fn event(
     id: EventId,
 ) -> Result<Option<EventView>, rusqlite::Error> {
     let sql = format!(
-        "SELECT {EVENT_COLUMNS}, e.provider_id, e.note, e.headers, e.sum FROM events e WHERE e.id = ?1"
+        "SELECT {EVENT_COLUMNS}, e.provider_id, e.note, e.headers, e.sum, e.trace FROM events e WHERE e.id = ?1"
     );
     let found = connection
         .prepare_cached(&sql)?
         .query_row([id.row()], |row| {
-            let event = read_event(row)?;
+            let event = Event { trace: read_trace(row, 14)?, ..read_event(row)? };
             let note: Option<String> = row.get(11)?;
             let notes: Vec<String> =
                 sum::damage(row, 13, &event.attributes)?.into_iter().chain(note).collect();

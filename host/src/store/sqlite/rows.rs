@@ -6,6 +6,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 
 use crate::event::{Attributes, Event, EventId, FailureId, State};
+use crate::trace::SpanContext;
 
 /// The columns `read_event` reads, from a table named `e`.
 pub(super) const EVENT_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, e.body, e.root";
@@ -20,7 +21,7 @@ pub(super) fn read_text(row: &Row<'_>, column: usize) -> Result<Option<String>, 
     }
 }
 
-/// Reads an event from columns `0..10` as in [`EVENT_COLUMNS`].
+/// Reads an event from columns `0..10` as in [`EVENT_COLUMNS`], without its trace.
 pub(super) fn read_event(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
     let source = read_text(row, 1)?.unwrap_or_default();
     let body: Vec<u8> = row.get(8)?;
@@ -37,7 +38,17 @@ pub(super) fn read_event(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
         parent: row.get::<_, Option<i64>>(6)?.map(EventId::from_row),
         root: row.get::<_, Option<i64>>(9)?.map(EventId::from_row),
         hops: row.get(7)?,
+        trace: None,
     })
+}
+
+/// Reads the span that made an event. A context that a disk may have damaged is none.
+pub(super) fn read_trace(
+    row: &Row<'_>,
+    column: usize,
+) -> Result<Option<SpanContext>, rusqlite::Error> {
+    let stored = row.get_ref(column)?.as_bytes_or_null().unwrap_or_default();
+    Ok(stored.and_then(SpanContext::from_bytes))
 }
 
 /// Reads a state's code.

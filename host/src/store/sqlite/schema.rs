@@ -212,6 +212,9 @@ const DEAD_LETTERS: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
+/// Since version 8: the span that made each event, absent for one that is not traced.
+const TRACES: &str = "ALTER TABLE events ADD COLUMN trace BLOB;";
+
 /// Each version of the schema with the changes that lead to it from the one before.
 const MIGRATIONS: [(i64, &[&str]); 8] = [
     (1, &[TABLES]),
@@ -244,6 +247,7 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
             operations::SCHEMA,
             pauses::SCHEMA,
             edits::SCHEMA,
+            TRACES,
         ],
     ),
 ];

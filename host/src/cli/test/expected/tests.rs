@@ -21,6 +21,8 @@ fn invocation(verdict: Verdict) -> Calls {
         kv_adds: Vec::new(),
         steps: Vec::new(),
         again: None,
+        call_spans: Vec::new(),
+        is_cold: true,
         memory_peak_bytes: 1,
         cpu_us: 1,
         duration_us: 1,

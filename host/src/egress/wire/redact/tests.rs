@@ -29,6 +29,7 @@ fn with_prefix(prefix: &str, secrets: &[&str]) -> Redactor {
         private: false,
         headers: secrets.iter().map(header).collect(),
         idempotency_key: true,
+        traceparent: true,
         authorities: None,
     };
     Redactor::of(&Grants { http: vec![Arc::new(rule)] })

@@ -27,6 +27,7 @@ fn source(preset: &str, name: &str, secret: &[u8]) -> Source {
         max_body_bytes: None,
         form: None,
         types: template.types,
+        trust_traceparent: false,
     }
 }
 

@@ -135,6 +135,7 @@ fn http_rule() -> PluginSettings {
         private: false,
         headers: Vec::new(),
         idempotency_key: true,
+        traceparent: true,
         authorities: None,
     };
     PluginSettings {

@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Deps, Dispatcher, MAX_RUNNING};
 use crate::event::{DEAD, KeyPolicy};
-use crate::ingest::{self, Capacity, Intake};
+use crate::ingest::{self, Capacity, Intake, KeyFetcher};
 use crate::plugins::{Approvals, LoadContext, Refreshed, Registry};
 use crate::reload::{self, ReloadTiming, Watched};
 use crate::sandbox::{Cache, Compiler, Sandbox, SandboxError, SandboxOptions};
@@ -282,6 +282,7 @@ impl App {
             capacity: Capacity::default(),
             unidentified: Arc::default(),
             activity: Arc::default(),
+            keys: KeyFetcher::system(),
             series: series.clone(),
         }
     }

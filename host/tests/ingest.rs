@@ -12,6 +12,7 @@ mod hostile;
 mod http;
 mod identify;
 mod keep_alive;
+mod keys;
 mod legacy;
 mod parts;
 mod providers;
@@ -21,6 +22,7 @@ mod routing;
 // Only Linux has more loopback addresses than 127.0.0.1 from the start.
 #[cfg(target_os = "linux")]
 mod senders;
+mod signed;
 mod sources;
 mod stores;
 mod unread;

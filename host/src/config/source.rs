@@ -1,17 +1,26 @@
 //! A source: how its requests are verified, and where the attributes of its events are found.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod dedupe;
+mod handshake;
 mod pick;
+mod place;
+mod public_key;
 mod shown;
 mod signature;
 mod template;
 
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
+pub use handshake::{AnswerPart, AnswerRule, AnswerValue, HandshakeMethod, HandshakeRule};
 pub use pick::{EventTypes, Joined, Pick};
+pub use place::{
+    BodyHash, Condition, JwtAlgorithm, JwtRule, KeyAddress, KeyDocument, KeyFrom, Place,
+};
+pub use public_key::{PublicKey, PublicKeyKind};
 pub use signature::{
-    Encoding, Field, Part, PublicKey, SecretPlace, Secrets, Signature, SignatureScheme, Stale,
+    Encoding, Field, Part, SecretPlace, Secrets, Signature, SignatureScheme, Stale, TimeFormat,
     Timestamp, Verify,
 };
 pub use template::{KeyEncoding, KeyFormat, SourceTemplate};
@@ -42,4 +51,8 @@ pub struct Source {
     pub form: Option<String>,
     /// The known types of its events.
     pub types: EventTypes,
+    /// Requests that are answered and not stored.
+    pub handshakes: Vec<HandshakeRule>,
+    /// Values that an operator knows of the registration.
+    pub params: BTreeMap<String, String>,
 }

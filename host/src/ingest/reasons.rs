@@ -13,6 +13,8 @@ pub enum RefusalReason {
     NoId,
     NoPart,
     NoForm,
+    UntrustedKey,
+    NoKey,
     RepeatedHeader,
     NoSecret,
     Malformed,
@@ -37,7 +39,7 @@ type Explained = (&'static str, &'static str, &'static str);
 
 impl RefusalReason {
     /// Every reason.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::BadSignature,
         Self::StaleTimestamp,
         Self::NoSignature,
@@ -46,6 +48,8 @@ impl RefusalReason {
         Self::NoId,
         Self::NoPart,
         Self::NoForm,
+        Self::UntrustedKey,
+        Self::NoKey,
         Self::RepeatedHeader,
         Self::NoSecret,
         Self::Malformed,
@@ -90,6 +94,8 @@ impl RefusalReason {
             | Self::NoId
             | Self::NoPart
             | Self::NoForm
+            | Self::UntrustedKey
+            | Self::NoKey
             | Self::RepeatedHeader
             | Self::NoSecret => self.of_proof(),
             Self::Malformed
@@ -140,6 +146,16 @@ impl RefusalReason {
                 "no_form",
                 "The signature covers the fields of a form, and the body is not one.",
                 "Let the provider send `application/x-www-form-urlencoded`, or change `signed` of the source.",
+            ),
+            Self::UntrustedKey => (
+                "untrusted_key",
+                "The request names a public key at an address that the source does not pin.",
+                "Compare `key_url` of the source with the provider's documentation.",
+            ),
+            Self::NoKey => (
+                "no_key",
+                "The public key that the request names could not be fetched, so the sender gets 503.",
+                "Look at the log for the reason, and whether this host may reach the provider.",
             ),
             Self::RepeatedHeader => (
                 "repeated_header",

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hookbox::config::source::{
-    Dedupe, DedupeBy, Encoding, EventTypes, Field, Part, Pick, Secrets, SourceTemplate, Stale,
-    Timestamp, Verify,
+    Dedupe, DedupeBy, Encoding, EventTypes, Field, Part, Pick, Place, Secrets, SourceTemplate,
+    Stale, TimeFormat, Timestamp, Verify,
 };
 use hookbox::config::{Source, presets};
 use hookbox::ingest::SourceRuntime;
@@ -42,13 +42,15 @@ pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
         max_body_bytes: None,
         form,
         types,
+        handshakes: Vec::new(),
+        params: std::collections::BTreeMap::new(),
     }
 }
 
 /// The sections that a user would write for these providers.
 fn more(name: &str) -> SourceTemplate {
     let field = |header: &str, prefix: &str| Field {
-        header: header.into(),
+        place: Place::Header(header.into()),
         prefix: prefix.into(),
         separator: None,
     };
@@ -69,7 +71,13 @@ fn more(name: &str) -> SourceTemplate {
             let field = field("x-zm-request-timestamp", "");
             let (required, tolerance_ms, stale) =
                 (true, Timestamp::DEFAULT_TOLERANCE_MS, Stale::Reject);
-            template.timestamp = Some(Timestamp { field, required, tolerance_ms, stale });
+            template.timestamp = Some(Timestamp {
+                field,
+                required,
+                tolerance_ms,
+                stale,
+                format: TimeFormat::Seconds,
+            });
             template.kind = Some(Pick::Json("/event".to_owned()));
         }
         other => panic!("no preset `{other}`"),
@@ -92,6 +100,8 @@ pub(crate) fn open() -> Source {
         max_body_bytes: None,
         form: None,
         types: EventTypes::Any,
+        handshakes: Vec::new(),
+        params: std::collections::BTreeMap::new(),
     }
 }
 

@@ -63,6 +63,8 @@ mod tests {
             max_body_bytes: None,
             form: None,
             types: EventTypes::Any,
+            handshakes: Vec::new(),
+            params: std::collections::BTreeMap::new(),
         }
     }
 

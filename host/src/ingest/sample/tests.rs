@@ -17,6 +17,8 @@ fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pi
         max_body_bytes: None,
         form: Some("payload".to_owned()),
         types: EventTypes::Any,
+        handshakes: Vec::new(),
+        params: std::collections::BTreeMap::new(),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use axum::http::{HeaderMap, Method};
 
-use super::head::Head;
 use super::message::{Message, MessageTemplate};
+use super::sign_request::time_text;
 use super::verifier::scheme;
-use crate::config::source::{Part, Pick, Signature, Source, Verify};
+use crate::config::source::{Part, Pick, Place, Signature, Source, Verify};
+use crate::ingest::head::Head;
 
 /// Why a request cannot be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +68,7 @@ pub fn sign(
     if signature.signed.contains(&Part::Id) && id_header.is_none() {
         return Err(SignError::NoIdHeader { name: source.name.to_string() });
     }
-    headers.extend(signed(source, signature, body, id, &unix_seconds.to_string())?);
+    headers.extend(signed(source, signature, body, id, unix_seconds)?);
     Ok(headers)
 }
 
@@ -76,7 +77,7 @@ fn signed(
     signature: &Signature,
     body: &[u8],
     id: &str,
-    timestamp: &str,
+    unix_seconds: i64,
 ) -> Result<Vec<(String, String)>, SignError> {
     let name = || source.name.to_string();
     let only_provider =
@@ -86,25 +87,32 @@ fn signed(
         .signatures
         .first()
         .ok_or_else(|| SignError::NoSignatureHeader { name: name() })?;
+    let name_of = |place: &Place| {
+        let elsewhere = || only_provider("the signature stands in its body or in its address");
+        place.header().map(str::to_owned).ok_or_else(elsewhere)
+    };
+    let header = name_of(&field.place)?;
+    let timestamp = time_text(signature.timestamp.as_ref(), unix_seconds);
     let template = MessageTemplate::new(signature).map_err(|what| only_provider(&what))?;
+    let head = head(source);
     let message = Message {
-        template: &template,
-        head: &head(source),
         timestamp: Some(timestamp.as_bytes()),
         id: Some(id.as_bytes()),
-        body,
+        now_ms: unix_seconds.saturating_mul(1_000),
+        ..Message::plain(&template, &head, body)
     };
-    if template.check(message.head).is_err() {
+    if !template.is_plain() && template.needs_body() || template.check(message.head).is_err() {
         return Err(only_provider("the signature covers other parts of its requests"));
     }
     let bytes = scheme.sign(&message).ok_or_else(|| only_provider("it keeps the key to itself"))?;
     let text = format!("{}{}", field.prefix, signature.encoding.encode(&bytes));
-    let Some(at) = &signature.timestamp else { return Ok(vec![(field.header.clone(), text)]) };
+    let Some(at) = &signature.timestamp else { return Ok(vec![(header, text)]) };
+    let time_header = name_of(&at.field.place)?;
     let timestamp = format!("{}{timestamp}", at.field.prefix);
     // Stripe's way: both are items of one header.
-    Ok(match field.separator.filter(|_| at.field.header == field.header) {
-        Some(separator) => vec![(field.header.clone(), format!("{timestamp}{separator}{text}"))],
-        None => vec![(at.field.header.clone(), timestamp), (field.header.clone(), text)],
+    Ok(match field.separator.filter(|_| time_header == header) {
+        Some(separator) => vec![(header, format!("{timestamp}{separator}{text}"))],
+        None => vec![(time_header, timestamp), (header, text)],
     })
 }
 

@@ -6,16 +6,24 @@ use secrecy::SecretSlice;
 use super::candidates::Candidates;
 use super::ed25519::Ed25519;
 use super::field::Items;
-use super::head::Head;
+use super::hashed::{HmacOther, PlainDigest};
 use super::hmac::HmacSha256;
+use super::jwt::JsonWebToken;
+use super::keys::KeyRing;
 use super::message::{Message, MessageTemplate};
+use super::place::{Check, Reading, Spot};
+use super::public::PublicKeys;
 use super::refusal::Refusal;
 use super::scheme::Scheme;
-use super::timestamp::{TimestampCheck, unix_seconds};
+use super::timestamp::TimestampCheck;
+use super::token::SharedToken;
+use super::whole;
 use crate::config::source::{
-    Encoding, Field, Pick, Secrets, Signature, SignatureScheme, Source, Verify,
+    Encoding, Field, KeyFrom, Pick, Place, Secrets, Signature, SignatureScheme, Source, Verify,
 };
+use crate::ingest::head::Head;
 use crate::ingest::header;
+use crate::ingest::identify::{items, json::Pointers};
 
 /// How the requests of a source are checked.
 #[derive(Debug)]
@@ -31,12 +39,24 @@ pub(in crate::ingest) enum Verifier {
 /// [`Signature`] with header names parsed and keys taken in.
 #[derive(Debug)]
 pub(in crate::ingest) struct SignatureCheck {
-    pub(super) signatures: Vec<(HeaderName, Field)>,
+    pub(super) signatures: Vec<(Spot, Field)>,
     pub(super) encoding: Encoding,
     pub(super) message: MessageTemplate,
     pub(super) timestamp: Option<TimestampCheck>,
-    id: Option<HeaderName>,
+    pub(super) id: Option<Spot>,
     pub(super) scheme: Box<dyn Scheme>,
+    /// Whether the head, and the raw body, have all that is needed, by one rule.
+    pub(super) is_plain: bool,
+    pub(super) when: Option<Check>,
+    pub(super) matches_any: bool,
+    /// The names on the way to the list whose items are signed.
+    pub(super) each: Option<Vec<String>>,
+    pub(super) pointers: Pointers,
+    /// The message with other spellings of the host's address.
+    pub(super) spellings: Vec<MessageTemplate>,
+    pub(super) body_hash: Option<(Spot, Encoding)>,
+    ring: Option<(KeyRing, Option<Spot>)>,
+    pub(super) others: Vec<SignatureCheck>,
 }
 
 /// The signatures in a head that some body could make authentic; none for an open source.
@@ -78,15 +98,15 @@ impl Verifier {
 
     /// The headers that hold signatures: credentials for as long as a request may be replayed.
     pub(in crate::ingest) fn signature_headers(&self) -> impl Iterator<Item = &HeaderName> {
-        let signatures =
-            if let Self::Signed(check) = self { check.signatures.as_slice() } else { &[] };
-        signatures.iter().map(|(name, _)| name)
+        let check = if let Self::Signed(check) = self { Some(&**check) } else { None };
+        let rules = check.into_iter().flat_map(|check| std::iter::once(check).chain(&check.others));
+        rules.flat_map(|rule| &rule.signatures).filter_map(|(spot, _)| spot.header())
     }
 
     /// The header that holds the time of sending.
     pub(in crate::ingest) fn timestamp_header(&self) -> Option<&HeaderName> {
         let Self::Signed(check) = self else { return None };
-        check.timestamp.as_ref().map(TimestampCheck::header)
+        check.timestamp.as_ref().and_then(TimestampCheck::header)
     }
 
     /// The text of the time of sending.
@@ -97,8 +117,27 @@ impl Verifier {
 
     /// How long ago it was sent by its own words, in seconds; negative for a time to come.
     pub(in crate::ingest) fn offset_s(&self, head: &Head, now_ms: i64) -> Option<i64> {
-        let sent_s = unix_seconds(self.sent_at(head)?)?;
-        Some((now_ms / 1_000).saturating_sub(sent_s))
+        let Self::Signed(check) = self else { return None };
+        let sent_ms = check.timestamp.as_ref()?.unix_ms(self.sent_at(head)?)?;
+        Some(now_ms.saturating_sub(sent_ms).div_euclid(1_000))
+    }
+
+    /// Keeps a document with public keys of this address in every ring that may ask for it.
+    pub(in crate::ingest) fn keep_key(&self, url: &str, text: &str, now_ms: i64) -> bool {
+        let Self::Signed(check) = self else { return false };
+        let rules = std::iter::once(&**check).chain(&check.others);
+        let rings = rules.filter_map(|rule| rule.ring.as_ref());
+        let fitting = rings.filter(|(ring, _)| ring.admits(url) || ring.fixed() == Some(url));
+        fitting.fold(false, |kept, (ring, _)| ring.keep(url, text, now_ms) || kept)
+    }
+
+    /// The ring and the address of a key that a request needs.
+    pub(in crate::ingest) fn wanted_key(
+        &self,
+        head: &Head,
+        body: &[u8],
+    ) -> Option<(&KeyRing, String)> {
+        if let Self::Signed(check) = self { check.wanted_key(head, body) } else { None }
     }
 
     /// Refuses a head that no body could make authentic.
@@ -130,28 +169,75 @@ impl Verifier {
 
 impl SignatureCheck {
     fn new(signature: &Signature, id: Option<&Pick>) -> Result<Self, String> {
-        let named = |field: &Field| -> Result<_, String> {
-            Ok((header::parse_name(&field.header)?, field.clone()))
+        let mut pointers = Pointers::default();
+        let message =
+            MessageTemplate::with(signature, signature.public_url.as_deref(), &mut pointers)?;
+        let mut spellings = Vec::new();
+        for url in &signature.other_urls {
+            spellings.push(MessageTemplate::with(signature, Some(url), &mut pointers)?);
+        }
+        let mut signatures = Vec::new();
+        for field in &signature.signatures {
+            signatures.push((Spot::new(&field.place, &mut pointers)?, field.clone()));
+        }
+        let timestamp = match &signature.timestamp {
+            Some(rule) => Some(TimestampCheck::new(rule, message.signs_timestamp, &mut pointers)?),
+            None => None,
         };
-        let message = MessageTemplate::new(signature)?;
-        let timestamp = signature.timestamp.as_ref();
+        let id = match id {
+            Some(Pick::Header(name)) => Some(Place::Header(name.clone())),
+            Some(Pick::Json(pointer)) if message.signs_id => Some(Place::Json(pointer.clone())),
+            _ => None,
+        };
+        let id = id.map(|place| Spot::new(&place, &mut pointers)).transpose()?;
+        let when = signature.when.as_ref().map(|when| Check::new(when, &mut pointers));
+        let body_hash = match &signature.body_hash {
+            Some(hash) => Some((Spot::new(&hash.place, &mut pointers)?, hash.encoding)),
+            None => None,
+        };
+        let ring = ring(signature, &mut pointers)?;
+        let plain = |spot: &Spot| spot.header().is_some();
+        let is_plain = message.is_plain()
+            && pointers.is_empty()
+            && signatures.iter().all(|(spot, _)| plain(spot))
+            && timestamp.as_ref().is_none_or(TimestampCheck::is_in_header)
+            && spellings.is_empty()
+            && when.is_none()
+            && body_hash.is_none()
+            && signature.others.is_empty()
+            && signature.jwt.is_none()
+            && ring.is_none()
+            && !signature.matches_any
+            && signature.each.is_none();
+        let source_id = id_pick(&id, signature);
         Ok(Self {
-            signatures: signature.signatures.iter().map(named).collect::<Result<_, _>>()?,
+            signatures,
             encoding: signature.encoding,
-            timestamp: timestamp
-                .map(|rule| TimestampCheck::new(rule, message.signs_timestamp))
-                .transpose()?,
-            id: match id {
-                Some(Pick::Header(name)) => Some(header::parse_name(name)?),
-                _ => None,
-            },
+            timestamp,
+            id,
             message,
-            scheme: scheme(signature)?,
+            scheme: scheme_with(signature, ring.as_ref().map(|(ring, _)| ring.clone()))?,
+            is_plain,
+            when: when.transpose()?,
+            matches_any: signature.matches_any,
+            each: signature.each.as_deref().map(items::tokens),
+            pointers,
+            spellings,
+            body_hash,
+            ring,
+            others: signature
+                .others
+                .iter()
+                .map(|other| Self::new(other, source_id.as_ref()))
+                .collect::<Result<_, _>>()?,
         })
     }
 
     /// Everything is looked up again when it is used, so only what must be there is looked up here.
     fn claim(&self, head: &Head) -> Result<Candidates, Refusal> {
+        if !self.is_plain {
+            return self.claim_early(head);
+        }
         let candidates = self.candidates(head)?;
         if self.message.signs_timestamp {
             self.timestamp(head)?;
@@ -163,6 +249,19 @@ impl SignatureCheck {
         Ok(candidates)
     }
 
+    /// Refuses a head without a signature for which no other place is left.
+    fn claim_early(&self, head: &Head) -> Result<Candidates, Refusal> {
+        let mut rules = std::iter::once(self).chain(&self.others);
+        let reading = Reading { head, body: &[], found: &[] };
+        let may_sign = |rule: &Self| {
+            rule.signatures.iter().any(|(spot, _)| match spot {
+                Spot::Header(name) => head.headers.contains_key(name),
+                spot => spot.is_in_body() || !matches!(spot.value(reading), Ok(None)),
+            })
+        };
+        if rules.any(may_sign) { Ok(Candidates::default()) } else { Err(Refusal::NoSignature) }
+    }
+
     fn check(
         &self,
         candidates: &Candidates,
@@ -170,18 +269,51 @@ impl SignatureCheck {
         body: &[u8],
         now_ms: i64,
     ) -> Result<Proof, Refusal> {
+        if !self.is_plain {
+            return whole::check(self, head, body, now_ms);
+        }
         let timestamp = self.timestamp(head)?;
+        self.message.check_form(body)?;
+        let id = self.id(head)?;
         let message =
-            Message { template: &self.message, head, timestamp, id: self.id(head)?, body };
+            Message { timestamp, id, now_ms, ..Message::plain(&self.message, head, body) };
         let key = self.scheme.matching_key(&message, candidates).ok_or(Refusal::Mismatch)?;
         let freshness = self.timestamp.as_ref().map(|check| check.freshness(timestamp, now_ms));
         Ok(Proof { key: Some(key), note: freshness.transpose()?.flatten() })
     }
 
+    /// The address of the public key that the request is checked with; `None` for keys that are
+    /// known.
+    pub(super) fn key_url(&self, reading: Reading<'_>) -> Result<Option<String>, Refusal> {
+        let Some((ring, spot)) = &self.ring else { return Ok(None) };
+        let Some(spot) = spot else { return Ok(ring.fixed().map(str::to_owned)) };
+        let named = spot.value(reading)?.ok_or(Refusal::NoPart)?;
+        let url = std::str::from_utf8(&named).ok().filter(|url| ring.admits(url));
+        url.map(|url| Some(url.to_owned())).ok_or(Refusal::ForeignKey)
+    }
+
+    /// The ring and the address of a key that is needed for a request.
+    pub(in crate::ingest) fn wanted_key(
+        &self,
+        head: &Head,
+        body: &[u8],
+    ) -> Option<(&KeyRing, String)> {
+        std::iter::once(self).chain(&self.others).find_map(|rule| {
+            let (ring, _) = rule.ring.as_ref()?;
+            let found = rule.pointers.find(body, "").unwrap_or_else(|_| rule.pointers.nothing());
+            let reading = Reading { head, body, found: &found };
+            if rule.when.as_ref().is_some_and(|when| !when.holds(reading)) {
+                return None;
+            }
+            Some((ring, rule.key_url(reading).ok().flatten()?))
+        })
+    }
+
     /// The signatures of the first header that is present.
     pub(super) fn candidates(&self, head: &Head) -> Result<Candidates, Refusal> {
-        let mut present =
-            self.signatures.iter().filter(|(name, _)| head.headers.contains_key(name));
+        let named = self.signatures.iter();
+        let named = named.filter_map(|(spot, field)| Some((spot.header()?, field)));
+        let mut present = named.filter(|(name, _)| head.headers.contains_key(*name));
         let (name, field) = present.next().ok_or(Refusal::NoSignature)?;
         let mut candidates = Candidates::default();
         for item in Items::of(&head.headers, name, field)? {
@@ -200,23 +332,71 @@ impl SignatureCheck {
     /// The id's text, which may be signed.
     pub(super) fn id<'a>(&self, head: &'a Head) -> Result<Option<&'a [u8]>, Refusal> {
         let id = match &self.id {
-            Some(name) => header::single(&head.headers, name)?,
-            None => None,
+            Some(Spot::Header(name)) => header::single(&head.headers, name)?,
+            _ => None,
         };
         if self.message.signs_id && id.is_none() { Err(Refusal::NoId) } else { Ok(id) }
     }
 }
 
+/// The id of the source for rules beside the first one.
+fn id_pick(id: &Option<Spot>, signature: &Signature) -> Option<Pick> {
+    let signs_id = signature
+        .others
+        .iter()
+        .any(|other| other.signed.contains(&crate::config::source::Part::Id));
+    match id {
+        Some(Spot::Header(name)) if signs_id => Some(Pick::Header(name.as_str().to_owned())),
+        _ => None,
+    }
+}
+
+/// The ring of keys that are fetched, and where a request names the address.
+fn ring(
+    signature: &Signature,
+    pointers: &mut Pointers,
+) -> Result<Option<(KeyRing, Option<Spot>)>, String> {
+    let Some(address) = &signature.key_address else { return Ok(None) };
+    let spot = match &address.from {
+        KeyFrom::Request(place) => Some(Spot::new(place, pointers)?),
+        KeyFrom::Fixed(_) => None,
+    };
+    Ok(Some((KeyRing::new(address.clone()), spot)))
+}
+
 /// The scheme of a source with its keys, or a text that says what is missing.
 pub(super) fn scheme(signature: &Signature) -> Result<Box<dyn Scheme>, String> {
+    scheme_with(signature, None)
+}
+
+fn scheme_with(signature: &Signature, ring: Option<KeyRing>) -> Result<Box<dyn Scheme>, String> {
+    fn boxed<S: Scheme + 'static>(scheme: Option<S>) -> Result<Box<dyn Scheme>, String> {
+        Ok(Box::new(scheme.ok_or_else(|| "every secret is empty".to_owned())?))
+    }
+    fn keyed<S: Scheme + 'static>(scheme: Option<S>) -> Result<Box<dyn Scheme>, String> {
+        Ok(Box::new(scheme.ok_or_else(|| "`public_keys` is empty".to_owned())?))
+    }
+    let public = &signature.public_keys;
     match signature.scheme {
-        SignatureScheme::HmacSha256 => {
-            let scheme = HmacSha256::new(secrets(signature)?);
-            Ok(Box::new(scheme.ok_or_else(|| "every secret is empty".to_owned())?))
+        SignatureScheme::HmacSha256 => boxed(HmacSha256::new(secrets(signature)?)),
+        SignatureScheme::HmacSha1 => boxed(HmacOther::sha1(secrets(signature)?)),
+        SignatureScheme::HmacSha512 => boxed(HmacOther::sha512(secrets(signature)?)),
+        SignatureScheme::DigestSha1 => boxed(PlainDigest::new(true, secrets(signature)?)),
+        SignatureScheme::DigestSha256 => boxed(PlainDigest::new(false, secrets(signature)?)),
+        SignatureScheme::Token | SignatureScheme::Basic => {
+            boxed(SharedToken::new(secrets(signature)?))
         }
-        SignatureScheme::Ed25519 => {
-            let scheme = Ed25519::new(&signature.public_keys);
-            Ok(Box::new(scheme.ok_or_else(|| "`public_keys` is empty".to_owned())?))
+        SignatureScheme::Ed25519 if ring.is_none() => keyed(Ed25519::new(public)),
+        SignatureScheme::Ed25519
+        | SignatureScheme::EcdsaP256
+        | SignatureScheme::RsaSha256
+        | SignatureScheme::RsaSha1 => keyed(PublicKeys::new(signature.scheme, public, ring)),
+        SignatureScheme::Jwt => {
+            let rule = signature.jwt.clone().ok_or("`jwt` is not set")?;
+            let shares = rule.algorithms.iter().any(|algorithm| algorithm.has_secrets());
+            let secrets = if shares { secrets(signature)? } else { &[] };
+            let url = signature.public_url.clone();
+            keyed(JsonWebToken::new(rule, url, secrets, public, ring))
         }
     }
 }

@@ -27,6 +27,8 @@ fn source(preset: &str, name: &str, secret: &[u8]) -> Source {
         max_body_bytes: None,
         form: None,
         types: template.types,
+        handshakes: Vec::new(),
+        params: std::collections::BTreeMap::new(),
     }
 }
 

@@ -94,10 +94,9 @@ impl RefusalReason {
             | Self::NoId
             | Self::NoPart
             | Self::NoForm
-            | Self::UntrustedKey
-            | Self::NoKey
             | Self::RepeatedHeader
             | Self::NoSecret => self.of_proof(),
+            Self::UntrustedKey | Self::NoKey => self.of_key(),
             Self::Malformed
             | Self::Method
             | Self::UnknownSource
@@ -147,16 +146,6 @@ impl RefusalReason {
                 "The signature covers the fields of a form, and the body is not one.",
                 "Let the provider send `application/x-www-form-urlencoded`, or change `signed` of the source.",
             ),
-            Self::UntrustedKey => (
-                "untrusted_key",
-                "The request names a public key at an address that the source does not pin.",
-                "Compare `key_url` of the source with the provider's documentation.",
-            ),
-            Self::NoKey => (
-                "no_key",
-                "The public key that the request names could not be fetched, so the sender gets 503.",
-                "Look at the log for the reason, and whether this host may reach the provider.",
-            ),
             Self::RepeatedHeader => (
                 "repeated_header",
                 "A header that may occur once, such as the signature, occurs several times.",
@@ -171,6 +160,22 @@ impl RefusalReason {
                 "bad_signature",
                 "The signature has the right form, and no active key makes it over these bytes.",
                 "Compare the secret with the provider's, and look for a proxy that changes bodies.",
+            ),
+        }
+    }
+
+    /// Reasons in public keys that are fetched.
+    fn of_key(self) -> Explained {
+        match self {
+            Self::UntrustedKey => (
+                "untrusted_key",
+                "The request names a public key at an address that the source does not pin.",
+                "Compare `key_url` of the source with the provider's documentation.",
+            ),
+            _ => (
+                "no_key",
+                "The public key that the request names could not be fetched, so the sender gets 503.",
+                "Look at the log for the reason, and whether this host may reach the provider.",
             ),
         }
     }

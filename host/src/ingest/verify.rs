@@ -24,6 +24,7 @@ mod hashed;
 mod hint;
 mod hmac;
 mod jwt;
+mod keyed;
 mod keys;
 mod message;
 mod place;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hookbox::config::Source;
 use hookbox::config::source::{
-    Encoding, Field, Part, Pick, Place, Secrets, Signature, SignatureScheme, Stale, TimeFormat,
+    Encoding, Field, Part, Pick, Place, Secrets, Signature, SourceTemplate, Stale, TimeFormat,
     Timestamp, Verify,
 };
 use hookbox::ingest::{Refusal, SignError, Unverified, sign};
@@ -62,18 +62,8 @@ fn template() -> impl Strategy<Value = Signature> {
                         separator: None,
                     },
                 };
-                Signature {
-                    scheme: SignatureScheme::HmacSha256,
-                    public_url: None,
-                    when: None,
-                    matches_any: false,
-                    each: None,
-                    other_urls: Vec::new(),
-                    body_hash: None,
-                    jwt: None,
-                    key_address: None,
-                    others: Vec::new(),
-                    public_keys: Vec::new(),
+                let secrets = keys.into_iter().map(SecretSlice::from).collect();
+                SourceTemplate {
                     signatures: names.map(field).collect(),
                     encoding: if hex { Encoding::Hex } else { Encoding::Base64 },
                     signed,
@@ -84,8 +74,9 @@ fn template() -> impl Strategy<Value = Signature> {
                         stale: if reject { Stale::Reject } else { Stale::Accept },
                         format: TimeFormat::Seconds,
                     }),
-                    secrets: Secrets::Set(keys.into_iter().map(SecretSlice::from).collect()),
+                    ..SourceTemplate::default()
                 }
+                .signature(Secrets::Set(secrets))
             },
         )
 }

@@ -1,4 +1,5 @@
-//! Every preset whose key the host can have: what is signed for it is accepted, and no change of it.
+//! Every preset whose key the host can have: what is signed for it is accepted, and no change of
+//! it is.
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -217,6 +217,10 @@ impl Scheme for JsonWebToken {
         (1..=MAX_TOKEN_BYTES).contains(&bytes)
     }
 
+    fn is_plain(&self) -> bool {
+        false
+    }
+
     fn keys(&self) -> usize {
         (self.secrets.len() + self.keys.len()).max(1)
     }

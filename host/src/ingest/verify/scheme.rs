@@ -15,6 +15,11 @@ pub(super) trait Scheme: fmt::Debug + Send + Sync {
     /// Whether a signature can have this many bytes, once it is decoded.
     fn fits(&self, bytes: usize) -> bool;
 
+    /// Whether [`Scheme::matching_key`] says all: it knows no other reason for a refusal.
+    fn is_plain(&self) -> bool {
+        true
+    }
+
     /// The number of keys, at least one.
     fn keys(&self) -> usize;
 

@@ -2,9 +2,9 @@
 
 use axum::http::{HeaderMap, Method};
 
+use super::keyed::scheme;
 use super::message::{Message, MessageTemplate};
 use super::sign_request::time_text;
-use super::verifier::scheme;
 use crate::config::source::{Part, Pick, Place, Signature, Source, Verify};
 use crate::ingest::head::Head;
 

@@ -5,9 +5,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
+use super::keyed::scheme;
 use super::message::{Message, MessageTemplate};
 use super::sign::{SignError, sign};
-use super::verifier::scheme;
 use crate::config::source::{
     Field, Part, Pick, Place, Signature, Source, TimeFormat, Timestamp, Verify,
 };

@@ -1,26 +1,18 @@
 //! How a source's requests are checked, made ready once for every configuration.
 
 use axum::http::HeaderName;
-use secrecy::SecretSlice;
 
 use super::candidates::Candidates;
-use super::ed25519::Ed25519;
 use super::field::Items;
-use super::hashed::{HmacOther, PlainDigest};
-use super::hmac::HmacSha256;
-use super::jwt::JsonWebToken;
+use super::keyed;
 use super::keys::KeyRing;
 use super::message::{Message, MessageTemplate};
 use super::place::{Check, Reading, Spot};
-use super::public::PublicKeys;
 use super::refusal::Refusal;
 use super::scheme::Scheme;
 use super::timestamp::TimestampCheck;
-use super::token::SharedToken;
 use super::whole;
-use crate::config::source::{
-    Encoding, Field, KeyFrom, Pick, Place, Secrets, Signature, SignatureScheme, Source, Verify,
-};
+use crate::config::source::{Encoding, Field, Part, Pick, Place, Signature, Source, Verify};
 use crate::ingest::head::Head;
 use crate::ingest::header;
 use crate::ingest::identify::{items, json::Pointers};
@@ -195,29 +187,16 @@ impl SignatureCheck {
             Some(hash) => Some((Spot::new(&hash.place, &mut pointers)?, hash.encoding)),
             None => None,
         };
-        let ring = ring(signature, &mut pointers)?;
-        let plain = |spot: &Spot| spot.header().is_some();
-        let is_plain = message.is_plain()
-            && pointers.is_empty()
-            && signatures.iter().all(|(spot, _)| plain(spot))
-            && timestamp.as_ref().is_none_or(TimestampCheck::is_in_header)
-            && spellings.is_empty()
-            && when.is_none()
-            && body_hash.is_none()
-            && signature.others.is_empty()
-            && signature.jwt.is_none()
-            && ring.is_none()
-            && !signature.matches_any
-            && signature.each.is_none();
+        let ring = keyed::ring(signature, &mut pointers)?;
         let source_id = id_pick(&id, signature);
-        Ok(Self {
+        let mut made = Self {
             signatures,
             encoding: signature.encoding,
             timestamp,
             id,
             message,
-            scheme: scheme_with(signature, ring.as_ref().map(|(ring, _)| ring.clone()))?,
-            is_plain,
+            scheme: keyed::scheme_with(signature, ring.as_ref().map(|(ring, _)| ring.clone()))?,
+            is_plain: false,
             when: when.transpose()?,
             matches_any: signature.matches_any,
             each: signature.each.as_deref().map(items::tokens),
@@ -230,7 +209,25 @@ impl SignatureCheck {
                 .iter()
                 .map(|other| Self::new(other, source_id.as_ref()))
                 .collect::<Result<_, _>>()?,
-        })
+        };
+        made.is_plain = made.is_plain();
+        Ok(made)
+    }
+
+    /// Whether the head, and the raw body, have all that is needed, by one rule.
+    fn is_plain(&self) -> bool {
+        self.message.is_plain()
+            && self.pointers.is_empty()
+            && self.signatures.iter().all(|(spot, _)| spot.header().is_some())
+            && self.timestamp.as_ref().is_none_or(TimestampCheck::is_in_header)
+            && self.spellings.is_empty()
+            && self.when.is_none()
+            && self.body_hash.is_none()
+            && self.others.is_empty()
+            && self.scheme.is_plain()
+            && self.ring.is_none()
+            && !self.matches_any
+            && self.each.is_none()
     }
 
     /// Everything is looked up again when it is used, so only what must be there is looked up here.
@@ -341,70 +338,9 @@ impl SignatureCheck {
 
 /// The id of the source for rules beside the first one.
 fn id_pick(id: &Option<Spot>, signature: &Signature) -> Option<Pick> {
-    let signs_id = signature
-        .others
-        .iter()
-        .any(|other| other.signed.contains(&crate::config::source::Part::Id));
+    let signs_id = signature.others.iter().any(|other| other.signed.contains(&Part::Id));
     match id {
         Some(Spot::Header(name)) if signs_id => Some(Pick::Header(name.as_str().to_owned())),
         _ => None,
-    }
-}
-
-/// The ring of keys that are fetched, and where a request names the address.
-fn ring(
-    signature: &Signature,
-    pointers: &mut Pointers,
-) -> Result<Option<(KeyRing, Option<Spot>)>, String> {
-    let Some(address) = &signature.key_address else { return Ok(None) };
-    let spot = match &address.from {
-        KeyFrom::Request(place) => Some(Spot::new(place, pointers)?),
-        KeyFrom::Fixed(_) => None,
-    };
-    Ok(Some((KeyRing::new(address.clone()), spot)))
-}
-
-/// The scheme of a source with its keys, or a text that says what is missing.
-pub(super) fn scheme(signature: &Signature) -> Result<Box<dyn Scheme>, String> {
-    scheme_with(signature, None)
-}
-
-fn scheme_with(signature: &Signature, ring: Option<KeyRing>) -> Result<Box<dyn Scheme>, String> {
-    fn boxed<S: Scheme + 'static>(scheme: Option<S>) -> Result<Box<dyn Scheme>, String> {
-        Ok(Box::new(scheme.ok_or_else(|| "every secret is empty".to_owned())?))
-    }
-    fn keyed<S: Scheme + 'static>(scheme: Option<S>) -> Result<Box<dyn Scheme>, String> {
-        Ok(Box::new(scheme.ok_or_else(|| "`public_keys` is empty".to_owned())?))
-    }
-    let public = &signature.public_keys;
-    match signature.scheme {
-        SignatureScheme::HmacSha256 => boxed(HmacSha256::new(secrets(signature)?)),
-        SignatureScheme::HmacSha1 => boxed(HmacOther::sha1(secrets(signature)?)),
-        SignatureScheme::HmacSha512 => boxed(HmacOther::sha512(secrets(signature)?)),
-        SignatureScheme::DigestSha1 => boxed(PlainDigest::new(true, secrets(signature)?)),
-        SignatureScheme::DigestSha256 => boxed(PlainDigest::new(false, secrets(signature)?)),
-        SignatureScheme::Token | SignatureScheme::Basic => {
-            boxed(SharedToken::new(secrets(signature)?))
-        }
-        SignatureScheme::Ed25519 if ring.is_none() => keyed(Ed25519::new(public)),
-        SignatureScheme::Ed25519
-        | SignatureScheme::EcdsaP256
-        | SignatureScheme::RsaSha256
-        | SignatureScheme::RsaSha1 => keyed(PublicKeys::new(signature.scheme, public, ring)),
-        SignatureScheme::Jwt => {
-            let rule = signature.jwt.clone().ok_or("`jwt` is not set")?;
-            let shares = rule.algorithms.iter().any(|algorithm| algorithm.has_secrets());
-            let secrets = if shares { secrets(signature)? } else { &[] };
-            let url = signature.public_url.clone();
-            keyed(JsonWebToken::new(rule, url, secrets, public, ring))
-        }
-    }
-}
-
-fn secrets(signature: &Signature) -> Result<&[SecretSlice<u8>], String> {
-    match &signature.secrets {
-        Secrets::Set(all) => Ok(all),
-        Secrets::Generated { secret, .. } => Ok(std::slice::from_ref(secret)),
-        Secrets::Missing(what) => Err(what.clone()),
     }
 }

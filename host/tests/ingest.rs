@@ -16,9 +16,11 @@ mod keys;
 mod legacy;
 mod parts;
 mod providers;
+mod public_keys;
 mod refusals;
 mod roundtrip;
 mod routing;
+mod schemes;
 // Only Linux has more loopback addresses than 127.0.0.1 from the start.
 #[cfg(target_os = "linux")]
 mod senders;

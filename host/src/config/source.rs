@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod dedupe;
+mod encoding;
 mod handshake;
 mod pick;
 mod place;
@@ -13,15 +14,16 @@ mod signature;
 mod template;
 
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
+pub use encoding::Encoding;
 pub use handshake::{AnswerPart, AnswerRule, AnswerValue, HandshakeMethod, HandshakeRule};
 pub use pick::{EventTypes, Joined, Pick};
 pub use place::{
-    BodyHash, Condition, JwtAlgorithm, JwtRule, KeyAddress, KeyDocument, KeyFrom, Place,
+    BodyHash, JwtAlgorithm, JwtRule, KeyAddress, KeyDocument, KeyFrom, Place, ValueCondition,
 };
 pub use public_key::{PublicKey, PublicKeyKind};
 pub use signature::{
-    Encoding, Field, Part, SecretPlace, Secrets, Signature, SignatureScheme, Stale, TimeFormat,
-    Timestamp, Verify,
+    Field, Part, SecretPlace, Secrets, Signature, SignatureScheme, Stale, TimeFormat, Timestamp,
+    Verify,
 };
 pub use template::{KeyEncoding, KeyFormat, SourceTemplate};
 

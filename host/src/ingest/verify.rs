@@ -9,6 +9,7 @@
 //! - `message` is the data that is signed, put together from parts of the request;
 //! - `field` and `candidates` read signatures, `timestamp` reads the time of sending, `place` finds
 //!   values in headers, the address and the body;
+//! - `check` is one rule made ready, `keyed` its scheme with the keys; `verifier` is a source;
 //! - `whole` checks by rules that need the body to find a signature, or that have alternatives;
 //! - `hint` explains a refusal to the operator, after it;
 //! - `sign` is the other direction, for `hookbox send` and tests.
@@ -18,6 +19,7 @@
 //! can be timed.
 
 mod candidates;
+mod check;
 mod ed25519;
 mod field;
 mod hashed;
@@ -38,10 +40,11 @@ mod token;
 mod verifier;
 mod whole;
 
+pub(super) use check::Proof;
 pub(super) use hint::{MAX_BODY_BYTES as MAX_HINT_BYTES, find as find_hint, shape};
 pub(super) use keys::KeyRing;
 pub(super) use place::{Check, Reading, Spot};
 pub use refusal::Refusal;
 pub use sign::{SignError, sign};
 pub use sign_request::{SignedParts, sign_request};
-pub(super) use verifier::{Claimed, Proof, Verifier};
+pub(super) use verifier::{Claimed, Verifier};

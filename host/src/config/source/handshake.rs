@@ -1,7 +1,7 @@
 //! Requests that a source answers without storing anything, as data.
 
 use super::Encoding;
-use super::place::{Condition, Place};
+use super::place::{Place, ValueCondition};
 
 /// A kind of request, what proves it, and the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct HandshakeRule {
     /// The method.
     pub method: HandshakeMethod,
     /// The conditions, all of which hold.
-    pub when: Vec<Condition>,
+    pub when: Vec<ValueCondition>,
     /// An RFC 6901 pointer to a list in the JSON body that is empty.
     pub empty: Option<String>,
     /// Whether the request has to be authentic like an event.

@@ -1,5 +1,7 @@
 //! Places in a request, and conditions on what stands there.
 
+use super::encoding::Encoding;
+
 /// The place of a value in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -27,7 +29,7 @@ impl Place {
 
 /// A condition on a request: a value is there, or has this text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition {
+pub struct ValueCondition {
     /// The value.
     pub place: Place,
     /// Its text; `None` if it only has to be there.
@@ -43,7 +45,7 @@ pub struct BodyHash {
     /// The place of the SHA-256 of the body.
     pub place: Place,
     /// Its encoding.
-    pub encoding: super::Encoding,
+    pub encoding: Encoding,
 }
 
 /// The rules for a JSON Web Token (RFC 7519) that proves a request.
@@ -60,7 +62,7 @@ pub struct JwtRule {
     /// The greatest age by `iat`, in milliseconds.
     pub max_age_ms: Option<u64>,
     /// The claim that holds the SHA-256 of the body, and its encoding.
-    pub body_claim: Option<(String, super::Encoding)>,
+    pub body_claim: Option<(String, Encoding)>,
 }
 
 /// An algorithm of JSON Web Signatures (RFC 7518 §3.1).

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use super::encoding::Encoding;
 use super::pick::Pick;
 use super::place::Place;
-use super::signature::{Encoding, Part, SignatureScheme};
+use super::signature::{Part, SignatureScheme};
 
 impl SignatureScheme {
     /// The word for it in the configuration.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use secrecy::SecretSlice;
 
-use super::place::{BodyHash, Condition, JwtRule, KeyAddress, Place};
+use super::encoding::Encoding;
+use super::place::{BodyHash, JwtRule, KeyAddress, Place, ValueCondition};
 use super::public_key::PublicKey;
 
 /// The authentication of a request.
@@ -26,7 +27,7 @@ pub struct Signature {
     /// The algorithm.
     pub scheme: SignatureScheme,
     /// The request that it is for; `None` for all.
-    pub when: Option<Condition>,
+    pub when: Option<ValueCondition>,
     /// The places of signatures, in order of preference: the first that is present counts.
     pub signatures: Vec<Field>,
     /// Whether those at all places count, not only at the first.
@@ -122,19 +123,6 @@ pub struct Field {
     pub prefix: String,
     /// The character between items.
     pub separator: Option<char>,
-}
-
-/// The encoding of signature bytes in a header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// Hex digits, in either case.
-    Hex,
-    /// Base64, RFC 4648 §4, padded.
-    Base64,
-    /// Base64 for addresses, RFC 4648 §5, padded or not.
-    Base64Url,
-    /// The bytes themselves.
-    Text,
 }
 
 /// A part of the signed bytes.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::dedupe::{Dedupe, DedupeBy, Placeholder};
+use super::encoding::Encoding;
 use super::handshake::HandshakeRule;
 use super::pick::{EventTypes, Pick};
-use super::place::{BodyHash, Condition, JwtRule, KeyAddress};
+use super::place::{BodyHash, JwtRule, KeyAddress, ValueCondition};
 use super::public_key::PublicKey;
-use super::signature::{Encoding, Field, Part, Secrets, Signature, SignatureScheme, Timestamp};
+use super::signature::{Field, Part, Secrets, Signature, SignatureScheme, Timestamp};
 
 /// A source without its name and keys. A preset is nothing but a value of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct SourceTemplate {
     /// See [`Signature::scheme`].
     pub scheme: SignatureScheme,
     /// See [`Signature::when`].
-    pub when: Option<Condition>,
+    pub when: Option<ValueCondition>,
     /// See [`Signature::signatures`].
     pub signatures: Vec<Field>,
     /// See [`Signature::matches_any`].

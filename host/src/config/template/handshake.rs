@@ -3,7 +3,8 @@
 use super::{pick, place};
 use crate::config::raw::{Item, Section};
 use crate::config::source::{
-    AnswerPart, AnswerRule, AnswerValue, Condition, Encoding, HandshakeMethod, HandshakeRule, Place,
+    AnswerPart, AnswerRule, AnswerValue, Encoding, HandshakeMethod, HandshakeRule, Place,
+    ValueCondition,
 };
 
 /// The most handshakes of a source.
@@ -32,7 +33,7 @@ fn read(item: &Item<'_>) -> Option<HandshakeRule> {
     let mut section = item.section("{ method = \"GET\", answer = { status = 200 } }")?;
     let method = section.take("method").and_then(|item| item.word(&METHODS));
     let when = section.take("when").map(|item| item.one_or_many()).unwrap_or_default();
-    let when: Vec<Condition> = when.iter().filter_map(place::condition).collect();
+    let when: Vec<ValueCondition> = when.iter().filter_map(place::condition).collect();
     let empty = section.take("empty").and_then(|item| pick::pointer(&item));
     let verified = section.take("verified").and_then(|item| item.truth()).unwrap_or_default();
     let check = section.take("check").and_then(|item| read_check(&item));

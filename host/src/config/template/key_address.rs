@@ -1,4 +1,4 @@
-//! Reads `key_url = { header = "X-Cert-Url", hosts = ["api.acme.com"], … }`: the address of a public
+//! Reads `key_url = { header = "X-Cert-Url", hosts = ["api.acme.com"] }`: the address of a public
 //! key, and the hosts that are asked for one.
 
 use super::place;

@@ -2,7 +2,7 @@
 
 use super::pick;
 use crate::config::raw::{Item, Section};
-use crate::config::source::{BodyHash, Condition, Encoding, Place};
+use crate::config::source::{BodyHash, Encoding, Place, ValueCondition};
 
 /// The longest text that a condition compares, in bytes.
 const MAX_TEXT_BYTES: usize = 256;
@@ -40,7 +40,7 @@ pub(super) fn read(item: &Item<'_>) -> Option<Place> {
 }
 
 /// A condition: a place, and the text there.
-pub(in crate::config) fn condition(item: &Item<'_>) -> Option<Condition> {
+pub(in crate::config) fn condition(item: &Item<'_>) -> Option<ValueCondition> {
     let mut section = item.section("{ json = \"/type\", is = \"ping\" }")?;
     let is = section.take("is").and_then(|item| short(&item));
     let absent = section.take("absent").and_then(|item| item.truth()).unwrap_or_default();
@@ -50,7 +50,7 @@ pub(in crate::config) fn condition(item: &Item<'_>) -> Option<Condition> {
         let help = "write for example { json = \"/type\", is = \"ping\" }";
         item.refuse("names no place to look at", help);
     }
-    Some(Condition { place: place?, is, absent })
+    Some(ValueCondition { place: place?, is, absent })
 }
 
 fn short(item: &Item<'_>) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Extracts the attributes of a source's requests.
 
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::http::header::HeaderName;
 use bytes::Bytes;
 
 use super::dedupe::{Deduplicator, KeyParts};
@@ -10,7 +10,7 @@ use super::location::{Location, Reader};
 use super::notes::NoteLine;
 use crate::config::source::{Pick, Source};
 use crate::event::{DedupeKey, LegacyKey, UNIDENTIFIED, form, name};
-use crate::ingest::head::Head;
+use crate::ingest::head::{Head, is_form};
 
 /// Where a source has its routing attributes, parsed, and how it recognises repeated requests.
 #[derive(Debug)]
@@ -112,8 +112,4 @@ impl Extractor {
             Err(form::Repeated) => Err(format!("{named} occurs more than once")),
         }
     }
-}
-
-pub(super) fn is_form(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(form::is_form)
 }

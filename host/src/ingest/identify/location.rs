@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use axum::http::header::HeaderName;
 
-use super::extractor::is_form;
 use super::items::beside;
 use super::json::{PointerValue, Pointers};
 use super::notes::NoteLine;
@@ -181,7 +180,7 @@ fn value_at(
         Location::Nowhere(why) => return Err(format!("cannot be found: {why}")),
         // Only values are joined, never a joined text or a list.
         Location::Joined(..) | Location::First(_) => return Ok(None),
-        Location::Form(_) if !is_form(&head.headers) => return Ok(None),
+        Location::Form(_) if !head.is_form() => return Ok(None),
         Location::Form(name) => match field(body, name)? {
             Some(text) => text,
             None => return Ok(None),

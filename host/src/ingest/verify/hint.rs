@@ -11,10 +11,11 @@
 use secrecy::{ExposeSecret, SecretSlice};
 
 use super::candidates::Candidates;
+use super::check::SignatureCheck;
 use super::hmac::HmacSha256;
 use super::message::{Message, MessageTemplate};
 use super::scheme::Scheme;
-use super::verifier::{SignatureCheck, Verifier};
+use super::verifier::Verifier;
 use crate::config::Source;
 use crate::config::source::{Part, Secrets, Signature, SignatureScheme, Verify};
 use crate::ingest::head::Head;

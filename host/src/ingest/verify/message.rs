@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::http::header::HeaderName;
 use sha2::{Digest, Sha256};
 
-use super::place::{Reading, Spot, is_form};
+use super::place::{Reading, Spot};
 use super::refusal::Refusal;
 use crate::config::source::{Part, Signature};
 use crate::event::form;
@@ -125,7 +125,7 @@ impl MessageTemplate {
                 Piece::Header(name) if header::single(&head.headers, name)?.is_none() => {
                     return Err(Refusal::NoPart);
                 }
-                Piece::Form if !is_form(head) => return Err(Refusal::NoForm),
+                Piece::Form if !head.is_form() => return Err(Refusal::NoForm),
                 _ => {}
             }
         }
@@ -289,7 +289,7 @@ fn check(pieces: &[Piece], reading: Reading<'_>) -> Result<(), Refusal> {
     for piece in pieces {
         let is_there = match piece {
             Piece::Other(OtherPiece::Json(slot)) => Spot::Json(*slot).value(reading)?.is_some(),
-            Piece::Other(OtherPiece::FormValue(_)) if !is_form(reading.head) => {
+            Piece::Other(OtherPiece::FormValue(_)) if !reading.head.is_form() => {
                 return Err(Refusal::NoForm);
             }
             Piece::Other(OtherPiece::FormValue(name)) => {

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 
 use axum::http::HeaderName;
-use axum::http::header::CONTENT_TYPE;
 
 use super::refusal::Refusal;
-use crate::config::source::{Condition, Place};
+use crate::config::source::{Place, ValueCondition};
 use crate::event::form;
 use crate::ingest::head::Head;
 use crate::ingest::header;
@@ -63,13 +62,13 @@ impl Spot {
                 Some(PointerValue::Repeated | PointerValue::Unreadable(_)) => Err(Refusal::NoPart),
                 Some(PointerValue::Nothing) | None => Ok(None),
             },
-            Self::Form(_) if !is_form(reading.head) => Ok(None),
+            Self::Form(_) if !reading.head.is_form() => Ok(None),
             Self::Form(name) => form::field(reading.body, name).map_err(|_| Refusal::Repeated),
         }
     }
 }
 
-/// [`Condition`] made ready.
+/// [`ValueCondition`] made ready.
 #[derive(Debug)]
 pub(in crate::ingest) struct Check {
     spot: Spot,
@@ -79,7 +78,7 @@ pub(in crate::ingest) struct Check {
 
 impl Check {
     pub(in crate::ingest) fn new(
-        condition: &Condition,
+        condition: &ValueCondition,
         pointers: &mut Pointers,
     ) -> Result<Self, String> {
         let spot = Spot::new(&condition.place, pointers)?;
@@ -106,10 +105,4 @@ impl Check {
 fn query<'a>(head: &'a Head, name: &str) -> Result<Option<Cow<'a, [u8]>>, Refusal> {
     let Some(query) = head.uri.query() else { return Ok(None) };
     form::field(query.as_bytes(), name).map_err(|_| Refusal::NoPart)
-}
-
-/// Whether the body says that it is a form.
-pub(super) fn is_form(head: &Head) -> bool {
-    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    content_type.is_some_and(form::is_form)
 }

@@ -4,8 +4,7 @@ use axum::http::{HeaderMap, Method};
 
 use super::keyed::scheme;
 use super::message::{Message, MessageTemplate};
-use super::sign_request::time_text;
-use crate::config::source::{Part, Pick, Place, Signature, Source, Verify};
+use crate::config::source::{Part, Pick, Place, Signature, Source, TimeFormat, Timestamp, Verify};
 use crate::ingest::head::Head;
 
 /// Why a request cannot be signed.
@@ -120,4 +119,13 @@ fn signed(
 fn head(source: &Source) -> Head {
     let uri = format!("/webhook/{}", source.name).parse().unwrap_or_default();
     Head { method: Method::POST, uri, headers: HeaderMap::new() }
+}
+
+/// The time as a provider writes it.
+pub(super) fn time_text(rule: Option<&Timestamp>, unix_seconds: i64) -> String {
+    match rule.map(|rule| rule.format) {
+        Some(TimeFormat::Milliseconds) => format!("{unix_seconds}000"),
+        Some(TimeFormat::Rfc3339) => crate::clock::rfc3339(unix_seconds.saturating_mul(1_000)),
+        Some(TimeFormat::Seconds) | None => unix_seconds.to_string(),
+    }
 }

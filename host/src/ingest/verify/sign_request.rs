@@ -7,10 +7,8 @@ use serde_json::{Map, Value};
 
 use super::keyed::scheme;
 use super::message::{Message, MessageTemplate};
-use super::sign::{SignError, sign};
-use crate::config::source::{
-    Field, Part, Pick, Place, Signature, Source, TimeFormat, Timestamp, Verify,
-};
+use super::sign::{SignError, sign, time_text};
+use crate::config::source::{Field, Part, Pick, Place, Signature, Source, Timestamp, Verify};
 use crate::event::form;
 use crate::ingest::head::Head;
 use crate::ingest::identify::json::Pointers;
@@ -271,15 +269,6 @@ impl<'a> Maker<'a> {
         }
         let uri = format!("/webhook/{}", self.source.name).parse().unwrap_or_default();
         Head { method: Method::POST, uri, headers }
-    }
-}
-
-/// The time as a provider writes it.
-pub(super) fn time_text(rule: Option<&Timestamp>, unix_seconds: i64) -> String {
-    match rule.map(|rule| rule.format) {
-        Some(TimeFormat::Milliseconds) => format!("{unix_seconds}000"),
-        Some(TimeFormat::Rfc3339) => crate::clock::rfc3339(unix_seconds.saturating_mul(1_000)),
-        Some(TimeFormat::Seconds) | None => unix_seconds.to_string(),
     }
 }
 

@@ -1,12 +1,12 @@
 //! The check of a request by rules that look into its body, or that have alternatives.
 
 use super::candidates::Candidates;
+use super::check::{Proof, SignatureCheck};
 use super::field::Items;
 use super::jwt;
 use super::message::Message;
 use super::place::Reading;
 use super::refusal::Refusal;
-use super::verifier::{Proof, SignatureCheck};
 use crate::ingest::head::Head;
 use crate::ingest::identify::items;
 

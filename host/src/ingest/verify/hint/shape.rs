@@ -6,8 +6,9 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 
 use crate::config::source::{Encoding, Field};
 use crate::ingest::head::Head;
+use crate::ingest::verify::check::SignatureCheck;
 use crate::ingest::verify::refusal::Refusal;
-use crate::ingest::verify::verifier::{SignatureCheck, Verifier};
+use crate::ingest::verify::verifier::Verifier;
 
 /// The most headers that a hint names.
 const MAX_NAMED: usize = 4;

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Deps, Dispatcher, MAX_RUNNING};
 use crate::event::{DEAD, KeyPolicy};
-use crate::ingest::{self, Capacity, Intake};
+use crate::ingest::{self, Capacity, Intake, KeyFetcher};
 use crate::plugins::{Approvals, LoadContext, Refreshed, Registry};
 use crate::reload::{self, ReloadTiming, Watched};
 use crate::sandbox::{Cache, Compiler, Sandbox, SandboxError, SandboxOptions};
@@ -264,6 +264,7 @@ impl App {
             activity: Arc::default(),
             series: observed.series.clone(),
             tracer: observed.tracer.clone(),
+            keys: KeyFetcher::system(),
         }
     }
 

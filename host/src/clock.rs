@@ -313,6 +313,11 @@ pub fn rfc3339(unix_ms: i64) -> String {
     format!("{:.3}", jiff::Timestamp::from_millisecond(unix_ms).unwrap_or_default())
 }
 
+/// Reads a time as RFC 3339 has it, with any offset, into Unix milliseconds.
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
+    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,6 +31,7 @@ mod order;
 mod partial;
 mod places;
 mod plugin;
+mod preset_file;
 pub mod presets;
 mod problems;
 mod rate;

@@ -29,7 +29,9 @@ use crate::server::{self, ServerOptions};
 
 mod activity;
 mod body;
+mod fetch;
 mod handshake;
+mod head;
 mod header;
 mod identify;
 mod intake;
@@ -47,11 +49,14 @@ mod unidentified;
 mod verify;
 
 pub use activity::{KEPT_REFUSALS, ReasonSummary, RefusalNote, SourceActivity, SourceReceived};
+pub use fetch::KeyFetcher;
+pub use handshake::HandshakeAnswer;
+pub use head::Head;
 pub use intake::{Capacity, Intake};
 pub use reasons::RefusalReason;
 pub use source::{SourceRuntime, Unverified, Verified};
 pub use unidentified::{Lately, Unidentified};
-pub use verify::{Head, Refusal, SignError, sign};
+pub use verify::{Refusal, SignError, SignedParts, sign, sign_request};
 
 /// Receives webhooks on `listener` until `shutdown`, then lets requests under way finish for up to
 /// [`ServerTimeouts::drain`](crate::server::ServerTimeouts::drain), and returns when the last

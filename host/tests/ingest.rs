@@ -12,15 +12,19 @@ mod hostile;
 mod http;
 mod identify;
 mod keep_alive;
+mod keys;
 mod legacy;
 mod parts;
 mod providers;
+mod public_keys;
 mod refusals;
 mod roundtrip;
 mod routing;
+mod schemes;
 // Only Linux has more loopback addresses than 127.0.0.1 from the start.
 #[cfg(target_os = "linux")]
 mod senders;
+mod signed;
 mod sources;
 mod stores;
 mod unread;

@@ -16,7 +16,9 @@ use super::view::Listing;
 use crate::clock::rfc3339;
 use crate::config::source::{Pick, Secrets, Verify};
 use crate::config::{Config, Source};
-use crate::ingest::{ReasonSummary, RefusalNote, RefusalReason, SourceReceived, sample, sign};
+use crate::ingest::{
+    ReasonSummary, RefusalNote, RefusalReason, SourceReceived, sample, sign_request,
+};
 use crate::names::hint;
 use crate::series::{PairKind, PairWindow};
 
@@ -199,7 +201,7 @@ pub(super) async fn show_source(
         day,
         reasons,
         samples: sample::suggested(&source),
-        untestable: sign(&source, b"", "id", 0).err().map(|error| error.to_string()),
+        untestable: sign_request(&source, b"{}", "id", 0).err().map(|error| error.to_string()),
     }))
 }
 
@@ -324,7 +326,7 @@ fn scheme(source: &Source) -> &'static str {
 fn closed(source: &Source) -> Option<String> {
     let Verify::Signature(signature) = &source.verify else { return None };
     match &signature.secrets {
-        Secrets::Missing(what) if signature.scheme.has_secrets() => Some(what.clone()),
+        Secrets::Missing(what) if signature.has_secrets() => Some(what.clone()),
         _ => None,
     }
 }
@@ -337,7 +339,7 @@ fn secrets(source: &Source, uses: &[Option<i64>]) -> Vec<SecretJson> {
         let last = if set { uses.next().flatten() } else { None };
         SecretJson { from, set, last_used_at: last.map(rfc3339) }
     };
-    if !signature.scheme.has_secrets() {
+    if !signature.has_secrets() {
         let count = signature.public_keys.len();
         return (1..=count).map(|n| one(format!("public key {n}"), true)).collect();
     }
@@ -359,8 +361,8 @@ fn secrets(source: &Source, uses: &[Option<i64>]) -> Vec<SecretJson> {
 
 fn headers(source: &Source) -> (Vec<String>, Option<String>) {
     let Verify::Signature(signature) = &source.verify else { return (Vec::new(), None) };
-    let names = signature.signatures.iter().map(|field| field.header.clone()).collect();
-    (names, signature.timestamp.as_ref().map(|rule| rule.field.header.clone()))
+    let names = signature.signatures.iter().map(|field| field.place.to_string()).collect();
+    (names, signature.timestamp.as_ref().map(|rule| rule.field.place.to_string()))
 }
 
 fn type_from(pick: &Pick) -> String {
@@ -368,6 +370,7 @@ fn type_from(pick: &Pick) -> String {
         Pick::Json(pointer) => format!("the body, at {pointer}"),
         Pick::Header(name) => format!("the header {name}"),
         Pick::Fixed(kind) => format!("always {kind}"),
+        Pick::Form(_) | Pick::Query(_) | Pick::Beside(_) | Pick::First(_) => pick.to_string(),
         Pick::Joined(joined) => {
             let values = joined.values.iter().map(|(_, pick)| type_from(pick));
             values.collect::<Vec<_>>().join(", then ")

@@ -85,7 +85,7 @@ fn sources(out: &mut Printout, config: &Config) {
 
 fn secrets(source: &Source) -> String {
     let Verify::Signature(signature) = &source.verify else { return "not verified".to_owned() };
-    if !signature.scheme.has_secrets() {
+    if !signature.has_secrets() {
         return format!("public keys: {}", signature.public_keys.len());
     }
     match &signature.secrets {

@@ -80,11 +80,11 @@ fn described(name: &str) -> Option<Value> {
         "register": about.register,
         "confirmed": about.confirmed,
         "scheme": template.scheme.name(),
-        "keys": if template.scheme.has_secrets() { "secret" } else { "public key" },
+        "keys": if template.has_secrets() { "secret" } else { "public key" },
         "signature": places(&template),
         "encoding": template.encoding.name(),
         "signed": template.signed.iter().map(Part::to_string).collect::<String>(),
-        "time": template.timestamp.as_ref().map(|rule| rule.field.header.clone()),
+        "time": template.timestamp.as_ref().map(|rule| rule.field.place.to_string()),
         "tolerance_s": template.timestamp.as_ref().map(|rule| rule.tolerance_ms / 1_000),
         "type": pick(&template.kind),
         "id": pick(&template.id),
@@ -97,8 +97,5 @@ fn described(name: &str) -> Option<Value> {
 /// Where signatures stand, as `Header: prefix…`.
 fn places(template: &SourceTemplate) -> String {
     let fields = template.signatures.iter();
-    fields
-        .map(|field| format!("{}: {}…", field.header, field.prefix))
-        .collect::<Vec<_>>()
-        .join(", ")
+    fields.map(|field| format!("{}: {}…", field.place, field.prefix)).collect::<Vec<_>>().join(", ")
 }

@@ -3,23 +3,19 @@
 //! A preset is one file, `presets/NAME.toml`. Its keys are those of a section `[sources.NAME]`,
 //! read by the same code, and four of its own:
 //! - `about = { name, page, register, confirmed }`: the provider (see [`AboutProvider`]);
-//! - `placeholder = { prefix, json, value }`: ids that name no event (see [`Placeholder`]);
-//! - `types = { known, more }`: the types of its events, for warnings (see [`EventTypes::Words`]);
+//! - `placeholder = { prefix, json, value }`: ids that name no event (see `Placeholder`);
+//! - `types = { known, more }`: the types of its events, for warnings (see `EventTypes`);
 //! - `[samples]`: bodies by event type for `hookbox send`, as JSON; `*.fail` and `*` are for types
 //!   without one of their own, and `{id}` is a fresh id.
 //!
 //! To add one: the file, its name in the list below, and its vectors in `tests/vectors.json`. The
 //! tests read every file and name the one that is bad.
 
-use std::path::Path;
 use std::sync::OnceLock;
 
-use toml::de::{DeTable, DeValue};
-
-use super::problems::Problems;
-use super::raw::{Item, Section, Sink};
-use super::source::{EventTypes, Placeholder, SourceTemplate};
-use super::template;
+pub use super::preset_file::AboutProvider;
+use super::preset_file::{Preset, read};
+use super::source::SourceTemplate;
 
 macro_rules! presets {
     ($($name:literal),*) => {
@@ -31,119 +27,172 @@ macro_rules! presets {
 
 presets!(
     "acuity",
+    "adyen",
     "airtable",
     "asana",
+    "assemblyai",
     "attio",
+    "auth0",
+    "authorize-net",
+    "aws-sns",
+    "azure-event-grid",
+    "bandwidth",
     "beehiiv",
     "bitbucket",
     "bitbucket-data-center",
+    "box",
     "brex",
     "buildkite",
     "cal-com",
     "calendly",
+    "chargebee",
     "checkout-com",
     "checkr",
     "circleci",
     "clerk",
     "clicksign",
+    "close",
+    "cloudflare-notifications",
     "cloudflare-stream",
+    "cloudinary",
     "coinbase-cdp",
     "coinbase-commerce",
     "coinify",
+    "contentful",
+    "crisp",
     "cursor",
     "customer-io",
     "daily",
+    "datadog",
+    "deepgram",
     "discord",
+    "docker-hub",
+    "docusign",
     "dropbox",
     "dwolla",
     "easypost",
     "elevenlabs",
     "facebook",
+    "fal",
     "fireflies",
+    "flutterwave",
     "forgejo",
+    "freshdesk",
+    "front",
+    "fusionauth",
     "gitea",
+    "gitea-form",
     "github",
+    "gitlab",
     "gitlab-signing-token",
     "gocardless",
     "gogs",
+    "google-calendar",
+    "google-drive",
+    "gorgias",
     "guesty",
+    "help-scout",
     "heygen",
+    "hubspot",
+    "hubspot-v1",
+    "hubspot-v2",
+    "hugging-face",
     "incident-io",
     "instagram",
+    "intercom",
     "jira",
+    "juspay",
+    "klaviyo",
+    "kustomer",
     "lemon-squeezy",
     "line",
+    "linear",
     "lithic",
+    "livekit",
     "loops",
     "mailchimp",
+    "mailgun",
+    "make",
+    "mandrill",
     "meta",
+    "microsoft-graph",
     "microsoft-teams",
     "modern-treasury",
     "mollie",
+    "monday",
     "mux",
     "nash",
+    "netlify",
     "notion",
     "nylas",
+    "okta",
     "openai",
     "paddle",
     "pagerduty",
+    "pandadoc",
+    "paypal",
+    "paystack",
+    "pipedrive",
+    "plaid",
     "pleo",
+    "plivo",
+    "postmark",
     "psifi",
+    "qstash",
     "ramp",
     "razorpay",
     "render",
     "replicate",
     "resend",
+    "retell",
+    "revenuecat",
+    "ringcentral",
     "safebase",
+    "sanity",
     "sardine",
     "savvycal",
+    "segment",
+    "sendgrid",
     "sentry",
     "shopify",
     "slack",
     "snyk",
+    "square",
     "standard-webhooks",
     "stripe",
     "stytch",
     "supabase",
+    "supabase-database",
     "svix",
     "synthesia",
     "tally",
+    "telegram",
     "telnyx",
+    "terraform-cloud",
+    "trello",
+    "twilio",
+    "twitch",
     "typeform",
+    "vapi",
+    "vercel",
+    "vonage",
+    "webex",
+    "webflow",
     "whatsapp",
     "whereby",
+    "wise",
     "woocommerce",
+    "workos",
     "x-twitter",
     "xero",
     "yousign",
+    "zapier",
+    "zendesk",
     "zoom"
 );
 
 /// Each preset is read when it is first used.
 static PRESETS: [OnceLock<Preset>; NAMES.len()] = [const { OnceLock::new() }; NAMES.len()];
-
-/// One preset.
-#[derive(Debug)]
-struct Preset {
-    template: SourceTemplate,
-    about: AboutProvider,
-    /// Event type and body, in the order of the file.
-    samples: Vec<(String, String)>,
-}
-
-/// What people need to know of a provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AboutProvider {
-    /// The provider's name.
-    pub name: String,
-    /// The page of its documentation.
-    pub page: String,
-    /// Where an operator registers the address and finds the key.
-    pub register: String,
-    /// Whether the rule was read in the provider's own documentation or code; otherwise it comes
-    /// from others.
-    pub confirmed: bool,
-}
 
 /// What is known of the provider of this preset.
 pub fn about(name: &str) -> Option<&'static AboutProvider> {
@@ -166,119 +215,11 @@ fn preset(name: &str) -> Option<&'static Preset> {
     Some(PRESETS.get(at)?.get_or_init(|| read(name, text).expect("a test reads every file")))
 }
 
-/// Reads a preset's file.
-fn read(name: &str, text: &str) -> Result<Preset, Problems> {
-    let sink = Sink::default();
-    let preset = match DeTable::parse(text) {
-        Ok(table) => {
-            let span = table.span();
-            let value = DeValue::Table(table.into_inner());
-            read_section(&Item::file(name, span, &value, &sink))
-        }
-        Err(error) => {
-            sink.problem(
-                error.span(),
-                format!("this is not TOML: {}", error.message()),
-                "see https://toml.io",
-            );
-            None
-        }
-    };
-    match preset {
-        Some(preset) if sink.is_empty() => Ok(preset),
-        _ => {
-            let (problems, masked) = sink.into_parts();
-            Err(Problems::new(Path::new(&format!("presets/{name}.toml")), text, problems, &masked))
-        }
-    }
-}
-
-fn read_section(item: &Item<'_>) -> Option<Preset> {
-    let mut section = item.section("{}")?;
-    let mut template = SourceTemplate::default();
-    let verify_item = section.take("verify");
-    if verify_item.is_none() {
-        item.refuse_key("does not say how its requests are verified", "write [verify]");
-    }
-    template::read(item, &mut section, verify_item.as_ref(), &mut template, false);
-    template::read_max_body(&mut section, &mut template);
-    template.placeholder = section.take("placeholder").and_then(|item| read_placeholder(&item));
-    if let Some(types) = section.take("types").and_then(|item| read_types(&item)) {
-        template.types = types;
-    }
-    let about = section.take("about").and_then(|item| read_about(&item));
-    if about.is_none() {
-        item.refuse_key("does not say whose preset it is", "write [about]");
-    }
-    let samples = section.take_section("samples", "{ \"*\" = \"{}\" }").entries();
-    let samples = samples.iter().filter_map(read_sample).collect();
-    section.finish();
-    Some(Preset { template, about: about?, samples })
-}
-
-fn read_about(item: &Item<'_>) -> Option<AboutProvider> {
-    let mut section =
-        item.section("{ name = \"Acme\", page = \"https://…\", register = \"…\" }")?;
-    let mut text = |key, example| read_text(item, &mut section, key, example);
-    let (name, page, register) = (
-        text("name", "Acme"),
-        text("page", "https://docs.example.com/webhooks"),
-        text("register", "Settings > Webhooks"),
-    );
-    let confirmed = section.take("confirmed").and_then(|item| item.truth()).unwrap_or(true);
-    section.finish();
-    Some(AboutProvider { name: name?, page: page?, register: register?, confirmed })
-}
-
-fn read_placeholder(item: &Item<'_>) -> Option<Placeholder> {
-    let mut section =
-        item.section("{ prefix = \"evt_\", json = \"/livemode\", value = \"false\" }")?;
-    let mut text = |key, example| read_text(item, &mut section, key, example);
-    let (prefix, pointer, value) =
-        (text("prefix", "evt_"), text("json", "/livemode"), text("value", "false"));
-    section.finish();
-    Some(Placeholder { prefix: prefix?, pointer: pointer?, value: value? })
-}
-
-fn read_types(item: &Item<'_>) -> Option<EventTypes> {
-    let mut section = item.section("{ known = [\"push\"], more = \"…\" }")?;
-    let known = section.take("known").map(|item| item.one_or_many()).unwrap_or_default();
-    let known =
-        known.iter().map(|item| item.text("\"push\"").map(str::to_owned)).collect::<Option<_>>()?;
-    let more = read_text(item, &mut section, "more", "…")?;
-    section.finish();
-    Some(EventTypes::Words { known, more: more.into() })
-}
-
-fn read_text(
-    item: &Item<'_>,
-    section: &mut Section<'_>,
-    key: &'static str,
-    example: &str,
-) -> Option<String> {
-    let text =
-        section.take(key).and_then(|item| item.text(&format!("\"{example}\"")).map(str::to_owned));
-    if text.is_none() {
-        item.refuse(
-            format_args!("has no `{key}`"),
-            format!("write for example `{key} = \"{example}\"`"),
-        );
-    }
-    text
-}
-
-fn read_sample(item: &Item<'_>) -> Option<(String, String)> {
-    let text = item.text("\"{}\"")?;
-    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        item.refuse(format_args!("is not JSON: {error}"), "write the body of an event");
-    }
-    Some((item.key.to_owned(), text.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::fs;
+    use std::path::Path;
 
     use super::*;
     use crate::config::source::DedupeBy;

@@ -237,6 +237,8 @@ fn read_made(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
 enum KeyError {
     #[error("is not base64 as this source's secrets are")]
     NotBase64,
+    #[error("is not hex digits as this source's secrets are")]
+    NotHex,
     #[error("holds a secret of less than {MIN_KEY_BYTES} bytes")]
     Short,
 }
@@ -244,7 +246,7 @@ enum KeyError {
 impl KeyError {
     fn help(self) -> &'static str {
         match self {
-            Self::NotBase64 => {
+            Self::NotBase64 | Self::NotHex => {
                 "copy the whole secret from the provider, or set `secret_encoding` and `secret_prefix` in `verify`"
             }
             Self::Short => {
@@ -260,6 +262,7 @@ fn key(text: &[u8], format: &KeyFormat, min_bytes: usize) -> Result<SecretSlice<
     let key = match format.encoding {
         KeyEncoding::Utf8 => text.to_vec(),
         KeyEncoding::Base64 => BASE64.decode(text).map_err(|_| KeyError::NotBase64)?,
+        KeyEncoding::Hex => hex::decode(text).map_err(|_| KeyError::NotHex)?,
     };
     if key.len() < min_bytes { Err(KeyError::Short) } else { Ok(key.into()) }
 }

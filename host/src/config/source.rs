@@ -1,18 +1,29 @@
 //! A source: how its requests are verified, and where the attributes of its events are found.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod dedupe;
+mod encoding;
+mod handshake;
 mod pick;
+mod place;
+mod public_key;
 mod shown;
 mod signature;
 mod template;
 
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
+pub use encoding::Encoding;
+pub use handshake::{AnswerPart, AnswerRule, AnswerValue, HandshakeMethod, HandshakeRule};
 pub use pick::{EventTypes, Joined, Pick};
+pub use place::{
+    BodyHash, JwtAlgorithm, JwtRule, KeyAddress, KeyDocument, KeyFrom, Place, ValueCondition,
+};
+pub use public_key::{PublicKey, PublicKeyKind};
 pub use signature::{
-    Encoding, Field, Part, PublicKey, SecretPlace, Secrets, Signature, SignatureScheme, Stale,
-    Timestamp, Verify,
+    Field, Part, SecretPlace, Secrets, Signature, SignatureScheme, Stale, TimeFormat, Timestamp,
+    Verify,
 };
 pub use template::{KeyEncoding, KeyFormat, SourceTemplate};
 
@@ -45,4 +56,8 @@ pub struct Source {
     /// Whether the span that a sender names in `traceparent` is the parent of its request's span,
     /// and not only linked to it.
     pub trust_traceparent: bool,
+    /// Requests that are answered and not stored.
+    pub handshakes: Vec<HandshakeRule>,
+    /// Values that an operator knows of the registration.
+    pub params: BTreeMap<String, String>,
 }

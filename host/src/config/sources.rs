@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::raw::{Item, Section, did_you_mean};
 use super::secrets::{self, Fallback, FoundSecrets, MakeSecrets, Places};
-use super::source::{Part, Secrets, Source, SourceTemplate, Verify};
+use super::source::{Part, Secrets, SignatureScheme, Source, SourceTemplate, Verify};
 use super::warnings::Warning;
 use super::{presets, template};
 use crate::names::{MAX_NAME_BYTES, is_source_name};
@@ -63,6 +63,7 @@ pub(super) fn complete(
             (template.kind.clone()?, template.id.clone(), template.subject.clone());
         let (form, types) = (template.form.clone(), template.types.clone());
         let trust_traceparent = template.trust_traceparent;
+        let (handshakes, params) = (template.handshakes.clone(), template.params.clone());
         let (max_body_bytes, dedupe) = (template.max_body_bytes, template.dedupe(is_verified));
         let secret_places = found.as_ref().map(|found| found.places.clone()).unwrap_or_default();
         let secrets = found.map_or(Secrets::Set(Vec::new()), |found| {
@@ -71,6 +72,11 @@ pub(super) fn complete(
                 Fallback { loopback: keys.loopback, path, make: keys.make, format: &template.key };
             secrets::settle(found, &name, &fallback, sink)
         });
+        if is_verified {
+            weaknesses(&template).iter().for_each(|what| {
+                sink.warn(Warning::of_working_source(&name, what));
+            });
+        }
         let verify =
             if is_verified { Verify::Signature(template.signature(secrets)) } else { Verify::None };
         let name_of = name.as_str().into();
@@ -87,10 +93,45 @@ pub(super) fn complete(
             form,
             types,
             trust_traceparent,
+            handshakes,
+            params,
         };
         Some((name, Arc::new(source)))
     };
     sources.into_iter().filter_map(complete).collect()
+}
+
+/// What a rule leaves unproved, for people.
+fn weaknesses(template: &SourceTemplate) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    for rule in std::iter::once(template).chain(&template.others) {
+        let covers = |part: &Part| !matches!(part, Part::Literal(_) | Part::Timestamp | Part::Id);
+        let weakness = match rule.scheme {
+            SignatureScheme::Token | SignatureScheme::Basic => {
+                "its requests carry the secret itself, which proves nothing about the body"
+            }
+            SignatureScheme::Jwt if rule.jwt.as_ref().is_some_and(|it| it.body_claim.is_none()) => {
+                "its tokens prove nothing about the body"
+            }
+            SignatureScheme::HmacSha1 | SignatureScheme::DigestSha1 | SignatureScheme::RsaSha1 => {
+                "it signs with SHA-1, which is weak; take SHA-256 where the provider has it"
+            }
+            SignatureScheme::DigestSha256 => {
+                "it signs with a plain digest, which is weaker than an HMAC"
+            }
+            _ if rule.scheme.signs() && !rule.signed.iter().any(covers) => {
+                "its signature covers values of the body, but not the whole body"
+            }
+            _ if rule.signed.contains(&Part::BodyCrc32) => {
+                "its signature covers a checksum of the body that others can meet"
+            }
+            _ => continue,
+        };
+        if !found.contains(&weakness) {
+            found.push(weakness);
+        }
+    }
+    found
 }
 
 /// `None` if what was refused leaves nothing to go on with.
@@ -110,9 +151,10 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     if is_verified {
         check_own(verify_item.as_ref().unwrap_or(item), &template);
     }
+    read_params(item, &mut section, &mut template);
     let secrets_item = section.take("secrets");
     let min_key_bytes = read_min_key_bytes(&mut section);
-    let found = match (is_verified && template.scheme.has_secrets(), &secrets_item) {
+    let found = match (is_verified && template.has_secrets(), &secrets_item) {
         (true, Some(list)) => Some(secrets::read(list, &template.key, min_key_bytes, places)),
         (true, None) => {
             if says_how {
@@ -144,6 +186,37 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     Some(UnkeyedSource { name: item.key.to_owned(), preset, template, is_verified, found })
 }
 
+/// The most parameters, and the longest value in bytes.
+const MAX_PARAMS: usize = 16;
+const MAX_PARAM_BYTES: usize = 512;
+
+/// Reads `params`, the values that an operator knows of a registration.
+fn read_params(item: &Item<'_>, section: &mut Section<'_>, template: &mut SourceTemplate) {
+    let needed: Vec<String> = template.needed_params().into_iter().map(str::to_owned).collect();
+    let example = "{ webhook_id = \"…\" }";
+    let given = section.take_section("params", example).entries();
+    for param in given.iter().take(MAX_PARAMS) {
+        let Some(text) = param.text("\"…\"") else { continue };
+        if text.is_empty() || text.len() > MAX_PARAM_BYTES {
+            param.refuse("cannot be used", format!("write 1 to {MAX_PARAM_BYTES} bytes"));
+        }
+        template.params.insert(param.key.to_owned(), text.to_owned());
+    }
+    let checked = template.handshakes.iter().filter_map(|rule| Some(&rule.check.as_ref()?.1));
+    for name in checked.filter(|name| !template.params.contains_key(*name)) {
+        item.sink().warn(Warning::of_working_source(
+            item.key,
+            &format!(
+                "the provider's handshake is refused until `params = {{ {name} = \"…\" }}` is set"
+            ),
+        ));
+    }
+    for name in needed.iter().filter(|name| !template.params.contains_key(*name)) {
+        let help = format!("copy it from the provider: `params = {{ {name} = \"…\" }}`");
+        item.refuse_key(format_args!("signs {{param:{name}}}, but does not say what it is"), help);
+    }
+}
+
 /// The shortest secret that the section takes, in bytes.
 fn read_min_key_bytes(section: &mut Section<'_>) -> usize {
     let Some(item) = section.take("allow_short_secrets") else { return secrets::MIN_KEY_BYTES };
@@ -161,13 +234,13 @@ fn read_min_key_bytes(section: &mut Section<'_>) -> usize {
 /// place is reported there only.
 fn check_own(item: &Item<'_>, template: &SourceTemplate) {
     let says = |key| item.value.as_table().is_some_and(|table| table.get_key_value(key).is_some());
-    if template.signed.contains(&Part::Url) && template.public_url.is_none() && !says("public_url")
-    {
+    if template.needs_url() && template.public_url.is_none() && !says("public_url") {
         let help =
             "add how the provider reaches this host: `public_url = \"https://hooks.example.com\"`";
         item.refuse_key("signs the {url}, but does not say what it is", help);
     }
-    if !template.scheme.has_secrets() && template.public_keys.is_empty() && !says("public_keys") {
+    let has_no_key = template.public_keys.is_empty() && template.key_address.is_none();
+    if !template.has_secrets() && has_no_key && !says("public_keys") {
         item.refuse_key(
             "names no public key",
             "copy it from the provider: `public_keys = [\"03a107bf…\"]`",

@@ -7,7 +7,11 @@ use super::source::{EventTypes, Part, Pick, SourceTemplate};
 
 mod dedupe;
 mod field;
+mod handshake;
+mod jwt;
+mod key_address;
 mod pick;
+mod place;
 mod public_keys;
 mod signed;
 mod timestamp;
@@ -28,6 +32,9 @@ pub(super) fn read(
     read_picks(item, section, template, over_preset);
     if is_verified {
         check_signed(verify_item.unwrap_or(item), template);
+    }
+    if let Some(item) = section.take("handshake") {
+        template.handshakes = handshake::read_all(&item);
     }
     if let Some(item) = section.take("dedupe") {
         // A value that was refused in its own place is reported there only.

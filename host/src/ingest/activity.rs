@@ -225,8 +225,8 @@ fn time(at: &AtomicI64) -> Option<i64> {
 fn marks(source: &Source) -> Vec<KeyMark> {
     let Verify::Signature(signature) = &source.verify else { return Vec::new() };
     let mark = |key: &[u8]| Sha256::digest(key).into();
-    if !signature.scheme.has_secrets() {
-        return signature.public_keys.iter().map(|key| mark(key)).collect();
+    if !signature.has_secrets() {
+        return signature.public_keys.iter().map(|key| mark(&key.bytes)).collect();
     }
     match &signature.secrets {
         Secrets::Set(all) => {

@@ -1,46 +1,53 @@
 //! Requests that a source answers without storing anything.
 //!
-//! A handshake is data: the requests that it is for, and the answer. Providers ask whether an
-//! address takes webhooks before they send any, or later from time to time.
-//!
-//! A handshake that is looked up by the head of a request, like all of today's, proves nothing
-//! about its sender, so its answer must not depend on a secret. A signed handshake belongs
-//! behind `Claim::verify`, where the body has been read and found authentic: see
-//! `docs/design/verification.md`.
+//! A handshake is data: the requests that it is for, what proves them, and the answer. Providers
+//! ask whether an address takes webhooks before they send any, or later from time to time. Every
+//! source answers OPTIONS; the others are `[[sources.NAME.handshake]]` (`rule`).
 
 use axum::http::header::{ALLOW, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 
+mod rule;
+
+pub(super) use rule::Handshakes;
+
 /// The methods that a source accepts.
 pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
 
-/// A kind of request, and the answer to it.
+/// The most of a request that an answer repeats, in bytes.
+const MAX_ECHO_BYTES: usize = 4 << 10;
+
+/// The longest body of a POST that has not proved itself and may be a handshake, in bytes.
+pub(super) const MAX_OPEN_BODY_BYTES: usize = 16 << 10;
+
+/// An answer.
 #[derive(Debug)]
-pub(super) struct Handshake {
+pub struct HandshakeAnswer {
     /// The value of the metrics' `reason`.
     pub(super) name: &'static str,
-    method: Method,
-    pub(super) answer: HandshakeAnswer,
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body.
+    pub body: String,
 }
 
-/// An answer without a body.
-#[derive(Debug)]
-pub(super) struct HandshakeAnswer {
-    pub(super) status: StatusCode,
-    pub(super) headers: [(HeaderName, HeaderValue); 1],
+impl HandshakeAnswer {
+    /// A handshake that did not prove itself.
+    fn refused(status: StatusCode) -> Self {
+        Self { name: "handshake_refused", status, headers: Vec::new(), body: String::new() }
+    }
 }
 
-/// The handshakes of every source.
-static HANDSHAKES: [Handshake; 1] = [
-    // HeyGen probes with OPTIONS; the answer is what RFC 9110 §9.3.7 says of it.
-    Handshake {
+/// The answer of every source to this method, if it has one.
+///
+/// HeyGen probes with OPTIONS; the answer is what RFC 9110 §9.3.7 says of it.
+pub(super) fn find(method: &Method) -> Option<HandshakeAnswer> {
+    (*method == Method::OPTIONS).then(|| HandshakeAnswer {
         name: "options",
-        method: Method::OPTIONS,
-        answer: HandshakeAnswer { status: StatusCode::NO_CONTENT, headers: [(ALLOW, METHODS)] },
-    },
-];
-
-/// The handshake that a request with this method is, if it is one.
-pub(super) fn find(method: &Method) -> Option<&'static Handshake> {
-    HANDSHAKES.iter().find(|handshake| handshake.method == *method)
+        status: StatusCode::NO_CONTENT,
+        headers: vec![(ALLOW, METHODS)],
+        body: String::new(),
+    })
 }

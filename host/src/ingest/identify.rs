@@ -15,7 +15,8 @@
 
 mod dedupe;
 mod extractor;
-mod json;
+pub(super) mod items;
+pub(super) mod json;
 mod location;
 mod notes;
 

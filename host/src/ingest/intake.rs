@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::activity::SourceActivity;
+use super::fetch::KeyFetcher;
 use super::unidentified::Unidentified;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -30,6 +31,8 @@ pub struct Intake {
     pub unidentified: Arc<Unidentified>,
     /// Where the requests of each source are counted.
     pub activity: Arc<SourceActivity>,
+    /// Fetches the public keys that requests name.
+    pub keys: KeyFetcher,
     /// Where events are counted by source and type.
     pub series: Arc<Series>,
     /// Begins the spans of requests.

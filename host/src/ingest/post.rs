@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::header::CONTENT_ENCODING;
-use axum::http::{HeaderMap, Request};
+use axum::http::{HeaderMap, Method, Request};
+use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
 use super::body::{self, MaxBody, Reservation};
+use super::handshake::{HandshakeAnswer, MAX_OPEN_BODY_BYTES};
+use super::head::Head;
 use super::intake::Intake;
 use super::refused::{RefusedRequest, Seen};
-use super::reply::Rejection;
+use super::reply::{IngestReply, Rejection};
 use super::source::{Claim, SourceRuntime, Sources, Unproved, Verified};
-use super::verify::Head;
 use crate::event::{AppendSpan, Attributes, NewEvent, UNIDENTIFIED};
 use crate::series::PairKind;
 use crate::store::{Appended, StoreError};
@@ -31,6 +33,15 @@ pub(super) struct Posting<'a> {
     pub(super) trace: Option<SpanContext>,
 }
 
+/// A request that was looked at.
+#[expect(clippy::large_enum_variant, reason = "nearly all are authentic events")]
+enum Checked<'a> {
+    /// It is authentic: with the moment and the time at which it was there.
+    Proved(Verified<'a>, Instant, i64),
+    /// It is a handshake that needs no proof.
+    Open(HandshakeAnswer),
+}
+
 impl<'a> Posting<'a> {
     /// Receives a webhook. Its body is read only if its head can be that of an authentic request:
     /// otherwise anybody could fill the memory.
@@ -38,9 +49,15 @@ impl<'a> Posting<'a> {
         self,
         request: Request<Incoming>,
         mut memory: Reservation,
-    ) -> Result<Appended, Box<RefusedRequest>> {
+    ) -> Result<IngestReply, Box<RefusedRequest>> {
         let Self { intake, sources, source, .. } = self;
-        let (verified, start, now_ms) = self.verify(request, &mut memory).await?;
+        let (verified, start, now_ms) = match self.verify(request, &mut memory).await? {
+            Checked::Proved(verified, start, now_ms) => (verified, start, now_ms),
+            Checked::Open(answer) => return Ok(IngestReply::Handshake(answer)),
+        };
+        if let Some(answer) = verified.handshake() {
+            return Ok(IngestReply::Handshake(answer));
+        }
         if let Some(key) = verified.key() {
             source.key_used(key, now_ms);
         }
@@ -66,7 +83,7 @@ impl<'a> Posting<'a> {
         if let Some(reason) = untyped.filter(|_| !appended.duplicate) {
             self.tell_untyped(&appended, &reason, now_ms);
         }
-        Ok(appended)
+        Ok(IngestReply::Stored(appended))
     }
 
     /// Reads a request and checks it: with the moment and the time at which it was there.
@@ -74,10 +91,11 @@ impl<'a> Posting<'a> {
         self,
         request: Request<Incoming>,
         memory: &mut Reservation,
-    ) -> Result<(Verified<'a>, Instant, i64), Box<RefusedRequest>> {
+    ) -> Result<Checked<'a>, Box<RefusedRequest>> {
         let Self { intake, sources, source, .. } = self;
         let (head, body) = request.into_parts();
-        if let Some(what) = source.closed() {
+        let may_be_open = source.handshakes().takes(&Method::POST);
+        if let Some(what) = source.closed().filter(|_| !may_be_open) {
             return Err(self.refused(Rejection::Closed(what.to_owned()), &head.into()));
         }
         if is_encoded(&head.headers) {
@@ -86,25 +104,65 @@ impl<'a> Posting<'a> {
         let has_body = !body.is_end_stream();
         let claim = match Claim::new(Head::from(head), source) {
             Ok(claim) => claim,
+            Err(unproved)
+                if may_be_open && source.handshakes().may_be_open_post(&unproved.head) =>
+            {
+                return self.open(*unproved, body, memory).await;
+            }
             Err(unproved) => return Err(self.unproved(*unproved, has_body)),
         };
         let max_body = MaxBody::of(source.source(), sources.config());
-        let within = intake.timeouts.body;
-        let received = {
-            let reading = pin!(body::read(body, max_body, memory));
-            timeout(within, reading).await
-        };
-        let late = || Rejection::BodyTimeout { seconds: within.as_secs_f32() };
-        let received = match received.map_err(|_| late()).and_then(|read| Ok(read?)) {
+        let received = match self.read(body, max_body, memory).await {
             Ok(received) => received,
             Err(rejection) => return Err(self.refused(rejection, claim.head())),
         };
+        if let Some((ring, url)) = claim.wanted_key(&received)
+            && let Err(no_key) = intake.keys.have(ring, &url, &intake.clock).await
+        {
+            return Err(self.refused(no_key.into(), claim.head()));
+        }
         let _ = fail::point("ingest.body_read");
         let start = Instant::now();
         let now_ms = intake.clock.now_ms();
         match claim.verify(received, now_ms) {
-            Ok(verified) => Ok((verified, start, now_ms)),
-            Err(unproved) => Err(self.unproved(*unproved, false)),
+            Ok(verified) => Ok(Checked::Proved(verified, start, now_ms)),
+            Err(unproved) => self.open_answer(*unproved),
+        }
+    }
+
+    /// Reads a body to its end, within its time.
+    async fn read(
+        self,
+        body: Incoming,
+        max: MaxBody,
+        memory: &mut Reservation,
+    ) -> Result<Bytes, Rejection> {
+        let within = self.intake.timeouts.body;
+        let reading = pin!(body::read(body, max, memory));
+        let late = || Rejection::BodyTimeout { seconds: within.as_secs_f32() };
+        Ok(timeout(within, reading).await.map_err(|_| late())??)
+    }
+
+    /// Reads the short body of a request that has not proved itself: it may be a handshake.
+    async fn open(
+        self,
+        unproved: Unproved,
+        body: Incoming,
+        memory: &mut Reservation,
+    ) -> Result<Checked<'a>, Box<RefusedRequest>> {
+        let max = MaxBody { bytes: MAX_OPEN_BODY_BYTES, of_source: false };
+        match self.read(body, max, memory).await {
+            Ok(body) => self.open_answer(Unproved { body: Some(body), ..unproved }),
+            Err(_) => Err(self.unproved(unproved, true)),
+        }
+    }
+
+    /// The answer to a handshake that needs no proof, or the refusal.
+    fn open_answer(self, unproved: Unproved) -> Result<Checked<'a>, Box<RefusedRequest>> {
+        let body = unproved.body.as_deref().unwrap_or_default();
+        match self.source.handshakes().answer(&unproved.head, body, false) {
+            Some(answer) => Ok(Checked::Open(answer)),
+            None => Err(self.unproved(unproved, false)),
         }
     }
 

@@ -13,6 +13,8 @@ pub enum RefusalReason {
     NoId,
     NoPart,
     NoForm,
+    UntrustedKey,
+    NoKey,
     RepeatedHeader,
     NoSecret,
     Malformed,
@@ -37,7 +39,7 @@ type Explained = (&'static str, &'static str, &'static str);
 
 impl RefusalReason {
     /// Every reason.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::BadSignature,
         Self::StaleTimestamp,
         Self::NoSignature,
@@ -46,6 +48,8 @@ impl RefusalReason {
         Self::NoId,
         Self::NoPart,
         Self::NoForm,
+        Self::UntrustedKey,
+        Self::NoKey,
         Self::RepeatedHeader,
         Self::NoSecret,
         Self::Malformed,
@@ -92,6 +96,7 @@ impl RefusalReason {
             | Self::NoForm
             | Self::RepeatedHeader
             | Self::NoSecret => self.of_proof(),
+            Self::UntrustedKey | Self::NoKey => self.of_key(),
             Self::Malformed
             | Self::Method
             | Self::UnknownSource
@@ -155,6 +160,22 @@ impl RefusalReason {
                 "bad_signature",
                 "The signature has the right form, and no active key makes it over these bytes.",
                 "Compare the secret with the provider's, and look for a proxy that changes bodies.",
+            ),
+        }
+    }
+
+    /// Reasons in public keys that are fetched.
+    fn of_key(self) -> Explained {
+        match self {
+            Self::UntrustedKey => (
+                "untrusted_key",
+                "The request names a public key at an address that the source does not pin.",
+                "Compare `key_url` of the source with the provider's documentation.",
+            ),
+            _ => (
+                "no_key",
+                "The public key that the request names could not be fetched, so the sender gets 503.",
+                "Look at the log for the reason, and whether this host may reach the provider.",
             ),
         }
     }

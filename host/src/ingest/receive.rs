@@ -11,7 +11,8 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
 use super::body::{BodyError, BodyMemory, NoMemory};
-use super::handshake;
+use super::handshake::{self, HandshakeAnswer};
+use super::head::Head;
 use super::intake::Intake;
 use super::metrics::InFlightGauge;
 use super::post::Posting;
@@ -69,12 +70,8 @@ impl Handler for Arc<Receiver> {
                     None => received.await,
                     Some(context) => trace::within(context, received).await,
                 }
-                .map(IngestReply::Stored)
             }
-            Some(_) => handshake::find(&method).map(IngestReply::Handshake).ok_or_else(|| {
-                let seen = Seen::of(request.headers());
-                Box::new(RefusedRequest { rejection: Rejection::Method, seen })
-            }),
+            Some(source) => answer_early(source, request).map(IngestReply::Handshake),
         };
         let Some(span) = span else { return self.reply(&sources, source, &client, reply) };
         let _entered = trace::enter(trace);
@@ -92,6 +89,19 @@ impl Handler for Arc<Receiver> {
     fn over_share(&self, client: ShareKey) {
         self.shares.note(client, "connections");
     }
+}
+
+/// The answer to a request that is no POST.
+fn answer_early(
+    source: &SourceRuntime,
+    request: Request<Incoming>,
+) -> Result<HandshakeAnswer, Box<RefusedRequest>> {
+    let head = Head::from(request.into_parts().0);
+    let own = source.handshakes().answer(&head, &[], false);
+    own.or_else(|| handshake::find(&head.method)).ok_or_else(|| {
+        let seen = Seen::of(&head.headers);
+        Box::new(RefusedRequest { rejection: Rejection::Method, seen })
+    })
 }
 
 /// A probe of the process: senders of webhooks may know that it answers, and nothing else.

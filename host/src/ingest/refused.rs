@@ -9,10 +9,11 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::activity::{self, RefusalNote, SourceTally};
+use super::head::Head;
 use super::reasons::RefusalReason;
 use super::reply::Rejection;
 use super::source::{SourceRuntime, Sources, Unproved};
-use super::verify::{Head, MAX_HINT_BYTES, Refusal};
+use super::verify::{MAX_HINT_BYTES, Refusal};
 use crate::server::{Client, LineLimit};
 use crate::tasks;
 

@@ -10,7 +10,8 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::body::{BodyError, MaxBody, NoMemory};
-use super::handshake::{Handshake, METHODS};
+use super::fetch::NoKey;
+use super::handshake::{HandshakeAnswer, METHODS};
 use super::reasons::RefusalReason;
 use super::verify::Refusal;
 use crate::server::Ambiguous;
@@ -30,7 +31,7 @@ pub(super) enum IngestReply {
     /// Committed, now or before.
     Stored(Appended),
     /// Answered without storing anything.
-    Handshake(&'static Handshake),
+    Handshake(HandshakeAnswer),
     /// The process answers.
     Healthy,
     /// Nothing is stored, as far as the sender may rely on.
@@ -62,6 +63,8 @@ pub(super) enum Rejection {
     /// The header alone says so, and the body has not been read.
     #[error("{0}; the body was not read")]
     Unread(Refusal),
+    #[error(transparent)]
+    NoKey(#[from] NoKey),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the store has not answered in time")]
@@ -135,6 +138,7 @@ impl Rejection {
                     .close()
             }
             Self::Closed(_) => Outside::later(NOT_READY, 60),
+            Self::NoKey(_) => Outside::later("The public key cannot be had at the moment.", 10),
             Self::Unverified(refusal) => unverified(*refusal),
             Self::Unread(refusal) => unverified(*refusal).close(),
             Self::Store(StoreError::Saturated { .. }) => {
@@ -163,6 +167,7 @@ impl Rejection {
             Self::Body(BodyError::Broken(_)) => Reason::BrokenBody,
             Self::Body(BodyError::NoMemory(NoMemory::Full)) => Reason::NoRoom,
             Self::Body(BodyError::NoMemory(NoMemory::ClientShare)) => Reason::ClientShare,
+            Self::NoKey(_) => Reason::NoKey,
             Self::Unverified(refusal) | Self::Unread(refusal) => refusal.reason(),
             Self::Store(StoreError::Saturated { .. }) => Reason::Saturated,
             Self::Store(StoreError::Unavailable(_)) => Reason::Disk,
@@ -226,9 +231,7 @@ impl IngestReply {
                     &[(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
                 )
             }
-            Self::Handshake(Handshake { answer: given, .. }) => {
-                answer(given.status, String::new(), &given.headers)
-            }
+            Self::Handshake(given) => answer(given.status, given.body, &given.headers),
             Self::Healthy => {
                 let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 answer(

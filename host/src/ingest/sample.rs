@@ -230,7 +230,7 @@ fn body(
             there.is_some() == wanted.is_some()
                 && there.and_then(Value::as_str) == wanted.as_deref()
         }
-        Pick::Header(_) | Pick::Fixed(_) | Pick::Joined(_) => true,
+        _ => true,
     });
     Ok(if fits && set.is_empty() { SampleBody::Bytes(data) } else { SampleBody::Json(value) })
 }

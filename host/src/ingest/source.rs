@@ -11,13 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::http::header::{CONTENT_TYPE, HeaderName, USER_AGENT};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use bytes::Bytes;
 
 use super::activity::{SourceActivity, SourceTally};
+use super::handshake::{HandshakeAnswer, Handshakes};
+use super::head::Head;
 use super::identify::{Extracted, Extractor};
 use super::metrics::SourceMetrics;
-use super::verify::{self, Claimed, Head, Proof, Refusal, Verifier};
+use super::verify::{self, Claimed, KeyRing, Proof, Refusal, Verifier};
 use crate::config::source::Source;
 use crate::config::{Config, Routes};
 use crate::event::{Attributes, LegacyKey, MAX_NAME_BYTES, NewEvent};
@@ -31,6 +33,7 @@ pub struct SourceRuntime {
     source: Arc<Source>,
     verifier: Verifier,
     extractor: Extractor,
+    handshakes: Handshakes,
     /// Request headers that are stored with the event.
     stored: Vec<HeaderName>,
     pub(super) metrics: SourceMetrics,
@@ -46,7 +49,8 @@ impl SourceRuntime {
         let stored = stored_headers(&verifier, &extractor);
         let metrics = SourceMetrics::new(&source.name, verifier.keys());
         let (tally, key_uses) = (Arc::default(), Vec::new());
-        Self { source, verifier, extractor, stored, metrics, tally, key_uses }
+        let handshakes = Handshakes::new(&source);
+        Self { source, verifier, extractor, handshakes, stored, metrics, tally, key_uses }
     }
 
     /// The same, counted where operators see it.
@@ -54,6 +58,24 @@ impl SourceRuntime {
         self.tally = activity.tally(&self.source);
         self.key_uses = self.tally.uses(&self.source);
         self
+    }
+
+    /// The requests that it answers without storing anything.
+    pub(super) fn handshakes(&self) -> &Handshakes {
+        &self.handshakes
+    }
+
+    /// The answer to a request, if it is a handshake, at `now_ms` (Unix ms).
+    pub fn handshake(&self, head: &Head, body: &[u8], now_ms: i64) -> Option<HandshakeAnswer> {
+        let request = Unverified::new(head.clone(), Bytes::copy_from_slice(body));
+        let is_verified = head.method == Method::POST && request.verify(self, now_ms).is_ok();
+        self.handshakes.answer(head, body, is_verified)
+    }
+
+    /// Keeps a document with public keys as if it had been fetched from this address. Says whether
+    /// a rule of the source has a use for it.
+    pub fn keep_key(&self, url: &str, text: &str, now_ms: i64) -> bool {
+        self.verifier.keep_key(url, text, now_ms)
     }
 
     /// Counts what it receives.
@@ -165,6 +187,11 @@ impl<'s> Claim<'s> {
         &self.head
     }
 
+    /// The ring and the address of a public key that it is checked with.
+    pub(super) fn wanted_key(&self, body: &[u8]) -> Option<(&'s KeyRing, String)> {
+        self.source.verifier.wanted_key(&self.head, body)
+    }
+
     /// Checks the whole request, at `now_ms` (Unix ms).
     pub(super) fn verify(self, body: Bytes, now_ms: i64) -> Result<Verified<'s>, Box<Unproved>> {
         let Self { source, head, claimed } = self;
@@ -186,6 +213,11 @@ pub struct Verified<'s> {
 }
 
 impl Verified<'_> {
+    /// The answer, if it is a handshake.
+    pub(super) fn handshake(&self) -> Option<HandshakeAnswer> {
+        self.source.handshakes.answer(&self.head, &self.body, true)
+    }
+
     /// The position of the key that matched, in the order of the configuration; `None` if nothing
     /// was checked.
     pub fn key(&self) -> Option<u32> {
@@ -203,7 +235,7 @@ impl Verified<'_> {
         let headers = &head.headers;
         let sent_at = || verifier.sent_at(&head);
         let Extracted { kind, id, subject, is_json, dedupe, note } =
-            extractor.extract(headers, &body, sent_at, proof.note);
+            extractor.extract(&head, &body, sent_at, proof.note);
         let content_type = match headers.get(CONTENT_TYPE) {
             Some(value) => {
                 value.to_str().ok().filter(|text| text.len() <= MAX_NAME_BYTES).map(str::to_owned)

@@ -4,9 +4,13 @@
 //! alone and refuses whatever no body could make authentic; [`Verifier::check`] looks at the whole
 //! request. A sender is told the same after either.
 //!
-//! - `scheme` is the trait of a way to sign, with one file for each implementor: `hmac`, `ed25519`;
+//! - `scheme` is the trait of a way to sign, with one file for each implementor: `hmac`, `hashed`,
+//!   `token`, `ed25519`, `public`, `jwt`; `keys` has public keys that are fetched;
 //! - `message` is the data that is signed, put together from parts of the request;
-//! - `field` and `candidates` read signatures from headers, `timestamp` reads the time of sending;
+//! - `field` and `candidates` read signatures, `timestamp` reads the time of sending, `place` finds
+//!   values in headers, the address and the body;
+//! - `check` is one rule made ready, `keyed` its scheme with the keys; `verifier` is a source;
+//! - `whole` checks by rules that need the body to find a signature, or that have alternatives;
 //! - `hint` explains a refusal to the operator, after it;
 //! - `sign` is the other direction, for `hookbox send` and tests.
 //!
@@ -15,20 +19,32 @@
 //! can be timed.
 
 mod candidates;
+mod check;
 mod ed25519;
 mod field;
-mod head;
+mod hashed;
 mod hint;
 mod hmac;
+mod jwt;
+mod keyed;
+mod keys;
 mod message;
+mod place;
+mod public;
 mod refusal;
 mod scheme;
 mod sign;
+mod sign_request;
 mod timestamp;
+mod token;
 mod verifier;
+mod whole;
 
-pub use head::Head;
+pub(super) use check::Proof;
 pub(super) use hint::{MAX_BODY_BYTES as MAX_HINT_BYTES, find as find_hint, shape};
+pub(super) use keys::KeyRing;
+pub(super) use place::{Check, Reading, Spot};
 pub use refusal::Refusal;
 pub use sign::{SignError, sign};
-pub(super) use verifier::{Claimed, Proof, Verifier};
+pub use sign_request::{SignedParts, sign_request};
+pub(super) use verifier::{Claimed, Verifier};

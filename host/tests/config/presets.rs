@@ -28,6 +28,7 @@ impl Vector {
         let key = match preset.key.encoding {
             KeyEncoding::Utf8 => text.as_bytes().to_vec(),
             KeyEncoding::Base64 => STANDARD.decode(text).expect("base64"),
+            KeyEncoding::Hex => hex::decode(text).expect("hex"),
         };
         SourceRuntime::new(Arc::new(Source {
             name: "vector".into(),
@@ -41,6 +42,8 @@ impl Vector {
             form: preset.form.clone(),
             types: preset.types.clone(),
             trust_traceparent: false,
+            handshakes: Vec::new(),
+            params: std::collections::BTreeMap::new(),
             verify: Verify::Signature(preset.signature(Secrets::Set(vec![key.into()]))),
         }))
     }

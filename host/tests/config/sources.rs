@@ -2,7 +2,7 @@
 
 use hookbox::config::presets;
 use hookbox::config::source::{
-    Encoding, Field, Joined, Part, Pick, SignatureScheme, Stale, Verify,
+    Encoding, Field, Joined, Part, Pick, Place, SignatureScheme, Stale, Verify,
 };
 
 use super::home::{ACME, Home, keys, signature};
@@ -32,7 +32,7 @@ stale = "accept"
     assert_eq!(source.subject, Some(Pick::Json("/a~1b/0".to_owned())));
     assert_eq!(source.dedupe.to_string(), "id");
     let field = |header: &str, prefix: &str| Field {
-        header: header.to_owned(),
+        place: Place::Header(header.to_owned()),
         prefix: prefix.to_owned(),
         separator: Some(','),
     };
@@ -63,7 +63,7 @@ verify = { header = "X-New-Name", tolerance = "1d", stale = "reject" }
     assert_eq!(source.id, Some(Pick::Json("/event_id".to_owned())));
     assert_eq!(source.dedupe.to_string(), "id, body", "as the preset says");
     assert_eq!(
-        signature.signatures.iter().map(|field| field.header.as_str()).collect::<Vec<_>>(),
+        signature.signatures.iter().map(|field| field.place.to_string()).collect::<Vec<_>>(),
         ["x-new-name"]
     );
     let known = presets::find("heygen").unwrap();

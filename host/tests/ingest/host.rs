@@ -10,7 +10,7 @@ use hookbox::clock::Clock;
 use hookbox::config::{
     Config, DEFAULT_STACK_BYTES, Networks, Routes, Server, Source, StoreSettings,
 };
-use hookbox::ingest::{Capacity, Intake, SourceActivity, Unidentified, serve};
+use hookbox::ingest::{Capacity, Intake, KeyFetcher, SourceActivity, Unidentified, serve};
 use hookbox::server::ServerTimeouts;
 use hookbox::store::{EventFilter, EventView, Page, Queue, Sqlite, SqliteOptions, Store};
 use tempfile::TempDir;
@@ -62,6 +62,7 @@ pub(crate) struct Options {
     pub(crate) timeouts: ServerTimeouts,
     pub(crate) capacity: Capacity,
     pub(crate) max_waiting_appends: usize,
+    pub(crate) keys: KeyFetcher,
 }
 
 impl Default for Options {
@@ -72,6 +73,7 @@ impl Default for Options {
             timeouts: PATIENT,
             capacity: Capacity::default(),
             max_waiting_appends: 100,
+            keys: KeyFetcher::system(),
         }
     }
 }
@@ -172,6 +174,7 @@ impl Host {
             unidentified: unidentified.clone(),
             activity: activity.clone(),
             tracer: Default::default(),
+            keys: options.keys,
             series: Arc::default(),
         };
         let serving = tokio::spawn(serve(listener, intake, shutdown.clone()));

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use hookbox::config::Source;
 use hookbox::config::source::{
-    Encoding, Field, Part, Pick, Secrets, Signature, SignatureScheme, Stale, Timestamp, Verify,
+    Encoding, Field, Part, Pick, Place, Secrets, Signature, SourceTemplate, Stale, TimeFormat,
+    Timestamp, Verify,
 };
 use hookbox::ingest::{Refusal, SignError, Unverified, sign};
 use proptest::prelude::*;
@@ -44,23 +45,25 @@ fn template() -> impl Strategy<Value = Signature> {
             |((prefix, separator, count), hex, mut signed, keys, (shared, required, reject))| {
                 signed.push(Part::Body);
                 let names = (0..count).map(|index| format!("x-signature-{index}"));
-                let field = |header: String| Field { header, prefix: prefix.to_owned(), separator };
+                let field = |header: String| Field {
+                    place: Place::Header(header),
+                    prefix: prefix.to_owned(),
+                    separator,
+                };
                 let at = match separator.filter(|_| shared) {
                     Some(_) => Field {
-                        header: "x-signature-0".to_owned(),
+                        place: Place::Header("x-signature-0".to_owned()),
                         prefix: "t=".to_owned(),
                         separator,
                     },
                     None => Field {
-                        header: "x-time".to_owned(),
+                        place: Place::Header("x-time".to_owned()),
                         prefix: String::new(),
                         separator: None,
                     },
                 };
-                Signature {
-                    scheme: SignatureScheme::HmacSha256,
-                    public_url: None,
-                    public_keys: Vec::new(),
+                let secrets = keys.into_iter().map(SecretSlice::from).collect();
+                SourceTemplate {
                     signatures: names.map(field).collect(),
                     encoding: if hex { Encoding::Hex } else { Encoding::Base64 },
                     signed,
@@ -69,9 +72,11 @@ fn template() -> impl Strategy<Value = Signature> {
                         required,
                         tolerance_ms: 300_000,
                         stale: if reject { Stale::Reject } else { Stale::Accept },
+                        format: TimeFormat::Seconds,
                     }),
-                    secrets: Secrets::Set(keys.into_iter().map(SecretSlice::from).collect()),
+                    ..SourceTemplate::default()
                 }
+                .signature(Secrets::Set(secrets))
             },
         )
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hookbox::config::source::{
-    Dedupe, DedupeBy, Encoding, EventTypes, Field, Part, Pick, Secrets, SourceTemplate, Stale,
-    Timestamp, Verify,
+    Dedupe, DedupeBy, Encoding, EventTypes, Field, Part, Pick, Place, Secrets, SourceTemplate,
+    Stale, TimeFormat, Timestamp, Verify,
 };
 use hookbox::config::{Source, presets};
 use hookbox::ingest::SourceRuntime;
@@ -25,7 +25,7 @@ pub(crate) fn secrets(keys: &[&[u8]]) -> Secrets {
 
 /// A shipped preset, or one that only the tests know, with these secrets.
 pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
-    let template = presets::find(name).unwrap_or_else(|| more(name));
+    let template = more(name).or_else(|| presets::find(name)).expect("a preset");
     let dedupe = template.dedupe(true);
     let (kind, id, subject) =
         (template.kind.clone(), template.id.clone(), template.subject.clone());
@@ -43,13 +43,15 @@ pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
         form,
         types,
         trust_traceparent: false,
+        handshakes: Vec::new(),
+        params: std::collections::BTreeMap::new(),
     }
 }
 
 /// The sections that a user would write for these providers.
-fn more(name: &str) -> SourceTemplate {
+fn more(name: &str) -> Option<SourceTemplate> {
     let field = |header: &str, prefix: &str| Field {
-        header: header.into(),
+        place: Place::Header(header.into()),
         prefix: prefix.into(),
         separator: None,
     };
@@ -70,12 +72,18 @@ fn more(name: &str) -> SourceTemplate {
             let field = field("x-zm-request-timestamp", "");
             let (required, tolerance_ms, stale) =
                 (true, Timestamp::DEFAULT_TOLERANCE_MS, Stale::Reject);
-            template.timestamp = Some(Timestamp { field, required, tolerance_ms, stale });
+            template.timestamp = Some(Timestamp {
+                field,
+                required,
+                tolerance_ms,
+                stale,
+                format: TimeFormat::Seconds,
+            });
             template.kind = Some(Pick::Json("/event".to_owned()));
         }
-        other => panic!("no preset `{other}`"),
+        _ => return None,
     }
-    template
+    Some(template)
 }
 
 /// A source that checks nothing and finds everything in the body.
@@ -94,6 +102,8 @@ pub(crate) fn open() -> Source {
         form: None,
         types: EventTypes::Any,
         trust_traceparent: false,
+        handshakes: Vec::new(),
+        params: std::collections::BTreeMap::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The verifier's grammar and its keys.
 
 use bytes::Bytes;
-use hookbox::config::source::{Secrets, Stale, Verify};
+use hookbox::config::source::{Place, Secrets, Stale, Verify};
 use hookbox::ingest::{Refusal, SourceRuntime, Unverified};
 
 use super::sources::{key, open, preset, runtime, secrets};
@@ -254,7 +254,7 @@ fn a_header_name_that_is_none_closes_the_source() {
     else {
         unreachable!()
     };
-    template.timestamp.as_mut().unwrap().field.header = "not a header".to_owned();
+    template.timestamp.as_mut().unwrap().field.place = Place::Header("not a header".to_owned());
     template.timestamp.as_mut().unwrap().stale = Stale::Reject;
     let mut source = preset("heygen", secrets(&[]));
     source.verify = Verify::Signature(template);

@@ -21,7 +21,7 @@ use crate::admin::state::{Admin, MAX_BODY_BYTES};
 use crate::config::Source;
 use crate::event::name;
 use crate::ingest::sample::{Assignment, Sample};
-use crate::ingest::sign;
+use crate::ingest::{SignedParts, sign_request};
 use crate::server;
 
 /// The host replies within 2.5 s.
@@ -122,8 +122,13 @@ pub(in crate::admin) async fn send(
     Ok(tested)
 }
 
-/// Headers and body.
-type SignedTest = (Vec<(String, String)>, Vec<u8>);
+/// A test event, signed.
+struct SignedTest {
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    /// With its `?`, or nothing.
+    query: String,
+}
 
 /// Makes the event and signs it.
 fn signed(admin: &Admin, source: &Source, request: TestRequest) -> Result<SignedTest, ProblemJson> {
@@ -142,13 +147,15 @@ fn signed(admin: &Admin, source: &Source, request: TestRequest) -> Result<Signed
     let sample = Sample::new(source, &kind, data, assignments)
         .map_err(|fault| ProblemJson::bad_request(format!("`type` or `set`: {fault}")))?;
     let made = sample.make();
-    let mut headers = sign(source, &made.body, &made.id, admin.clock.now_ms() / 1_000)
+    let signed = sign_request(source, &made.body, &made.id, admin.clock.now_ms() / 1_000)
         .map_err(|error| ProblemJson::conflict(format!("{error}: no test event can be signed")))?;
+    let SignedParts { mut headers, query, body, content_type } = signed;
     headers.extend(made.headers);
-    headers.push(("content-type".to_owned(), sample.content_type().to_owned()));
+    let content_type = content_type.unwrap_or_else(|| sample.content_type());
+    headers.push(("content-type".to_owned(), content_type.to_owned()));
     let agent = concat!("hookbox/", env!("CARGO_PKG_VERSION"), " (test event)");
     headers.push(("user-agent".to_owned(), agent.to_owned()));
-    Ok((headers, made.body))
+    Ok(SignedTest { headers, body, query: query.map(|it| format!("?{it}")).unwrap_or_default() })
 }
 
 fn short(text: &str) -> String {
@@ -158,9 +165,9 @@ fn short(text: &str) -> String {
 async fn post(
     admin: &Admin,
     name: &str,
-    (headers, body): SignedTest,
+    SignedTest { headers, body, query }: SignedTest,
 ) -> Result<Tested, ProblemJson> {
-    let path = format!("/webhook/{name}");
+    let path = format!("/webhook/{name}{query}");
     let address = admin.public_address;
     let begun = Instant::now();
     let posted = server::post(address, &path, &headers, body, WITHIN).await;

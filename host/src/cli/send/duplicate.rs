@@ -64,6 +64,8 @@ mod tests {
             form: None,
             types: EventTypes::Any,
             trust_traceparent: false,
+            handshakes: Vec::new(),
+            params: std::collections::BTreeMap::new(),
         }
     }
 

@@ -14,8 +14,8 @@ use crate::cli::output::{Printout, bytes, print_json, printable};
 use crate::clock::Clock;
 use crate::config::Source;
 use crate::event::EventId;
-use crate::ingest;
 use crate::ingest::sample::Sample;
+use crate::ingest::{self, SignedParts};
 
 /// The longest time for a reply; the host answers within 2.5 s.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,6 +28,8 @@ const MAX_REPLY_BYTES: u64 = 64 << 10;
 pub(super) struct SignedRequest {
     pub(super) body: Vec<u8>,
     headers: Vec<(String, String)>,
+    query: Option<String>,
+    content_type: &'static str,
 }
 
 /// The host's reply.
@@ -102,10 +104,12 @@ impl Sender {
     pub(super) fn sign(&self) -> Result<SignedRequest, Failure> {
         let made = self.sample.make();
         let now_s = Clock::system().now_ms() / 1000;
-        let mut headers = ingest::sign(&self.source, &made.body, &made.id, now_s)
+        let signed = ingest::sign_request(&self.source, &made.body, &made.id, now_s)
             .map_err(|error| Failure::usage(error.to_string()))?;
+        let SignedParts { mut headers, query, body, content_type } = signed;
         headers.extend(made.headers);
-        Ok(SignedRequest { body: made.body, headers })
+        let content_type = content_type.unwrap_or_else(|| self.sample.content_type());
+        Ok(SignedRequest { body, headers, query, content_type })
     }
 
     /// Fails if nobody is there to answer; what is answered does not matter.
@@ -118,7 +122,11 @@ impl Sender {
         agent: &ureq::Agent,
         signed: &SignedRequest,
     ) -> Result<HostReply, ureq::Error> {
-        let mut request = agent.post(&self.url).header("content-type", self.sample.content_type());
+        let mut url = self.url.clone();
+        if let Some(query) = &signed.query {
+            url.push_str(&format!("?{query}"));
+        }
+        let mut request = agent.post(&url).header("content-type", signed.content_type);
         for (name, value) in &signed.headers {
             request = request.header(name, value);
         }

@@ -128,7 +128,11 @@ fn create(path: &Path, format: &KeyFormat) -> io::Result<()> {
         ("", KeyEncoding::Utf8) => "whsec_",
         (prefix, _) => prefix,
     };
-    let text = Zeroizing::new(format!("{prefix}{}\n", BASE64.encode(key.as_slice())));
+    let coded = match format.encoding {
+        KeyEncoding::Hex => hex::encode(key.as_slice()),
+        KeyEncoding::Utf8 | KeyEncoding::Base64 => BASE64.encode(key.as_slice()),
+    };
+    let text = Zeroizing::new(format!("{prefix}{coded}\n"));
     let name =
         path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
     // Where another host was faster, its secret is the one.

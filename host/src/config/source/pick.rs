@@ -13,6 +13,14 @@ pub enum Pick {
     Fixed(String),
     /// Several values and the text between them.
     Joined(Joined),
+    /// The decoded field of a form in the body.
+    Form(String),
+    /// The decoded value of a query parameter.
+    Query(String),
+    /// The name of the first other member beside this member of the JSON body.
+    Beside(String),
+    /// The first one that is there.
+    First(Vec<Self>),
 }
 
 /// Values in a row: `{header:X-Event}.{json:/action}`. A missing value is left out together with

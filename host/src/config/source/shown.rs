@@ -2,15 +2,27 @@
 
 use std::fmt;
 
+use super::encoding::Encoding;
 use super::pick::Pick;
-use super::signature::{Encoding, Part, SignatureScheme};
+use super::place::Place;
+use super::signature::{Part, SignatureScheme};
 
 impl SignatureScheme {
     /// The word for it in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::HmacSha256 => "hmac-sha256",
+            Self::HmacSha1 => "hmac-sha1",
+            Self::HmacSha512 => "hmac-sha512",
+            Self::DigestSha1 => "digest-sha1",
+            Self::DigestSha256 => "digest-sha256",
             Self::Ed25519 => "ed25519",
+            Self::EcdsaP256 => "ecdsa-p256",
+            Self::RsaSha256 => "rsa-sha256",
+            Self::RsaSha1 => "rsa-sha1",
+            Self::Token => "token",
+            Self::Basic => "basic",
+            Self::Jwt => "jwt",
         }
     }
 }
@@ -21,6 +33,8 @@ impl Encoding {
         match self {
             Self::Hex => "hex",
             Self::Base64 => "base64",
+            Self::Base64Url => "base64url",
+            Self::Text => "text",
         }
     }
 }
@@ -31,6 +45,19 @@ impl fmt::Display for Part {
             Self::Literal(text) => return f.write_str(text),
             Self::QueryValue(name) => return write!(f, "{{query:{name}}}"),
             Self::Header(name) => return write!(f, "{{header:{name}}}"),
+            Self::Json(pointer) => return write!(f, "{{json:{pointer}}}"),
+            Self::FormValue(name) => return write!(f, "{{form:{name}}}"),
+            Self::HeaderList(name) => return write!(f, "{{headers:{name}}}"),
+            Self::Param(name) => return write!(f, "{{param:{name}}}"),
+            Self::Optional(parts) => {
+                f.write_str("[?")?;
+                parts.iter().try_for_each(|part| part.fmt(f))?;
+                return f.write_str("]");
+            }
+            Self::UnescapedUrl => "{url:unescaped}",
+            Self::BodySha256 => "{body:sha256}",
+            Self::BodyCrc32 => "{body:crc32}",
+            Self::Secret => "{secret}",
             Self::Timestamp => "{timestamp}",
             Self::Id => "{id}",
             Self::Body => "{body}",
@@ -50,12 +77,32 @@ impl fmt::Display for Pick {
             Self::Json(pointer) => write!(f, "{{json:{pointer}}}"),
             Self::Header(name) => write!(f, "{{header:{name}}}"),
             Self::Fixed(text) => f.write_str(text),
+            Self::Form(name) => write!(f, "{{form:{name}}}"),
+            Self::Query(name) => write!(f, "{{query:{name}}}"),
+            Self::Beside(name) => write!(f, "the member beside {name}"),
+            Self::First(picks) => {
+                for (index, pick) in picks.iter().enumerate() {
+                    write!(f, "{}{pick}", if index == 0 { "" } else { ", else " })?;
+                }
+                Ok(())
+            }
             Self::Joined(joined) => {
                 for (before, pick) in &joined.values {
                     write!(f, "{before}{pick}")?;
                 }
                 f.write_str(&joined.end)
             }
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => f.write_str(name),
+            Self::Query(name) => write!(f, "{{query:{name}}}"),
+            Self::Json(pointer) => write!(f, "{{json:{pointer}}}"),
+            Self::Form(name) => write!(f, "{{form:{name}}}"),
         }
     }
 }

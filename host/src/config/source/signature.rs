@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use secrecy::SecretSlice;
 
+use super::encoding::Encoding;
+use super::place::{BodyHash, JwtRule, KeyAddress, Place, ValueCondition};
+use super::public_key::PublicKey;
+
 /// The authentication of a request.
 #[derive(Debug, Clone)]
 #[expect(
@@ -22,20 +26,36 @@ pub enum Verify {
 pub struct Signature {
     /// The algorithm.
     pub scheme: SignatureScheme,
-    /// The headers of signatures, in order of preference: the first that is present counts.
+    /// The request that it is for; `None` for all.
+    pub when: Option<ValueCondition>,
+    /// The places of signatures, in order of preference: the first that is present counts.
     pub signatures: Vec<Field>,
+    /// Whether those at all places count, not only at the first.
+    pub matches_any: bool,
+    /// An RFC 6901 pointer to a list in the body of which each item is signed for itself.
+    pub each: Option<String>,
     /// The encoding of a signature.
     pub encoding: Encoding,
     /// The bytes that are signed.
     pub signed: Vec<Part>,
     /// The host's address as the provider has it, without path and query, for [`Part::Url`].
     pub public_url: Option<String>,
-    /// The time of sending, in Unix seconds.
+    /// Other spellings of it, with or without a port.
+    pub other_urls: Vec<String>,
+    /// Where the request has to carry a digest of its body.
+    pub body_hash: Option<BodyHash>,
+    /// The rules for a token, with [`SignatureScheme::Jwt`].
+    pub jwt: Option<JwtRule>,
+    /// The time of sending.
     pub timestamp: Option<Timestamp>,
     /// The active secrets, empty for a scheme without; a request that matches any is authentic.
     pub secrets: Secrets,
     /// The active public keys, empty for a scheme with secrets.
     pub public_keys: Vec<PublicKey>,
+    /// The address of a public key.
+    pub key_address: Option<KeyAddress>,
+    /// Other rules, each with a condition: the first one that applies to a request decides.
+    pub others: Vec<Signature>,
 }
 
 /// A signature algorithm.
@@ -43,41 +63,66 @@ pub struct Signature {
 pub enum SignatureScheme {
     /// HMAC-SHA256 (RFC 2104) with a secret.
     HmacSha256,
+    /// HMAC-SHA1 with a secret.
+    HmacSha1,
+    /// HMAC-SHA512 with a secret.
+    HmacSha512,
+    /// SHA-1 over text that holds a secret.
+    DigestSha1,
+    /// SHA-256 over text that holds a secret.
+    DigestSha256,
     /// Ed25519 (RFC 8032) with a private key of the provider.
     Ed25519,
+    /// ECDSA with P-256 and SHA-256, the signature in DER.
+    EcdsaP256,
+    /// RSA (PKCS #1 v1.5) with SHA-256.
+    RsaSha256,
+    /// RSA (PKCS #1 v1.5) with SHA-1.
+    RsaSha1,
+    /// The secret itself.
+    Token,
+    /// The secret is `user:password` of the scheme Basic (RFC 7617).
+    Basic,
+    /// A JSON Web Token.
+    Jwt,
 }
 
 impl SignatureScheme {
     /// Whether the provider shares a secret with the host; otherwise the host has public keys.
     pub fn has_secrets(self) -> bool {
-        self == Self::HmacSha256
+        !matches!(self, Self::Ed25519 | Self::EcdsaP256 | Self::RsaSha256 | Self::RsaSha1)
+    }
+
+    /// Whether it signs parts of the request.
+    pub fn signs(self) -> bool {
+        !matches!(self, Self::Token | Self::Basic | Self::Jwt)
     }
 }
 
-/// A public key, as its bytes.
-pub type PublicKey = [u8; 32];
+impl Signature {
+    /// Whether it, or a rule beside it, is checked with secrets.
+    pub fn has_secrets(&self) -> bool {
+        std::iter::once(self).chain(&self.others).any(|rule| {
+            rule.jwt.as_ref().map_or_else(
+                || rule.scheme.has_secrets(),
+                |jwt| jwt.algorithms.iter().any(|algorithm| algorithm.has_secrets()),
+            )
+        })
+    }
+}
 
-/// A value within a header.
+/// A value at a place of the request.
 ///
-/// Without a separator the header's value is one item; with one it is split. Items that start with
+/// Without a separator the whole value is one item; with one it is split. Items that start with
 /// the prefix count, without it: `v1=` and `,` read Stripe's `t=…,v1=…,v1=…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
-    /// The header's name, lower case.
-    pub header: String,
+    /// The place.
+    pub place: Place,
     /// The beginning of an item, possibly nothing.
     pub prefix: String,
     /// The character between items.
     pub separator: Option<char>,
-}
-
-/// The encoding of signature bytes in a header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// Hex digits, in either case.
-    Hex,
-    /// Base64, RFC 4648 §4, padded.
-    Base64,
 }
 
 /// A part of the signed bytes.
@@ -105,6 +150,24 @@ pub enum Part {
     Form,
     /// The value of a header, lower case.
     Header(String),
+    /// The scalar at an RFC 6901 pointer into the JSON body.
+    Json(String),
+    /// The decoded field of a form in the body.
+    FormValue(String),
+    /// [`Part::Url`] with those escapes undone that HubSpot undoes.
+    UnescapedUrl,
+    /// The SHA-256 of the body, in hex.
+    BodySha256,
+    /// The CRC-32 of the body, decimal.
+    BodyCrc32,
+    /// The secret.
+    Secret,
+    /// `name:value` of each header that this header names, sorted, with `;` between them.
+    HeaderList(String),
+    /// A value of `params` of the source.
+    Param(String),
+    /// Left out if one of its values is missing.
+    Optional(Vec<Self>),
 }
 
 /// The time at which a request was sent, and the bounds of its age.
@@ -118,6 +181,20 @@ pub struct Timestamp {
     pub tolerance_ms: u64,
     /// The treatment of a request beyond it.
     pub stale: Stale,
+    /// The way in which the time is written.
+    pub format: TimeFormat,
+}
+
+/// The way in which a time is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimeFormat {
+    /// Unix seconds.
+    #[default]
+    Seconds,
+    /// Unix milliseconds.
+    Milliseconds,
+    /// RFC 3339, such as `2026-02-25T06:13:20.123+01:00`.
+    Rfc3339,
 }
 
 impl Timestamp {

@@ -1,28 +1,52 @@
 //! A source without its name and keys: what a preset and a section of the file are read into.
 
+use std::collections::BTreeMap;
+
 use super::dedupe::{Dedupe, DedupeBy, Placeholder};
+use super::encoding::Encoding;
+use super::handshake::HandshakeRule;
 use super::pick::{EventTypes, Pick};
-use super::signature::{
-    Encoding, Field, Part, PublicKey, Secrets, Signature, SignatureScheme, Timestamp,
-};
+use super::place::{BodyHash, JwtRule, KeyAddress, ValueCondition};
+use super::public_key::PublicKey;
+use super::signature::{Field, Part, Secrets, Signature, SignatureScheme, Timestamp};
 
 /// A source without its name and keys. A preset is nothing but a value of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceTemplate {
     /// See [`Signature::scheme`].
     pub scheme: SignatureScheme,
+    /// See [`Signature::when`].
+    pub when: Option<ValueCondition>,
     /// See [`Signature::signatures`].
     pub signatures: Vec<Field>,
+    /// See [`Signature::matches_any`].
+    pub matches_any: bool,
+    /// See [`Signature::each`].
+    pub each: Option<String>,
     /// See [`Signature::encoding`].
     pub encoding: Encoding,
     /// See [`Signature::signed`].
     pub signed: Vec<Part>,
     /// See [`Signature::public_url`].
     pub public_url: Option<String>,
+    /// See [`Signature::other_urls`].
+    pub other_urls: Vec<String>,
+    /// See [`Signature::body_hash`].
+    pub body_hash: Option<BodyHash>,
+    /// See [`Signature::jwt`].
+    pub jwt: Option<JwtRule>,
     /// See [`Signature::timestamp`].
     pub timestamp: Option<Timestamp>,
     /// See [`Signature::public_keys`].
     pub public_keys: Vec<PublicKey>,
+    /// See [`Signature::key_address`].
+    pub key_address: Option<KeyAddress>,
+    /// See [`Signature::others`].
+    pub others: Vec<SourceTemplate>,
+    /// See [`Source::handshakes`](super::Source::handshakes).
+    pub handshakes: Vec<HandshakeRule>,
+    /// The values of [`Part::Param`].
+    pub params: BTreeMap<String, String>,
     /// The way from the text of a secret to a key.
     pub key: KeyFormat,
     /// See [`Source::kind`](super::Source::kind); `None` if the user has to say it.
@@ -50,12 +74,22 @@ impl Default for SourceTemplate {
     fn default() -> Self {
         Self {
             scheme: SignatureScheme::HmacSha256,
+            when: None,
             signatures: Vec::new(),
+            matches_any: false,
+            each: None,
             encoding: Encoding::Hex,
             signed: vec![Part::Body],
             public_url: None,
+            other_urls: Vec::new(),
+            body_hash: None,
+            jwt: None,
             timestamp: None,
             public_keys: Vec::new(),
+            key_address: None,
+            others: Vec::new(),
+            handshakes: Vec::new(),
+            params: BTreeMap::new(),
             key: KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 },
             kind: None,
             id: None,
@@ -73,19 +107,56 @@ impl Default for SourceTemplate {
 impl SourceTemplate {
     /// The signature of requests, with these keys.
     pub fn signature(self, secrets: Secrets) -> Signature {
-        let Self {
-            scheme, signatures, encoding, signed, public_url, timestamp, public_keys, ..
-        } = self;
+        let params = self.params;
+        let parts = self.signed.into_iter().map(|part| filled(part, &params)).collect();
+        let other = |other: Self| {
+            let params =
+                if other.params.is_empty() { params.clone() } else { other.params.clone() };
+            Self { params, ..other }.signature(secrets.clone())
+        };
+        let others = self.others.into_iter().map(other).collect();
         Signature {
-            scheme,
-            signatures,
-            encoding,
-            signed,
-            public_url,
-            timestamp,
+            scheme: self.scheme,
+            when: self.when,
+            signatures: self.signatures,
+            matches_any: self.matches_any,
+            each: self.each,
+            encoding: self.encoding,
+            signed: parts,
+            public_url: self.public_url,
+            other_urls: self.other_urls,
+            body_hash: self.body_hash,
+            jwt: self.jwt,
+            timestamp: self.timestamp,
             secrets,
-            public_keys,
+            public_keys: self.public_keys,
+            key_address: self.key_address,
+            others,
         }
+    }
+
+    /// Whether requests are checked with secrets.
+    pub fn has_secrets(&self) -> bool {
+        self.clone().signature(Secrets::Set(Vec::new())).has_secrets()
+    }
+
+    /// Whether the address of the host has to be known.
+    pub fn needs_url(&self) -> bool {
+        let in_token = self.jwt.as_ref().is_some_and(|jwt| {
+            [&jwt.audience, &jwt.subject].into_iter().flatten().any(|text| text == "{url}")
+        });
+        in_token
+            || self.signed.iter().any(|part| matches!(part, Part::Url | Part::UnescapedUrl))
+            || self.others.iter().any(Self::needs_url)
+    }
+
+    /// The names of the parameters that are signed.
+    pub fn needed_params(&self) -> Vec<&str> {
+        let own = self.signed.iter().filter_map(|part| match part {
+            Part::Param(name) => Some(name.as_str()),
+            _ => None,
+        });
+        own.chain(self.others.iter().flat_map(Self::needed_params)).collect()
     }
 
     /// The keys of repeated requests that the template names, or the default ones of a source that
@@ -98,6 +169,11 @@ impl SourceTemplate {
         }
     }
 
+    fn signs_time_of_header(&self) -> bool {
+        let in_head = |rule: &Timestamp| !rule.field.place.is_in_body();
+        self.signed.contains(&Part::Timestamp) && self.timestamp.as_ref().is_some_and(in_head)
+    }
+
     /// Two different events must never count as one. So the body alone is a key only where the
     /// signature covers nothing else: there a captured request could be sent again for ever.
     fn default_keys(&self, is_verified: bool) -> Vec<DedupeBy> {
@@ -105,11 +181,19 @@ impl SourceTemplate {
             vec![DedupeBy::Id]
         } else if !is_verified {
             Vec::new()
-        } else if self.signed.contains(&Part::Timestamp) {
+        } else if self.signs_time_of_header() {
             vec![DedupeBy::TimestampAndBody]
         } else {
             vec![DedupeBy::Body]
         }
+    }
+}
+
+/// The part, with the value of its parameter.
+fn filled(part: Part, params: &BTreeMap<String, String>) -> Part {
+    match part {
+        Part::Param(name) => Part::Literal(params.get(&name).cloned().unwrap_or_default()),
+        part => part,
     }
 }
 
@@ -129,4 +213,6 @@ pub enum KeyEncoding {
     Utf8,
     /// The key in base64, RFC 4648 §4, padded or not.
     Base64,
+    /// The key in hex digits.
+    Hex,
 }

@@ -1,14 +1,14 @@
 //! Reads the affixes of a value within a header, `prefix` and `separator`.
 
 use crate::config::raw::{Item, Section};
-use crate::config::source::Field;
+use crate::config::source::{Field, Place};
 
 /// The longest prefix, in bytes.
 const MAX_TEXT_BYTES: usize = 256;
 
 /// A field whose header is still to be named.
 pub(super) fn unnamed() -> Field {
-    Field { header: String::new(), prefix: String::new(), separator: None }
+    Field { place: Place::Header(String::new()), prefix: String::new(), separator: None }
 }
 
 /// Whether a table has each of the two.

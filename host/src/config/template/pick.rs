@@ -1,7 +1,7 @@
 //! Reads where an attribute is found: `{ json = "/pointer" }`, `{ header = "Name" }` or `{ fixed =
 //! "text" }`, or several values joined, `"{header:Name}.{json:/pointer}"`.
 
-use crate::config::raw::Item;
+use crate::config::raw::{Item, Section};
 use crate::config::source::Pick;
 use crate::event::name::{self, RESERVED};
 
@@ -10,7 +10,11 @@ mod joined;
 
 pub(super) use attribute::Attribute;
 pub(in crate::config) use attribute::header_name;
-use attribute::{is_pointer, is_reserved, pointer_help};
+pub(super) use attribute::is_pointer;
+use attribute::{is_reserved, pointer_help};
+
+/// The most places of a list.
+const MAX_PICKS: usize = 8;
 
 /// The longest name of a form's field, in bytes.
 const MAX_FIELD_BYTES: usize = 128;
@@ -18,6 +22,9 @@ const MAX_FIELD_BYTES: usize = 128;
 /// Reads one of the three, or several joined in a text.
 pub(super) fn read(item: &Item<'_>, attribute: Attribute) -> Option<Pick> {
     let right = attribute.examples();
+    if item.value.is_array() {
+        return first(item, attribute);
+    }
     if let Some(text) = item.value.as_str().filter(|text| text.contains(['{', '}'])) {
         return joined::read(item, text, attribute);
     }
@@ -26,6 +33,10 @@ pub(super) fn read(item: &Item<'_>, attribute: Attribute) -> Option<Pick> {
         return None;
     }
     let mut section = item.section(right)?;
+    if let Some(other) = other(&mut section, attribute) {
+        section.finish();
+        return other;
+    }
     let (json, header_item) = (section.take("json"), section.take("header"));
     let mut explained = false;
     let fixed_item = if attribute == Attribute::Id {
@@ -49,6 +60,50 @@ pub(super) fn read(item: &Item<'_>, attribute: Attribute) -> Option<Pick> {
     }
 }
 
+/// The first of a list that is there.
+fn first(item: &Item<'_>, attribute: Attribute) -> Option<Pick> {
+    let listed = item.one_or_many();
+    if listed.is_empty() || listed.len() > MAX_PICKS {
+        let help = format!("write 1 to {MAX_PICKS}, the preferred one first");
+        item.refuse(format_args!("lists {} places", listed.len()), help);
+        return None;
+    }
+    let picks = listed.iter().map(|item| match item.value.as_str() {
+        Some(text) if !text.contains(['{', '}']) => fixed(item, attribute).map(Pick::Fixed),
+        _ => read(item, attribute),
+    });
+    picks.collect::<Option<_>>().map(Pick::First)
+}
+
+/// The places that few sources have; `None` if the section names none of them.
+fn other(section: &mut Section<'_>, attribute: Attribute) -> Option<Option<Pick>> {
+    if let Some(item) = section.take("form") {
+        return Some(form_field(&item).map(Pick::Form));
+    }
+    if let Some(item) = section.take("query") {
+        return Some(form_field(&item).map(Pick::Query));
+    }
+    if attribute != Attribute::Id
+        && let Some(item) = section.take("beside")
+    {
+        let name = pointer(&item).and_then(|pointer| {
+            let name = pointer.strip_prefix('/').filter(|name| !name.contains(['/', '~']));
+            if name.is_none() {
+                item.refuse("is no member of the body itself", "write for example \"/update_id\"");
+            }
+            name.map(str::to_owned)
+        });
+        return Some(name.map(Pick::Beside));
+    }
+    if attribute == Attribute::Id
+        && let Some(item) = section.take("join")
+    {
+        let text = item.text("\"{json:/reference}.{json:/code}\"")?;
+        return Some(joined::read(&item, text, Attribute::Subject));
+    }
+    None
+}
+
 /// Reads `form = "payload"`: the name of a field.
 pub(super) fn form_field(item: &Item<'_>) -> Option<String> {
     let text = item.text("\"payload\"")?;
@@ -65,7 +120,7 @@ pub(super) fn form_field(item: &Item<'_>) -> Option<String> {
 
 /// A JSON pointer, RFC 6901: empty or starting with `/`, `~` only as `~0` and `~1`. The empty one,
 /// the whole body, is refused, for the body is never a name.
-fn pointer(item: &Item<'_>) -> Option<String> {
+pub(super) fn pointer(item: &Item<'_>) -> Option<String> {
     let text = item.text("\"/event/type\"")?;
     if is_pointer(text) {
         return Some(text.to_owned());

@@ -6,10 +6,16 @@ use crate::config::raw::{Item, Section, did_you_mean};
 use crate::config::source::{Part, SourceTemplate};
 
 /// The longest text, in bytes.
-const MAX_TEXT_BYTES: usize = 256;
+const MAX_TEXT_BYTES: usize = 1_024;
 
-/// The parts by name; `{query:NAME}` and `{header:NAME}` come on top.
-static PARTS: [(&str, Part); 8] = [
+/// The beginning of a text that is left out if one of its values is missing; it ends with `]`.
+const OPTIONAL: &str = "[?";
+
+/// The most spellings of the address.
+const MAX_URLS: usize = 4;
+
+/// The parts by name; those with a name or a pointer behind a colon come on top.
+static PARTS: [(&str, Part); 12] = [
     ("body", Part::Body),
     ("timestamp", Part::Timestamp),
     ("id", Part::Id),
@@ -18,25 +24,39 @@ static PARTS: [(&str, Part); 8] = [
     ("path", Part::Path),
     ("query", Part::Query),
     ("form", Part::Form),
+    ("secret", Part::Secret),
+    ("url:unescaped", Part::UnescapedUrl),
+    ("body:sha256", Part::BodySha256),
+    ("body:crc32", Part::BodyCrc32),
 ];
 
 /// Reads both keys of `verify` into `template`.
 pub(super) fn read(section: &mut Section<'_>, template: &mut SourceTemplate) {
     let item = section.take("signed");
-    let parts = item.as_ref().and_then(read_parts);
+    let parts = item.as_ref().and_then(|item| read_all(item, template));
     let was_refused = item.is_some() && parts.is_none();
     if let Some(parts) = parts {
         template.signed = parts;
     }
-    let signs_url = template.signed.contains(&Part::Url);
+    let signs_url = template.needs_url();
     match section.take("public_url") {
-        Some(url) if signs_url => template.public_url = read_public_url(&url),
+        Some(urls) if signs_url => {
+            let listed = urls.one_or_many();
+            let mut spelled = listed.iter().take(MAX_URLS).filter_map(read_public_url);
+            template.public_url = spelled.next();
+            template.other_urls = spelled.collect();
+            let (first, rest) = (&template.public_url, &template.other_urls);
+            for other in &mut template.others {
+                other.public_url.clone_from(first);
+                other.other_urls.clone_from(rest);
+            }
+        }
         Some(url) if !was_refused => url.refuse_key("has no use", "take it out, or sign the {url}"),
         _ => {}
     }
 }
 
-fn read_parts(item: &Item<'_>) -> Option<Vec<Part>> {
+fn read_all(item: &Item<'_>, template: &SourceTemplate) -> Option<Vec<Part>> {
     let text = item.text("\"{timestamp}.{body}\"").filter(|text| {
         let fits = text.len() <= MAX_TEXT_BYTES;
         if !fits {
@@ -44,16 +64,57 @@ fn read_parts(item: &Item<'_>) -> Option<Vec<Part>> {
         }
         fits
     })?;
+    let parts = read_parts(item, text)?;
+    if covers_body(&parts, template) {
+        return Some(parts);
+    }
+    item.refuse(
+        "leaves out the {body}",
+        "a signature that does not cover the body proves nothing about it: \
+         write for example \"{timestamp}.{body}\"",
+    );
+    None
+}
+
+/// Whether something of the body is signed. Values of it are enough: some providers sign no more.
+fn covers_body(parts: &[Part], template: &SourceTemplate) -> bool {
+    let of_body = |part: &Part| {
+        matches!(
+            part,
+            Part::Body
+                | Part::Form
+                | Part::BodySha256
+                | Part::BodyCrc32
+                | Part::Json(_)
+                | Part::FormValue(_)
+        )
+    };
+    let in_body = template.timestamp.as_ref().is_some_and(|rule| rule.field.place.is_in_body());
+    parts.iter().any(of_body) || template.body_hash.is_some() || in_body || !template.scheme.signs()
+}
+
+fn read_parts(item: &Item<'_>, text: &str) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let (literal, from_brace) = rest.split_at(rest.find(['{', '}']).unwrap_or(rest.len()));
+        if let Some(inner) = rest.strip_prefix(OPTIONAL) {
+            let Some((inner, after)) = inner.split_once(']') else {
+                item.refuse("has `[?` without its `]`", "write [?…] around what may be missing");
+                return None;
+            };
+            parts.push(Part::Optional(read_parts(item, inner)?));
+            rest = after;
+            continue;
+        }
+        let end = rest.find(OPTIONAL).unwrap_or(rest.len());
+        let end = rest[..end].find(['{', '}']).unwrap_or(end);
+        let (literal, from_brace) = rest.split_at(end);
         if !literal.is_empty() {
             parts.push(Part::Literal(literal.to_owned()));
         }
         rest = from_brace;
-        if rest.is_empty() {
-            break;
+        if rest.is_empty() || rest.starts_with(OPTIONAL) {
+            continue;
         }
         let Some((name, after)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}'))
         else {
@@ -66,14 +127,6 @@ fn read_parts(item: &Item<'_>) -> Option<Vec<Part>> {
         parts.push(read_part(item, name)?);
         rest = after;
     }
-    if !parts.iter().any(|part| matches!(part, Part::Body | Part::Form)) {
-        item.refuse(
-            "leaves out the {body}",
-            "a signature that does not cover the body proves nothing about it: \
-             write for example \"{timestamp}.{body}\"",
-        );
-        return None;
-    }
     Some(parts)
 }
 
@@ -84,6 +137,12 @@ fn read_part(item: &Item<'_>, name: &str) -> Option<Part> {
         Some(("query", parameter)) if !parameter.is_empty() => {
             Some(Part::QueryValue(parameter.to_owned()))
         }
+        Some(("headers", header)) => pick::header_name(header).map(Part::HeaderList),
+        Some(("json", pointer)) if pick::is_pointer(pointer) => {
+            Some(Part::Json(pointer.to_owned()))
+        }
+        Some(("form", field)) if !field.is_empty() => Some(Part::FormValue(field.to_owned())),
+        Some(("param", param)) if !param.is_empty() => Some(Part::Param(param.to_owned())),
         _ => PARTS.iter().find(|(known, _)| *known == name).map(|(_, part)| part.clone()),
     };
     if part.is_none() {

@@ -2,16 +2,16 @@
 
 use std::ops::RangeInclusive;
 
-use super::{field, pick};
+use super::{field, place};
 use crate::config::raw::{Item, Section};
-use crate::config::source::{Field, Part, SourceTemplate, Stale, Timestamp};
+use crate::config::source::{Field, Part, SourceTemplate, Stale, TimeFormat, Timestamp};
 use crate::config::units::{DAY_MS, SECOND_MS};
 
 const TOLERANCE_BOUNDS_MS: RangeInclusive<u64> = SECOND_MS..=30 * DAY_MS;
 
 /// Reads `timestamp`, `tolerance` and `stale` of `verify`, which is `item`.
 pub(super) fn read(item: &Item<'_>, section: &mut Section<'_>, template: &mut SourceTemplate) {
-    if let Some(table) =
+    if let Some((field, format)) =
         section.take("timestamp").and_then(|item| read_field(&item, template.timestamp.as_ref()))
     {
         let (tolerance_ms, stale) = template
@@ -20,7 +20,8 @@ pub(super) fn read(item: &Item<'_>, section: &mut Section<'_>, template: &mut So
             .map_or((Timestamp::DEFAULT_TOLERANCE_MS, Stale::Reject), |known| {
                 (known.tolerance_ms, known.stale)
             });
-        template.timestamp = Some(Timestamp { field: table, required: false, tolerance_ms, stale });
+        template.timestamp =
+            Some(Timestamp { field, required: false, tolerance_ms, stale, format });
     }
     let tolerance_item = section.take("tolerance");
     let stale_item = section.take("stale");
@@ -42,7 +43,7 @@ pub(super) fn read(item: &Item<'_>, section: &mut Section<'_>, template: &mut So
     };
     // A signed timestamp that is missing leaves nothing to check; an unsigned one could be taken
     // out by anyone.
-    timestamp.required = is_signed;
+    timestamp.required = is_signed || timestamp.field.place.is_in_body();
     if let Some(tolerance_ms) =
         tolerance_item.and_then(|item| item.duration_ms(TOLERANCE_BOUNDS_MS))
     {
@@ -55,17 +56,25 @@ pub(super) fn read(item: &Item<'_>, section: &mut Section<'_>, template: &mut So
     }
 }
 
-fn read_field(item: &Item<'_>, known: Option<&Timestamp>) -> Option<Field> {
+fn read_field(item: &Item<'_>, known: Option<&Timestamp>) -> Option<(Field, TimeFormat)> {
     let mut section = item.section("{ header = \"X-Timestamp\" }")?;
     let mut field = known.map_or_else(field::unnamed, |known| known.field.clone());
-    match section.take("header") {
-        Some(name) => field.header = pick::header(&name)?,
-        None if field.header.is_empty() => {
+    match place::take(item, &mut section) {
+        Some(place) => field.place = place,
+        None if field.place.header() == Some("") => {
             item.refuse("names no header", "write for example { header = \"X-Timestamp\" }")
         }
         None => {}
     }
+    let format = section.take("format").and_then(|item| {
+        item.word(&[
+            ("s", TimeFormat::Seconds),
+            ("ms", TimeFormat::Milliseconds),
+            ("rfc3339", TimeFormat::Rfc3339),
+        ])
+    });
+    let format = format.or(known.map(|known| known.format)).unwrap_or_default();
     field::read_affixes(&mut section, &mut field);
     section.finish();
-    Some(field)
+    Some((field, format))
 }

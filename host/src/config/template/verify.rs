@@ -1,32 +1,93 @@
-//! Reads `verify = { … }` over a preset's template, or over the default one.
+//! Reads `verify = { … }` over a preset's template, or over the default one; or a list of such
+//! tables, of which the first one that applies to a request decides.
 
 use super::field::{self, Affixes};
-use super::{pick, public_keys, signed, timestamp};
+use super::place::{self, ENCODINGS};
+use super::{jwt, key_address, pick, public_keys, signed, timestamp};
 use crate::config::raw::{Item, Section};
 use crate::config::source::{
-    Encoding, Field, KeyEncoding, KeyFormat, SignatureScheme, SourceTemplate,
+    Encoding, Field, KeyEncoding, KeyFormat, Place, SignatureScheme, SourceTemplate,
 };
 
-/// The most headers in which a signature is looked for.
+/// The most places in which a signature is looked for.
 const MAX_HEADERS: usize = 8;
 
+/// The most tables of a list.
+const MAX_RULES: usize = 8;
+
 /// The words for schemes; `None` is no verification.
-const SCHEMES: [(&str, Option<SignatureScheme>); 3] = [
+const SCHEMES: [(&str, Option<SignatureScheme>); 13] = [
     ("hmac-sha256", Some(SignatureScheme::HmacSha256)),
     ("none", None),
     ("ed25519", Some(SignatureScheme::Ed25519)),
+    ("hmac-sha1", Some(SignatureScheme::HmacSha1)),
+    ("hmac-sha512", Some(SignatureScheme::HmacSha512)),
+    ("digest-sha1", Some(SignatureScheme::DigestSha1)),
+    ("digest-sha256", Some(SignatureScheme::DigestSha256)),
+    ("ecdsa-p256", Some(SignatureScheme::EcdsaP256)),
+    ("rsa-sha256", Some(SignatureScheme::RsaSha256)),
+    ("rsa-sha1", Some(SignatureScheme::RsaSha1)),
+    ("token", Some(SignatureScheme::Token)),
+    ("basic", Some(SignatureScheme::Basic)),
+    ("jwt", Some(SignatureScheme::Jwt)),
 ];
 
-/// Reads the table into `template`; says whether requests are verified. The scheme may only be left
-/// out over a preset.
+/// Reads the table, or the list, into `template`; says whether requests are verified. The scheme
+/// may only be left out over a preset.
 pub(super) fn read(item: &Item<'_>, template: &mut SourceTemplate, over_preset: bool) -> bool {
+    if !item.value.is_array() {
+        return read_one(item, template, over_preset);
+    }
+    let tables = item.one_or_many();
+    if tables.is_empty() || tables.len() > MAX_RULES {
+        let what = format!("lists {} rules", tables.len());
+        item.refuse(what, format!("write 1 to {MAX_RULES}, the preferred one first"));
+    }
+    let read = |table: &Item<'_>| {
+        let mut rule = SourceTemplate { key: template.key.clone(), ..SourceTemplate::default() };
+        if !read_one(table, &mut rule, false) {
+            table.refuse("verifies nothing beside rules that do", "take it out");
+        }
+        rule
+    };
+    let mut rules = tables.iter().take(MAX_RULES).map(read);
+    if let Some(first) = rules.next() {
+        let others = rules.collect();
+        let SourceTemplate { scheme, when, signatures, matches_any, each, encoding, .. } = first;
+        let SourceTemplate { signed, public_url, other_urls, body_hash, jwt, timestamp, .. } =
+            first;
+        let SourceTemplate { public_keys, key_address, key, .. } = first;
+        *template = SourceTemplate {
+            scheme,
+            when,
+            signatures,
+            matches_any,
+            each,
+            encoding,
+            signed,
+            public_url,
+            other_urls,
+            body_hash,
+            jwt,
+            timestamp,
+            public_keys,
+            key_address,
+            key,
+            others,
+            ..template.clone()
+        };
+    }
+    true
+}
+
+fn read_one(item: &Item<'_>, template: &mut SourceTemplate, over_preset: bool) -> bool {
     let Some(mut section) = item.section("{ scheme = \"hmac-sha256\", header = \"X-Signature\" }")
     else {
         return true;
     };
     match section.take("scheme") {
         Some(scheme) => match scheme.word(&SCHEMES) {
-            Some(Some(scheme)) => template.scheme = scheme,
+            Some(Some(scheme)) => chose(scheme, template),
             Some(None) => {
                 let help = "take it out, or take `scheme = \"none\"` out";
                 section.refuse_others("has no use without verification", help);
@@ -41,30 +102,54 @@ pub(super) fn read(item: &Item<'_>, template: &mut SourceTemplate, over_preset: 
              `scheme = \"none\"` to take requests from anyone",
         ),
     }
+    if let Some(when) = section.take("when").and_then(|item| place::condition(&item)) {
+        template.when = Some(when);
+    }
     read_signature(item, &mut section, template);
+    read_token(item, &mut section, template);
     signed::read(&mut section, template);
     timestamp::read(item, &mut section, template);
-    if template.scheme.has_secrets() {
-        read_key(&mut section, &mut template.key);
-    } else if let Some(keys) = section.take("public_keys") {
-        template.public_keys = public_keys::read(&keys);
+    read_public_keys(&mut section, template);
+    for other in &mut template.others {
+        if !template.public_keys.is_empty() && !other.scheme.has_secrets() {
+            other.public_keys.clone_from(&template.public_keys);
+        }
     }
     section.finish();
     true
 }
 
+/// Takes a scheme with what usually comes with it.
+fn chose(scheme: SignatureScheme, template: &mut SourceTemplate) {
+    template.scheme = scheme;
+    match scheme {
+        SignatureScheme::Token | SignatureScheme::Jwt => template.encoding = Encoding::Text,
+        SignatureScheme::Basic => {
+            template.encoding = Encoding::Base64;
+            let header = Place::Header("authorization".to_owned());
+            let basic = |place| Field { place, prefix: "Basic ".to_owned(), separator: None };
+            template.signatures = vec![basic(header)];
+        }
+        _ => return,
+    }
+    template.signed = Vec::new();
+}
+
 fn read_signature(item: &Item<'_>, section: &mut Section<'_>, template: &mut SourceTemplate) {
     let first = template.signatures.first().cloned();
     let mut field = first.unwrap_or_else(field::unnamed);
-    match section.take("header") {
-        Some(headers) => template.signatures = read_headers(&headers, &field),
-        None if template.signatures.is_empty() => {
-            item.refuse(
-                "names no header",
-                "write which header carries the signature: `header = \"X-Signature\"`",
-            );
-        }
-        None => {}
+    if let Some(headers) = section.take("header") {
+        template.signatures = read_headers(&headers, &field);
+    } else if let Some(places) = section.take("from") {
+        let places = places.one_or_many();
+        let places = places.iter().take(MAX_HEADERS).filter_map(place::read);
+        template.signatures = places.map(|place| Field { place, ..field.clone() }).collect();
+    } else if template.signatures.is_empty() {
+        item.refuse(
+            "names no header",
+            "write which header carries the signature: `header = \"X-Signature\"`, or \
+             `from = { query = \"…\" }`, { json = \"…\" } or { form = \"…\" }",
+        );
     }
     let given: Affixes = field::read_affixes(section, &mut field);
     for signature in &mut template.signatures {
@@ -75,11 +160,49 @@ fn read_signature(item: &Item<'_>, section: &mut Section<'_>, template: &mut Sou
             signature.separator = field.separator;
         }
     }
-    if let Some(encoding) = section
-        .take("encoding")
-        .and_then(|item| item.word(&[("hex", Encoding::Hex), ("base64", Encoding::Base64)]))
-    {
+    if let Some(matching) = section.take("match") {
+        let words = [("any", true), ("first", false)];
+        template.matches_any = matching.word(&words).unwrap_or_default();
+    }
+    if let Some(each) = section.take("each").and_then(|item| pick::pointer(&item)) {
+        template.each = Some(each);
+    }
+    if let Some(encoding) = section.take("encoding").and_then(|item| item.word(&ENCODINGS)) {
         template.encoding = encoding;
+    }
+    if let Some(hash) = section.take("body_hash").and_then(|item| place::body_hash(&item)) {
+        template.body_hash = Some(hash);
+    }
+}
+
+fn read_token(item: &Item<'_>, section: &mut Section<'_>, template: &mut SourceTemplate) {
+    let is_jwt = template.scheme == SignatureScheme::Jwt;
+    match section.take("jwt") {
+        Some(rule) if is_jwt => template.jwt = jwt::read(&rule).or(template.jwt.take()),
+        Some(rule) => rule.refuse_key("has no use without `scheme = \"jwt\"`", "take it out"),
+        None if is_jwt && template.jwt.is_none() => {
+            item.refuse("has no `jwt`", "write for example `jwt = { algorithms = [\"HS256\"] }`");
+        }
+        None => {}
+    }
+    if !is_jwt {
+        template.jwt = None;
+    }
+}
+
+fn read_public_keys(section: &mut Section<'_>, template: &mut SourceTemplate) {
+    let has_secrets = match &template.jwt {
+        Some(jwt) => jwt.algorithms.iter().any(|algorithm| algorithm.has_secrets()),
+        None => template.scheme.has_secrets(),
+    };
+    if has_secrets {
+        return read_key(section, &mut template.key);
+    }
+    if let Some(keys) = section.take("public_keys") {
+        template.public_keys = public_keys::read(&keys, template.scheme);
+    }
+    if let Some(address) = section.take("key_url").and_then(|item| key_address::read(&item)) {
+        template.key_address = Some(address);
     }
 }
 
@@ -92,11 +215,12 @@ fn read_headers(item: &Item<'_>, like: &Field) -> Vec<Field> {
         );
     }
     let names = list.iter().take(MAX_HEADERS).filter_map(pick::header);
-    names.map(|header| Field { header, ..like.clone() }).collect()
+    names.map(|header| Field { place: Place::Header(header), ..like.clone() }).collect()
 }
 
 fn read_key(section: &mut Section<'_>, format: &mut KeyFormat) {
-    let encodings = [("utf8", KeyEncoding::Utf8), ("base64", KeyEncoding::Base64)];
+    let encodings =
+        [("utf8", KeyEncoding::Utf8), ("base64", KeyEncoding::Base64), ("hex", KeyEncoding::Hex)];
     if let Some(encoding) = section.take("secret_encoding").and_then(|item| item.word(&encodings)) {
         format.encoding = encoding;
     }

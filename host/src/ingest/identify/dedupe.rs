@@ -144,9 +144,9 @@ impl PlaceholderCheck {
 /// is not.
 fn kept_timestamp(source: &Source) -> Option<String> {
     let Verify::Signature(signature) = &source.verify else { return None };
-    let header = &signature.timestamp.as_ref()?.field.header;
-    let is_signature =
-        signature.signatures.iter().any(|field| field.header.eq_ignore_ascii_case(header));
+    let header = signature.timestamp.as_ref()?.field.place.header()?;
+    let mut signatures = signature.signatures.iter().filter_map(|field| field.place.header());
+    let is_signature = signatures.any(|name| name.eq_ignore_ascii_case(header));
     (!is_signature).then(|| header.to_ascii_lowercase())
 }
 

@@ -1,7 +1,7 @@
 //! Extracts the attributes of a source's requests.
 
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::http::header::HeaderName;
 use bytes::Bytes;
 
 use super::dedupe::{Deduplicator, KeyParts};
@@ -10,6 +10,7 @@ use super::location::{Location, Reader};
 use super::notes::NoteLine;
 use crate::config::source::{Pick, Source};
 use crate::event::{DedupeKey, LegacyKey, UNIDENTIFIED, form, name};
+use crate::ingest::head::{Head, is_form};
 
 /// Where a source has its routing attributes, parsed, and how it recognises repeated requests.
 #[derive(Debug)]
@@ -67,19 +68,19 @@ impl Extractor {
     /// remark from before.
     pub(in crate::ingest) fn extract<'a>(
         &self,
-        headers: &HeaderMap,
+        head: &Head,
         body: &Bytes,
         sent_at: impl Fn() -> Option<&'a [u8]>,
         note: Option<String>,
     ) -> Extracted {
         let mut notes = NoteLine::after(note);
-        let (found, problem) = match self.find(headers, body) {
+        let (found, problem) = match self.find(&head.headers, body) {
             Ok(found) => (found, None),
             Err(problem) => (self.pointers.nothing(), Some(problem)),
         };
         let is_json = problem.is_none();
         let noted = notes.len();
-        let mut reader = Reader { headers, found: &found, notes: &mut notes };
+        let mut reader = Reader { head, body, found: &found, notes: &mut notes };
         let kind = reader.name("type", &self.kind, name::escaped_type);
         // One note says why the body cannot be read, for all that might be in it.
         let explained = reader.notes.len() > noted || (!is_json && self.kind.needs_body());
@@ -111,8 +112,4 @@ impl Extractor {
             Err(form::Repeated) => Err(format!("{named} occurs more than once")),
         }
     }
-}
-
-fn is_form(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(form::is_form)
 }

@@ -8,18 +8,18 @@ use serde_json::value::RawValue;
 /// The deepest nesting that is looked into. Common parsers refuse what is deeper (`serde_json`
 /// beyond 127 levels), so a plugin could not read what the host had routed on; nothing here
 /// recurses for the body's sake.
-pub(super) const MAX_DEPTH: usize = 127;
+pub(in crate::ingest) const MAX_DEPTH: usize = 127;
 
 /// The pointers of one source, merged into a tree of keys.
 #[derive(Debug, Default)]
-pub(super) struct Pointers {
+pub(in crate::ingest) struct Pointers {
     root: Node,
     slots: usize,
 }
 
 /// The value that a pointer points at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PointerValue {
+pub(in crate::ingest) enum PointerValue {
     /// Nothing, or null.
     Nothing,
     /// A string, or the text of a number or a boolean as it is written.
@@ -66,7 +66,7 @@ impl PointerToken {
 
 impl Pointers {
     /// Adds a pointer; says which slot its value is found in.
-    pub(super) fn add(&mut self, pointer: &str) -> Result<usize, String> {
+    pub(in crate::ingest) fn add(&mut self, pointer: &str) -> Result<usize, String> {
         let mut tokens = pointer.split('/');
         if tokens.next() != Some("") {
             return Err(format!("the JSON pointer `{pointer}` must start with `/`"));
@@ -87,13 +87,22 @@ impl Pointers {
         Ok(slot)
     }
 
+    /// Whether there is none.
+    pub(in crate::ingest) fn is_empty(&self) -> bool {
+        self.slots == 0
+    }
+
     /// The result where there is nothing.
-    pub(super) fn nothing(&self) -> Vec<PointerValue> {
+    pub(in crate::ingest) fn nothing(&self) -> Vec<PointerValue> {
         vec![PointerValue::Nothing; self.slots]
     }
 
     /// Reads all of `body`; says in one line what keeps it, by the name `what`, from being read.
-    pub(super) fn find(&self, body: &[u8], what: &str) -> Result<Vec<PointerValue>, String> {
+    pub(in crate::ingest) fn find(
+        &self,
+        body: &[u8],
+        what: &str,
+    ) -> Result<Vec<PointerValue>, String> {
         if body.is_empty() {
             return Err(format!("{what} is empty"));
         }
@@ -114,7 +123,7 @@ impl Pointers {
 
 /// Whether brackets outside of strings nest deeper than [`MAX_DEPTH`]. The text after a syntax
 /// error does not matter: the parser will find it.
-fn is_too_deep(body: &[u8]) -> bool {
+pub(super) fn is_too_deep(body: &[u8]) -> bool {
     let opens = |byte: &u8| matches!(byte, b'[' | b'{');
     // Most bodies have fewer brackets than that in all, and counting them is cheap.
     if body.iter().filter(|byte| opens(byte)).count() <= MAX_DEPTH {

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
-use axum::http::HeaderMap;
 use axum::http::header::HeaderName;
 
+use super::items::beside;
 use super::json::{PointerValue, Pointers};
 use super::notes::NoteLine;
 use crate::config::source::Pick;
-use crate::event::MAX_NAME_BYTES;
+use crate::event::{MAX_NAME_BYTES, form};
+use crate::ingest::head::Head;
 use crate::ingest::header;
 
 /// [`Pick`] with its pointer or header name parsed.
@@ -20,6 +21,10 @@ pub(super) enum Location {
     Fixed(String),
     /// Each value with the text in front of it, and the text after the last one.
     Joined(Vec<(String, Location)>, String),
+    Form(String),
+    Query(String),
+    Beside(String),
+    First(Vec<Self>),
     /// The configuration names something that no request can have.
     Nowhere(String),
 }
@@ -30,6 +35,12 @@ impl Location {
             Pick::Json(pointer) => pointers.add(pointer).map_or_else(Self::Nowhere, Self::Json),
             Pick::Header(name) => header::parse_name(name).map_or_else(Self::Nowhere, Self::Header),
             Pick::Fixed(value) => Self::Fixed(value.clone()),
+            Pick::Form(name) => Self::Form(name.clone()),
+            Pick::Query(name) => Self::Query(name.clone()),
+            Pick::Beside(name) => Self::Beside(name.clone()),
+            Pick::First(picks) => {
+                Self::First(picks.iter().map(|pick| Self::new(pick, pointers)).collect())
+            }
             Pick::Joined(joined) => {
                 let values = joined.values.iter();
                 let values = values
@@ -46,25 +57,30 @@ impl Location {
             Self::Joined(values, _) => {
                 values.iter().for_each(|(_, location)| location.add_headers(names))
             }
-            Self::Json(_) | Self::Fixed(_) | Self::Nowhere(_) => {}
+            Self::First(locations) => {
+                locations.iter().for_each(|location| location.add_headers(names));
+            }
+            _ => {}
         }
     }
 
     /// Whether nothing can be there without something that is in the body.
     pub(super) fn needs_body(&self) -> bool {
         match self {
-            Self::Json(_) => true,
+            Self::Json(_) | Self::Beside(_) => true,
+            Self::First(locations) => locations.iter().all(Self::needs_body),
             Self::Joined(values, _) => {
                 values.first().is_some_and(|(_, location)| location.needs_body())
             }
-            Self::Header(_) | Self::Fixed(_) | Self::Nowhere(_) => false,
+            _ => false,
         }
     }
 }
 
 /// Reads the attributes of one request, and notes why one cannot be read.
 pub(super) struct Reader<'a> {
-    pub(super) headers: &'a HeaderMap,
+    pub(super) head: &'a Head,
+    pub(super) body: &'a [u8],
     pub(super) found: &'a [PointerValue],
     pub(super) notes: &'a mut NoteLine,
 }
@@ -102,6 +118,9 @@ impl Reader<'_> {
 
     /// The text at a location, never empty.
     fn text(&mut self, what: &str, location: &Location) -> Option<String> {
+        if let Location::First(locations) = location {
+            return locations.iter().find_map(|location| self.text(what, location));
+        }
         let Location::Joined(values, end) = location else { return self.value(what, location) };
         let text = self.joined(what, values, end)?;
         if text.len() > MAX_NAME_BYTES {
@@ -130,12 +149,19 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, what: &str, location: &Location) -> Option<String> {
-        let value = value_at(location, self.headers, self.found);
+        let value = value_at(location, self.head, self.body, self.found);
         value.unwrap_or_else(|why| {
             self.notes.add(&format!("the {what} {why}"));
             None
         })
     }
+}
+
+/// The decoded value of a form's field.
+fn field(form: &[u8], name: &str) -> Result<Option<String>, String> {
+    let value = form::field(form, name).map_err(|_| "occurs more than once".to_owned())?;
+    let Some(value) = value else { return Ok(None) };
+    String::from_utf8(value.into_owned()).map(Some).map_err(|_| "is not UTF-8".to_owned())
 }
 
 fn too_long(what: &str) -> String {
@@ -145,15 +171,31 @@ fn too_long(what: &str) -> String {
 /// The text at a location, `None` if there is none, or why it cannot be used.
 fn value_at(
     location: &Location,
-    headers: &HeaderMap,
+    head: &Head,
+    body: &[u8],
     found: &[PointerValue],
 ) -> Result<Option<String>, String> {
     let text = match location {
         Location::Fixed(value) => return Ok(Some(value.clone())),
         Location::Nowhere(why) => return Err(format!("cannot be found: {why}")),
-        // Only values are joined, never a joined text.
-        Location::Joined(..) => return Ok(None),
-        Location::Header(name) => match header::single(headers, name) {
+        // Only values are joined, never a joined text or a list.
+        Location::Joined(..) | Location::First(_) => return Ok(None),
+        Location::Form(_) if !head.is_form() => return Ok(None),
+        Location::Form(name) => match field(body, name)? {
+            Some(text) => text,
+            None => return Ok(None),
+        },
+        Location::Query(name) => {
+            match field(head.uri.query().unwrap_or_default().as_bytes(), name)? {
+                Some(text) => text,
+                None => return Ok(None),
+            }
+        }
+        Location::Beside(name) => match beside(body, name) {
+            Some(text) => text,
+            None => return Ok(None),
+        },
+        Location::Header(name) => match header::single(&head.headers, name) {
             Ok(None) => return Ok(None),
             Ok(Some(bytes)) => {
                 String::from_utf8(bytes.to_vec()).map_err(|_| "is not UTF-8".to_owned())?

@@ -18,6 +18,8 @@ fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pi
         form: Some("payload".to_owned()),
         types: EventTypes::Any,
         trust_traceparent: false,
+        handshakes: Vec::new(),
+        params: std::collections::BTreeMap::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Signatures from a header, decoded, in one allocation.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use crate::config::source::Encoding;
 
@@ -49,6 +49,8 @@ impl Encoding {
         match self {
             Self::Hex => hex::encode(signature),
             Self::Base64 => STANDARD.encode(signature),
+            Self::Base64Url => URL_SAFE_NO_PAD.encode(signature),
+            Self::Text => String::from_utf8_lossy(signature).into_owned(),
         }
     }
 
@@ -60,6 +62,8 @@ impl Encoding {
                 let padding = item.iter().rev().take(2).take_while(|byte| **byte == b'=').count();
                 self.room_bytes(item).saturating_sub(padding)
             }
+            Self::Base64Url => unpadded(item).len() * 3 / 4,
+            Self::Text => item.len(),
         }
     }
 
@@ -68,6 +72,8 @@ impl Encoding {
         match self {
             Self::Hex => item.len() / 2,
             Self::Base64 => item.len() / 4 * 3,
+            Self::Base64Url => item.len().div_ceil(4) * 3,
+            Self::Text => item.len(),
         }
     }
 
@@ -79,6 +85,16 @@ impl Encoding {
             Self::Base64 => {
                 STANDARD.decode_slice(item, room).ok().filter(|_| item.len().is_multiple_of(4))
             }
+            Self::Base64Url => URL_SAFE_NO_PAD.decode_slice(unpadded(item), room).ok(),
+            Self::Text => {
+                room.copy_from_slice(item);
+                Some(room.len())
+            }
         }
     }
+}
+
+fn unpadded(item: &[u8]) -> &[u8] {
+    let padding = item.iter().rev().take(2).take_while(|byte| **byte == b'=').count();
+    &item[..item.len() - padding]
 }

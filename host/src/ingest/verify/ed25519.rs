@@ -5,7 +5,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use super::candidates::Candidates;
 use super::message::Message;
 use super::scheme::Scheme;
-use crate::config::source::PublicKey;
+use crate::config::source::{PublicKey, PublicKeyKind};
 
 /// The length of a signature, in bytes.
 const SIGNATURE_BYTES: usize = 64;
@@ -13,13 +13,15 @@ const SIGNATURE_BYTES: usize = 64;
 /// One or more public keys.
 #[derive(Debug)]
 pub(super) struct Ed25519 {
-    keys: Vec<UnparsedPublicKey<PublicKey>>,
+    keys: Vec<UnparsedPublicKey<Vec<u8>>>,
 }
 
 impl Ed25519 {
     /// With these keys, or `None` if there is none.
     pub(super) fn new(keys: &[PublicKey]) -> Option<Self> {
-        let keys: Vec<_> = keys.iter().map(|key| UnparsedPublicKey::new(&ED25519, *key)).collect();
+        let keys = keys.iter().filter(|key| key.kind == PublicKeyKind::Ed25519);
+        let keys: Vec<_> =
+            keys.map(|key| UnparsedPublicKey::new(&ED25519, key.bytes.clone())).collect();
         (!keys.is_empty()).then_some(Self { keys })
     }
 }
@@ -37,7 +39,7 @@ impl Scheme for Ed25519 {
     fn matching_key(&self, message: &Message<'_>, candidates: &Candidates) -> Option<u32> {
         let mut bytes = Vec::new();
         message.each(|piece| bytes.extend_from_slice(piece));
-        let matches = |key: &UnparsedPublicKey<PublicKey>| {
+        let matches = |key: &UnparsedPublicKey<Vec<u8>>| {
             candidates.iter().any(|candidate| key.verify(&bytes, candidate).is_ok())
         };
         self.keys.iter().position(matches).and_then(|at| u32::try_from(at).ok())

@@ -11,13 +11,14 @@
 use secrecy::{ExposeSecret, SecretSlice};
 
 use super::candidates::Candidates;
-use super::head::Head;
+use super::check::SignatureCheck;
 use super::hmac::HmacSha256;
 use super::message::{Message, MessageTemplate};
 use super::scheme::Scheme;
-use super::verifier::{SignatureCheck, Verifier};
+use super::verifier::Verifier;
 use crate::config::Source;
-use crate::config::source::{Part, Secrets, Signature, Verify};
+use crate::config::source::{Part, Secrets, Signature, SignatureScheme, Verify};
+use crate::ingest::head::Head;
 
 mod bodies;
 mod respaced;
@@ -56,7 +57,9 @@ pub(in crate::ingest) fn find<'o>(
     let (Verify::Signature(signature), Verifier::Signed(check)) = (&source.verify, verifier) else {
         return None;
     };
-    if body.len() > MAX_BODY_BYTES {
+    // Variations are those of an HMAC over the head and the raw body.
+    let is_tried = check.is_plain && signature.scheme == SignatureScheme::HmacSha256;
+    if body.len() > MAX_BODY_BYTES || !is_tried {
         return None;
     }
     let trial = Trial {
@@ -75,7 +78,7 @@ pub(in crate::ingest) fn find<'o>(
 impl Trial<'_> {
     fn is_made_by(&self, scheme: &dyn Scheme, template: &MessageTemplate, body: &[u8]) -> bool {
         let (timestamp, id) = (self.timestamp, self.id);
-        let message = Message { template, head: self.head, timestamp, id, body };
+        let message = Message { timestamp, id, ..Message::plain(template, self.head, body) };
         scheme.matching_key(&message, &self.candidates).is_some()
     }
 
@@ -150,7 +153,7 @@ impl Trial<'_> {
         others: impl Iterator<Item = (&'o Source, &'o Verifier)>,
     ) -> Option<String> {
         let signed = others.filter_map(|(source, verifier)| match verifier {
-            Verifier::Signed(check) => Some((source, check)),
+            Verifier::Signed(check) if check.is_plain => Some((source, check)),
             _ => None,
         });
         let mut tried = signed.take(MAX_OTHERS);

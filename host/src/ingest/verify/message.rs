@@ -2,13 +2,22 @@
 
 use std::borrow::Cow;
 
-use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::http::header::HeaderName;
+use sha2::{Digest, Sha256};
 
-use super::head::Head;
+use super::place::{Reading, Spot};
 use super::refusal::Refusal;
 use crate::config::source::{Part, Signature};
 use crate::event::form;
+use crate::ingest::head::Head;
 use crate::ingest::header;
+use crate::ingest::identify::json::{PointerValue, Pointers};
+
+/// The most fields of a form that are sorted.
+const MAX_FIELDS: usize = 1_000;
+
+/// The most headers that a request may name as signed.
+const MAX_LISTED: usize = 64;
 
 /// The parts that are signed, with header names parsed.
 #[derive(Debug)]
@@ -16,6 +25,7 @@ pub(super) struct MessageTemplate {
     pieces: Vec<Piece>,
     pub(super) signs_timestamp: bool,
     pub(super) signs_id: bool,
+    pub(super) signs_form: bool,
 }
 
 /// [`Part`] made ready.
@@ -32,33 +42,75 @@ enum Piece {
     QueryValue(String),
     Form,
     Header(HeaderName),
+    Other(OtherPiece),
+}
+
+/// Parts that few providers sign.
+#[derive(Debug)]
+enum OtherPiece {
+    Json(usize),
+    FormValue(String),
+    UnescapedTarget,
+    BodySha256,
+    BodyCrc32,
+    Secret,
+    HeaderList(HeaderName),
+    Optional(Vec<Piece>),
 }
 
 impl MessageTemplate {
     pub(super) fn new(signature: &Signature) -> Result<Self, String> {
-        let mut pieces = Vec::with_capacity(signature.signed.len());
-        for part in &signature.signed {
-            let piece = match part {
-                Part::Literal(text) => Piece::Literal(text.clone()),
-                Part::Timestamp => Piece::Timestamp,
-                Part::Id => Piece::Id,
-                Part::Body => Piece::Body,
-                Part::Method => Piece::Method,
-                Part::Url => {
-                    let missing = || "`public_url` is not set".to_owned();
-                    pieces.push(Piece::Literal(signature.public_url.clone().ok_or_else(missing)?));
-                    Piece::PathAndQuery
-                }
-                Part::Path => Piece::Path,
-                Part::Query => Piece::Query,
-                Part::QueryValue(name) => Piece::QueryValue(name.clone()),
-                Part::Form => Piece::Form,
-                Part::Header(name) => Piece::Header(header::parse_name(name)?),
-            };
-            pieces.push(piece);
-        }
+        Self::with(signature, signature.public_url.as_deref(), &mut Pointers::default())
+    }
+
+    /// With a spelling of the host's address; pointers into the body are added to `pointers`.
+    pub(super) fn with(
+        signature: &Signature,
+        url: Option<&str>,
+        pointers: &mut Pointers,
+    ) -> Result<Self, String> {
+        let pieces = pieces(&signature.signed, url, pointers)?;
         let signs = |part| signature.signed.contains(&part);
-        Ok(Self { pieces, signs_timestamp: signs(Part::Timestamp), signs_id: signs(Part::Id) })
+        Ok(Self {
+            pieces,
+            signs_timestamp: signs(Part::Timestamp),
+            signs_id: signs(Part::Id),
+            signs_form: signs(Part::Form),
+        })
+    }
+
+    /// Whether the head alone, with the raw body, has all that is signed.
+    pub(super) fn is_plain(&self) -> bool {
+        self.pieces.iter().all(|piece| !matches!(piece, Piece::Other(_)))
+    }
+
+    /// Whether it has values that are looked for in the body.
+    pub(super) fn needs_body(&self) -> bool {
+        let looked_for = |piece: &Piece| {
+            matches!(
+                piece,
+                Piece::Other(
+                    OtherPiece::Json(_)
+                        | OtherPiece::FormValue(_)
+                        | OtherPiece::HeaderList(_)
+                        | OtherPiece::Optional(_)
+                )
+            )
+        };
+        self.pieces.iter().any(looked_for)
+    }
+
+    /// Refuses a request that lacks a part that is signed, or whose form has too many fields.
+    pub(super) fn check_whole(&self, reading: Reading<'_>) -> Result<(), Refusal> {
+        self.check(reading.head)?;
+        self.check_form(reading.body)?;
+        check(&self.pieces, reading)
+    }
+
+    /// Refuses a form of more fields than are sorted.
+    pub(super) fn check_form(&self, body: &[u8]) -> Result<(), Refusal> {
+        let is_long = self.signs_form && form::fields(body).nth(MAX_FIELDS).is_some();
+        if is_long { Err(Refusal::NoForm) } else { Ok(()) }
     }
 
     /// Refuses a head that lacks a part that is signed.
@@ -73,7 +125,7 @@ impl MessageTemplate {
                 Piece::Header(name) if header::single(&head.headers, name)?.is_none() => {
                     return Err(Refusal::NoPart);
                 }
-                Piece::Form if !is_form(head) => return Err(Refusal::NoForm),
+                Piece::Form if !head.is_form() => return Err(Refusal::NoForm),
                 _ => {}
             }
         }
@@ -81,22 +133,97 @@ impl MessageTemplate {
     }
 }
 
+/// The parts made ready.
+fn pieces(
+    parts: &[Part],
+    url: Option<&str>,
+    pointers: &mut Pointers,
+) -> Result<Vec<Piece>, String> {
+    let mut pieces = Vec::with_capacity(parts.len());
+    let address = || url.map(str::to_owned).ok_or_else(|| "`public_url` is not set".to_owned());
+    for part in parts {
+        let piece = match part {
+            Part::Literal(text) => Piece::Literal(text.clone()),
+            Part::Timestamp => Piece::Timestamp,
+            Part::Id => Piece::Id,
+            Part::Body => Piece::Body,
+            Part::Method => Piece::Method,
+            Part::Url => {
+                pieces.push(Piece::Literal(address()?));
+                Piece::PathAndQuery
+            }
+            Part::Path => Piece::Path,
+            Part::Query => Piece::Query,
+            Part::QueryValue(name) => Piece::QueryValue(name.clone()),
+            Part::Form => Piece::Form,
+            Part::Header(name) => Piece::Header(header::parse_name(name)?),
+            Part::UnescapedUrl => {
+                pieces.push(Piece::Literal(address()?));
+                Piece::Other(OtherPiece::UnescapedTarget)
+            }
+            Part::Json(pointer) => Piece::Other(OtherPiece::Json(pointers.add(pointer)?)),
+            Part::FormValue(name) => Piece::Other(OtherPiece::FormValue(name.clone())),
+            Part::BodySha256 => Piece::Other(OtherPiece::BodySha256),
+            Part::BodyCrc32 => Piece::Other(OtherPiece::BodyCrc32),
+            Part::Secret => Piece::Other(OtherPiece::Secret),
+            Part::HeaderList(name) => {
+                Piece::Other(OtherPiece::HeaderList(header::parse_name(name)?))
+            }
+            Part::Param(name) => return Err(format!("the parameter `{name}` is not set")),
+            Part::Optional(parts) => {
+                Piece::Other(OtherPiece::Optional(self::pieces(parts, url, pointers)?))
+            }
+        };
+        pieces.push(piece);
+    }
+    Ok(pieces)
+}
+
 /// A template and the request that fills it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Message<'a> {
     pub(super) template: &'a MessageTemplate,
     pub(super) head: &'a Head,
     pub(super) timestamp: Option<&'a [u8]>,
     pub(super) id: Option<&'a [u8]>,
     pub(super) body: &'a [u8],
+    /// What the pointers find in the body.
+    pub(super) found: &'a [PointerValue],
+    /// The secret, where it is a part of what is signed.
+    pub(super) secret: Option<&'a [u8]>,
+    /// The address of the public key.
+    pub(super) key_url: Option<&'a str>,
+    pub(super) now_ms: i64,
+}
+
+impl<'a> Message<'a> {
+    /// A message without a body's values.
+    pub(super) fn plain(template: &'a MessageTemplate, head: &'a Head, body: &'a [u8]) -> Self {
+        Self {
+            template,
+            head,
+            timestamp: None,
+            id: None,
+            body,
+            found: &[],
+            secret: None,
+            key_url: None,
+            now_ms: 0,
+        }
+    }
 }
 
 impl Message<'_> {
     /// Gives the signed bytes to `take`, piece by piece, in order.
     pub(super) fn each(&self, mut take: impl FnMut(&[u8])) {
+        self.pieces(&self.template.pieces, &mut take);
+    }
+
+    fn pieces(&self, pieces: &[Piece], take: &mut impl FnMut(&[u8])) {
         let uri = &self.head.uri;
-        for piece in &self.template.pieces {
+        for piece in pieces {
             match piece {
+                Piece::Other(other) => self.other(other, take),
                 Piece::Body => take(self.body),
                 Piece::Literal(text) => take(text.as_bytes()),
                 Piece::Timestamp => take(self.timestamp.unwrap_or_default()),
@@ -123,9 +250,100 @@ impl Message<'_> {
     }
 }
 
-fn is_form(head: &Head) -> bool {
-    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    content_type.is_some_and(form::is_form)
+impl Message<'_> {
+    fn reading(&self) -> Reading<'_> {
+        Reading { head: self.head, body: self.body, found: self.found }
+    }
+
+    fn other(&self, piece: &OtherPiece, take: &mut impl FnMut(&[u8])) {
+        match piece {
+            OtherPiece::Json(slot) => {
+                let value = Spot::Json(*slot).value(self.reading());
+                take(&value.ok().flatten().unwrap_or_default());
+            }
+            OtherPiece::FormValue(name) => {
+                let value = form::field(self.body, name).ok().flatten();
+                take(&value.unwrap_or_default());
+            }
+            OtherPiece::UnescapedTarget => {
+                let target = self.head.uri.path_and_query().map_or("/", |path| path.as_str());
+                take(unescaped(target).as_bytes());
+            }
+            OtherPiece::BodySha256 => take(hex::encode(Sha256::digest(self.body)).as_bytes()),
+            OtherPiece::BodyCrc32 => take(crc32fast::hash(self.body).to_string().as_bytes()),
+            OtherPiece::Secret => take(self.secret.unwrap_or_default()),
+            OtherPiece::HeaderList(name) => {
+                take(header_list(self.head, name).unwrap_or_default().as_bytes());
+            }
+            OtherPiece::Optional(pieces) => {
+                if check(pieces, self.reading()).is_ok() {
+                    self.pieces(pieces, take);
+                }
+            }
+        }
+    }
+}
+
+/// Refuses a request that lacks one of the pieces that have to be looked for in the body.
+fn check(pieces: &[Piece], reading: Reading<'_>) -> Result<(), Refusal> {
+    for piece in pieces {
+        let is_there = match piece {
+            Piece::Other(OtherPiece::Json(slot)) => Spot::Json(*slot).value(reading)?.is_some(),
+            Piece::Other(OtherPiece::FormValue(_)) if !reading.head.is_form() => {
+                return Err(Refusal::NoForm);
+            }
+            Piece::Other(OtherPiece::FormValue(name)) => {
+                form::field(reading.body, name).is_ok_and(|value| value.is_some())
+            }
+            Piece::Other(OtherPiece::HeaderList(name)) => header_list(reading.head, name).is_some(),
+            Piece::Header(name) => header::single(&reading.head.headers, name)?.is_some(),
+            Piece::QueryValue(name) => query_value(reading.head, name).is_some(),
+            _ => true,
+        };
+        if !is_there {
+            return Err(Refusal::NoPart);
+        }
+    }
+    Ok(())
+}
+
+/// The address with those escapes undone that HubSpot undoes.
+fn unescaped(target: &str) -> String {
+    const UNDONE: [&str; 12] =
+        ["3A", "2F", "3F", "40", "21", "24", "27", "28", "29", "2A", "2C", "3B"];
+    let mut out = String::with_capacity(target.len());
+    let mut pieces = target.split('%');
+    out.push_str(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let code = piece.get(..2).filter(|code| UNDONE.contains(&&*code.to_ascii_uppercase()));
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                out.push(char::from(byte));
+                out.push_str(&piece[2..]);
+            }
+            None => {
+                out.push('%');
+                out.push_str(piece);
+            }
+        }
+    }
+    out
+}
+
+/// `name:value` of each header that a header names, in its order; `None` if one of them is missing.
+fn header_list(head: &Head, list: &HeaderName) -> Option<String> {
+    let names = std::str::from_utf8(header::single(&head.headers, list).ok()??).ok()?;
+    let mut names: Vec<String> = names.split(',').map(|name| name.trim().to_lowercase()).collect();
+    if names.len() > MAX_LISTED {
+        return None;
+    }
+    names.sort_unstable();
+    let one = |name: &String| {
+        let name_of = header::parse_name(name).ok()?;
+        let value = std::str::from_utf8(header::single(&head.headers, &name_of).ok()??).ok()?;
+        Some(format!("{name}:{}", value.trim()))
+    };
+    names.iter().map(one).collect::<Option<Vec<_>>>().map(|lines| lines.join(";"))
 }
 
 /// The decoded value of a query parameter that occurs once.

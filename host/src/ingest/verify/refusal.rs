@@ -34,9 +34,13 @@ pub enum Refusal {
     /// The signature should cover a header or a query parameter that is missing or repeated.
     #[error("a part of the request that the signature covers is missing or repeated")]
     NoPart,
-    /// The signature covers the fields of a form, and the body is no form.
+    /// The signature covers the fields of a form, and the body is no form, or one of too many
+    /// fields.
     #[error("the signature covers a form, and the body is not one")]
     NoForm,
+    /// The request names a public key from a host that is not the provider's.
+    #[error("the public key is not from the provider")]
+    ForeignKey,
 }
 
 impl Refusal {
@@ -53,6 +57,7 @@ impl Refusal {
             Self::NoId => RefusalReason::NoId,
             Self::NoPart => RefusalReason::NoPart,
             Self::NoForm => RefusalReason::NoForm,
+            Self::ForeignKey => RefusalReason::UntrustedKey,
         }
     }
 }

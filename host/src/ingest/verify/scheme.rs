@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::candidates::Candidates;
 use super::message::Message;
+use super::refusal::Refusal;
 
 /// A way to sign, with the keys of a source.
 ///
@@ -14,6 +15,11 @@ pub(super) trait Scheme: fmt::Debug + Send + Sync {
     /// Whether a signature can have this many bytes, once it is decoded.
     fn fits(&self, bytes: usize) -> bool;
 
+    /// Whether [`Scheme::matching_key`] says all: it knows no other reason for a refusal.
+    fn is_plain(&self) -> bool {
+        true
+    }
+
     /// The number of keys, at least one.
     fn keys(&self) -> usize;
 
@@ -21,6 +27,11 @@ pub(super) trait Scheme: fmt::Debug + Send + Sync {
     ///
     /// Tries every key with every candidate, and compares secrets in constant time.
     fn matching_key(&self, message: &Message<'_>, candidates: &Candidates) -> Option<u32>;
+
+    /// The same, with the reason of a refusal where a scheme knows more than that nothing matches.
+    fn judge(&self, message: &Message<'_>, candidates: &Candidates) -> Result<u32, Refusal> {
+        self.matching_key(message, candidates).ok_or(Refusal::Mismatch)
+    }
 
     /// A signature with the first key; `None` if the keys can only check.
     fn sign(&self, message: &Message<'_>) -> Option<Vec<u8>>;

@@ -2,10 +2,10 @@
 
 use axum::http::{HeaderMap, Method};
 
-use super::head::Head;
+use super::keyed::scheme;
 use super::message::{Message, MessageTemplate};
-use super::verifier::scheme;
-use crate::config::source::{Part, Pick, Signature, Source, Verify};
+use crate::config::source::{Part, Pick, Place, Signature, Source, TimeFormat, Timestamp, Verify};
+use crate::ingest::head::Head;
 
 /// Why a request cannot be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +67,7 @@ pub fn sign(
     if signature.signed.contains(&Part::Id) && id_header.is_none() {
         return Err(SignError::NoIdHeader { name: source.name.to_string() });
     }
-    headers.extend(signed(source, signature, body, id, &unix_seconds.to_string())?);
+    headers.extend(signed(source, signature, body, id, unix_seconds)?);
     Ok(headers)
 }
 
@@ -76,7 +76,7 @@ fn signed(
     signature: &Signature,
     body: &[u8],
     id: &str,
-    timestamp: &str,
+    unix_seconds: i64,
 ) -> Result<Vec<(String, String)>, SignError> {
     let name = || source.name.to_string();
     let only_provider =
@@ -86,25 +86,32 @@ fn signed(
         .signatures
         .first()
         .ok_or_else(|| SignError::NoSignatureHeader { name: name() })?;
+    let name_of = |place: &Place| {
+        let elsewhere = || only_provider("the signature stands in its body or in its address");
+        place.header().map(str::to_owned).ok_or_else(elsewhere)
+    };
+    let header = name_of(&field.place)?;
+    let timestamp = time_text(signature.timestamp.as_ref(), unix_seconds);
     let template = MessageTemplate::new(signature).map_err(|what| only_provider(&what))?;
+    let head = head(source);
     let message = Message {
-        template: &template,
-        head: &head(source),
         timestamp: Some(timestamp.as_bytes()),
         id: Some(id.as_bytes()),
-        body,
+        now_ms: unix_seconds.saturating_mul(1_000),
+        ..Message::plain(&template, &head, body)
     };
-    if template.check(message.head).is_err() {
+    if !template.is_plain() && template.needs_body() || template.check(message.head).is_err() {
         return Err(only_provider("the signature covers other parts of its requests"));
     }
     let bytes = scheme.sign(&message).ok_or_else(|| only_provider("it keeps the key to itself"))?;
     let text = format!("{}{}", field.prefix, signature.encoding.encode(&bytes));
-    let Some(at) = &signature.timestamp else { return Ok(vec![(field.header.clone(), text)]) };
+    let Some(at) = &signature.timestamp else { return Ok(vec![(header, text)]) };
+    let time_header = name_of(&at.field.place)?;
     let timestamp = format!("{}{timestamp}", at.field.prefix);
     // Stripe's way: both are items of one header.
-    Ok(match field.separator.filter(|_| at.field.header == field.header) {
-        Some(separator) => vec![(field.header.clone(), format!("{timestamp}{separator}{text}"))],
-        None => vec![(at.field.header.clone(), timestamp), (field.header.clone(), text)],
+    Ok(match field.separator.filter(|_| time_header == header) {
+        Some(separator) => vec![(header, format!("{timestamp}{separator}{text}"))],
+        None => vec![(time_header, timestamp), (header, text)],
     })
 }
 
@@ -112,4 +119,13 @@ fn signed(
 fn head(source: &Source) -> Head {
     let uri = format!("/webhook/{}", source.name).parse().unwrap_or_default();
     Head { method: Method::POST, uri, headers: HeaderMap::new() }
+}
+
+/// The time as a provider writes it.
+pub(super) fn time_text(rule: Option<&Timestamp>, unix_seconds: i64) -> String {
+    match rule.map(|rule| rule.format) {
+        Some(TimeFormat::Milliseconds) => format!("{unix_seconds}000"),
+        Some(TimeFormat::Rfc3339) => crate::clock::rfc3339(unix_seconds.saturating_mul(1_000)),
+        Some(TimeFormat::Seconds) | None => unix_seconds.to_string(),
+    }
 }

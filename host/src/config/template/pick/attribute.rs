@@ -31,7 +31,7 @@ impl Attribute {
     }
 }
 
-pub(super) fn is_pointer(text: &str) -> bool {
+pub(in crate::config) fn is_pointer(text: &str) -> bool {
     text.starts_with('/') && text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']))
 }
 

@@ -63,6 +63,7 @@ fn value(item: &Item<'_>, part: &str) -> Option<Pick> {
             }
             pick
         }
+        Some(("form", name)) if !name.is_empty() => Some(Pick::Form(name.to_owned())),
         Some(("json", pointer)) => {
             if !is_pointer(pointer) {
                 item.refuse(

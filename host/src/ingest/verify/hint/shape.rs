@@ -5,9 +5,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 
 use crate::config::source::{Encoding, Field};
-use crate::ingest::verify::head::Head;
+use crate::ingest::head::Head;
+use crate::ingest::verify::check::SignatureCheck;
 use crate::ingest::verify::refusal::Refusal;
-use crate::ingest::verify::verifier::{SignatureCheck, Verifier};
+use crate::ingest::verify::verifier::Verifier;
 
 /// The most headers that a hint names.
 const MAX_NAMED: usize = 4;
@@ -35,7 +36,7 @@ fn missing(check: &SignatureCheck, head: &Head) -> String {
         let names: Vec<_> = names.take(MAX_NAMED).map(|name| format!("`{name}`")).collect();
         names.join(", ")
     };
-    let wanted = named(&mut check.signatures.iter().map(|(name, _)| name));
+    let wanted = named(&mut check.signatures.iter().filter_map(|(spot, _)| spot.header()));
     let like = |name: &&HeaderName| {
         let name = name.as_str();
         name.len() <= 60 && ["signature", "hmac", "-sign"].iter().any(|part| name.contains(part))
@@ -48,7 +49,9 @@ fn missing(check: &SignatureCheck, head: &Head) -> String {
 }
 
 fn malformed(check: &SignatureCheck, head: &Head) -> Option<String> {
-    let mut present = check.signatures.iter().filter(|(name, _)| head.headers.contains_key(name));
+    let named = check.signatures.iter();
+    let named = named.filter_map(|(spot, field)| Some((spot.header()?, field)));
+    let mut present = named.filter(|(name, _)| head.headers.contains_key(*name));
     let (name, field) = present.next()?;
     let value = head.headers.get(name)?.as_bytes();
     let separator = field.separator.filter(char::is_ascii).map(|separator| separator as u8);
@@ -77,7 +80,7 @@ fn of_item(check: &SignatureCheck, field: &Field, item: &[u8], wanted: Encoding)
     if let Some((encoding, _)) = right(text) {
         return Some(format!(
             "has a signature in {encoding}, and the source expects {}",
-            named(wanted)
+            wanted.name()
         ));
     }
     let (encoding, bytes) = read(text).into_iter().next()?;
@@ -90,13 +93,6 @@ fn of_item(check: &SignatureCheck, field: &Field, item: &[u8], wanted: Encoding)
     Some(format!(
         "has {bytes} bytes in {encoding}{algorithm}, and the source expects another length"
     ))
-}
-
-fn named(encoding: Encoding) -> &'static str {
-    match encoding {
-        Encoding::Hex => "hex",
-        Encoding::Base64 => "base64",
-    }
 }
 
 /// The encodings in which this can be read, with the number of bytes.
@@ -128,7 +124,7 @@ fn other_prefix(item: &[u8]) -> Option<&str> {
 
 fn timestamp(check: &SignatureCheck, head: &Head) -> Option<String> {
     let rule = check.timestamp.as_ref()?;
-    let name = rule.header();
+    let name = rule.header()?;
     let Ok(Some(text)) = rule.text(&head.headers) else {
         return Some(format!("looked for the time of sending in `{name}`"));
     };

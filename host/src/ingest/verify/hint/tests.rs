@@ -28,6 +28,8 @@ fn source(preset: &str, name: &str, secret: &[u8]) -> Source {
         form: None,
         types: template.types,
         trust_traceparent: false,
+        handshakes: Vec::new(),
+        params: std::collections::BTreeMap::new(),
     }
 }
 

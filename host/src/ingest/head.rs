@@ -1,7 +1,10 @@
 //! A request without its body.
 
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri};
+
+use crate::event::form;
 
 /// The parts of a request beside its body that may be signed, as received.
 #[derive(Debug, Clone)]
@@ -12,6 +15,18 @@ pub struct Head {
     pub uri: Uri,
     /// All headers.
     pub headers: HeaderMap,
+}
+
+impl Head {
+    /// Whether it says that the body is a form.
+    pub(super) fn is_form(&self) -> bool {
+        is_form(&self.headers)
+    }
+}
+
+/// Whether headers say that the body is a form.
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(form::is_form)
 }
 
 impl From<Parts> for Head {

@@ -1,0 +1,75 @@
+//! Reads places in a request, `{ header = "X-A" }`, and conditions on them.
+
+use super::pick;
+use crate::config::raw::{Item, Section};
+use crate::config::source::{BodyHash, Encoding, Place, ValueCondition};
+
+/// The longest text that a condition compares, in bytes.
+const MAX_TEXT_BYTES: usize = 256;
+
+/// The words for encodings of signatures.
+pub(super) const ENCODINGS: [(&str, Encoding); 4] = [
+    ("hex", Encoding::Hex),
+    ("base64", Encoding::Base64),
+    ("base64url", Encoding::Base64Url),
+    ("text", Encoding::Text),
+];
+
+/// The place that a section names, if it names one; several are refused.
+pub(super) fn take(item: &Item<'_>, section: &mut Section<'_>) -> Option<Place> {
+    let header = section.take("header").and_then(|item| pick::header(&item).map(Place::Header));
+    let query = section.take("query").and_then(|item| pick::form_field(&item).map(Place::Query));
+    let json = section.take("json").and_then(|item| pick::pointer(&item).map(Place::Json));
+    let form = section.take("form").and_then(|item| pick::form_field(&item).map(Place::Form));
+    let mut places = [header, query, json, form].into_iter().flatten();
+    let first = places.next();
+    if places.next().is_some() {
+        item.refuse("names several places", "write one of `header`, `query`, `json` and `form`");
+    }
+    first
+}
+
+/// A table that is a place.
+pub(super) fn read(item: &Item<'_>) -> Option<Place> {
+    let mut section = item.section("{ header = \"X-Signature\" }")?;
+    let place = take(item, &mut section);
+    if section.finish() && place.is_none() {
+        item.refuse("names no place", "write for example { header = \"X-Signature\" }");
+    }
+    place
+}
+
+/// A condition: a place, and the text there.
+pub(in crate::config) fn condition(item: &Item<'_>) -> Option<ValueCondition> {
+    let mut section = item.section("{ json = \"/type\", is = \"ping\" }")?;
+    let is = section.take("is").and_then(|item| short(&item));
+    let absent = section.take("absent").and_then(|item| item.truth()).unwrap_or_default();
+    let place = take(item, &mut section);
+    section.finish();
+    if place.is_none() {
+        let help = "write for example { json = \"/type\", is = \"ping\" }";
+        item.refuse("names no place to look at", help);
+    }
+    Some(ValueCondition { place: place?, is, absent })
+}
+
+fn short(item: &Item<'_>) -> Option<String> {
+    let text = item.text("\"ping\"")?;
+    if text.len() > MAX_TEXT_BYTES {
+        item.refuse("is too long", format!("write at most {MAX_TEXT_BYTES} bytes"));
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// The place where a request carries the SHA-256 of its body.
+pub(super) fn body_hash(item: &Item<'_>) -> Option<BodyHash> {
+    let mut section = item.section("{ query = \"bodySHA256\", encoding = \"hex\" }")?;
+    let encoding = section.take("encoding").and_then(|item| item.word(&ENCODINGS));
+    let place = take(item, &mut section);
+    section.finish();
+    if place.is_none() {
+        item.refuse("names no place", "write for example { query = \"bodySHA256\" }");
+    }
+    Some(BodyHash { place: place?, encoding: encoding.unwrap_or(Encoding::Hex) })
+}

@@ -1,0 +1,235 @@
+//! Handshakes of a source, made ready once for every configuration.
+//!
+//! An answer echoes at most [`MAX_ECHO_BYTES`] of a request, is never HTML, and goes to a request
+//! that has not proved itself only if the rule says so.
+
+use std::collections::BTreeMap;
+
+use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{Method, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::{digest, hmac};
+use secrecy::{ExposeSecret, SecretSlice};
+use subtle::ConstantTimeEq;
+
+use super::{HandshakeAnswer, MAX_ECHO_BYTES};
+use crate::config::source::{
+    AnswerPart, AnswerValue, Encoding, HandshakeMethod, HandshakeRule, Place, Secrets, Source,
+    Verify,
+};
+use crate::ingest::head::Head;
+use crate::ingest::identify::items::{items, tokens};
+use crate::ingest::identify::json::Pointers;
+use crate::ingest::verify::{Check, Reading, Spot};
+
+/// The handshakes of one source.
+#[derive(Debug, Default)]
+pub(in crate::ingest) struct Handshakes(Vec<ReadyHandshake>);
+
+/// [`HandshakeRule`] made ready.
+#[derive(Debug)]
+struct ReadyHandshake {
+    rule: HandshakeRule,
+    method: Method,
+    when: Vec<Check>,
+    empty: Option<Vec<String>>,
+    check: Option<(Spot, Vec<u8>)>,
+    pointers: Pointers,
+    /// A value of the request with its place made ready.
+    spots: Vec<(Place, Spot)>,
+    params: BTreeMap<String, String>,
+    public_url: String,
+    key: Option<hmac::Key>,
+}
+
+impl Handshakes {
+    /// Those of a source. One that cannot be made ready is left out: it answers nothing.
+    pub(in crate::ingest) fn new(source: &Source) -> Self {
+        let ready = source.handshakes.iter();
+        Self(ready.filter_map(|rule| ReadyHandshake::new(rule, source).ok()).collect())
+    }
+
+    /// Whether there is one for this method.
+    pub(in crate::ingest) fn takes(&self, method: &Method) -> bool {
+        self.0.iter().any(|ready| ready.method == *method)
+    }
+
+    /// Whether a POST that has not proved itself may be one, by its head.
+    pub(in crate::ingest) fn may_be_open_post(&self, head: &Head) -> bool {
+        let reading = Reading { head, body: &[], found: &[] };
+        self.0.iter().any(|ready| {
+            ready.method == Method::POST
+                && !ready.rule.verified
+                && ready.when.iter().all(|when| when.is_in_body() || when.holds(reading))
+        })
+    }
+
+    /// The answer to a request, if it is a handshake; `is_verified` says whether it is authentic.
+    pub(in crate::ingest) fn answer(
+        &self,
+        head: &Head,
+        body: &[u8],
+        is_verified: bool,
+    ) -> Option<HandshakeAnswer> {
+        let fitting = self
+            .0
+            .iter()
+            .filter(|ready| ready.method == head.method && (is_verified || !ready.rule.verified));
+        fitting.filter_map(|ready| ready.answer(head, body)).next()
+    }
+}
+
+impl ReadyHandshake {
+    fn new(rule: &HandshakeRule, source: &Source) -> Result<Self, String> {
+        let mut pointers = Pointers::default();
+        let when = rule.when.iter().map(|when| Check::new(when, &mut pointers));
+        let when = when.collect::<Result<_, _>>()?;
+        let check = match &rule.check {
+            Some((place, param)) => {
+                let wanted = source.params.get(param).ok_or("a parameter is missing")?;
+                Some((Spot::new(place, &mut pointers)?, wanted.clone().into_bytes()))
+            }
+            None => None,
+        };
+        let mut spots = Vec::new();
+        for place in places(rule) {
+            spots.push((place.clone(), Spot::new(place, &mut pointers)?));
+        }
+        let (mut public_url, mut key) = (String::new(), None);
+        if let Verify::Signature(signature) = &source.verify {
+            public_url = signature.public_url.clone().unwrap_or_default();
+            key = first(&signature.secrets)
+                .map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret()));
+        }
+        Ok(Self {
+            method: match rule.method {
+                HandshakeMethod::Get => Method::GET,
+                HandshakeMethod::Head => Method::HEAD,
+                HandshakeMethod::Options => Method::OPTIONS,
+                HandshakeMethod::Post => Method::POST,
+            },
+            when,
+            empty: rule.empty.as_deref().map(tokens),
+            check,
+            pointers,
+            spots,
+            params: source.params.clone(),
+            public_url,
+            key,
+            rule: rule.clone(),
+        })
+    }
+
+    fn answer(&self, head: &Head, body: &[u8]) -> Option<HandshakeAnswer> {
+        let found = self.pointers.find(body, "").unwrap_or_else(|_| self.pointers.nothing());
+        let reading = Reading { head, body, found: &found };
+        let is_empty =
+            |path: &Vec<String>| items(body, path, 1).is_some_and(|items| items.is_empty());
+        if !self.when.iter().all(|when| when.holds(reading))
+            || !self.empty.as_ref().is_none_or(is_empty)
+        {
+            return None;
+        }
+        if let Some((spot, wanted)) = &self.check {
+            let given = spot.value(reading).ok().flatten().unwrap_or_default();
+            let digest = |bytes: &[u8]| digest::digest(&digest::SHA256, bytes);
+            if !bool::from(digest(&given).as_ref().ct_eq(digest(wanted).as_ref())) {
+                let status = StatusCode::from_u16(self.rule.refuse_status).ok()?;
+                return Some(HandshakeAnswer::refused(status));
+            }
+        }
+        let answer = &self.rule.answer;
+        let is_json = answer.content_type.as_deref() == Some("application/json");
+        let mut headers = vec![(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))];
+        if let Some(kind) = &answer.content_type {
+            headers.push((CONTENT_TYPE, HeaderValue::from_str(kind).ok()?));
+        }
+        for (name, parts) in &answer.headers {
+            let value = HeaderValue::from_str(&self.text(parts, reading, false)?).ok()?;
+            headers.push((HeaderName::from_bytes(name.as_bytes()).ok()?, value));
+        }
+        let body = self.text(&answer.body, reading, is_json)?;
+        let status = StatusCode::from_u16(answer.status).ok()?;
+        Some(HandshakeAnswer { name: "handshake", status, headers, body })
+    }
+
+    /// The text of an answer; `None` if a value is missing or too long.
+    fn text(&self, parts: &[AnswerPart], reading: Reading<'_>, is_json: bool) -> Option<String> {
+        let mut text = String::new();
+        for part in parts {
+            let value = match part {
+                AnswerPart::Text(literal) => {
+                    text.push_str(literal);
+                    continue;
+                }
+                AnswerPart::Value(value) => String::from_utf8(self.value(value, reading)?).ok()?,
+                AnswerPart::Hmac(encoding, values) => {
+                    let bytes = self.values(values, reading)?;
+                    encoded(*encoding, hmac::sign(self.key.as_ref()?, &bytes).as_ref())
+                }
+                AnswerPart::Digest(encoding, values) => {
+                    let bytes = self.values(values, reading)?;
+                    encoded(*encoding, digest::digest(&digest::SHA256, &bytes).as_ref())
+                }
+            };
+            if is_json {
+                let quoted = serde_json::to_string(&value).ok()?;
+                text.push_str(quoted.get(1..quoted.len() - 1)?);
+            } else {
+                text.push_str(&value);
+            }
+        }
+        Some(text)
+    }
+
+    fn values(&self, values: &[AnswerValue], reading: Reading<'_>) -> Option<Vec<u8>> {
+        let values = values.iter().map(|value| self.value(value, reading));
+        Some(values.collect::<Option<Vec<_>>>()?.concat())
+    }
+
+    fn value(&self, value: &AnswerValue, reading: Reading<'_>) -> Option<Vec<u8>> {
+        let bytes = match value {
+            AnswerValue::Param(name) => self.params.get(name)?.clone().into_bytes(),
+            AnswerValue::Url => {
+                format!("{}{}", self.public_url, reading.head.uri.path()).into_bytes()
+            }
+            AnswerValue::Request(place) => {
+                let (_, spot) = self.spots.iter().find(|(known, _)| known == place)?;
+                spot.value(reading).ok().flatten()?.into_owned()
+            }
+        };
+        (bytes.len() <= MAX_ECHO_BYTES).then_some(bytes)
+    }
+}
+
+/// The places of all values in an answer.
+fn places(rule: &HandshakeRule) -> Vec<&Place> {
+    let headers = rule.answer.headers.iter().flat_map(|(_, parts)| parts);
+    let parts = headers.chain(&rule.answer.body);
+    let values = parts.flat_map(|part| match part {
+        AnswerPart::Text(_) => &[][..],
+        AnswerPart::Value(value) => std::slice::from_ref(value),
+        AnswerPart::Hmac(_, values) | AnswerPart::Digest(_, values) => values,
+    });
+    let requested = values.filter_map(|value| match value {
+        AnswerValue::Request(place) => Some(place),
+        AnswerValue::Param(_) | AnswerValue::Url => None,
+    });
+    requested.chain(&rule.offers).collect()
+}
+
+fn first(secrets: &Secrets) -> Option<&SecretSlice<u8>> {
+    match secrets {
+        Secrets::Set(all) => all.first(),
+        Secrets::Generated { secret, .. } => Some(secret),
+        Secrets::Missing(_) => None,
+    }
+}
+
+fn encoded(encoding: Encoding, bytes: &[u8]) -> String {
+    match encoding {
+        Encoding::Base64 => STANDARD.encode(bytes),
+        _ => hex::encode(bytes),
+    }
+}

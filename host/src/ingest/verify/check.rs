@@ -1,0 +1,228 @@
+//! One rule of a source, made ready: where its signatures are, what they cover, and the keys.
+
+use super::candidates::Candidates;
+use super::field::Items;
+use super::keyed;
+use super::keys::KeyRing;
+use super::message::{Message, MessageTemplate};
+use super::place::{Check, Reading, Spot};
+use super::refusal::Refusal;
+use super::scheme::Scheme;
+use super::timestamp::TimestampCheck;
+use crate::config::source::{Encoding, Field, Part, Pick, Place, Signature};
+use crate::ingest::head::Head;
+use crate::ingest::header;
+use crate::ingest::identify::{items, json::Pointers};
+
+/// [`Signature`] with header names parsed and keys taken in.
+#[derive(Debug)]
+pub(in crate::ingest) struct SignatureCheck {
+    pub(super) signatures: Vec<(Spot, Field)>,
+    pub(super) encoding: Encoding,
+    pub(super) message: MessageTemplate,
+    pub(super) timestamp: Option<TimestampCheck>,
+    pub(super) id: Option<Spot>,
+    pub(super) scheme: Box<dyn Scheme>,
+    /// Whether the head, and the raw body, have all that is needed, by one rule.
+    pub(super) is_plain: bool,
+    pub(super) when: Option<Check>,
+    pub(super) matches_any: bool,
+    /// The names on the way to the list whose items are signed.
+    pub(super) each: Option<Vec<String>>,
+    pub(super) pointers: Pointers,
+    /// The message with other spellings of the host's address.
+    pub(super) spellings: Vec<MessageTemplate>,
+    pub(super) body_hash: Option<(Spot, Encoding)>,
+    pub(super) ring: Option<(KeyRing, Option<Spot>)>,
+    pub(super) others: Vec<SignatureCheck>,
+}
+
+/// The findings of the check of an authentic request.
+#[derive(Debug)]
+pub(in crate::ingest) struct Proof {
+    /// The position of the key that matched, in the order of the configuration; `None` for an open
+    /// source.
+    pub(in crate::ingest) key: Option<u32>,
+    /// A remark for the operator.
+    pub(in crate::ingest) note: Option<String>,
+}
+
+impl SignatureCheck {
+    pub(super) fn new(signature: &Signature, id: Option<&Pick>) -> Result<Self, String> {
+        let mut pointers = Pointers::default();
+        let message =
+            MessageTemplate::with(signature, signature.public_url.as_deref(), &mut pointers)?;
+        let mut spellings = Vec::new();
+        for url in &signature.other_urls {
+            spellings.push(MessageTemplate::with(signature, Some(url), &mut pointers)?);
+        }
+        let mut signatures = Vec::new();
+        for field in &signature.signatures {
+            signatures.push((Spot::new(&field.place, &mut pointers)?, field.clone()));
+        }
+        let timestamp = match &signature.timestamp {
+            Some(rule) => Some(TimestampCheck::new(rule, message.signs_timestamp, &mut pointers)?),
+            None => None,
+        };
+        let id = match id {
+            Some(Pick::Header(name)) => Some(Place::Header(name.clone())),
+            Some(Pick::Json(pointer)) if message.signs_id => Some(Place::Json(pointer.clone())),
+            _ => None,
+        };
+        let id = id.map(|place| Spot::new(&place, &mut pointers)).transpose()?;
+        let when = signature.when.as_ref().map(|when| Check::new(when, &mut pointers));
+        let body_hash = match &signature.body_hash {
+            Some(hash) => Some((Spot::new(&hash.place, &mut pointers)?, hash.encoding)),
+            None => None,
+        };
+        let ring = keyed::ring(signature, &mut pointers)?;
+        let source_id = id_pick(&id, signature);
+        let mut made = Self {
+            signatures,
+            encoding: signature.encoding,
+            timestamp,
+            id,
+            message,
+            scheme: keyed::scheme_with(signature, ring.as_ref().map(|(ring, _)| ring.clone()))?,
+            is_plain: false,
+            when: when.transpose()?,
+            matches_any: signature.matches_any,
+            each: signature.each.as_deref().map(items::tokens),
+            pointers,
+            spellings,
+            body_hash,
+            ring,
+            others: signature
+                .others
+                .iter()
+                .map(|other| Self::new(other, source_id.as_ref()))
+                .collect::<Result<_, _>>()?,
+        };
+        made.is_plain = made.is_plain();
+        Ok(made)
+    }
+
+    /// Whether the head, and the raw body, have all that is needed, by one rule.
+    fn is_plain(&self) -> bool {
+        self.message.is_plain()
+            && self.pointers.is_empty()
+            && self.signatures.iter().all(|(spot, _)| spot.header().is_some())
+            && self.timestamp.as_ref().is_none_or(TimestampCheck::is_in_header)
+            && self.spellings.is_empty()
+            && self.when.is_none()
+            && self.body_hash.is_none()
+            && self.others.is_empty()
+            && self.scheme.is_plain()
+            && self.ring.is_none()
+            && !self.matches_any
+            && self.each.is_none()
+    }
+
+    /// Everything is looked up again when it is used, so only what must be there is looked up here.
+    pub(super) fn claim(&self, head: &Head) -> Result<Candidates, Refusal> {
+        if !self.is_plain {
+            return self.claim_early(head);
+        }
+        let candidates = self.candidates(head)?;
+        if self.message.signs_timestamp {
+            self.timestamp(head)?;
+        }
+        if self.message.signs_id {
+            self.id(head)?;
+        }
+        self.message.check(head)?;
+        Ok(candidates)
+    }
+
+    /// Refuses a head without a signature for which no other place is left.
+    fn claim_early(&self, head: &Head) -> Result<Candidates, Refusal> {
+        let mut rules = std::iter::once(self).chain(&self.others);
+        let reading = Reading { head, body: &[], found: &[] };
+        let may_sign = |rule: &Self| {
+            rule.signatures.iter().any(|(spot, _)| match spot {
+                Spot::Header(name) => head.headers.contains_key(name),
+                spot => spot.is_in_body() || !matches!(spot.value(reading), Ok(None)),
+            })
+        };
+        if rules.any(may_sign) { Ok(Candidates::default()) } else { Err(Refusal::NoSignature) }
+    }
+
+    /// Checks a request by a rule that its head and its raw body satisfy.
+    pub(super) fn check(
+        &self,
+        candidates: &Candidates,
+        head: &Head,
+        body: &[u8],
+        now_ms: i64,
+    ) -> Result<Proof, Refusal> {
+        let timestamp = self.timestamp(head)?;
+        self.message.check_form(body)?;
+        let id = self.id(head)?;
+        let message =
+            Message { timestamp, id, now_ms, ..Message::plain(&self.message, head, body) };
+        let key = self.scheme.matching_key(&message, candidates).ok_or(Refusal::Mismatch)?;
+        let freshness = self.timestamp.as_ref().map(|check| check.freshness(timestamp, now_ms));
+        Ok(Proof { key: Some(key), note: freshness.transpose()?.flatten() })
+    }
+
+    /// The address of the public key that the request is checked with; `None` for keys that are
+    /// known.
+    pub(super) fn key_url(&self, reading: Reading<'_>) -> Result<Option<String>, Refusal> {
+        let Some((ring, spot)) = &self.ring else { return Ok(None) };
+        let Some(spot) = spot else { return Ok(ring.fixed().map(str::to_owned)) };
+        let named = spot.value(reading)?.ok_or(Refusal::NoPart)?;
+        let url = std::str::from_utf8(&named).ok().filter(|url| ring.admits(url));
+        url.map(|url| Some(url.to_owned())).ok_or(Refusal::ForeignKey)
+    }
+
+    /// The ring and the address of a key that is needed for a request.
+    pub(super) fn wanted_key(&self, head: &Head, body: &[u8]) -> Option<(&KeyRing, String)> {
+        std::iter::once(self).chain(&self.others).find_map(|rule| {
+            let (ring, _) = rule.ring.as_ref()?;
+            let found = rule.pointers.find(body, "").unwrap_or_else(|_| rule.pointers.nothing());
+            let reading = Reading { head, body, found: &found };
+            if rule.when.as_ref().is_some_and(|when| !when.holds(reading)) {
+                return None;
+            }
+            Some((ring, rule.key_url(reading).ok().flatten()?))
+        })
+    }
+
+    /// The signatures of the first header that is present.
+    pub(super) fn candidates(&self, head: &Head) -> Result<Candidates, Refusal> {
+        let named = self.signatures.iter();
+        let named = named.filter_map(|(spot, field)| Some((spot.header()?, field)));
+        let mut present = named.filter(|(name, _)| head.headers.contains_key(*name));
+        let (name, field) = present.next().ok_or(Refusal::NoSignature)?;
+        let mut candidates = Candidates::default();
+        for item in Items::of(&head.headers, name, field)? {
+            candidates.push(item, self.encoding, |bytes| self.scheme.fits(bytes));
+        }
+        if candidates.is_empty() { Err(Refusal::Malformed) } else { Ok(candidates) }
+    }
+
+    pub(super) fn timestamp<'a>(&self, head: &'a Head) -> Result<Option<&'a [u8]>, Refusal> {
+        match &self.timestamp {
+            Some(check) => check.text(&head.headers),
+            None => Ok(None),
+        }
+    }
+
+    /// The id's text, which may be signed.
+    pub(super) fn id<'a>(&self, head: &'a Head) -> Result<Option<&'a [u8]>, Refusal> {
+        let id = match &self.id {
+            Some(Spot::Header(name)) => header::single(&head.headers, name)?,
+            _ => None,
+        };
+        if self.message.signs_id && id.is_none() { Err(Refusal::NoId) } else { Ok(id) }
+    }
+}
+
+/// The id of the source for rules beside the first one.
+fn id_pick(id: &Option<Spot>, signature: &Signature) -> Option<Pick> {
+    let signs_id = signature.others.iter().any(|other| other.signed.contains(&Part::Id));
+    match id {
+        Some(Spot::Header(name)) if signs_id => Some(Pick::Header(name.as_str().to_owned())),
+        _ => None,
+    }
+}

@@ -1,0 +1,76 @@
+//! The scheme of a source with its keys.
+
+use secrecy::SecretSlice;
+
+use super::ed25519::Ed25519;
+use super::hashed::{HmacOther, PlainDigest};
+use super::hmac::HmacSha256;
+use super::jwt::JsonWebToken;
+use super::keys::KeyRing;
+use super::place::Spot;
+use super::public::PublicKeys;
+use super::scheme::Scheme;
+use super::token::SharedToken;
+use crate::config::source::{KeyFrom, Secrets, Signature, SignatureScheme};
+use crate::ingest::identify::json::Pointers;
+
+/// The ring of keys that are fetched, and where a request names the address.
+pub(super) fn ring(
+    signature: &Signature,
+    pointers: &mut Pointers,
+) -> Result<Option<(KeyRing, Option<Spot>)>, String> {
+    let Some(address) = &signature.key_address else { return Ok(None) };
+    let spot = match &address.from {
+        KeyFrom::Request(place) => Some(Spot::new(place, pointers)?),
+        KeyFrom::Fixed(_) => None,
+    };
+    Ok(Some((KeyRing::new(address.clone()), spot)))
+}
+
+/// The scheme of a source with its keys, or a text that says what is missing.
+pub(super) fn scheme(signature: &Signature) -> Result<Box<dyn Scheme>, String> {
+    scheme_with(signature, None)
+}
+
+pub(super) fn scheme_with(
+    signature: &Signature,
+    ring: Option<KeyRing>,
+) -> Result<Box<dyn Scheme>, String> {
+    fn boxed<S: Scheme + 'static>(scheme: Option<S>) -> Result<Box<dyn Scheme>, String> {
+        Ok(Box::new(scheme.ok_or_else(|| "every secret is empty".to_owned())?))
+    }
+    fn keyed<S: Scheme + 'static>(scheme: Option<S>) -> Result<Box<dyn Scheme>, String> {
+        Ok(Box::new(scheme.ok_or_else(|| "`public_keys` is empty".to_owned())?))
+    }
+    let public = &signature.public_keys;
+    match signature.scheme {
+        SignatureScheme::HmacSha256 => boxed(HmacSha256::new(secrets(signature)?)),
+        SignatureScheme::HmacSha1 => boxed(HmacOther::sha1(secrets(signature)?)),
+        SignatureScheme::HmacSha512 => boxed(HmacOther::sha512(secrets(signature)?)),
+        SignatureScheme::DigestSha1 => boxed(PlainDigest::new(true, secrets(signature)?)),
+        SignatureScheme::DigestSha256 => boxed(PlainDigest::new(false, secrets(signature)?)),
+        SignatureScheme::Token | SignatureScheme::Basic => {
+            boxed(SharedToken::new(secrets(signature)?))
+        }
+        SignatureScheme::Ed25519 if ring.is_none() => keyed(Ed25519::new(public)),
+        SignatureScheme::Ed25519
+        | SignatureScheme::EcdsaP256
+        | SignatureScheme::RsaSha256
+        | SignatureScheme::RsaSha1 => keyed(PublicKeys::new(signature.scheme, public, ring)),
+        SignatureScheme::Jwt => {
+            let rule = signature.jwt.clone().ok_or("`jwt` is not set")?;
+            let shares = rule.algorithms.iter().any(|algorithm| algorithm.has_secrets());
+            let secrets = if shares { secrets(signature)? } else { &[] };
+            let url = signature.public_url.clone();
+            keyed(JsonWebToken::new(rule, url, secrets, public, ring))
+        }
+    }
+}
+
+fn secrets(signature: &Signature) -> Result<&[SecretSlice<u8>], String> {
+    match &signature.secrets {
+        Secrets::Set(all) => Ok(all),
+        Secrets::Generated { secret, .. } => Ok(std::slice::from_ref(secret)),
+        Secrets::Missing(what) => Err(what.clone()),
+    }
+}

@@ -1,0 +1,81 @@
+//! ECDSA and RSA: the provider signs with its private key, the host knows the public one.
+
+use std::fmt;
+
+use ring::signature::{
+    ECDSA_P256_SHA256_ASN1, RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
+    RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+};
+
+use super::candidates::Candidates;
+use super::keys::KeyRing;
+use super::message::Message;
+use super::scheme::Scheme;
+use crate::config::source::{PublicKey, PublicKeyKind, SignatureScheme};
+
+/// The bounds of a signature's length, in bytes: ECDSA in DER, RSA up to 8,192 bits.
+const SIGNATURE_BYTES: std::ops::RangeInclusive<usize> = 8..=1_024;
+
+/// One or more public keys, or the ring of those that are fetched.
+pub(super) struct PublicKeys {
+    kind: PublicKeyKind,
+    algorithm: &'static dyn VerificationAlgorithm,
+    keys: Vec<PublicKey>,
+    ring: Option<KeyRing>,
+}
+
+impl PublicKeys {
+    /// For a scheme, or `None` if there is no key and none is fetched.
+    pub(super) fn new(
+        scheme: SignatureScheme,
+        keys: &[PublicKey],
+        ring: Option<KeyRing>,
+    ) -> Option<Self> {
+        let (kind, algorithm): (_, &'static dyn VerificationAlgorithm) = match scheme {
+            SignatureScheme::RsaSha256 => (PublicKeyKind::Rsa, &RSA_PKCS1_2048_8192_SHA256),
+            SignatureScheme::RsaSha1 => {
+                (PublicKeyKind::Rsa, &RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY)
+            }
+            SignatureScheme::Ed25519 => (PublicKeyKind::Ed25519, &ring::signature::ED25519),
+            _ => (PublicKeyKind::P256, &ECDSA_P256_SHA256_ASN1),
+        };
+        let keys: Vec<_> = keys.iter().filter(|key| key.kind == kind).cloned().collect();
+        (!keys.is_empty() || ring.is_some()).then_some(Self { kind, algorithm, keys, ring })
+    }
+}
+
+impl fmt::Debug for PublicKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublicKeys").field("keys", &self.keys.len()).finish_non_exhaustive()
+    }
+}
+
+impl Scheme for PublicKeys {
+    fn fits(&self, bytes: usize) -> bool {
+        SIGNATURE_BYTES.contains(&bytes)
+    }
+
+    fn keys(&self) -> usize {
+        self.keys.len().max(1)
+    }
+
+    /// Nothing here is secret, so the first match ends the search.
+    fn matching_key(&self, message: &Message<'_>, candidates: &Candidates) -> Option<u32> {
+        let mut bytes = Vec::new();
+        message.each(|piece| bytes.extend_from_slice(piece));
+        let matches = |key: &PublicKey| {
+            let key = UnparsedPublicKey::new(self.algorithm, &key.bytes);
+            candidates.iter().any(|candidate| key.verify(&bytes, candidate).is_ok())
+        };
+        if let Some(ring) = &self.ring {
+            let fetched = ring.keys(message.key_url?)?;
+            let mut fitting = fetched.iter().filter(|key| key.kind == self.kind);
+            return fitting.any(matches).then_some(0);
+        }
+        self.keys.iter().position(matches).and_then(|at| u32::try_from(at).ok())
+    }
+
+    fn sign(&self, _: &Message<'_>) -> Option<Vec<u8>> {
+        None
+    }
+}

@@ -1,0 +1,167 @@
+//! Public keys by address, over HTTP, from a stand-in for the provider's host.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hookbox::config::Source;
+use hookbox::egress::{Egress, Network, NetworkFuture};
+use hookbox::ingest::KeyFetcher;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::host::{Host, Options};
+use super::providers::ProviderVector;
+
+/// The host that Amazon SNS names in its requests.
+const PROVIDER: &str = "sns.us-east-1.amazonaws.com";
+
+/// A network in which every name is the stand-in's.
+struct OneServer {
+    port: u16,
+    connections: Arc<AtomicUsize>,
+}
+
+impl fmt::Debug for OneServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OneServer")
+    }
+}
+
+impl Network for OneServer {
+    fn resolve<'a>(&'a self, _: &'a str, port: u16) -> NetworkFuture<'a, Vec<SocketAddr>> {
+        Box::pin(async move { Ok(vec![SocketAddr::from(([93, 184, 215, 14], port))]) })
+    }
+
+    fn connect(&self, _: SocketAddr) -> NetworkFuture<'_, TcpStream> {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Box::pin(TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], self.port))))
+    }
+}
+
+/// A stand-in that answers every request with this, and a fetcher that reaches it.
+async fn stand_in(answer: Vec<u8>) -> (KeyFetcher, Arc<AtomicUsize>) {
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let own = CertificateParams::new(vec![PROVIDER.to_owned()]).unwrap();
+    let own = own.signed_by(&key, &ca).unwrap();
+    let config =
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![CertificateDer::from(own.der().to_vec())],
+                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            )
+            .unwrap();
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let answer = Arc::new(answer);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, answer) = (acceptor.clone(), answer.clone());
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    if stream.read_buf(&mut head).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                let _ = stream.write_all(&answer).await;
+                let _ = stream.shutdown().await;
+            });
+        }
+    });
+    let connections = Arc::new(AtomicUsize::new(0));
+    let network = OneServer { port, connections: connections.clone() };
+    let authorities = vec![ca.der().to_vec()];
+    (KeyFetcher::over(Egress::over(Arc::new(network)), authorities), connections)
+}
+
+fn ok(body: &str) -> Vec<u8> {
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length:";
+    format!("{head} {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+fn certificate() -> &'static str {
+    let pem = include_str!("../data/certificates.pem");
+    pem.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap()
+}
+
+fn vector(name: &str) -> ProviderVector {
+    let mut all = ProviderVector::all().into_iter();
+    all.find(|vector| vector.preset == "aws-sns" && vector.name == name).expect("there is one")
+}
+
+async fn host(keys: KeyFetcher) -> Host {
+    let source = Source::clone(&vector("a notification, signature version 2").source());
+    let source = Source { name: "aws-sns".into(), ..source };
+    Host::start(Options { sources: vec![source], keys, ..Options::default() }).await
+}
+
+fn post(vector: &ProviderVector) -> Vec<u8> {
+    let body = vector.body();
+    let head = format!(
+        "POST /webhook/aws-sns HTTP/1.1\r\nhost: h\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.into_bytes(), body].concat()
+}
+
+#[tokio::test]
+async fn a_key_is_fetched_once_and_serves_many_requests() {
+    let (keys, connections) = stand_in(ok(certificate())).await;
+    let host = host(keys).await;
+    let good = vector("a notification, signature version 2");
+    for _ in 0..3 {
+        assert_eq!(host.exchange(post(&good)).await.status, 200);
+    }
+    let older = vector("signature version 1 (SHA-1)");
+    assert_eq!(host.exchange(post(&older)).await.status, 200);
+    // Each rule of the source has its own ring.
+    assert_eq!(connections.load(Ordering::Relaxed), 2);
+    for bad in ["another message", "another key"] {
+        assert_eq!(host.exchange(post(&vector(bad))).await.status, 401, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_pinned_is_never_asked() {
+    let (keys, connections) = stand_in(ok(certificate())).await;
+    let host = host(keys).await;
+    let foreign = vector("a certificate from somewhere else, and its signature");
+    assert_eq!(host.exchange(post(&foreign)).await.status, 401);
+    assert_eq!(connections.load(Ordering::Relaxed), 0);
+    assert_eq!(host.events().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_had_is_no_fault_of_the_sender() {
+    let endless = {
+        let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
+        [head, vec![b' '; 1 << 20]].concat()
+    };
+    let moved =
+        b"HTTP/1.1 302 Found\r\nlocation: https://evil.example/\r\ncontent-length: 0\r\n\r\n";
+    for answer in [endless, moved.to_vec(), ok("no key"), b"HTTP/1.1 500 No\r\n\r\n".to_vec()] {
+        let (keys, connections) = stand_in(answer).await;
+        let host = host(keys).await;
+        let good = vector("a notification, signature version 2");
+        for _ in 0..2 {
+            let response = host.exchange(post(&good)).await;
+            assert_eq!((response.status, response.header("retry-after")), (503, "10"));
+        }
+        assert_eq!(connections.load(Ordering::Relaxed), 1, "the address rests after a failure");
+        assert_eq!(host.events().await.len(), 0);
+    }
+}

@@ -37,6 +37,7 @@ mod operations;
 mod output;
 mod plugins;
 mod progress;
+mod provider;
 mod remarks;
 mod routes;
 mod run;
@@ -172,6 +173,8 @@ enum CliCommand {
     Routes(routes::RoutesArgs),
     /// What came through each source of a running host, what was refused and why
     Sources(sources::SourcesArgs),
+    /// Register a source at its provider, rotate its secret, and ask for events
+    Provider(provider::ProviderArgs),
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),
     /// Show what plugins of a running host keep from one event to the next
@@ -228,6 +231,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Joins(joins) => joins.run(common),
         CliCommand::Routes(routes) => routes.run(common),
         CliCommand::Sources(sources) => sources.run(common),
+        CliCommand::Provider(provider) => provider.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),
         CliCommand::Kv(kv) => kv.run(common),
         CliCommand::Schedules(schedules) => schedules.run(common),

@@ -24,6 +24,7 @@ mod operations;
 mod paused;
 mod pipeline;
 mod places;
+mod provider;
 mod public;
 mod readme;
 mod road;

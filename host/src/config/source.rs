@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 mod dedupe;
 mod pick;
+mod provider;
 mod signature;
 mod template;
 
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
 pub use pick::{EventTypes, Joined, Pick};
+pub use provider::{ApiKey, ProviderSettings};
 pub use signature::{
     Encoding, Field, Part, PublicKey, SecretPlace, Secrets, Signature, SignatureScheme, Stale,
     Timestamp, Verify,
@@ -41,4 +43,6 @@ pub struct Source {
     pub form: Option<String>,
     /// The known types of its events.
     pub types: EventTypes,
+    /// Its provider's API, and what is registered there.
+    pub provider: ProviderSettings,
 }

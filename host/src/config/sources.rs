@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use super::raw::{Item, Section, did_you_mean};
 use super::secrets::{self, Fallback, FoundSecrets, MakeSecrets, Places};
-use super::source::{Part, Secrets, Source, SourceTemplate, Verify};
+use super::source::{Part, ProviderSettings, Secrets, Source, SourceTemplate, Verify};
 use super::{presets, template};
 use crate::names::{MAX_NAME_BYTES, is_source_name};
+use crate::providers::registered;
+
+pub(super) mod provider;
 
 /// The most sources a file may have.
 const MAX_SOURCES: usize = 256;
@@ -23,6 +26,7 @@ pub(super) struct UnkeyedSource {
     is_verified: bool,
     /// `None` for a source without secrets.
     found: Option<FoundSecrets>,
+    provider: ProviderSettings,
 }
 
 /// The facts on which completing a source's keys depends.
@@ -33,6 +37,8 @@ pub(super) struct Keys<'a> {
     /// The folder of the keys that the host makes.
     pub(super) folder: &'a Path,
     pub(super) make: MakeSecrets,
+    /// `server.public_url`.
+    pub(super) public_url: Option<&'a str>,
 }
 
 /// Reads every `[sources.NAME]`.
@@ -51,7 +57,14 @@ pub(super) fn complete(
     sink: &super::raw::Sink,
 ) -> BTreeMap<String, Arc<Source>> {
     let complete = |source: UnkeyedSource| {
-        let UnkeyedSource { name, preset, template, is_verified, found } = source;
+        let UnkeyedSource { name, preset, template, is_verified, mut found, mut provider } = source;
+        if provider.public_url.is_none() {
+            provider.public_url = keys.public_url.map(str::to_owned);
+        }
+        if let Some(found) = &mut found {
+            let path = keys.folder.join(registered::file_name(&name));
+            secrets::read_registration(found, &name, &path, (&template.key, &mut provider), sink);
+        }
         let (kind, id, subject) =
             (template.kind.clone()?, template.id.clone(), template.subject.clone());
         let (form, types) = (template.form.clone(), template.types.clone());
@@ -78,6 +91,7 @@ pub(super) fn complete(
             max_body_bytes,
             form,
             types,
+            provider,
         };
         Some((name, Arc::new(source)))
     };
@@ -101,15 +115,22 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     if is_verified {
         check_own(verify_item.as_ref().unwrap_or(item), &template);
     }
+    let named = preset_item.as_ref().and_then(|item| item.value.as_str());
+    let provider = provider::read(&mut section, named, places);
     let secrets_item = section.take("secrets");
     let found = match (is_verified && template.scheme.has_secrets(), &secrets_item) {
         (true, Some(list)) => Some(secrets::read(list, &template.key, places)),
-        (true, None) => {
-            if says_how {
-                refuse_without_secrets(item);
+        (true, None) => match provider.provider() {
+            Some(provider) => {
+                Some(secrets::usual(item, provider.secret_env(), &template.key, places))
             }
-            Some(FoundSecrets::default())
-        }
+            None => {
+                if says_how {
+                    refuse_without_secrets(item);
+                }
+                Some(FoundSecrets::default())
+            }
+        },
         (false, Some(list)) => {
             secrets::mask(list);
             match is_verified {
@@ -128,8 +149,8 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     };
     template::read_max_body(&mut section, &mut template);
     section.finish();
-    let preset = preset_item.and_then(|item| item.value.as_str()).map(str::to_owned);
-    Some(UnkeyedSource { name: item.key.to_owned(), preset, template, is_verified, found })
+    let (name, preset) = (item.key.to_owned(), named.map(str::to_owned));
+    Some(UnkeyedSource { name, preset, template, is_verified, found, provider })
 }
 
 /// Refuses a source that lacks what no preset can say for it. A value that was refused in its own

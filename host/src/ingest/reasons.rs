@@ -6,6 +6,7 @@
 #[expect(missing_docs, reason = "`meaning` says what each is")]
 pub enum RefusalReason {
     BadSignature,
+    EndedSecret,
     StaleTimestamp,
     NoSignature,
     MalformedSignature,
@@ -37,8 +38,9 @@ type Explained = (&'static str, &'static str, &'static str);
 
 impl RefusalReason {
     /// Every reason.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::BadSignature,
+        Self::EndedSecret,
         Self::StaleTimestamp,
         Self::NoSignature,
         Self::MalformedSignature,
@@ -83,6 +85,7 @@ impl RefusalReason {
     fn explained(self) -> Explained {
         match self {
             Self::BadSignature
+            | Self::EndedSecret
             | Self::StaleTimestamp
             | Self::NoSignature
             | Self::MalformedSignature
@@ -106,6 +109,11 @@ impl RefusalReason {
     /// Reasons in what should prove that a request is authentic.
     fn of_proof(self) -> Explained {
         match self {
+            Self::EndedSecret => (
+                "ended_secret",
+                "The signature is made with a secret from before a rotation, and its time is over.",
+                "Look whether the provider still signs with it; `overlap` of the source says how long it stays active.",
+            ),
             Self::StaleTimestamp => (
                 "stale_timestamp",
                 "The signature is right, but the request was signed too long ago or in the future.",

@@ -69,6 +69,11 @@ impl SourceRuntime {
         }
     }
 
+    /// Whether the key at this position has ended: a provider has another one since a rotation.
+    fn has_ended(&self, key: Option<u32>, now_ms: i64) -> bool {
+        key.is_some_and(|key| self.source.provider.has_ended(key as usize, now_ms))
+    }
+
     /// How long ago a request was sent by its own words, in seconds.
     pub(super) fn offset_s(&self, head: &Head, now_ms: i64) -> Option<i64> {
         self.verifier.offset_s(head, now_ms)
@@ -169,6 +174,9 @@ impl<'s> Claim<'s> {
     pub(super) fn verify(self, body: Bytes, now_ms: i64) -> Result<Verified<'s>, Box<Unproved>> {
         let Self { source, head, claimed } = self;
         match source.verifier.check(&claimed, &head, &body, now_ms) {
+            Ok(proof) if source.has_ended(proof.key, now_ms) => {
+                Err(Box::new(Unproved { refusal: Refusal::Ended, head, body: Some(body) }))
+            }
             Ok(proof) => Ok(Verified { source, head, body, proof }),
             Err(refusal) => Err(Box::new(Unproved { refusal, head, body: Some(body) })),
         }

@@ -45,6 +45,7 @@ mod syntax;
 mod template;
 mod tokens;
 mod units;
+mod urls;
 mod warnings;
 mod written;
 
@@ -243,8 +244,7 @@ impl Config {
         // Nothing is created for a file that will not be used.
         let make = if sink.is_empty() { surroundings.make_secrets } else { MakeSecrets::No };
         let folder = server.secrets_dir();
-        let loopback = server.listen.ip().is_loopback();
-        let public_url = server.public_url.as_deref();
+        let (loopback, public_url) = (server.is_loopback(), server.public_url.as_deref());
         let keys = Keys { loopback, folder: &folder, make, public_url };
         let sources = sources::complete(drafts, &keys, sink);
         let (warnings, inputs) = (sink.take_warnings(), sink.take_inputs());

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use hookbox::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::support::{API_KEY, HeyGen, Host, Ran, Site, guest, replace, wait_for};
@@ -208,4 +209,70 @@ fn a_damaged_registration_is_told_and_the_last_good_one_stays() {
         (!host.api("/readyz").to_string().contains("is not what hookbox wrote")).then_some(())
     });
     assert!(arrives());
+}
+
+/// Events that the host has stored, the newest first.
+fn stored(host: &Host) -> Vec<Value> {
+    host.api("/api/v1/events?limit=500")["items"].as_array().unwrap().clone()
+}
+
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+
+#[test]
+fn events_that_never_came_are_appended_once_and_a_gap_is_told() {
+    let heygen = HeyGen::start();
+    let site = site(&heygen, "secrets = [{ file = \"own.secret\" }]\nreconcile = \"10m\"\n");
+    site.put("own.secret", "whsec_own_secret_of_the_test");
+    let start_ms = 1_900_000_000_000;
+    let seconds = |ms: i64| (start_ms + ms) / 1000;
+    heygen.happen("avatar_video.success", &json!({ "n": "too old" }), seconds(-30 * HOUR_MS));
+    for n in 0..120 {
+        heygen.happen("avatar_video.success", &json!({ "n": n }), seconds(-HOUR_MS + n));
+    }
+    let clock = Clock::manual(start_ms);
+    let host = Host::start_by(&site, &clock);
+    let count = |expected: usize| {
+        wait_for("the events", || (stored(&host).len() == expected).then_some(()));
+    };
+    count(120);
+    let first = &host.api(&format!("/api/v1/events/{}", stored(&host)[0]["id"].as_str().unwrap()));
+    assert!(first["note"].as_str().unwrap().starts_with("reconciled"), "{first}");
+    assert_eq!(heygen.requests().len(), 3, "pages of 50, and no more");
+    // What was delivered is not stored again, whichever comes first.
+    let (id, body) = heygen.happen("avatar_video.success", &json!({ "n": "here" }), seconds(0));
+    let secret = "whsec_own_secret_of_the_test";
+    assert_eq!(HeyGen::deliver(&address(&host), &id, &body, secret).1["status"], "accepted");
+    let (late, late_body) = heygen.happen("avatar_video.fail", &json!({}), seconds(MINUTE_MS));
+    clock.set(start_ms + 10 * MINUTE_MS);
+    count(122);
+    let again = HeyGen::deliver(&address(&host), &late, &late_body, secret);
+    assert_eq!(again.1["status"], "duplicate", "{again:?}");
+    // Errors are told, and asking goes on.
+    for _ in 0..3 {
+        heygen.fail(403, "", false);
+    }
+    let sees = |says: &'static str| {
+        wait_for(says, || host.api("/readyz").to_string().contains(says).then_some(()));
+    };
+    clock.set(start_ms + 20 * MINUTE_MS);
+    sees("the API key is not accepted");
+    for _ in 0..3 {
+        clock.set(clock.now_ms() + 5 * MINUTE_MS);
+        let before = heygen.requests().len();
+        wait_for("the next call", || (heygen.requests().len() > before).then_some(()));
+    }
+    wait_for("the trouble to end", || {
+        (!host.api("/readyz").to_string().contains("is not accepted")).then_some(())
+    });
+    drop(host);
+    // A day later the log holds only what came last.
+    heygen.happen("avatar_video.success", &json!({ "n": "last" }), seconds(40 * HOUR_MS));
+    heygen.forget(1);
+    let clock = Clock::manual(start_ms + 41 * HOUR_MS);
+    let host = Host::start_by(&site, &clock);
+    wait_for("the last event", || (stored(&host).len() == 123).then_some(()));
+    wait_for("the gap", || {
+        host.api("/readyz").to_string().contains("does not reach back far enough").then_some(())
+    });
 }

@@ -12,10 +12,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::App;
 use crate::clock::{Clock, rfc3339};
 use crate::config::{Config, Source};
 use crate::egress::Egress;
-use crate::ingest::{SourceActivity, SourceRuntime};
+use crate::ingest::{Intake, SourceActivity, SourceRuntime};
 use crate::providers::{ApiError, EventPage};
 use crate::status::{Status, Trouble};
 use crate::store::{Store, StoreError};
@@ -36,12 +37,12 @@ const LONGEST_PAUSE_MS: i64 = 60 * 60 * 1000;
 
 /// The parts that reconciling works with.
 pub(super) struct Reconciler {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) config: Arc<ArcSwap<Config>>,
-    pub(super) clock: Clock,
-    pub(super) status: Arc<Status>,
-    pub(super) activity: Arc<SourceActivity>,
-    pub(super) egress: Egress,
+    store: Arc<dyn Store>,
+    config: Arc<ArcSwap<Config>>,
+    clock: Clock,
+    status: Arc<Status>,
+    activity: Arc<SourceActivity>,
+    egress: Egress,
 }
 
 /// Why a pass did not end.
@@ -61,6 +62,18 @@ struct Turn {
 }
 
 impl Reconciler {
+    /// With the parts of a host.
+    pub(super) fn of(app: &App, intake: &Intake) -> Self {
+        Self {
+            store: app.store.clone(),
+            config: app.config.clone(),
+            clock: app.clock.clone(),
+            status: app.status.clone(),
+            activity: intake.activity.clone(),
+            egress: Egress::system(),
+        }
+    }
+
     /// Asks the log of each source that wants it, at the start and then regularly, until `closing`;
     /// `reloaded` tells of another configuration.
     pub(super) async fn run(self, reloaded: Arc<Notify>, closing: CancellationToken) {

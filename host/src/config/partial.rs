@@ -16,8 +16,8 @@ use super::secrets::Places;
 use super::server::{
     DEFAULT_ADMIN, DEFAULT_LISTEN, SECRETS_FOLDER, address, data_path, plugins_path, read_store,
 };
-use super::sources::provider::read_public_url;
 use super::sources::{self, Keys};
+use super::urls::read_public_url;
 use super::{
     Config, MakeSecrets, Problems, Source, Surroundings, mask_likely_secrets, places, read_text,
 };

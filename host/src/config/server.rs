@@ -9,9 +9,9 @@ use super::known::{MissingPlugins, list_plugins};
 use super::networks::{self, Networks};
 use super::places;
 use super::raw::{Item, Section, Sink};
-use super::sources::provider::read_public_url;
 use super::tokens::{AdminToken, AdminUrl, read_tokens, read_url};
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, show_ms};
+use super::urls::read_public_url;
 use super::warnings::Warning;
 use crate::files::instead_of_folder;
 use crate::text::needs_escape;
@@ -85,6 +85,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Whether webhooks can come from this machine only.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.listen.ip().is_loopback()
+    }
+
     /// Secrets that the host has made.
     pub fn secrets_dir(&self) -> PathBuf {
         self.data_dir.join(SECRETS_FOLDER)

@@ -21,6 +21,7 @@ use super::verify::{self, Claimed, Head, Proof, Refusal, Verifier};
 use crate::config::source::Source;
 use crate::config::{Config, Routes};
 use crate::event::{Attributes, LegacyKey, MAX_NAME_BYTES, NewEvent};
+use crate::providers::LoggedEvent;
 
 /// A stored header's value is cut to this many bytes.
 const MAX_HEADER_BYTES: usize = 1_024;
@@ -92,6 +93,33 @@ impl SourceRuntime {
     /// The missing part, if every request is refused.
     pub fn closed(&self) -> Option<&str> {
         self.verifier.closed()
+    }
+
+    /// The event that a delivery of this one from the provider's log would have been.
+    pub fn logged(
+        &self,
+        logged: LoggedEvent,
+        routes: &Routes,
+        now_ms: i64,
+        has_legacy_keys: bool,
+    ) -> NewEvent {
+        let LoggedEvent { headers, body, .. } = logged;
+        let mut map = HeaderMap::new();
+        map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in headers {
+            // A value that no header can have is left out, as its delivery would have left it out.
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                map.insert(HeaderName::from_static(name), value);
+            }
+        }
+        let note = Some("reconciled: from the provider's log, its delivery never came".to_owned());
+        let proof = Proof { key: None, note };
+        let verified = Verified { source: self, head: map.into(), body: body.into(), proof };
+        let mut event = verified.identify(routes, now_ms);
+        if has_legacy_keys {
+            event.legacy_key = self.legacy_key(&event.attributes.body);
+        }
+        event
     }
 
     /// The key under which a host of an earlier version may have stored this body.

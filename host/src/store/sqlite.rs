@@ -83,6 +83,7 @@ mod pauses;
 mod peek;
 #[cfg(test)]
 mod plans;
+mod positions;
 mod published;
 mod queue;
 mod read;

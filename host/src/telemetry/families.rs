@@ -20,7 +20,7 @@ pub(super) enum FamilyKind {
 }
 
 /// Every family: its name, kind and help.
-pub(super) const FAMILIES: [(&str, FamilyKind, &str); 35] = [
+pub(super) const FAMILIES: [(&str, FamilyKind, &str); 37] = [
     (
         "hookbox_attempt_duration_seconds",
         Histogram,
@@ -96,6 +96,16 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 35] = [
     ),
     ("hookbox_plugin_paused", Gauge, "Whether an operator has paused a plugin (1) or not (0)"),
     ("hookbox_plugin_reloads_total", Counter, "Changes of plugin files by plugin and result"),
+    (
+        "hookbox_reconcile_passes_total",
+        Counter,
+        "Passes over the log of a source's provider by source and result",
+    ),
+    (
+        "hookbox_reconciled_events_total",
+        Counter,
+        "Events of a provider's log by source and result: appended, known, too_large, no_key",
+    ),
     (
         "hookbox_route_errors_total",
         Counter,

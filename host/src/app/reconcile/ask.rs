@@ -34,9 +34,10 @@ pub(super) async fn page(
     let call = provider.call(&settings.api(provider), &request);
     let call = call.map_err(|why| ApiError::Refused(why.to_owned()))?;
     let uri: Uri = call.url.parse().map_err(|_| ApiError::Strange(call.url.clone()))?;
-    let key = settings.api_key.value.clone().ok_or_else(|| {
-        ApiError::Key(format!("{} is empty or absent", settings.api_key.place))
-    })?;
+    let key =
+        settings.api_key.value.clone().ok_or_else(|| {
+            ApiError::Key(format!("{} is empty or absent", settings.api_key.place))
+        })?;
     let session = egress.session(context(provider, source, &uri, key)?);
     let body: RequestBody = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
     let request = Request::builder()

@@ -152,7 +152,11 @@ mod tests {
         assert_eq!(pass(&mut position, first, &[first - 5]), None);
         assert_eq!(pass(&mut position, first + 10 * MINUTE_MS, &[first - 5]), None);
         let late = first + 10 * day_ms;
-        assert_eq!(pass(&mut position, late, &[late - 9, first - 20 * MINUTE_MS]), None, "it reaches");
+        assert_eq!(
+            pass(&mut position, late, &[late - 9, first - 20 * MINUTE_MS]),
+            None,
+            "it reaches"
+        );
         let later = late + 10 * day_ms;
         assert_eq!(pass(&mut position, later, &[later - 3, later - 7]), Some((late, later - 7)));
         assert_eq!(position.shown_gap(later), Some((late, later - 7)));

@@ -20,6 +20,9 @@ pub struct ProviderSettings {
     pub public_url: Option<String>,
     /// How long the secret before a rotation stays active, in milliseconds.
     pub overlap_ms: u64,
+    /// How often the provider's log is asked for events that never came, in milliseconds; absent if
+    /// it is not.
+    pub reconcile_ms: Option<u64>,
     /// Whether `secrets` names the registration.
     pub names_registration: bool,
     /// What is registered, if `secrets` names it and there is something.

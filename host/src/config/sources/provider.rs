@@ -1,5 +1,5 @@
 //! Reads the keys of a source that are about its provider's API: `api_key`, `api_url`,
-//! `api_version`, `public_url` and `overlap`.
+//! `api_version`, `public_url`, `overlap` and `reconcile`.
 
 use std::ops::RangeInclusive;
 
@@ -10,15 +10,14 @@ use crate::config::raw::{Item, Section};
 use crate::config::secrets::{self, Places};
 use crate::config::source::{ApiKey, ProviderSettings};
 use crate::config::units::{DAY_MS, MINUTE_MS};
-use crate::providers::{self, Provider};
+use crate::config::urls::{read_public_url, read_url};
+use crate::providers::{self, ApiRequest, Provider};
 
 const OVERLAP_BOUNDS_MS: RangeInclusive<u64> = MINUTE_MS..=30 * DAY_MS;
-
-/// The longest address, in bytes.
-const MAX_URL_BYTES: usize = 512;
+const RECONCILE_BOUNDS_MS: RangeInclusive<u64> = MINUTE_MS..=DAY_MS;
 
 /// The keys that have no use where the provider's API is not known.
-const KEYS: [&str; 5] = ["api_key", "api_url", "api_version", "public_url", "overlap"];
+const KEYS: [&str; 6] = ["api_key", "api_url", "api_version", "public_url", "overlap", "reconcile"];
 
 /// Reads what a section says of its provider's API; `preset` is the preset that it names.
 pub(super) fn read(
@@ -45,8 +44,10 @@ pub(super) fn read(
         Some(item) => read_key(&item, places),
         None => usual_key(provider, places),
     };
+    let reconcile = section.take("reconcile");
+    let reconcile_ms = reconcile.as_ref().and_then(|item| item.duration_ms(RECONCILE_BOUNDS_MS));
     let versions: Vec<_> = provider.generations().iter().map(|name| (*name, *name)).collect();
-    ProviderSettings {
+    let settings = ProviderSettings {
         name: Some(provider.name()),
         api_key,
         api_url: section.take("api_url").and_then(|item| read_url(&item, provider.api_url())),
@@ -56,32 +57,16 @@ pub(super) fn read(
             .take("overlap")
             .and_then(|item| item.duration_ms(OVERLAP_BOUNDS_MS))
             .unwrap_or(ProviderSettings::DEFAULT_OVERLAP_MS),
+        reconcile_ms,
         names_registration: false,
         registration: None,
         key_ends: Vec::new(),
+    };
+    let log = ApiRequest::Events { cursor: None, limit: 1 };
+    if let (Some(item), Err(why)) = (reconcile, provider.call(&settings.api(provider), &log)) {
+        item.refuse_key(format_args!("cannot work: {why}"), "or take it out");
     }
-}
-
-/// Reads an address that this host is reached at from outside.
-pub(in crate::config) fn read_public_url(item: &Item<'_>) -> Option<String> {
-    read_url(item, "https://hooks.example.com")
-}
-
-/// Reads scheme and host, perhaps with a path, without a slash at the end.
-fn read_url(item: &Item<'_>, example: &str) -> Option<String> {
-    let text = item.text(&format!("\"{example}\""))?;
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let plain = |c: char| c.is_ascii_graphic() && !"?#@\\\"<>".contains(c);
-    let fits = host.is_some_and(|host| !host.is_empty() && host.chars().all(plain))
-        && !text.ends_with('/')
-        && text.len() <= MAX_URL_BYTES;
-    if !fits {
-        let help = format!(
-            "write scheme and host, without a slash at the end, query or user, such as \"{example}\""
-        );
-        item.refuse("is not such an address", help);
-    }
-    fits.then(|| text.to_owned())
+    settings
 }
 
 fn usual_key(provider: &dyn Provider, places: &Places<'_>) -> ApiKey {
@@ -116,4 +101,17 @@ fn read_key(item: &Item<'_>, places: &Places<'_>) -> ApiKey {
 
 fn is_header_text(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(u8::is_ascii_graphic)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::presets;
+    use crate::providers;
+
+    #[test]
+    fn every_provider_whose_api_is_known_is_that_of_a_preset() {
+        for name in providers::names() {
+            assert!(presets::NAMES.contains(&name), "{name}");
+        }
+    }
 }

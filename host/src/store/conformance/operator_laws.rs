@@ -1,6 +1,6 @@
 //! The list of laws of what operators change beside deliveries.
 
-/// Makes a test of each law of `pauses`.
+/// Makes a test of each of these laws.
 macro_rules! operator_laws {
     ($harness:path) => {
         crate::store::conformance::cases! { $harness;
@@ -13,6 +13,9 @@ macro_rules! operator_laws {
                 a_client_sets_what_is_as_it_expects_and_nothing_else
                 a_client_deletes_a_value_and_its_bytes
                 a_value_of_a_client_has_a_time_to_live_and_conflicts_with_an_attempt
+            }
+            log_positions {
+                a_position_is_there_after_a_crash_and_is_that_of_one_source
             }
             pauses {
                 a_pause_is_there_after_a_crash_and_goes_when_it_is_over

@@ -11,7 +11,8 @@ use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
 use super::{
-    audit, edits, eras, erase, failures, history, kv, operations, pauses, schedules, steps, tables,
+    audit, edits, eras, erase, failures, history, kv, operations, pauses, positions, schedules,
+    steps, tables,
 };
 use crate::fail;
 
@@ -242,6 +243,7 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
             operations::SCHEMA,
             pauses::SCHEMA,
             edits::SCHEMA,
+            positions::SCHEMA,
         ],
     ),
 ];

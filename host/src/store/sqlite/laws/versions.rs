@@ -13,6 +13,7 @@ pub(super) const BACK_TO_VERSION_6: &str = "
     DROP TABLE failures;
     DROP TABLE pauses;
     DROP TABLE edits;
+    DROP TABLE log_positions;
     DROP INDEX deliveries_failure;
     ALTER TABLE deliveries DROP COLUMN failure;
     ALTER TABLE kv DROP COLUMN event;

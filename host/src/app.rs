@@ -284,6 +284,7 @@ impl App {
         Intake {
             config: self.config.clone(),
             store: self.store.clone(),
+            reads: self.store.clone(),
             clock: self.clock.clone(),
             timeouts: ServerTimeouts::default(),
             capacity: Capacity::default(),

@@ -30,6 +30,7 @@ mod health;
 mod joins;
 mod known;
 mod kv;
+mod listen;
 mod listing;
 mod new;
 mod open;
@@ -49,6 +50,7 @@ mod since;
 mod sources;
 mod test;
 mod token;
+mod tunnel;
 
 use failure::Failure;
 
@@ -175,6 +177,10 @@ enum CliCommand {
     Sources(sources::SourcesArgs),
     /// Register a source at its provider, rotate its secret, and ask for events
     Provider(provider::ProviderArgs),
+    /// Make the local host reachable from outside, with cloudflared, ngrok or ssh
+    Tunnel(tunnel::Tunnel),
+    /// Take events of a running host, and post them to the local one
+    Listen(listen::Listen),
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),
     /// Show what plugins of a running host keep from one event to the next
@@ -232,6 +238,8 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Routes(routes) => routes.run(common),
         CliCommand::Sources(sources) => sources.run(common),
         CliCommand::Provider(provider) => provider.run(common),
+        CliCommand::Tunnel(tunnel) => tunnel.run(common),
+        CliCommand::Listen(listen) => listen.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),
         CliCommand::Kv(kv) => kv.run(common),
         CliCommand::Schedules(schedules) => schedules.run(common),

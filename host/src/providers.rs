@@ -68,16 +68,16 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// Reads the endpoint in the answer to a registration, a change or a rotation; `None` if it is
     /// none.
-    fn endpoint(&self, answer: &Value) -> Option<Endpoint>;
+    fn endpoint(&self, answer: &Value) -> Option<RegisteredEndpoint>;
 
     /// Reads a list of endpoints, and where the next page begins.
-    fn endpoints(&self, answer: &Value) -> Option<(Vec<Endpoint>, Option<String>)>;
+    fn endpoints(&self, answer: &Value) -> Option<(Vec<RegisteredEndpoint>, Option<String>)>;
 
     /// Reads a page of events, the newest first.
     ///
     /// # Errors
     /// It is no such page: why, for people.
-    fn events(&self, body: &[u8]) -> Result<EventPage, String>;
+    fn events(&self, body: &[u8]) -> Result<LoggedPage, String>;
 
     /// The reason in an answer that tells of an error, whatever its status.
     fn refusal(&self, answer: &Value) -> Option<String>;
@@ -176,7 +176,7 @@ pub struct ApiAnswer<'a> {
 
 /// An address that is registered at a provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct RegisteredEndpoint {
     /// The provider's id of it.
     pub id: String,
     /// The address; empty if the answer leaves it out.
@@ -216,7 +216,7 @@ pub struct LoggedEvent {
 
 /// A page of the log of a provider, the newest event first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EventPage {
+pub struct LoggedPage {
     /// The events.
     pub events: Vec<LoggedEvent>,
     /// Where the next page begins, if there is one.

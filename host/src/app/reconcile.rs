@@ -17,7 +17,7 @@ use crate::clock::{Clock, rfc3339};
 use crate::config::{Config, Source};
 use crate::egress::Egress;
 use crate::ingest::{Intake, SourceActivity, SourceRuntime};
-use crate::providers::{ApiError, EventPage};
+use crate::providers::{ApiError, LoggedPage};
 use crate::status::{Status, Trouble};
 use crate::store::{Store, StoreError};
 
@@ -164,7 +164,8 @@ impl Reconciler {
         loop {
             let mut pass = position.resume(self.clock.now_ms());
             let cursor = pass.cursor.clone();
-            let page = match ask::page(&self.egress, provider, source, cursor.as_deref()).await {
+            let mut page = match ask::page(&self.egress, provider, source, cursor.as_deref()).await
+            {
                 // The place where the last host stopped is not known any more.
                 Err(ApiError::Refused(_) | ApiError::Absent(_)) if cursor.is_some() => {
                     position.going = None;
@@ -174,7 +175,7 @@ impl Reconciler {
             };
             let next = page.next.clone().filter(|next| Some(next) != cursor.as_ref());
             let is_empty = page.events.is_empty();
-            let reached = pass.see(&page, &position);
+            let reached = pass.see(&mut page, &position);
             self.append(config, &runtime, page).await?;
             match next.filter(|_| !reached && !is_empty) {
                 Some(next) => {
@@ -224,7 +225,7 @@ impl Reconciler {
         &self,
         config: &Config,
         runtime: &SourceRuntime,
-        page: EventPage,
+        page: LoggedPage,
     ) -> Result<(), StoreError> {
         let source = runtime.source();
         for logged in page.events.into_iter().rev() {

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use self::detail::detail;
+pub(super) use self::tail::newer;
 use self::tail::tail;
 use super::Common;
 use super::client::{AdminClient, HostArg, Param};

@@ -8,12 +8,13 @@ use clap::{Args, Subcommand};
 use super::Common;
 use super::failure::Failure;
 
+mod callback;
 mod endpoints;
 mod events;
 mod kept;
 mod talk;
 
-use talk::Talk;
+pub(super) use talk::Talk;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -87,6 +88,22 @@ Examples:
   hookbox provider heygen events
   hookbox provider heygen events --limit 5 --json")]
     Events(EventsArgs),
+    /// Print the address for callbacks of single jobs, which are not signed
+    #[command(after_help = "\
+The address ends in a token that is made once and kept in `data_dir`. The host takes what comes there if the source has \
+`callback`.
+
+Examples:
+  hookbox provider heygen callback-url
+  hookbox provider heygen callback-url --new      the old address ends at once")]
+    CallbackUrl(CallbackArgs),
+}
+
+#[derive(Debug, Args)]
+struct CallbackArgs {
+    /// Make another token
+    #[arg(long)]
+    new: bool,
 }
 
 #[derive(Debug, Args)]
@@ -138,6 +155,7 @@ impl ProviderArgs {
             }
             ProviderVerb::Rotate(EndpointArgs { endpoint }) => talk.rotate(endpoint.as_deref())?,
             ProviderVerb::Delete(EndpointArgs { endpoint }) => talk.delete(endpoint.as_deref())?,
+            ProviderVerb::CallbackUrl(CallbackArgs { new }) => callback::show(&talk, *new)?,
             ProviderVerb::Events(EventsArgs { limit }) => events::show(&talk, *limit)?,
         }
         Ok(ExitCode::SUCCESS)

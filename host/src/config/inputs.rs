@@ -93,7 +93,7 @@ pub(super) fn lost(
     let held: BTreeSet<&Path> = before.iter().filter(|input| input.held).map(Input::path).collect();
     let is_taken_away = |input: &Input| {
         // A registration that is removed has ended at the provider.
-        if input.key.ends_with(".secrets.registered") {
+        if input.key.ends_with(".registered") {
             return input.gone;
         }
         let source =

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+mod callback;
 mod dedupe;
 mod pick;
 mod provider;
 mod signature;
 mod template;
 
+pub use callback::{CallbackRule, KnownKey};
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
 pub use pick::{EventTypes, Joined, Pick};
 pub use provider::{ApiKey, ProviderSettings};

@@ -1,6 +1,7 @@
 //! Reads `[sources.NAME]`: a preset, the section's own values over it, and where the keys are.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use super::{presets, template};
 use crate::names::{MAX_NAME_BYTES, is_source_name};
 use crate::providers::registered;
 
-pub(super) mod provider;
+mod callback;
+mod provider;
 
 /// The most sources a file may have.
 const MAX_SOURCES: usize = 256;
@@ -27,6 +29,8 @@ pub(super) struct UnkeyedSource {
     /// `None` for a source without secrets.
     found: Option<FoundSecrets>,
     provider: ProviderSettings,
+    /// The place of `callback` in the file.
+    callback_span: Option<Range<usize>>,
 }
 
 /// The facts on which completing a source's keys depends.
@@ -57,9 +61,13 @@ pub(super) fn complete(
     sink: &super::raw::Sink,
 ) -> BTreeMap<String, Arc<Source>> {
     let complete = |source: UnkeyedSource| {
-        let UnkeyedSource { name, preset, template, is_verified, mut found, mut provider } = source;
+        let UnkeyedSource { name, preset, template, is_verified, .. } = source;
+        let UnkeyedSource { mut found, mut provider, callback_span, .. } = source;
         if provider.public_url.is_none() {
             provider.public_url = keys.public_url.map(str::to_owned);
+        }
+        if let Some(rule) = &mut provider.callback {
+            callback::complete(rule, (&name, callback_span), keys.folder, sink);
         }
         if let Some(found) = &mut found {
             let path = keys.folder.join(registered::file_name(&name));
@@ -116,7 +124,10 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
         check_own(verify_item.as_ref().unwrap_or(item), &template);
     }
     let named = preset_item.as_ref().and_then(|item| item.value.as_str());
-    let provider = provider::read(&mut section, named, places);
+    let mut provider = provider::read(&mut section, named, places);
+    let callback_item = section.take("callback").filter(|_| provider.name.is_some());
+    provider.callback = callback_item.as_ref().and_then(callback::read);
+    let callback_span = callback_item.map(|item| item.span);
     let secrets_item = section.take("secrets");
     let found = match (is_verified && template.scheme.has_secrets(), &secrets_item) {
         (true, Some(list)) => Some(secrets::read(list, &template.key, places)),
@@ -150,7 +161,7 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     template::read_max_body(&mut section, &mut template);
     section.finish();
     let (name, preset) = (item.key.to_owned(), named.map(str::to_owned));
-    Some(UnkeyedSource { name, preset, template, is_verified, found, provider })
+    Some(UnkeyedSource { name, preset, template, is_verified, found, provider, callback_span })
 }
 
 /// Refuses a source that lacks what no preset can say for it. A value that was refused in its own

@@ -10,6 +10,7 @@ use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
 use super::body::{self, MaxBody, Reservation};
+use super::callback;
 use super::intake::Intake;
 use super::refused::{RefusedRequest, Seen};
 use super::reply::Rejection;
@@ -26,6 +27,8 @@ pub(super) struct Posting<'a> {
     pub(super) intake: &'a Intake,
     pub(super) sources: &'a Sources,
     pub(super) source: &'a SourceRuntime,
+    /// Whether it came to the address of callbacks, and so needs no signature.
+    pub(super) is_callback: bool,
 }
 
 impl<'a> Posting<'a> {
@@ -36,7 +39,7 @@ impl<'a> Posting<'a> {
         request: Request<Incoming>,
         mut memory: Reservation,
     ) -> Result<Appended, Box<RefusedRequest>> {
-        let Self { intake, sources, source } = self;
+        let Self { intake, sources, source, is_callback } = self;
         let (verified, start, now_ms) = self.verify(request, &mut memory).await?;
         if let Some(key) = verified.key() {
             source.key_used(key, now_ms);
@@ -44,6 +47,9 @@ impl<'a> Posting<'a> {
         let mut event = verified.identify(&sources.config().routes, now_ms);
         if intake.store.has_legacy_keys() {
             event.legacy_key = source.legacy_key(&event.attributes.body);
+        }
+        if is_callback {
+            callback::check(source, &event, &*intake.reads).await?;
         }
         let untyped =
             (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default());
@@ -70,16 +76,20 @@ impl<'a> Posting<'a> {
         request: Request<Incoming>,
         memory: &mut Reservation,
     ) -> Result<(Verified<'a>, Instant, i64), Box<RefusedRequest>> {
-        let Self { intake, sources, source } = self;
+        let Self { intake, sources, source, is_callback } = self;
         let (head, body) = request.into_parts();
-        if let Some(what) = source.closed() {
+        if let Some(what) = source.closed().filter(|_| !is_callback) {
             return Err(self.refused(Rejection::Closed(what.to_owned()), &head.into()));
         }
         if is_encoded(&head.headers) {
             return Err(self.refused(Rejection::Encoded, &head.into()));
         }
         let has_body = !body.is_end_stream();
-        let claim = match Claim::new(Head::from(head), source) {
+        let claimed = match is_callback {
+            true => Ok(Claim::of_callback(Head::from(head), source)),
+            false => Claim::new(Head::from(head), source),
+        };
+        let claim = match claimed {
             Ok(claim) => claim,
             Err(unproved) => return Err(self.unproved(*unproved, has_body)),
         };

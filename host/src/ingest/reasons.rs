@@ -19,6 +19,7 @@ pub enum RefusalReason {
     Malformed,
     Method,
     UnknownSource,
+    UnknownCallback,
     Encoded,
     TooLarge,
     SlowBody,
@@ -38,7 +39,7 @@ type Explained = (&'static str, &'static str, &'static str);
 
 impl RefusalReason {
     /// Every reason.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::BadSignature,
         Self::EndedSecret,
         Self::StaleTimestamp,
@@ -53,6 +54,7 @@ impl RefusalReason {
         Self::Malformed,
         Self::Method,
         Self::UnknownSource,
+        Self::UnknownCallback,
         Self::Encoded,
         Self::TooLarge,
         Self::SlowBody,
@@ -98,6 +100,7 @@ impl RefusalReason {
             Self::Malformed
             | Self::Method
             | Self::UnknownSource
+            | Self::UnknownCallback
             | Self::Encoded
             | Self::TooLarge
             | Self::SlowBody
@@ -179,6 +182,11 @@ impl RefusalReason {
                 "unknown_source",
                 "The configuration has no source of this name.",
                 "Compare the address at the provider with `/webhook/NAME`.",
+            ),
+            Self::UnknownCallback => (
+                "unknown_callback",
+                "The callback has no key that `known` of the source asks for, so nobody waits for it.",
+                "Let the plugin that starts a job write its key before the job can end.",
             ),
             Self::Encoded => (
                 "encoded",

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
 use super::body::{BodyError, BodyMemory, NoMemory};
+use super::callback;
 use super::handshake;
 use super::intake::Intake;
 use super::post::Posting;
@@ -43,7 +44,9 @@ impl Handler for Arc<Receiver> {
         let sources = self.sources();
         let client = Client::of(peer, request.headers(), &sources.config().server.trusted_proxies);
         let path = request.uri().path();
-        let source = source_name(path).and_then(|name| sources.get(&name));
+        let named = source_name(path).and_then(|name| sources.get(&name));
+        let called = if named.is_none() { callback::find(path, &sources) } else { None };
+        let source = named.or(called);
         let method = request.method().clone();
         let reply = match source {
             _ if let Err(ambiguous) = server::check(request.version(), request.headers()) => {
@@ -54,7 +57,9 @@ impl Handler for Arc<Receiver> {
             None => Err(Rejection::NoSource.into()),
             Some(source) if method == Method::POST => {
                 let memory = self.memory.reserve(client.share);
-                let posting = Posting { intake: &self.intake, sources: &sources, source };
+                let is_callback = called.is_some();
+                let posting =
+                    Posting { intake: &self.intake, sources: &sources, source, is_callback };
                 posting.receive(request, memory).await.map(IngestReply::Stored)
             }
             Some(_) => handshake::find(&method).map(IngestReply::Handshake).ok_or_else(|| {

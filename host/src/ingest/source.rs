@@ -181,16 +181,22 @@ pub(super) struct Unproved {
 pub(super) struct Claim<'s> {
     source: &'s SourceRuntime,
     head: Head,
-    claimed: Claimed,
+    /// `None` for a callback, which has no signature.
+    claimed: Option<Claimed>,
 }
 
 impl<'s> Claim<'s> {
     /// Refuses a head that no body could make authentic.
     pub(super) fn new(head: Head, source: &'s SourceRuntime) -> Result<Self, Box<Unproved>> {
         match source.verifier.claim(&head) {
-            Ok(claimed) => Ok(Self { source, head, claimed }),
+            Ok(claimed) => Ok(Self { source, head, claimed: Some(claimed) }),
             Err(refusal) => Err(Box::new(Unproved { refusal, head, body: None })),
         }
+    }
+
+    /// Takes a head that came to the address of callbacks.
+    pub(super) fn of_callback(head: Head, source: &'s SourceRuntime) -> Self {
+        Self { source, head, claimed: None }
     }
 
     /// The head.
@@ -201,6 +207,10 @@ impl<'s> Claim<'s> {
     /// Checks the whole request, at `now_ms` (Unix ms).
     pub(super) fn verify(self, body: Bytes, now_ms: i64) -> Result<Verified<'s>, Box<Unproved>> {
         let Self { source, head, claimed } = self;
+        let Some(claimed) = claimed else {
+            let note = Some("a callback: its address is secret, and nothing is signed".to_owned());
+            return Ok(Verified { source, head, body, proof: Proof { key: None, note } });
+        };
         match source.verifier.check(&claimed, &head, &body, now_ms) {
             Ok(proof) if source.has_ended(proof.key, now_ms) => {
                 Err(Box::new(Unproved { refusal: Refusal::Ended, head, body: Some(body) }))

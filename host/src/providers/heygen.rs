@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{
-    Api, ApiCall, ApiRequest, Endpoint, EventPage, LoggedEvent, Provider, SecretText, encoded,
-    texts, with_query,
+    Api, ApiCall, ApiRequest, LoggedEvent, LoggedPage, Provider, RegisteredEndpoint, SecretText,
+    encoded, texts, with_query,
 };
 
 /// HeyGen.
@@ -53,11 +53,11 @@ impl Provider for HeyGen {
         }
     }
 
-    fn endpoint(&self, answer: &Value) -> Option<Endpoint> {
+    fn endpoint(&self, answer: &Value) -> Option<RegisteredEndpoint> {
         endpoint(&answer["data"])
     }
 
-    fn endpoints(&self, answer: &Value) -> Option<(Vec<Endpoint>, Option<String>)> {
+    fn endpoints(&self, answer: &Value) -> Option<(Vec<RegisteredEndpoint>, Option<String>)> {
         let data = &answer["data"];
         let list = data.as_array().or_else(|| data["endpoints"].as_array())?;
         let next = [&answer["next_token"], &answer["token"], &data["next_token"]];
@@ -65,11 +65,11 @@ impl Provider for HeyGen {
         Some((list.iter().filter_map(endpoint).collect(), next.map(str::to_owned)))
     }
 
-    fn events(&self, body: &[u8]) -> Result<EventPage, String> {
+    fn events(&self, body: &[u8]) -> Result<LoggedPage, String> {
         let page: LogPage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let events = page.data.into_iter().map(logged).collect();
         let next = page.next_token.or(page.token).filter(|token| !token.is_empty());
-        Ok(EventPage { events, next: next.filter(|_| page.has_more != Some(false)) })
+        Ok(LoggedPage { events, next: next.filter(|_| page.has_more != Some(false)) })
     }
 
     fn refusal(&self, answer: &Value) -> Option<String> {
@@ -143,9 +143,9 @@ fn types(events: &[String]) -> Value {
     if events.is_empty() { Value::Null } else { json!(events) }
 }
 
-fn endpoint(value: &Value) -> Option<Endpoint> {
+fn endpoint(value: &Value) -> Option<RegisteredEndpoint> {
     let text = |name: &str| value[name].as_str().map(str::to_owned);
-    Some(Endpoint {
+    Some(RegisteredEndpoint {
         id: text("endpoint_id")?,
         url: text("url").unwrap_or_default(),
         events: texts(&value["events"]),

@@ -11,6 +11,12 @@ use zeroize::Zeroizing;
 /// The ending of the file's name, after the name of the source.
 const ENDING: &str = ".registered";
 
+/// The ending of the file that holds the token of callbacks.
+const CALLBACK_ENDING: &str = ".callback";
+
+/// The length of such a token, in hex digits.
+const CALLBACK_DIGITS: usize = 32;
+
 /// The longest file that is read, in bytes.
 pub const MAX_BYTES: u64 = 16 << 10;
 
@@ -45,6 +51,16 @@ pub struct TimedSecret {
 /// The name of the file of a source.
 pub fn file_name(source: &str) -> String {
     format!("{source}{ENDING}")
+}
+
+/// The name of the file with the token of a source's callbacks.
+pub fn callback_file_name(source: &str) -> String {
+    format!("{source}{CALLBACK_ENDING}")
+}
+
+/// Whether a text is such a token.
+pub fn is_callback_token(text: &[u8]) -> bool {
+    text.len() == CALLBACK_DIGITS && text.iter().all(u8::is_ascii_hexdigit)
 }
 
 impl Registration {

@@ -8,8 +8,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{
-    Api, ApiCall, ApiRequest, Endpoint, EventPage, LoggedEvent, Provider, SecretText, encoded,
-    texts, with_query,
+    Api, ApiCall, ApiRequest, LoggedEvent, LoggedPage, Provider, RegisteredEndpoint, SecretText,
+    encoded, texts, with_query,
 };
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -76,9 +76,9 @@ impl Provider for Stripe {
         })
     }
 
-    fn endpoint(&self, answer: &Value) -> Option<Endpoint> {
+    fn endpoint(&self, answer: &Value) -> Option<RegisteredEndpoint> {
         let text = |name: &str| answer[name].as_str().map(str::to_owned);
-        Some(Endpoint {
+        Some(RegisteredEndpoint {
             id: text("id")?,
             url: text("url").unwrap_or_default(),
             events: texts(&answer["enabled_events"]),
@@ -87,14 +87,14 @@ impl Provider for Stripe {
         })
     }
 
-    fn endpoints(&self, answer: &Value) -> Option<(Vec<Endpoint>, Option<String>)> {
+    fn endpoints(&self, answer: &Value) -> Option<(Vec<RegisteredEndpoint>, Option<String>)> {
         let list = answer["data"].as_array()?.iter().filter_map(|one| self.endpoint(one));
         let list: Vec<_> = list.collect();
         let last = list.last().map(|last| last.id.clone());
         Some((list, last.filter(|_| answer["has_more"] == true)))
     }
 
-    fn events(&self, body: &[u8]) -> Result<EventPage, String> {
+    fn events(&self, body: &[u8]) -> Result<LoggedPage, String> {
         let page: StripePage<'_> =
             serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let events = page.data.into_iter().map(|event| {
@@ -106,7 +106,7 @@ impl Provider for Stripe {
         });
         let events: Vec<_> = events.collect::<Result<_, String>>()?;
         let next = events.last().map(|last| last.id.clone()).filter(|_| page.has_more);
-        Ok(EventPage { events, next })
+        Ok(LoggedPage { events, next })
     }
 
     fn refusal(&self, answer: &Value) -> Option<String> {
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(read.events[0].at_ms, Some(1_000_000));
         assert_eq!(serde_json::from_slice::<Value>(&read.events[0].body).unwrap(), event("evt_2"));
         let last = json!({ "data": [], "has_more": false }).to_string();
-        assert_eq!(Stripe.events(last.as_bytes()).unwrap(), EventPage::default());
+        assert_eq!(Stripe.events(last.as_bytes()).unwrap(), LoggedPage::default());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use crate::config::{Grants, HostPattern, HttpRule, Injected, Limits, Source};
 use crate::egress::{Egress, RequestBody, RequestContext, RequestTimeouts};
-use crate::providers::{self, ApiAnswer, ApiError, ApiRequest, EventPage, Provider};
+use crate::providers::{self, ApiAnswer, ApiError, ApiRequest, LoggedPage, Provider};
 
 /// The events of a page.
 const PAGE_EVENTS: u32 = 50;
@@ -28,7 +28,7 @@ pub(super) async fn page(
     provider: &dyn Provider,
     source: &Source,
     cursor: Option<&str>,
-) -> Result<EventPage, ApiError> {
+) -> Result<LoggedPage, ApiError> {
     let settings = &source.provider;
     let request = ApiRequest::Events { cursor, limit: PAGE_EVENTS };
     let call = provider.call(&settings.api(provider), &request);

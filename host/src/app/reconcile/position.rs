@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::providers::EventPage;
+use crate::providers::LoggedPage;
 
 /// Events may appear in a log a while after their time.
 const MARGIN_MS: i64 = 10 * 60 * 1000;
@@ -95,13 +95,14 @@ impl LogPosition {
 }
 
 impl Pass {
-    /// Takes note of a page. Returns whether it reaches back to what is known.
-    pub(super) fn see(&mut self, page: &EventPage, position: &LogPosition) -> bool {
+    /// Takes note of a page, and leaves in it what is not known. Returns whether it reaches back to
+    /// what is.
+    pub(super) fn see(&mut self, page: &mut LoggedPage, position: &LogPosition) -> bool {
         let since_ms = match position.complete_ms {
             Some(complete_ms) => complete_ms.saturating_sub(MARGIN_MS),
             None => self.begun_ms.saturating_sub(FIRST_LOOK_MS),
         };
-        for event in &page.events {
+        for (index, event) in page.events.iter().enumerate() {
             if self.newest.is_none() {
                 self.newest = Some(Seen { id: event.id.clone(), at_ms: event.at_ms });
             }
@@ -111,6 +112,7 @@ impl Pass {
                 None => position.newest.as_ref().is_some_and(|newest| newest.id == event.id),
             };
             if is_old {
+                page.events.truncate(index);
                 return true;
             }
         }
@@ -125,7 +127,7 @@ mod tests {
 
     const MINUTE_MS: i64 = 60_000;
 
-    fn page(times: &[i64]) -> EventPage {
+    fn page(times: &[i64]) -> LoggedPage {
         let event = |at_ms: &i64| LoggedEvent {
             id: format!("e{at_ms}"),
             kind: "x".to_owned(),
@@ -133,13 +135,13 @@ mod tests {
             headers: Vec::new(),
             body: Vec::new(),
         };
-        EventPage { events: times.iter().map(event).collect(), next: None }
+        LoggedPage { events: times.iter().map(event).collect(), next: None }
     }
 
     /// A pass over one page that is the whole log.
     fn pass(position: &mut LogPosition, now_ms: i64, times: &[i64]) -> Option<(i64, i64)> {
         let mut pass = position.resume(now_ms);
-        let reached = pass.see(&page(times), position);
+        let reached = pass.see(&mut page(times), position);
         position.end(pass, reached, None, 10 * MINUTE_MS as u64, now_ms)
     }
 
@@ -168,11 +170,11 @@ mod tests {
     #[test]
     fn a_pass_ends_where_the_last_one_began_less_the_margin() {
         let position = LogPosition { complete_ms: Some(100 * MINUTE_MS), ..LogPosition::default() };
-        let see = |at: i64| position.resume(200 * MINUTE_MS).see(&page(&[at]), &position);
+        let see = |at: i64| position.resume(200 * MINUTE_MS).see(&mut page(&[at]), &position);
         assert!(see(89 * MINUTE_MS) && !see(91 * MINUTE_MS));
         let first = LogPosition::default();
         let now_ms = 48 * 60 * MINUTE_MS;
-        let see = |at: i64| first.resume(now_ms).see(&page(&[at]), &first);
+        let see = |at: i64| first.resume(now_ms).see(&mut page(&[at]), &first);
         assert!(see(now_ms - FIRST_LOOK_MS - 1) && !see(now_ms - FIRST_LOOK_MS));
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn tail(
 
 /// Events after `newest`, newest first, at most `window`. Ids grow with time, so an id not above
 /// ends the search.
-fn newer(
+pub(in crate::cli) fn newer(
     client: &AdminClient,
     filter: &[Param<'_>],
     newest: &str,

@@ -8,7 +8,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{Printout, print_json, printable};
 use crate::clock::{Clock, rfc3339};
 use crate::providers::registered::{self, Registration, TimedSecret};
-use crate::providers::{ApiRequest, Endpoint};
+use crate::providers::{ApiRequest, RegisteredEndpoint};
 
 /// The most pages of a list that are read.
 const MAX_PAGES: usize = 100;
@@ -60,7 +60,7 @@ impl Talk {
             let path = self.file().display().to_string();
             return Err(Failure::failed(format!("cannot write {path}: {error}; {removed}")));
         }
-        self.tell("registered", &Endpoint { url, ..endpoint }, None)
+        self.tell("registered", &RegisteredEndpoint { url, ..endpoint }, None)
     }
 
     /// Lists the endpoints.
@@ -70,9 +70,10 @@ impl Talk {
         }
         let endpoints = self.endpoints()?;
         let own = self.source.provider.registration.as_ref();
-        let is_own = |endpoint: &Endpoint| own.is_some_and(|own| own.endpoint_id == endpoint.id);
+        let is_own =
+            |endpoint: &RegisteredEndpoint| own.is_some_and(|own| own.endpoint_id == endpoint.id);
         if self.json {
-            let item = |endpoint: &Endpoint| {
+            let item = |endpoint: &RegisteredEndpoint| {
                 let mut item = shown(endpoint);
                 item["registered_here"] = is_own(endpoint).into();
                 item
@@ -85,7 +86,7 @@ impl Talk {
             return out.print();
         }
         let head = ["ENDPOINT", "ADDRESS", "TYPES", "STATUS", "HERE"].map(str::to_owned).to_vec();
-        let row = |endpoint: &Endpoint| {
+        let row = |endpoint: &RegisteredEndpoint| {
             let here = if is_own(endpoint) { "registered here" } else { "" };
             vec![
                 endpoint.id.clone(),
@@ -123,7 +124,8 @@ impl Talk {
         }
         let found = self.provider.endpoint(&answer);
         let status = found.and_then(|endpoint| endpoint.status);
-        let endpoint = Endpoint { id, url, events: events.to_vec(), status, secret: None };
+        let endpoint =
+            RegisteredEndpoint { id, url, events: events.to_vec(), status, secret: None };
         self.tell("updated", &endpoint, None)
     }
 
@@ -133,6 +135,7 @@ impl Talk {
         let own = settings.registration.clone();
         let url = match &own {
             Some(own) => own.url.clone(),
+            None if id.is_some() => String::new(),
             None => self.address(None)?,
         };
         let id = self.id(id, &url)?;
@@ -142,6 +145,8 @@ impl Talk {
         }
         let folder = kept::folder(&self.secrets_dir)?;
         let answer = self.ask_json(&request)?;
+        let known = self.provider.endpoint(&answer).map(|endpoint| endpoint.url);
+        let url = known.filter(|url| !url.is_empty()).unwrap_or(url);
         let fresh = answer["data"]["secret"].as_str().or_else(|| answer["secret"].as_str());
         let secret = fresh.ok_or_else(|| self.strange("it has no secret"))?.to_owned();
         let now_ms = Clock::system().now_ms();
@@ -161,7 +166,8 @@ impl Talk {
                 self.file().display()
             ))
         })?;
-        let endpoint = Endpoint { id, url, events: Vec::new(), status: None, secret: None };
+        let endpoint =
+            RegisteredEndpoint { id, url, events: Vec::new(), status: None, secret: None };
         self.tell("rotated", &endpoint, had_one.then_some(until_ms))
     }
 
@@ -182,7 +188,8 @@ impl Talk {
         if own.is_some_and(|own| own.endpoint_id == id) {
             kept::remove(&self.file())?;
         }
-        let endpoint = Endpoint { id, url, events: Vec::new(), status: None, secret: None };
+        let endpoint =
+            RegisteredEndpoint { id, url, events: Vec::new(), status: None, secret: None };
         self.tell("deleted", &endpoint, None)
     }
 
@@ -194,11 +201,11 @@ impl Talk {
         self.secrets_dir.join(self.file_name())
     }
 
-    fn endpoint(&self, answer: &Value) -> Result<Endpoint, Failure> {
+    fn endpoint(&self, answer: &Value) -> Result<RegisteredEndpoint, Failure> {
         self.provider.endpoint(answer).ok_or_else(|| self.strange("it names no endpoint"))
     }
 
-    fn endpoints(&self) -> Result<Vec<Endpoint>, Failure> {
+    fn endpoints(&self) -> Result<Vec<RegisteredEndpoint>, Failure> {
         let (mut all, mut cursor) = (Vec::new(), None);
         for _ in 0..MAX_PAGES {
             let answer = self.ask_json(&ApiRequest::List { cursor: cursor.as_deref() })?;
@@ -256,7 +263,12 @@ impl Talk {
     }
 
     /// Says what was done.
-    fn tell(&self, done: &str, endpoint: &Endpoint, until_ms: Option<i64>) -> Result<(), Failure> {
+    fn tell(
+        &self,
+        done: &str,
+        endpoint: &RegisteredEndpoint,
+        until_ms: Option<i64>,
+    ) -> Result<(), Failure> {
         let keeps = matches!(done, "registered" | "rotated");
         let path = self.file().display().to_string();
         if self.json {
@@ -286,11 +298,11 @@ impl Talk {
     }
 }
 
-fn types(endpoint: &Endpoint) -> String {
+fn types(endpoint: &RegisteredEndpoint) -> String {
     if endpoint.events.is_empty() { "all".to_owned() } else { endpoint.events.join(", ") }
 }
 
-fn shown(endpoint: &Endpoint) -> Value {
-    let Endpoint { id, url, events, status, .. } = endpoint;
+fn shown(endpoint: &RegisteredEndpoint) -> Value {
+    let RegisteredEndpoint { id, url, events, status, .. } = endpoint;
     json!({ "endpoint_id": id, "url": url, "events": events, "status": status })
 }

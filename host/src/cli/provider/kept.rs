@@ -10,8 +10,8 @@ use crate::cli::failure::Failure;
 use crate::files::private::IfThere;
 use crate::files::{self, private};
 
-/// The folder, made if it is not there. It is opened before anything is asked of a provider, so that
-/// no secret is made which cannot be kept.
+/// The folder, made if it is not there. It is opened before anything is asked of a provider: no
+/// secret is made which cannot be kept.
 pub(super) fn folder(path: &Path) -> Result<OwnedFd, Failure> {
     let failed = |error: io::Error| {
         Failure::failed(format!(

@@ -66,6 +66,11 @@ impl Talk {
         Ok(Self { source, provider, secrets_dir: config.secrets_dir, dry_run, json })
     }
 
+    /// The name of the source.
+    pub(in crate::cli) fn name(&self) -> &str {
+        &self.source.name
+    }
+
     /// The address under which the provider reaches this source.
     pub(super) fn address(&self, given: Option<&str>) -> Result<String, Failure> {
         let name = &self.source.name;

@@ -2,6 +2,7 @@
 
 use secrecy::SecretString;
 
+use super::callback::CallbackRule;
 use crate::providers::registered::Registration;
 use crate::providers::{self, Api, Provider};
 
@@ -18,6 +19,8 @@ pub struct ProviderSettings {
     pub api_version: Option<&'static str>,
     /// How the provider reaches this host, without the path of the source.
     pub public_url: Option<String>,
+    /// The rule for requests without a signature; absent if there are none.
+    pub callback: Option<CallbackRule>,
     /// How long the secret before a rotation stays active, in milliseconds.
     pub overlap_ms: u64,
     /// How often the provider's log is asked for events that never came, in milliseconds; absent if

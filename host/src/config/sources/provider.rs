@@ -17,7 +17,8 @@ const OVERLAP_BOUNDS_MS: RangeInclusive<u64> = MINUTE_MS..=30 * DAY_MS;
 const RECONCILE_BOUNDS_MS: RangeInclusive<u64> = MINUTE_MS..=DAY_MS;
 
 /// The keys that have no use where the provider's API is not known.
-const KEYS: [&str; 6] = ["api_key", "api_url", "api_version", "public_url", "overlap", "reconcile"];
+const KEYS: [&str; 7] =
+    ["api_key", "api_url", "api_version", "public_url", "overlap", "reconcile", "callback"];
 
 /// Reads what a section says of its provider's API; `preset` is the preset that it names.
 pub(super) fn read(
@@ -53,6 +54,7 @@ pub(super) fn read(
         api_url: section.take("api_url").and_then(|item| read_url(&item, provider.api_url())),
         api_version: section.take("api_version").and_then(|item| item.word(&versions)),
         public_url: section.take("public_url").and_then(|item| read_public_url(&item)),
+        callback: None,
         overlap_ms: section
             .take("overlap")
             .and_then(|item| item.duration_ms(OVERLAP_BOUNDS_MS))

@@ -34,6 +34,7 @@ mod support;
 mod tidy;
 mod time;
 mod tried;
+mod tunnel;
 mod untyped;
 mod upgrade;
 mod workflows;

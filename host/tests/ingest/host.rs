@@ -165,6 +165,7 @@ impl Host {
         let intake = Intake {
             config: config.clone(),
             store: wrap(store.clone()),
+            reads: store.clone(),
             clock,
             timeouts: options.timeouts,
             capacity: options.capacity,

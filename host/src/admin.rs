@@ -33,6 +33,7 @@ mod history;
 mod joins;
 mod kv;
 mod map;
+mod metrics;
 mod needs;
 mod operations;
 mod page;
@@ -61,7 +62,9 @@ mod who;
 pub use access::Access;
 pub use role::Role;
 pub use routes::{Endpoint, endpoints, router};
-pub use state::{Admin, MAX_BODY_BYTES, MAX_CONNECTIONS, REQUEST_TIMEOUT_MS, Streams};
+pub use state::{
+    Admin, MAX_BODY_BYTES, MAX_CONNECTIONS, REQUEST_TIMEOUT_MS, RenderMetrics, Streams,
+};
 
 /// Answers operators on `listener` until `shutdown`, then lets the requests under way finish.
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) {

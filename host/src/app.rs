@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin, Role};
+use crate::admin::{self, Admin, RenderMetrics, Role};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Deps, Dispatcher, MAX_RUNNING};
@@ -90,9 +90,6 @@ pub enum AppError {
     Store(#[from] StoreError),
 }
 
-/// Renders every metric in the Prometheus text format.
-pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
-
 /// What is measured of the host while it runs.
 #[derive(Clone)]
 pub struct Observed {
@@ -105,7 +102,7 @@ pub struct Observed {
 impl Default for Observed {
     /// Nothing is measured.
     fn default() -> Self {
-        Self { render_metrics: Arc::new(String::new), series: Arc::default() }
+        Self { render_metrics: Arc::new(|_, _| String::new()), series: Arc::default() }
     }
 }
 

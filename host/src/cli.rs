@@ -37,6 +37,7 @@ mod open;
 mod operations;
 mod output;
 mod plugins;
+mod presets;
 mod progress;
 mod provider;
 mod remarks;

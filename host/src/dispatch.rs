@@ -26,7 +26,7 @@ use self::built_in::BuiltIn;
 use self::handle::WeakHandle;
 use self::queue::PluginQueues;
 use self::shared::Shared;
-use crate::event::DeliveryId;
+use crate::event::{DeliveryId, PluginName};
 use crate::store::Pauses;
 use crate::tasks;
 
@@ -40,6 +40,7 @@ mod handle;
 mod health;
 mod kept;
 mod leasing;
+mod metrics;
 mod outcome;
 mod queue;
 mod rate;
@@ -93,6 +94,11 @@ impl QueueViews {
         let shared = self.0.upgrade()?;
         let queues = shared.queues.load();
         Some(queues.get(plugin)?.regular.view())
+    }
+
+    /// How many attempts of a plugin run, or wait for memory for their verdict.
+    pub fn attempts_running(&self, plugin: &PluginName) -> u32 {
+        self.0.upgrade().map_or(0, |shared| shared.running.held_by(plugin))
     }
 
     /// Whether a delivery of a plugin is leased and waits until it may start by the plugin's rate.

@@ -89,6 +89,11 @@ impl FairPool {
         self.grant();
     }
 
+    /// The units that a plugin holds.
+    pub fn held_by(&self, plugin: &PluginName) -> u32 {
+        self.lock().held(plugin)
+    }
+
     /// The number of held units.
     #[cfg(test)]
     pub(crate) fn held(&self) -> u32 {

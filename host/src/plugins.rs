@@ -17,5 +17,5 @@ pub use directory::{MAX_FILE_BYTES, MAX_PLUGINS};
 pub use grants::{grants, warnings};
 pub use loader::{LoadContext, LoadQueue};
 pub use refresh::{Refreshed, SETTLE_MS};
-pub use registry::{Change, Entry, Loaded, PendingApproval, Registry};
-pub use usage::{Usage, UsageSnapshot};
+pub use registry::{Change, Entry, Loaded, PLUGIN_STATES, PendingApproval, Registry};
+pub use usage::{Peaks, Usage, UsageSnapshot};

@@ -13,16 +13,28 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use serde_json::Value;
 
 use self::series::Tee;
+use crate::admin::RenderMetrics;
+use crate::clock::Clock;
 use crate::series::Series;
 use crate::{env, tasks};
 
+mod exposition;
 mod families;
 mod filter;
 mod json;
+mod process;
 mod series;
 
-/// Upper bounds of the buckets of attempts, whose `timeout` may be 15 minutes.
-const ATTEMPT_BUCKETS_SECONDS: [f64; 20] = [
+/// Histograms of what may take minutes: the `timeout` of an attempt may be 15 of them.
+const LONG: [&str; 4] = [
+    "hookbox_attempt_duration_seconds",
+    "hookbox_delivery_wait_duration_seconds",
+    "hookbox_plugin_compile_duration_seconds",
+    "hookbox_plugin_http_request_duration_seconds",
+];
+
+/// Upper bounds of the buckets of the [`LONG`] ones.
+const LONG_BUCKETS_SECONDS: [f64; 20] = [
     0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0, 100.0, 300.0, 900.0,
 ];
@@ -32,6 +44,21 @@ const BUCKETS_SECONDS: [f64; 16] = [
     0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
 ];
+
+/// Upper bounds of the buckets of an attempt's memory, which grows by pages of 64 KiB.
+const MEMORY_BUCKETS_BYTES: [f64; 8] = [
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+    268_435_456.0,
+    1_073_741_824.0,
+];
+
+/// Upper bounds of the buckets of a group commit's commands.
+const COMMANDS_BUCKETS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
 
 /// How often measured values are folded into their buckets. Until then each takes memory.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -102,24 +129,40 @@ pub fn panics_as_json() {
     }));
 }
 
-/// Starts to collect metrics for the life of the process, those of `series` among them. Returns a
-/// function that renders all in the Prometheus text format.
-pub fn metrics(
-    series: Arc<Series>,
-) -> Result<impl Fn() -> String + Send + Sync + Clone + 'static, TelemetryError> {
-    let inner = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS_SECONDS)?
-        .set_buckets_for_metric(
-            Matcher::Full("hookbox_attempt_duration_seconds".to_owned()),
-            &ATTEMPT_BUCKETS_SECONDS,
-        )?
-        .build_recorder();
-    let handle = inner.handle();
+/// Starts to collect metrics for the life of the process, those of `series` among them. Returns the
+/// function that renders them.
+pub fn metrics(series: Arc<Series>) -> Result<RenderMetrics, TelemetryError> {
+    let inner = builder()?.build_recorder();
+    let (handle, started_ms) = (inner.handle(), Clock::system().now_ms());
     metrics::set_global_recorder(Tee { inner, series })
         .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
-    families::describe();
+    metrics::gauge!("hookbox_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     keep_up(handle.clone()).map_err(|error| TelemetryError::Metrics(error.to_string()))?;
-    Ok(move || handle.render())
+    Ok(Arc::new(move |measure, is_known| {
+        // A recorder for one moment: a gauge that is not set now is of something that is gone.
+        let of_now = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&of_now, || {
+            process::measure(started_ms);
+            measure();
+        });
+        exposition::render(&[handle.render(), of_now.handle().render()], is_known)
+    }))
+}
+
+/// A recorder's buckets.
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    let exactly = |name: &str| Matcher::Full(name.to_owned());
+    let mut builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS_SECONDS)?
+        .set_buckets_for_metric(
+            exactly("hookbox_attempt_memory_peak_bytes"),
+            &MEMORY_BUCKETS_BYTES,
+        )?
+        .set_buckets_for_metric(exactly("hookbox_store_batch_commands"), &COMMANDS_BUCKETS)?;
+    for name in LONG {
+        builder = builder.set_buckets_for_metric(exactly(name), &LONG_BUCKETS_SECONDS)?;
+    }
+    Ok(builder)
 }
 
 /// Folds measured values into their buckets regularly, because they accumulate while nobody

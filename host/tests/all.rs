@@ -18,6 +18,7 @@ mod ingest;
 mod load;
 mod logs;
 mod map;
+mod metrics;
 mod mounts;
 mod operate;
 mod operations;

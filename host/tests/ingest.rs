@@ -14,6 +14,7 @@ mod identify;
 mod keep_alive;
 mod legacy;
 mod parts;
+mod providers;
 mod refusals;
 mod roundtrip;
 mod routing;

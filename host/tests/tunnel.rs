@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
-use crate::support::{API_KEY, HeyGen, Host, ROUTE, SOURCE, Site, agent, guest, post, wait_for};
+use crate::support::{API_KEY, HeyGen, Host, ROUTE, SOURCE, Site, guest, wait_for};
 
 /// An executable that stands in for a program.
 fn program(site: &Site, name: &str, script: &str) {
@@ -120,7 +120,7 @@ fn events_of_another_host_are_posted_here_and_verified() {
     for n in 0..3 {
         let data =
             json!({ "event_type": "step.one", "event_data": { "callback_id": n.to_string() } });
-        let (status, _) = post(&agent(), far.public, data.to_string().as_bytes()).unwrap();
+        let (status, _) = far.post(&data.to_string()).unwrap();
         assert_eq!(status, 200);
     }
     let to = near.public.to_string();

@@ -1,12 +1,11 @@
-//! Counts, metrics, and the two probes.
+//! Counts, and the two probes.
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -16,8 +15,6 @@ use super::role::{Identity, VIEWER};
 use super::state::Admin;
 use super::trouble::{self, TroubleJson};
 use super::view::StatsJson;
-use crate::event;
-use crate::store::Pausable;
 
 /// Counts, as cheap with a million rows as with one.
 #[utoipa::path(get, path = "/api/v1/stats", tag = "health", responses(
@@ -30,35 +27,6 @@ pub(super) async fn show_stats(
 ) -> Result<Json<StatsJson>, ProblemJson> {
     let stats = admin.store.stats().await?;
     Ok(Json(StatsJson::of(&stats, &admin.store.pauses().borrow())))
-}
-
-/// Metrics in the Prometheus text format.
-#[utoipa::path(get, path = "/metrics", tag = "health", responses(
-    (status = 200, description = "Every metric", body = String, content_type = "text/plain"),
-    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
-))]
-pub(super) async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
-    // The counts are the store's; they become metrics when somebody looks.
-    let stats = admin.store.stats().await.unwrap_or_default();
-    metrics::gauge!("hookbox_store_events").set(stats.events as f64);
-    for (plugin, counts) in &stats.plugins {
-        for state in event::State::ALL {
-            let count = counts.0[usize::from(state.code())];
-            metrics::gauge!("hookbox_deliveries", "plugin" => plugin.to_string(), "state" => state.name())
-                .set(count as f64);
-        }
-    }
-    let pauses = Arc::clone(&admin.store.pauses().borrow());
-    for (plugin, _) in admin.registry.load().entries() {
-        let is_paused = pauses.of(Pausable::Plugin, plugin).is_some();
-        metrics::gauge!("hookbox_plugin_paused", "plugin" => plugin.to_string())
-            .set(f64::from(u8::from(is_paused)));
-    }
-    metrics::gauge!("hookbox_clock_jump_seconds")
-        .set(admin.clock.jump().map_or(0, |jump| jump.by_ms) as f64 / 1e3);
-    metrics::gauge!("hookbox_clock_held_seconds").set(admin.clock.held_ms() as f64 / 1e3);
-    let text = (admin.render_metrics)();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 /// An answer to a probe.

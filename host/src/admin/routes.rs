@@ -23,8 +23,8 @@ use super::role::{ANYONE, OPERATOR, Role, SEND, VIEWER, admit};
 use super::state::Admin;
 use super::{
     audit, clock, deliveries, document, erase, events, export, failures, health, history, joins,
-    kv, map, operations, pauses, plugins, replay, schedules, sources, start, stream, tree, trials,
-    who,
+    kv, map, metrics, operations, pauses, plugins, replay, schedules, sources, start, stream, tree,
+    trials, who,
 };
 use crate::names::hint;
 
@@ -104,7 +104,7 @@ fn others() -> Vec<RoleRoute> {
         (VIEWER, routes!(history::show_history)),
         (VIEWER, routes!(map::show_map)),
         (VIEWER, routes!(stream::show_stream)),
-        (VIEWER, routes!(health::show_metrics)),
+        (VIEWER, routes!(metrics::show_metrics)),
         (ANYONE, routes!(health::show_liveness)),
         (ANYONE, routes!(health::show_readiness)),
         (VIEWER, routes!(who::show_me)),
@@ -161,6 +161,7 @@ pub fn router(admin: Admin) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), page::dress))
+        .layer(middleware::from_fn(metrics::count_request))
         .with_state(admin)
 }
 

@@ -14,7 +14,7 @@ use super::problem::ProblemJson;
 use super::state::Admin;
 use super::view::Listing;
 use crate::clock::rfc3339;
-use crate::config::source::{Pick, Secrets, SignatureScheme, Verify};
+use crate::config::source::{Pick, Secrets, Verify};
 use crate::config::{Config, Source};
 use crate::ingest::{ReasonSummary, RefusalNote, RefusalReason, SourceReceived, sample, sign};
 use crate::names::hint;
@@ -317,10 +317,7 @@ impl From<RefusalNote> for RefusalJson {
 fn scheme(source: &Source) -> &'static str {
     match &source.verify {
         Verify::None => "none",
-        Verify::Signature(signature) => match signature.scheme {
-            SignatureScheme::HmacSha256 => "hmac-sha256",
-            SignatureScheme::Ed25519 => "ed25519",
-        },
+        Verify::Signature(signature) => signature.scheme.name(),
     }
 }
 

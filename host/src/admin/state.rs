@@ -31,6 +31,12 @@ pub const REQUEST_TIMEOUT_MS: u64 = 10_000;
 /// Streams of hints at once: more are refused, and their pages ask by themselves.
 pub(super) const MAX_STREAMS: usize = 16;
 
+/// Renders every metric in the Prometheus text format: what was counted, and the gauges that the
+/// first argument sets. The series of plugins, sources and schedules that are gone are left out;
+/// the second argument tells by label and value which there are.
+pub type RenderMetrics =
+    Arc<dyn Fn(&dyn Fn(), &dyn Fn(&str, &str) -> bool) -> String + Send + Sync>;
+
 /// The streams of hints that are open.
 #[derive(Debug)]
 pub struct Streams(Arc<Semaphore>);
@@ -42,6 +48,11 @@ impl Default for Streams {
 }
 
 impl Streams {
+    /// How many are open.
+    pub(super) fn open(&self) -> usize {
+        MAX_STREAMS.saturating_sub(self.0.available_permits())
+    }
+
     /// Counts one more while the permit lives; `None` if there are enough.
     pub(super) fn begin(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0).try_acquire_owned().ok()
@@ -76,8 +87,8 @@ pub struct Admin {
     pub public_address: SocketAddr,
     /// The clock of the host.
     pub clock: Clock,
-    /// Renders every metric in the Prometheus text format.
-    pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Renders every metric.
+    pub render_metrics: RenderMetrics,
     /// Rates and durations over time.
     pub series: Arc<Series>,
     /// Ends streams when the host stops.

@@ -75,7 +75,7 @@ impl Serve {
                 announce(&config, &app)?;
             }
             started(&config, &app);
-            app.run(shutdown, Observed { render_metrics: Arc::new(render_metrics), series })
+            app.run(shutdown, Observed { render_metrics, series })
                 .await
                 .map_err(|error| Failure::failed(error.to_string()))
         })?;

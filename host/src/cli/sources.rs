@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::Common;
@@ -10,6 +10,7 @@ use super::client::{AdminClient, HostArg, encoded};
 use super::failure::Failure;
 use super::listing::elements;
 use super::output::{Printout, print_json, printable, text};
+use super::presets;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -24,14 +25,16 @@ Examples:
   hookbox sources heygen                          one, with what was refused
   hookbox sources heygen test                     send it a test event
   hookbox sources heygen test --type avatar_video.fail
-  hookbox sources acme test --type order.paid --set order.id=1")]
+  hookbox sources acme test --type order.paid --set order.id=1
+  hookbox sources presets                         the providers that are known
+  hookbox sources presets slack                   what a preset checks")]
 pub(super) struct SourcesArgs {
     /// Show this source
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// Send it a test event
-    #[arg(value_name = "ACTION", value_enum)]
-    action: Option<SourceAction>,
+    /// `test` sends it a test event; after `presets`, the preset to show
+    #[arg(value_name = "ACTION", requires = "name")]
+    action: Option<String>,
     /// The type of the test event [default: the first one that the source's preset knows]
     #[arg(long = "type", value_name = "TYPE", requires = "action")]
     kind: Option<String>,
@@ -45,11 +48,8 @@ pub(super) struct SourcesArgs {
     host: HostArg,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum SourceAction {
-    /// Send a test event
-    Test,
-}
+/// The word in place of a source's name that lists the presets.
+const PRESETS: &str = "presets";
 
 /// A path and a value.
 fn assignment(text: &str) -> Result<(String, Value), String> {
@@ -60,6 +60,13 @@ fn assignment(text: &str) -> Result<(String, Value), String> {
 
 impl SourcesArgs {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
+        if self.name.as_deref() == Some(PRESETS) {
+            presets::run(self.action.as_deref(), self.json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Some(other) = self.action.as_deref().filter(|action| *action != "test") {
+            return Err(Failure::usage(format!("`{other}` is no action: write `test`")));
+        }
         let client = self.host.client(common)?;
         match &self.name {
             Some(name) if self.action.is_some() => return self.test(&client, name),

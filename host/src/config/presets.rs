@@ -1,7 +1,8 @@
 //! Presets: what is known of providers, as data.
 //!
 //! A preset is one file, `presets/NAME.toml`. Its keys are those of a section `[sources.NAME]`,
-//! read by the same code, and three of its own:
+//! read by the same code, and four of its own:
+//! - `about = { name, page, register, confirmed }`: the provider (see [`AboutProvider`]);
 //! - `placeholder = { prefix, json, value }`: ids that name no event (see [`Placeholder`]);
 //! - `types = { known, more }`: the types of its events, for warnings (see [`EventTypes::Words`]);
 //! - `[samples]`: bodies by event type for `hookbox send`, as JSON; `*.fail` and `*` are for types
@@ -11,7 +12,7 @@
 //! tests read every file and name the one that is bad.
 
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use toml::de::{DeTable, DeValue};
 
@@ -28,19 +29,125 @@ macro_rules! presets {
     };
 }
 
-presets!("github", "heygen", "standard-webhooks", "stripe");
+presets!(
+    "acuity",
+    "airtable",
+    "asana",
+    "attio",
+    "beehiiv",
+    "bitbucket",
+    "bitbucket-data-center",
+    "brex",
+    "buildkite",
+    "cal-com",
+    "calendly",
+    "checkout-com",
+    "checkr",
+    "circleci",
+    "clerk",
+    "clicksign",
+    "cloudflare-stream",
+    "coinbase-cdp",
+    "coinbase-commerce",
+    "coinify",
+    "cursor",
+    "customer-io",
+    "daily",
+    "discord",
+    "dropbox",
+    "dwolla",
+    "easypost",
+    "elevenlabs",
+    "facebook",
+    "fireflies",
+    "forgejo",
+    "gitea",
+    "github",
+    "gitlab-signing-token",
+    "gocardless",
+    "gogs",
+    "guesty",
+    "heygen",
+    "incident-io",
+    "instagram",
+    "jira",
+    "lemon-squeezy",
+    "line",
+    "lithic",
+    "loops",
+    "mailchimp",
+    "meta",
+    "microsoft-teams",
+    "modern-treasury",
+    "mollie",
+    "mux",
+    "nash",
+    "notion",
+    "nylas",
+    "openai",
+    "paddle",
+    "pagerduty",
+    "pleo",
+    "psifi",
+    "ramp",
+    "razorpay",
+    "render",
+    "replicate",
+    "resend",
+    "safebase",
+    "sardine",
+    "savvycal",
+    "sentry",
+    "shopify",
+    "slack",
+    "snyk",
+    "standard-webhooks",
+    "stripe",
+    "stytch",
+    "supabase",
+    "svix",
+    "synthesia",
+    "tally",
+    "telnyx",
+    "typeform",
+    "whatsapp",
+    "whereby",
+    "woocommerce",
+    "x-twitter",
+    "xero",
+    "yousign",
+    "zoom"
+);
 
-static PRESETS: LazyLock<Vec<Preset>> = LazyLock::new(|| {
-    let presets = NAMES.into_iter().zip(FILES).map(|(name, text)| read(name, text));
-    presets.collect::<Result<_, _>>().expect("a test reads every file")
-});
+/// Each preset is read when it is first used.
+static PRESETS: [OnceLock<Preset>; NAMES.len()] = [const { OnceLock::new() }; NAMES.len()];
 
 /// One preset.
 #[derive(Debug)]
 struct Preset {
     template: SourceTemplate,
+    about: AboutProvider,
     /// Event type and body, in the order of the file.
     samples: Vec<(String, String)>,
+}
+
+/// What people need to know of a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AboutProvider {
+    /// The provider's name.
+    pub name: String,
+    /// The page of its documentation.
+    pub page: String,
+    /// Where an operator registers the address and finds the key.
+    pub register: String,
+    /// Whether the rule was read in the provider's own documentation or code; otherwise it comes
+    /// from others.
+    pub confirmed: bool,
+}
+
+/// What is known of the provider of this preset.
+pub fn about(name: &str) -> Option<&'static AboutProvider> {
+    preset(name).map(|preset| &preset.about)
 }
 
 /// The preset of this name.
@@ -55,7 +162,8 @@ pub fn samples(name: &str) -> &'static [(String, String)] {
 
 fn preset(name: &str) -> Option<&'static Preset> {
     let at = NAMES.iter().position(|known| *known == name)?;
-    PRESETS.get(at)
+    let text = FILES.get(at)?;
+    Some(PRESETS.get(at)?.get_or_init(|| read(name, text).expect("a test reads every file")))
 }
 
 /// Reads a preset's file.
@@ -98,10 +206,28 @@ fn read_section(item: &Item<'_>) -> Option<Preset> {
     if let Some(types) = section.take("types").and_then(|item| read_types(&item)) {
         template.types = types;
     }
+    let about = section.take("about").and_then(|item| read_about(&item));
+    if about.is_none() {
+        item.refuse_key("does not say whose preset it is", "write [about]");
+    }
     let samples = section.take_section("samples", "{ \"*\" = \"{}\" }").entries();
     let samples = samples.iter().filter_map(read_sample).collect();
     section.finish();
-    Some(Preset { template, samples })
+    Some(Preset { template, about: about?, samples })
+}
+
+fn read_about(item: &Item<'_>) -> Option<AboutProvider> {
+    let mut section =
+        item.section("{ name = \"Acme\", page = \"https://…\", register = \"…\" }")?;
+    let mut text = |key, example| read_text(item, &mut section, key, example);
+    let (name, page, register) = (
+        text("name", "Acme"),
+        text("page", "https://docs.example.com/webhooks"),
+        text("register", "Settings > Webhooks"),
+    );
+    let confirmed = section.take("confirmed").and_then(|item| item.truth()).unwrap_or(true);
+    section.finish();
+    Some(AboutProvider { name: name?, page: page?, register: register?, confirmed })
 }
 
 fn read_placeholder(item: &Item<'_>) -> Option<Placeholder> {
@@ -171,26 +297,27 @@ mod tests {
             .map(|file| file.unwrap().file_name().into_string().unwrap());
         let listed = NAMES.map(|name| format!("{name}.toml"));
         assert_eq!(names.collect::<BTreeSet<_>>(), BTreeSet::from(listed));
-        assert_eq!(find("paypal"), None);
+        assert_eq!(find("nobody"), None);
     }
 
     #[test]
     fn a_bad_preset_file_is_named_with_the_line() {
-        let good =
-            "type = { json = \"/type\" }\n[verify]\nscheme = \"hmac-sha256\"\nheader = \"X-S\"\n";
+        let good = "type = { json = \"/type\" }\n[verify]\nscheme = \"hmac-sha256\"\nheader = \"X-S\"\n\
+             [about]\nname = \"Acme\"\npage = \"https://acme.example\"\nregister = \"there\"\n";
         assert!(read("acme", good).is_ok());
         for (bad, says) in [
             (good.replace("json", "jsn"), "presets/acme.toml:1:10: `acme.type.jsn` is not a key"),
             (good.replace("X-S", "X S"), "presets/acme.toml:4:10: `acme.verify.header` is \"X S\""),
             (good.replace("type = ", "type "), "presets/acme.toml:1:6: this is not TOML"),
             (good.replace("[verify]", "[other]"), "does not say how its requests are verified"),
+            (good.replace("[about]", "[abort]"), "does not say whose preset it is"),
             (
                 format!("{good}[samples]\n\"*\" = \"{{\"\n"),
-                "presets/acme.toml:6:7: `acme.samples.\"*\"` is not JSON",
+                "presets/acme.toml:10:7: `acme.samples.\"*\"` is not JSON",
             ),
             (
                 format!("{good}[types]\nknown = [\"a\"]\n"),
-                "presets/acme.toml:5:1: `acme.types` has no `more`",
+                "presets/acme.toml:9:1: `acme.types` has no `more`",
             ),
             (format!("secrets = []\n{good}"), "`acme.secrets` is not a key of hookbox"),
         ] {
@@ -201,7 +328,11 @@ mod tests {
 
     #[test]
     fn every_preset_says_what_makes_a_duplicate() {
-        let said = NAMES.map(|name| find(name).and_then(|preset| preset.dedupe));
+        for name in NAMES {
+            assert!(find(name).is_some_and(|preset| preset.dedupe.is_some()), "{name}");
+        }
+        let said = ["github", "heygen", "standard-webhooks", "stripe"]
+            .map(|name| find(name).and_then(|preset| preset.dedupe));
         let id = || Some(vec![DedupeBy::Id]);
         assert_eq!(said, [id(), Some(vec![DedupeBy::Id, DedupeBy::Body]), id(), id()]);
     }

@@ -30,7 +30,7 @@ pub(super) use registration::read as read_registration;
 use stray::Stray;
 
 /// The shortest key that is taken, in bytes: a guess of 128 bits.
-const MIN_KEY_BYTES: usize = 16;
+pub(super) const MIN_KEY_BYTES: usize = 16;
 
 /// The largest file that is read as a secret, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 10;
@@ -95,7 +95,12 @@ pub(super) fn mask_but(item: &Item<'_>, shown: &[&str]) {
 }
 
 /// Reads the list of a source.
-pub(super) fn read(item: &Item<'_>, format: &KeyFormat, places: &Places<'_>) -> FoundSecrets {
+pub(super) fn read(
+    item: &Item<'_>,
+    format: &KeyFormat,
+    min_key_bytes: usize,
+    places: &Places<'_>,
+) -> FoundSecrets {
     mask(item);
     let mut found = FoundSecrets { span: Some(item.span.clone()), ..FoundSecrets::default() };
     let list = item.one_or_many();
@@ -118,7 +123,7 @@ pub(super) fn read(item: &Item<'_>, format: &KeyFormat, places: &Places<'_>) -> 
         }
         let Some((name, text)) = read_entry(entry, places) else { continue };
         found.places.push(SecretPlace { name: name.clone(), is_set: text.is_some() });
-        match text.map(|text| key(&text, format)) {
+        match text.map(|text| key(&text, format, min_key_bytes)) {
             None => found.unset.push(name),
             Some(Ok(key)) => found.keys.push(key),
             Some(Err(error)) => {
@@ -134,6 +139,7 @@ pub(super) fn usual(
     item: &Item<'_>,
     env: &str,
     format: &KeyFormat,
+    min_key_bytes: usize,
     places: &Places<'_>,
 ) -> FoundSecrets {
     let mut found = FoundSecrets {
@@ -145,7 +151,7 @@ pub(super) fn usual(
     let placed = strip(item, format!("the environment variable `{env}`"), text);
     let Some((name, text)) = placed else { return found };
     found.places.push(SecretPlace { name: name.clone(), is_set: text.is_some() });
-    match text.map(|text| key(&text, format)) {
+    match text.map(|text| key(&text, format, min_key_bytes)) {
         None => found.unset.push(name),
         Some(Ok(key)) => found.keys.push(key),
         Some(Err(error)) => {
@@ -278,19 +284,20 @@ impl KeyError {
                 "copy the whole secret from the provider, or set `secret_encoding` and `secret_prefix` in `verify`"
             }
             Self::Short => {
-                "it could be guessed: let the provider make a new one, for example of 32 random bytes"
+                "it could be guessed: let the provider make a new one, for example of 32 random bytes, or write \
+                 `allow_short_secrets = true`"
             }
         }
     }
 }
 
-fn key(text: &[u8], format: &KeyFormat) -> Result<SecretSlice<u8>, KeyError> {
+fn key(text: &[u8], format: &KeyFormat, min_bytes: usize) -> Result<SecretSlice<u8>, KeyError> {
     let text = text.strip_prefix(format.prefix.as_bytes()).unwrap_or(text);
     let key = match format.encoding {
         KeyEncoding::Utf8 => text.to_vec(),
         KeyEncoding::Base64 => BASE64.decode(text).map_err(|_| KeyError::NotBase64)?,
     };
-    if key.len() < MIN_KEY_BYTES { Err(KeyError::Short) } else { Ok(key.into()) }
+    if key.len() < min_bytes { Err(KeyError::Short) } else { Ok(key.into()) }
 }
 
 #[cfg(test)]
@@ -306,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_plain_key_is_its_text_prefix_included() {
-        let made = key(b"whsec_0123456789", &PLAIN).unwrap();
+        let made = key(b"whsec_0123456789", &PLAIN, MIN_KEY_BYTES).unwrap();
         assert_eq!(made.expose_secret(), b"whsec_0123456789");
     }
 
@@ -318,12 +325,12 @@ mod tests {
             "whsec_MDEyMzQ1Njc4OWFiY2RlZg",
         ] {
             assert_eq!(
-                key(text.as_bytes(), &coded()).unwrap().expose_secret(),
+                key(text.as_bytes(), &coded(), MIN_KEY_BYTES).unwrap().expose_secret(),
                 b"0123456789abcdef",
                 "{text}"
             );
         }
-        assert_eq!(key(b"whsec_!!!", &coded()).unwrap_err(), KeyError::NotBase64);
-        assert_eq!(key(b"whsec_c2hvcnQ=", &coded()).unwrap_err(), KeyError::Short);
+        assert_eq!(key(b"whsec_!!!", &coded(), MIN_KEY_BYTES).unwrap_err(), KeyError::NotBase64);
+        assert_eq!(key(b"whsec_c2hvcnQ=", &coded(), MIN_KEY_BYTES).unwrap_err(), KeyError::Short);
     }
 }

@@ -6,6 +6,7 @@ mod callback;
 mod dedupe;
 mod pick;
 mod provider;
+mod shown;
 mod signature;
 mod template;
 

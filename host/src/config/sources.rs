@@ -8,15 +8,22 @@ use std::sync::Arc;
 use super::raw::{Item, Section, did_you_mean};
 use super::secrets::{self, Fallback, FoundSecrets, MakeSecrets, Places};
 use super::source::{Part, ProviderSettings, Secrets, Source, SourceTemplate, Verify};
+use super::warnings::Warning;
 use super::{presets, template};
 use crate::names::{MAX_NAME_BYTES, is_source_name};
-use crate::providers::registered;
+use crate::providers::{Provider, registered};
 
 mod callback;
 mod provider;
 
 /// The most sources a file may have.
 const MAX_SOURCES: usize = 256;
+
+/// Where the presets are listed, for people.
+const LISTED: &str = "`hookbox sources presets` lists the presets";
+
+/// The name that `hookbox sources presets` takes.
+const RESERVED: &str = "presets";
 
 /// A source that is read, but whose missing keys are not made yet.
 #[derive(Debug)]
@@ -43,6 +50,16 @@ pub(super) struct Keys<'a> {
     pub(super) make: MakeSecrets,
     /// `server.public_url`.
     pub(super) public_url: Option<&'a str>,
+}
+
+/// What a section says of the verification, beside its template.
+struct How {
+    is_verified: bool,
+    /// Whether there is a preset, or `verify`.
+    says_how: bool,
+    min_key_bytes: usize,
+    /// The provider, if its API is known.
+    provider: Option<&'static dyn Provider>,
 }
 
 /// Reads every `[sources.NAME]`.
@@ -129,19 +146,37 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     provider.callback = callback_item.as_ref().and_then(callback::read);
     let callback_span = callback_item.map(|item| item.span);
     let secrets_item = section.take("secrets");
-    let found = match (is_verified && template.scheme.has_secrets(), &secrets_item) {
-        (true, Some(list)) => Some(secrets::read(list, &template.key, places)),
-        (true, None) => match provider.provider() {
-            Some(provider) => {
-                Some(secrets::usual(item, provider.secret_env(), &template.key, places))
+    let min_key_bytes = read_min_key_bytes(&mut section);
+    let how = How { is_verified, says_how, min_key_bytes, provider: provider.provider() };
+    let found = read_secrets(item, secrets_item.as_ref(), how, &template, places);
+    template::read_max_body(&mut section, &mut template);
+    section.finish();
+    let (name, preset) = (item.key.to_owned(), named.map(str::to_owned));
+    Some(UnkeyedSource { name, preset, template, is_verified, found, provider, callback_span })
+}
+
+/// Reads where the secrets are; `None` for a source without any.
+fn read_secrets(
+    item: &Item<'_>,
+    list: Option<&Item<'_>>,
+    how: How,
+    template: &SourceTemplate,
+    places: &Places<'_>,
+) -> Option<FoundSecrets> {
+    let How { is_verified, says_how, min_key_bytes, provider } = how;
+    let format = &template.key;
+    match (is_verified && template.scheme.has_secrets(), list) {
+        (true, Some(list)) => Some(secrets::read(list, format, min_key_bytes, places)),
+        (true, None) => {
+            if let Some(provider) = provider {
+                let env = provider.secret_env();
+                return Some(secrets::usual(item, env, format, min_key_bytes, places));
             }
-            None => {
-                if says_how {
-                    refuse_without_secrets(item);
-                }
-                Some(FoundSecrets::default())
+            if says_how {
+                refuse_without_secrets(item);
             }
-        },
+            Some(FoundSecrets::default())
+        }
         (false, Some(list)) => {
             secrets::mask(list);
             match is_verified {
@@ -157,11 +192,20 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
             None
         }
         (false, None) => None,
-    };
-    template::read_max_body(&mut section, &mut template);
-    section.finish();
-    let (name, preset) = (item.key.to_owned(), named.map(str::to_owned));
-    Some(UnkeyedSource { name, preset, template, is_verified, found, provider, callback_span })
+    }
+}
+
+/// The shortest secret that the section takes, in bytes.
+fn read_min_key_bytes(section: &mut Section<'_>) -> usize {
+    let Some(item) = section.take("allow_short_secrets") else { return secrets::MIN_KEY_BYTES };
+    if item.truth() != Some(true) {
+        return secrets::MIN_KEY_BYTES;
+    }
+    item.sink().warn(Warning::new(format!(
+        "`{}` takes secrets that can be guessed: take it out once the provider has a longer one",
+        item.path
+    )));
+    1
 }
 
 /// Refuses a source that lacks what no preset can say for it. A value that was refused in its own
@@ -183,9 +227,8 @@ fn check_own(item: &Item<'_>, template: &SourceTemplate) {
 }
 
 fn refuse_unverified(item: &Item<'_>) {
-    let presets = presets::NAMES.map(|name| format!("\"{name}\"")).join(", ");
     let own = "`verify = { scheme = \"hmac-sha256\", header = \"X-Signature\" }`";
-    let help = format!("write `preset = …` ({presets}) or for example {own}");
+    let help = format!("write `preset = …` ({LISTED}) or for example {own}");
     item.refuse_key("does not say how its requests are verified", help);
 }
 
@@ -198,6 +241,10 @@ fn refuse_without_secrets(item: &Item<'_>) {
 }
 
 fn check_name(item: &Item<'_>) {
+    if item.key == RESERVED {
+        let help = "`hookbox sources presets` lists the presets: give the source another name";
+        item.refuse_key("cannot be the name of a source", help);
+    }
     if !is_source_name(item.key) {
         let help = format!(
             "a source is a part of its URL, /webhook/NAME: write 1 to {MAX_NAME_BYTES} of a to z, 0 to 9, _ and -"
@@ -210,9 +257,8 @@ fn read_preset(item: &Item<'_>) -> Option<SourceTemplate> {
     let name = item.text("\"heygen\"")?;
     let preset = presets::find(name);
     if preset.is_none() {
-        let all = presets::NAMES.map(|name| format!("\"{name}\"")).join(", ");
         let help = format!(
-            "{}presets are {all}; for other providers write `verify = {{ … }}`",
+            "{}{LISTED}; for other providers write `verify = {{ … }}`",
             did_you_mean(name, presets::NAMES)
         );
         item.refuse(format_args!("is the unknown preset \"{name}\""), help);

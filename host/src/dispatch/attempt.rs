@@ -15,6 +15,7 @@ use super::queue::PluginQueue;
 use super::rate::StartTurn;
 use super::shared::Shared;
 use super::{result_size, settle};
+use crate::clock::until;
 use crate::config::{PluginLog, PluginSettings};
 use crate::event::{AttemptRecord, DeliveryId, Digest, Outcome};
 use crate::fair::FairPermit;
@@ -104,12 +105,12 @@ async fn attempt(
         }
     };
     let _ = fail::point("dispatch.before_invoke");
-    let started_at_ms = shared.deps.clock.now_ms();
+    let started_at_ms = begin(shared, queue, lease);
     let started = Instant::now();
     let invocation = loaded.plugin.invoke(call).await;
     let _ = fail::point("dispatch.invoked");
     let duration = started.elapsed();
-    loaded.usage.count(&invocation);
+    count(queue, &loaded, &invocation);
     let asked_for_delay = matches!(invocation.verdict, Verdict::Retry { after_ms: Some(_), .. });
     let facts = AttemptFacts {
         event: &lease.event,
@@ -158,9 +159,22 @@ async fn built_in_attempt(
     let mut settlement = built_in.run(shared, lease).await;
     tell_of_death(shared, lease, &mut settlement);
     if settlement.record.is_some() {
-        queue.succeeded.increment(1);
+        queue.metrics.succeeded();
     }
     settlement
+}
+
+/// Returns when an attempt begins, by the wall clock, and notes by how much it is late.
+fn begin(shared: &Shared, queue: &PluginQueue, lease: &Lease) -> i64 {
+    let clock = &shared.deps.clock;
+    queue.metrics.begun(until(lease.due_ms, clock.host_ms()));
+    clock.now_ms()
+}
+
+/// Counts what a guest used.
+fn count(queue: &PluginQueue, loaded: &Loaded, invocation: &Invocation) {
+    loaded.usage.count(invocation);
+    queue.metrics.ran(invocation);
 }
 
 fn call(shared: &Shared, lease: &Lease, settings: &PluginSettings, digest: Digest) -> Call {

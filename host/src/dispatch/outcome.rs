@@ -252,6 +252,7 @@ mod tests {
             steps: Vec::new(),
             again: None,
             memory_peak_bytes: 0,
+            cpu_us: 0,
             duration_us: 5_000,
         };
         settlement(&facts, invocation, &PluginSettings::default(), &routes)

@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use metrics::{Counter, Histogram, counter, histogram};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::body_memory::MAX_PLUGIN_KIB;
 use super::conflicts::ConflictSerializer;
 use super::health::PluginHealth;
+use super::metrics::PluginMetrics;
 use super::rate::{Pace, StartTurn};
 use crate::clock::after_ms;
 use crate::config::Rate;
-use crate::event::{DeliveryId, Outcome, PluginName};
+use crate::event::{DeliveryId, PluginName};
 use crate::store::{Pausable, Pauses};
 
 /// The most leases of one plugin: running, waiting to run, or waiting for the disk. A delivery that
@@ -103,12 +103,7 @@ pub(super) struct PluginQueue {
     pace: Arc<Pace>,
     pauses: watch::Receiver<Arc<Pauses>>,
     pub(super) health: Arc<PluginHealth>,
-    /// Metrics of every attempt. Looking one up by its labels costs several times what counting
-    /// does.
-    pub(super) succeeded: Counter,
-    /// Settlements that were stored as asked for.
-    pub(super) kept: Counter,
-    pub(super) seconds: Histogram,
+    pub(super) metrics: PluginMetrics,
 }
 
 struct QueueLimits {
@@ -152,7 +147,7 @@ impl PluginQueue {
         health: Arc<PluginHealth>,
         pauses: watch::Receiver<Arc<Pauses>>,
     ) -> Self {
-        let plugin = health.plugin().clone();
+        let metrics = PluginMetrics::new(health.plugin());
         Self {
             is_quarantine: false,
             lease_budget: ArcSwap::new(PermitLimit::new(limits.budget)),
@@ -166,9 +161,7 @@ impl PluginQueue {
             pace: Pace::new(health.clock().clone()),
             pauses,
             health,
-            succeeded: counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => Outcome::Ok.name()),
-            kept: counter!("hookbox_settlements_total", "plugin" => plugin.clone(), "result" => "kept"),
-            seconds: histogram!("hookbox_attempt_duration_seconds", "plugin" => plugin),
+            metrics,
         }
     }
 

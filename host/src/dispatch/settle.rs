@@ -113,6 +113,7 @@ fn count(
 ) {
     if settled == Some(&Settled::Kept) {
         emitted.iter().for_each(|pair| pair.count(false));
+        queue.metrics.emitted(emitted.len());
     }
     let has_died = match settled {
         Some(Settled::Kept) => dead,
@@ -131,7 +132,7 @@ fn count(
                 .increment(1);
             return;
         }
-        Some(_) => return queue.kept.increment(1),
+        Some(_) => return queue.metrics.kept(),
         None => return,
     };
     let plugin = plugin.to_string();
@@ -152,7 +153,7 @@ pub(super) fn observe(
     // An attempt without a record did not run: there was no instance.
     let Some(AttemptRecord { outcome, error, .. }) = &settlement.record else { return };
     count_pair(deps, lease, *outcome);
-    queue.seconds.record(duration.as_secs_f64());
+    queue.metrics.took(duration);
     queue.health.ended(
         Some(loaded.digest),
         BreakerSignal::of(*outcome, asked_for_delay),
@@ -161,7 +162,7 @@ pub(super) fn observe(
     let (event, plugin) = (lease.event.id, &lease.plugin);
     if matches!(outcome, Outcome::Ok | Outcome::Again) {
         if *outcome == Outcome::Ok {
-            queue.succeeded.increment(1);
+            queue.metrics.succeeded();
         } else {
             metrics::counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => outcome.name())
                 .increment(1);

@@ -80,11 +80,7 @@ impl Shared {
             pauses,
             queues: ArcSwap::default(),
             body_memory: Arc::new(Semaphore::new(body_memory::MAX_KIB as usize)),
-            running: FairPool::measured(
-                MAX_RUNNING,
-                metrics::gauge!("hookbox_attempts_running"),
-                1.0,
-            ),
+            running: FairPool::new(MAX_RUNNING),
             pending_results: FairPool::measured(result_size::MAX_PENDING_KIB, pending, 1024.0),
             trials: Arc::new(Semaphore::new(1)),
             tasks: TaskTracker::new(),

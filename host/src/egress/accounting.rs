@@ -1,7 +1,7 @@
 //! Requests and responses of an attempt: counted against its limits, and recorded for operators.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Method, Uri};
 
@@ -97,7 +97,7 @@ impl Accounting {
                 counted: false,
             }),
             Some(refusal) => {
-                self.count(REFUSED);
+                self.count(REFUSED, None);
                 Err(refusal)
             }
         }
@@ -121,14 +121,21 @@ impl Accounting {
                 .call
                 .error
                 .get_or_insert_with(|| "the attempt ended before the request did".to_owned());
-            self.count(if entry.call.status.is_some() { ANSWERED } else { UNANSWERED });
+            let result = if entry.call.status.is_some() { ANSWERED } else { UNANSWERED };
+            self.count(result, Some(entry.began.elapsed()));
         }
         entry.call
     }
 
-    fn count(&self, result: &'static str) {
-        let plugin = self.plugin.to_string();
-        metrics::counter!("hookbox_plugin_http_requests_total", "plugin" => plugin, "result" => result).increment(1);
+    /// Counts a request by its result, and times it if it was sent.
+    fn count(&self, result: &'static str, took: Option<Duration>) {
+        let plugin = || self.plugin.clone();
+        metrics::counter!("hookbox_plugin_http_requests_total", "plugin" => plugin(), "result" => result)
+            .increment(1);
+        if let Some(took) = took.filter(|_| result != REFUSED) {
+            metrics::histogram!("hookbox_plugin_http_request_duration_seconds", "plugin" => plugin())
+                .record(took);
+        }
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -221,7 +228,7 @@ impl OpenCall {
         };
         entry.ended = true;
         entry.call.duration_ms = elapsed_ms(entry.began);
-        let answered = entry.call.status.is_some();
+        let (answered, took) = (entry.call.status.is_some(), entry.began.elapsed());
         if !answered {
             entry
                 .call
@@ -230,7 +237,7 @@ impl OpenCall {
             entry.call.refused = result == REFUSED;
         }
         drop(entries);
-        self.handle.accounting.count(if answered { ANSWERED } else { result });
+        self.handle.accounting.count(if answered { ANSWERED } else { result }, Some(took));
     }
 }
 

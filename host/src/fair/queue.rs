@@ -187,7 +187,8 @@ impl<W> FairQueue<W> {
         }
     }
 
-    fn held(&self, plugin: &PluginName) -> u32 {
+    /// The units that a plugin holds.
+    pub(super) fn held(&self, plugin: &PluginName) -> u32 {
         self.accounts.get(plugin).map_or(0, |account| account.held)
     }
 

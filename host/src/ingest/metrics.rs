@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// The counters of one source.
 #[derive(Debug)]
@@ -51,5 +51,31 @@ impl SourceMetrics {
         if let Some(counter) = self.keys.get(key as usize) {
             counter.increment(1);
         }
+    }
+}
+
+/// Requests that are not answered yet, of all sources.
+#[derive(Debug)]
+pub(super) struct InFlightGauge(Gauge);
+
+impl InFlightGauge {
+    pub(super) fn new() -> Self {
+        Self(gauge!("hookbox_ingest_requests_in_flight"))
+    }
+
+    /// Counts a request until the guard is dropped.
+    pub(super) fn begin(&self) -> CountedRequest<'_> {
+        self.0.increment(1);
+        CountedRequest(&self.0)
+    }
+}
+
+/// A request that is counted as not answered.
+#[derive(Debug)]
+pub(super) struct CountedRequest<'g>(&'g Gauge);
+
+impl Drop for CountedRequest<'_> {
+    fn drop(&mut self) {
+        self.0.decrement(1);
     }
 }

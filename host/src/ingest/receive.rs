@@ -14,6 +14,7 @@ use super::body::{BodyError, BodyMemory, NoMemory};
 use super::callback;
 use super::handshake;
 use super::intake::Intake;
+use super::metrics::InFlightGauge;
 use super::post::Posting;
 use super::refused::{RefusalDesk, RefusedRequest, Seen};
 use super::rejection_log::RejectionLog;
@@ -37,10 +38,12 @@ pub(super) struct Receiver {
     rejections: RejectionLog,
     refusals: RefusalDesk,
     shares: ShareLog,
+    in_flight: InFlightGauge,
 }
 
 impl Handler for Arc<Receiver> {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+        let _in_flight = self.in_flight.begin();
         let sources = self.sources();
         let client = Client::of(peer, request.headers(), &sources.config().server.trusted_proxies);
         let path = request.uri().path();
@@ -107,6 +110,7 @@ impl Receiver {
             rejections: RejectionLog::new(),
             refusals: RefusalDesk::new(),
             shares: ShareLog::new(),
+            in_flight: InFlightGauge::new(),
             intake,
         }
     }

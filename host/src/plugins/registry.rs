@@ -29,7 +29,7 @@ use crate::names::PluginName;
 mod entry;
 
 pub(super) use entry::Step;
-pub use entry::{Change, Entry, Loaded, PendingApproval};
+pub use entry::{Change, Entry, Loaded, PLUGIN_STATES, PendingApproval};
 
 /// Every plugin the host knows, at one moment.
 #[derive(Debug, Clone, Default)]
@@ -153,8 +153,7 @@ impl Registry {
     /// Bounds the number of entries: drops those of files that are gone when there are too many.
     pub(super) fn forget_missing(&mut self) {
         if self.entries.len() > 2 * MAX_PLUGINS {
-            let is_there = |entry: &Entry| entry.routed || entry.has_file();
-            self.entries.retain(|_, entry| is_there(entry));
+            self.entries.retain(|_, entry| entry.is_there());
         }
     }
 }

@@ -1,13 +1,41 @@
-//! Counts of the calls that a plugin made, since the host started or the plugin was added.
+//! Counts of the calls that a plugin made, and the most that an attempt of it used, since the host
+//! started or the plugin was added.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::event::HttpCall;
 use crate::sandbox::{Invocation, Verdict};
 
 /// The calls of one plugin. Each file of the plugin hands the counts on to the next.
 #[derive(Debug, Default)]
-pub struct Usage(Mutex<UsageSnapshot>);
+pub struct Usage {
+    calls: Mutex<UsageSnapshot>,
+    cpu_us: AtomicU64,
+    peaks: Peaks<AtomicU64>,
+}
+
+/// The most that one attempt used of each limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Peaks<N = u64> {
+    /// Time, waiting included, in microseconds.
+    pub duration_us: N,
+    /// Time that it computed, in microseconds.
+    pub cpu_us: N,
+    /// Linear memory, in bytes.
+    pub memory_bytes: N,
+    /// Events that it emitted.
+    pub emitted: N,
+    /// Lines of its log.
+    pub log_lines: N,
+    /// HTTP requests.
+    pub http_requests: N,
+    /// Bodies of its HTTP requests together, in bytes.
+    pub http_sent_bytes: N,
+    /// Bodies of the responses together, in bytes.
+    pub http_received_bytes: N,
+}
 
 /// The counts at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,8 +55,10 @@ pub struct UsageSnapshot {
 }
 
 impl Usage {
-    /// Counts the calls of an attempt.
+    /// Counts the calls of an attempt, and what it used.
     pub fn count(&self, invocation: &Invocation) {
+        self.cpu_us.fetch_add(invocation.cpu_us, Relaxed);
+        self.peaks.raise(invocation);
         let writes = if matches!(invocation.verdict, Verdict::Ok(_)) {
             invocation.kv_writes.len() + invocation.kv_adds.len()
         } else {
@@ -38,7 +68,7 @@ impl Usage {
             return;
         }
         // A panic leaves no number half written.
-        let mut snapshot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut snapshot = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         snapshot.kv_reads += invocation.kv_reads.len() as u64;
         snapshot.kv_writes += writes as u64;
         for call in &invocation.calls {
@@ -53,9 +83,57 @@ impl Usage {
         }
     }
 
+    /// The time that guests of the plugin computed.
+    pub fn cpu(&self) -> Duration {
+        Duration::from_micros(self.cpu_us.load(Relaxed))
+    }
+
+    /// The most that one attempt used of each limit.
+    pub fn peaks(&self) -> Peaks {
+        self.peaks.load()
+    }
+
     /// Copies the counts.
     pub fn snapshot(&self) -> UsageSnapshot {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Peaks<AtomicU64> {
+    /// Notes what an attempt used.
+    fn raise(&self, invocation: &Invocation) {
+        let raise = |peak: &AtomicU64, used: u64| {
+            // Nearly always it is no new one, and only read.
+            if used > peak.load(Relaxed) {
+                peak.fetch_max(used, Relaxed);
+            }
+        };
+        raise(&self.duration_us, invocation.duration_us);
+        raise(&self.cpu_us, invocation.cpu_us);
+        raise(&self.memory_bytes, invocation.memory_peak_bytes as u64);
+        raise(&self.log_lines, invocation.logs.len() as u64);
+        if let Verdict::Ok(emitted) = &invocation.verdict {
+            raise(&self.emitted, emitted.len() as u64);
+        }
+        if !invocation.calls.is_empty() {
+            let sum = |of: fn(&HttpCall) -> u64| invocation.calls.iter().map(of).sum();
+            raise(&self.http_requests, invocation.calls.len() as u64);
+            raise(&self.http_sent_bytes, sum(|call| call.sent_bytes));
+            raise(&self.http_received_bytes, sum(|call| call.received_bytes));
+        }
+    }
+
+    fn load(&self) -> Peaks {
+        Peaks {
+            duration_us: self.duration_us.load(Relaxed),
+            cpu_us: self.cpu_us.load(Relaxed),
+            memory_bytes: self.memory_bytes.load(Relaxed),
+            emitted: self.emitted.load(Relaxed),
+            log_lines: self.log_lines.load(Relaxed),
+            http_requests: self.http_requests.load(Relaxed),
+            http_sent_bytes: self.http_sent_bytes.load(Relaxed),
+            http_received_bytes: self.http_received_bytes.load(Relaxed),
+        }
     }
 }
 
@@ -87,7 +165,8 @@ mod tests {
             kv_adds: Vec::new(),
             steps: Vec::new(),
             again: None,
-            memory_peak_bytes: 0,
+            memory_peak_bytes: 65_536,
+            cpu_us: 250,
             duration_us: 1,
         }
     }
@@ -115,5 +194,8 @@ mod tests {
             kv_writes: 1,
         };
         assert_eq!(usage.snapshot(), expected, "a rejected attempt writes nothing");
+        assert_eq!(usage.cpu(), Duration::from_micros(500), "of both attempts");
+        let peaks = usage.peaks();
+        assert_eq!((peaks.cpu_us, peaks.memory_bytes, peaks.http_requests), (250, 65_536, 3));
     }
 }

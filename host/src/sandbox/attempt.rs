@@ -116,6 +116,8 @@ pub struct Invocation {
     pub again: Option<Duration>,
     /// The most linear memory that the guest held, in bytes.
     pub memory_peak_bytes: usize,
+    /// The time that the guest computed, in microseconds.
+    pub cpu_us: u64,
     /// From instantiation to verdict, in microseconds.
     pub duration_us: u64,
 }

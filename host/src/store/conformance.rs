@@ -34,6 +34,7 @@ pub(super) mod counts;
 pub(super) mod deaths;
 pub(super) mod disk;
 mod dispatch;
+pub(super) mod due;
 pub(super) mod edits;
 pub(super) mod erase;
 mod failure_laws;

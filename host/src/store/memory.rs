@@ -12,7 +12,7 @@ use super::changes::{Announcer, Changes};
 use super::in_flight::{AttemptLog, InFlight};
 use super::{
     Action, Appended, ApprovalChange, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView,
-    DispatchHandle, Erased, Erasure, EventFilter, EventSummary, EventView, FailureCursor,
+    DispatchHandle, DueTimes, Erased, Erasure, EventFilter, EventSummary, EventView, FailureCursor,
     FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState, GatheringView,
     Health, Keep, KeyChange, KvKey, KvRange, KvValue, Lease, LeaseHolder, LeaseQueue, Leased,
     MaybeReady, NewStep, Operate, Page, PauseChange, Pauses, Pending, Preview, Progress, Queue,
@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, FailureId, NewEvent, PluginName, Target};
 
 mod audit;
+mod counts;
 mod data;
 mod failure_rows;
 mod failures;
@@ -326,6 +327,11 @@ impl Read for MemoryStore {
 
     fn stats(&self) -> MaybeReady<'_, Stats> {
         MaybeReady::ready(self.read(MemoryData::stats))
+    }
+
+    fn due_times(&self, plugins: Vec<PluginName>) -> Pending<'_, BTreeMap<PluginName, DueTimes>> {
+        let (now_ms, ahead_ms) = (self.clock.host_ms(), self.clock.ahead_ms());
+        done(self.read(|data| data.due_times(&plugins, now_ms, ahead_ms)))
     }
 
     fn changes(&self) -> Changes {

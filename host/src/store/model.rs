@@ -54,9 +54,9 @@ pub use steps::{AgainSoFar, LeaseHolder, NewStep, Recorded, StepView};
 pub use tree::TreeBudget;
 pub(super) use tree::TreeSize;
 pub use views::{
-    AttemptView, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary,
-    EventView, GatheringView, MAX_CHILDREN, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES, MAX_PAGE,
-    MemberView, Page, PluginCounts, Stats,
+    AttemptView, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventState,
+    EventSummary, EventView, GatheringView, MAX_CHILDREN, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES,
+    MAX_PAGE, MemberView, Page, PluginCounts, Stats,
 };
 pub use waits::{
     MAX_MEMBERSHIPS, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, Membership, TreeDelivery, TreeEvent,
@@ -107,6 +107,8 @@ pub struct Lease {
     pub uncounted: u32,
     /// How often the delivery has been a dead letter.
     pub deaths: u32,
+    /// When it was due, in host time (Unix ms).
+    pub due_ms: i64,
     /// The event to handle.
     pub event: Arc<Event>,
     pub(super) terms: LeaseTerms,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::{
-    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
+    Changes, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary, EventView,
     FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
     GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Stats,
     StoredApproval, TreeView,
@@ -86,6 +86,9 @@ pub trait Read: Send + Sync + std::fmt::Debug {
     /// The counts. They are updated with every batch, so a call costs the same with a million rows
     /// as with one.
     fn stats(&self) -> MaybeReady<'_, Stats>;
+
+    /// When the deliveries of these plugins are due; of those that have one to come.
+    fn due_times(&self, plugins: Vec<PluginName>) -> Pending<'_, BTreeMap<PluginName, DueTimes>>;
 
     /// What is paused, now and from now on: known before the change is answered.
     fn pauses(&self) -> watch::Receiver<Arc<Pauses>>;

@@ -53,6 +53,7 @@ mod commit_mark;
 mod counts;
 mod deaths;
 mod dedupe;
+mod due;
 mod edits;
 mod eras;
 mod erase;

@@ -4,8 +4,6 @@
 //! base units, the unit as a suffix, `_total` for counters. Labels are from fixed sets; no type,
 //! subject or id is ever one.
 
-use metrics::{SharedString, Unit, describe_counter, describe_gauge, describe_histogram, gauge};
-
 use self::FamilyKind::{Counter, Gauge, Histogram};
 
 /// The kind of a family.
@@ -15,18 +13,45 @@ pub(super) enum FamilyKind {
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Durations in buckets.
+    /// Durations or sizes in buckets.
     Histogram,
 }
 
+impl FamilyKind {
+    /// The word of the Prometheus text format.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Counter => "counter",
+            Gauge => "gauge",
+            Histogram => "histogram",
+        }
+    }
+}
+
 /// Every family: its name, kind and help.
-pub(super) const FAMILIES: [(&str, FamilyKind, &str); 37] = [
+pub(super) const FAMILIES: [(&str, FamilyKind, &str); 57] = [
+    (
+        "hookbox_admin_requests_total",
+        Counter,
+        "Requests to the pages and the API of operators, by route and status code",
+    ),
+    ("hookbox_admin_streams", Gauge, "Streams of hints that pages hold open"),
+    ("hookbox_attempt_cpu_seconds_total", Counter, "Time that the guests of a plugin computed"),
     (
         "hookbox_attempt_duration_seconds",
         Histogram,
         "Time from the call of a plugin to its verdict",
     ),
-    ("hookbox_attempts_running", Gauge, "Attempts that run or wait for memory for their verdict"),
+    (
+        "hookbox_attempt_memory_peak_bytes",
+        Histogram,
+        "The most memory that an attempt of a plugin held",
+    ),
+    (
+        "hookbox_attempts_running",
+        Gauge,
+        "Attempts of a plugin that run or wait for memory for their verdict",
+    ),
     ("hookbox_attempts_total", Counter, "Attempts by plugin and outcome"),
     (
         "hookbox_attempts_unrecorded_total",
@@ -69,9 +94,20 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 37] = [
     ("hookbox_dead_letters_total", Counter, "Dead letters after an attempt, by plugin"),
     ("hookbox_deliveries", Gauge, "Deliveries by plugin and state"),
     (
+        "hookbox_delivery_wait_duration_seconds",
+        Histogram,
+        "Time from when a delivery was due until its attempt began, by plugin",
+    ),
+    ("hookbox_emitted_events_total", Counter, "Events that a plugin returned and that were stored"),
+    (
         "hookbox_ingest_ack_duration_seconds",
         Histogram,
         "Time from the last byte of a request to its acknowledgement, by source",
+    ),
+    (
+        "hookbox_ingest_requests_in_flight",
+        Gauge,
+        "Requests to the public listener that are not answered yet",
     ),
     ("hookbox_ingest_requests_total", Counter, "Requests by source, reason and status code"),
     (
@@ -84,18 +120,44 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 37] = [
         Counter,
         "Events of a source whose type could not be read, stored as hookbox.unidentified",
     ),
+    ("hookbox_kv_bytes", Gauge, "Keys and values of a bucket, under the name of its plugin"),
+    (
+        "hookbox_oldest_ready_timestamp_seconds",
+        Gauge,
+        "When the delivery of a plugin was due that has been due for longest, Unix time; absent if none is",
+    ),
     (
         "hookbox_operator_changes_total",
         Counter,
         "Deliveries that operators have retried, cancelled, discarded or moved, by action",
     ),
     (
+        "hookbox_plugin_compile_duration_seconds",
+        Histogram,
+        "Time to compile a plugin file (from=\"now\"), or to load code that was compiled before (from=\"before\")",
+    ),
+    (
+        "hookbox_plugin_http_request_duration_seconds",
+        Histogram,
+        "Time of an HTTP request of a plugin, its response included, unless it was refused",
+    ),
+    (
         "hookbox_plugin_http_requests_total",
         Counter,
         "HTTP requests of plugins by plugin and result: answered, refused, unanswered",
     ),
+    (
+        "hookbox_plugin_info",
+        Gauge,
+        "1, with the contract and the digest of the file that runs as labels",
+    ),
     ("hookbox_plugin_paused", Gauge, "Whether an operator has paused a plugin (1) or not (0)"),
     ("hookbox_plugin_reloads_total", Counter, "Changes of plugin files by plugin and result"),
+    (
+        "hookbox_plugin_state",
+        Gauge,
+        "Whether a plugin is in a state (1) or not (0): loaded, stale, held, compiling, failed, missing",
+    ),
     (
         "hookbox_reconcile_passes_total",
         Counter,
@@ -121,6 +183,7 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 37] = [
         Counter,
         "Settlements of attempts by plugin and result: kept, conflict (it runs again), lost (another attempt has the delivery)",
     ),
+    ("hookbox_store_batch_commands", Histogram, "Commands that one group commit made durable"),
     (
         "hookbox_store_commit_duration_seconds",
         Histogram,
@@ -143,6 +206,11 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 37] = [
         Gauge,
         "Size of the database (file=\"db\", free pages included) and of its write-ahead log (file=\"wal\")",
     ),
+    (
+        "hookbox_store_sync_duration_seconds",
+        Histogram,
+        "Time that a group commit waited for the disk",
+    ),
     ("hookbox_store_unused_bytes", Gauge, "Free pages in the database, used before it grows"),
     (
         "hookbox_tree_budget_exceeded_total",
@@ -150,101 +218,23 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 37] = [
         "Deliveries that became dead letters because their tree of events had reached its budget",
     ),
     ("hookbox_verdicts_waiting_bytes", Gauge, "Memory of verdicts that are not durable yet"),
+    ("process_cpu_seconds_total", Counter, "CPU time of the process, in user and system mode"),
+    ("process_max_fds", Gauge, "The most file descriptors that the process may have open"),
+    ("process_open_fds", Gauge, "File descriptors that the process has open"),
+    ("process_resident_memory_bytes", Gauge, "Memory of the process that is in RAM"),
+    ("process_start_time_seconds", Gauge, "When the process started, Unix time"),
 ];
 
-/// The unit that a name ends with.
-fn unit(name: &str) -> Option<Unit> {
-    let name = name.strip_suffix("_total").unwrap_or(name);
-    if name.ends_with("_seconds") {
-        Some(Unit::Seconds)
-    } else if name.ends_with("_bytes") {
-        Some(Unit::Bytes)
-    } else {
-        None
-    }
-}
-
-/// Tells the recorder of every family.
-pub(super) fn describe() {
-    for (name, kind, help) in FAMILIES {
-        let help = SharedString::const_str(help);
-        match (kind, unit(name)) {
-            (Counter, Some(unit)) => describe_counter!(name, unit, help),
-            (Counter, None) => describe_counter!(name, help),
-            (Gauge, Some(unit)) => describe_gauge!(name, unit, help),
-            (Gauge, None) => describe_gauge!(name, help),
-            (Histogram, Some(unit)) => describe_histogram!(name, unit, help),
-            (Histogram, None) => describe_histogram!(name, help),
-        }
-    }
-    gauge!("hookbox_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+/// The family of a series: of its name, or of that without the suffix of a histogram's part.
+pub(super) fn of(series: &str) -> Option<&'static (&'static str, FamilyKind, &'static str)> {
+    let find = |name: &str| {
+        let found = FAMILIES.binary_search_by(|(known, ..)| (*known).cmp(name)).ok()?;
+        Some(&FAMILIES[found])
+    };
+    let part = ["_bucket", "_count", "_sum"].iter().find_map(|it| series.strip_suffix(it));
+    let histogram = part.and_then(find).filter(|(_, kind, _)| *kind == Histogram);
+    histogram.or_else(|| find(series))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_name_says_what_it_counts_and_in_which_unit() {
-        let mut names: Vec<_> = FAMILIES.iter().map(|(name, ..)| *name).collect();
-        for (name, kind, help) in FAMILIES {
-            assert!(name.starts_with("hookbox_"), "{name}");
-            assert_eq!(name.ends_with("_total"), kind == Counter, "{name}");
-            assert_eq!(name.ends_with("_duration_seconds"), kind == Histogram, "{name}");
-            assert!(!help.is_empty() && !help.ends_with('.'), "{name}: {help}");
-        }
-        assert!(names.is_sorted(), "{names:?}");
-        names.dedup();
-        assert_eq!(names.len(), FAMILIES.len());
-    }
-
-    #[test]
-    fn every_metric_of_the_source_is_a_family_and_every_family_is_measured() {
-        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        let mut found = std::collections::BTreeSet::new();
-        let mut folders = vec![source];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if !path.ends_with("families.rs") {
-                    let text = std::fs::read_to_string(&path).unwrap();
-                    found.extend(
-                        text.split("\"hookbox_")
-                            .skip(1)
-                            .map(|rest| format!("hookbox_{}", rest.split('"').next().unwrap())),
-                    );
-                }
-            }
-        }
-        // The name of a folder.
-        found.remove("hookbox_bench");
-        found.insert("hookbox_build_info".to_owned());
-        let families: std::collections::BTreeSet<_> =
-            FAMILIES.iter().map(|(name, ..)| (*name).to_owned()).collect();
-        assert_eq!(found, families);
-    }
-
-    #[test]
-    fn dashboard_and_alerts_name_families_that_exist() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards");
-        let mut found = 0;
-        for file in ["hookbox.json", "alerts.yml"] {
-            let text = std::fs::read_to_string(folder.join(file)).unwrap();
-            for rest in text.split("hookbox_").skip(1) {
-                let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_');
-                let name = format!("hookbox_{}", &rest[..end.unwrap_or(rest.len())]);
-                let is_part = |part| name.strip_suffix(part).map(str::to_owned);
-                let family = ["_bucket", "_count", "_sum"].into_iter().find_map(is_part);
-                let family = family.unwrap_or_else(|| name.clone());
-                assert!(FAMILIES.iter().any(|(known, ..)| **known == family), "{file}: {name}");
-                found += 1;
-            }
-            if file.ends_with(".json") {
-                serde_json::from_str::<serde_json::Value>(&text).unwrap();
-            }
-        }
-        assert!(found > 40, "{found}");
-    }
-}
+mod tests;

@@ -85,7 +85,7 @@ pub(super) fn site() -> Console {
         unidentified: Arc::default(),
         activity: Arc::default(),
         public_address: ([127, 0, 0, 1], 0).into(),
-        render_metrics: Arc::new(|| "# no recorder\n".to_owned()),
+        render_metrics: Arc::new(|_, _| "# no recorder\n".to_owned()),
         clock,
         series: Arc::default(),
         closing: CancellationToken::new(),

@@ -120,6 +120,7 @@ mod tests {
             }],
             again: Some(Duration::from_secs(30)),
             memory_peak_bytes: 65_536,
+            cpu_us: 1,
             duration_us: 1_234,
         }
     }

@@ -58,7 +58,7 @@ pub(in crate::config) fn settle(
     }
     let path = fallback.path.clone();
     let made = own_secret(fallback);
-    match made.map(|text| text.map(|text| key(&text, fallback.format))) {
+    match made.map(|text| text.map(|text| key(&text, fallback.format, super::MIN_KEY_BYTES))) {
         Ok(Some(Ok(secret))) => {
             let what = format!(
                 "{unset}; the secret that this host made is used instead, in {}",

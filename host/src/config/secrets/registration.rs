@@ -5,7 +5,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::{FoundSecrets, key};
+use super::{FoundSecrets, MIN_KEY_BYTES, key};
 use crate::clock::rfc3339;
 use crate::config::inputs::Input;
 use crate::config::raw::{Item, Sink};
@@ -66,7 +66,7 @@ pub(in crate::config) fn read(
         Err(error) => return refuse(error),
     };
     for kept in &registration.secrets {
-        match key(kept.secret.as_bytes(), format) {
+        match key(kept.secret.as_bytes(), format, MIN_KEY_BYTES) {
             Ok(key) => found.keys.push(key),
             Err(error) => return refuse(error.to_string()),
         }

@@ -18,6 +18,9 @@ const NO_FILE: &str =
 /// The problem of a plugin whose file went.
 const REMOVED: &str = "its file was removed; deliveries wait until it is put back";
 
+/// The states of a plugin: see [`Entry::state`].
+pub const PLUGIN_STATES: [&str; 6] = ["loaded", "stale", "held", "compiling", "failed", "missing"];
+
 /// One plugin in the registry.
 #[derive(Debug, Clone, Default)]
 pub struct Entry {
@@ -155,7 +158,7 @@ impl Entry {
         Self { loaded: Some(loaded), stage: Stage::Admitted, ..Self::default() }
     }
 
-    /// The plugin's state, in the API's word:
+    /// The plugin's state, in the API's word, one of [`PLUGIN_STATES`]:
     ///
     /// - `loaded`: the newest file runs;
     /// - `stale`: an older file runs, because the newest one is bad;
@@ -196,6 +199,11 @@ impl Entry {
     /// Whether the entry says more than that a file was observed.
     pub(super) fn is_known(&self) -> bool {
         self.routed || !matches!(self.stage, Stage::NoFile)
+    }
+
+    /// Whether the plugin has a file, or a route leads to it.
+    pub fn is_there(&self) -> bool {
+        self.routed || self.has_file()
     }
 
     /// Whether the plugin has a file, as far as is known.

@@ -3,7 +3,7 @@
 use std::hash::{Hash as _, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -95,10 +95,13 @@ impl ChildCompiler {
 
     fn cached(&self, sandbox: &Sandbox, file: &[u8]) -> Option<Result<Plugin, LoadError>> {
         let engine = &sandbox.core().engine;
+        let started = Instant::now();
         let code = self.cache.as_ref()?.find(&key(engine, file))?;
         // Code that cannot be loaded says nothing about the file: it is compiled again.
         let code = code.load(engine).ok()?;
-        Some(load::link(sandbox, code))
+        let plugin = load::link(sandbox, code);
+        measure("before", started.elapsed());
+        Some(plugin)
     }
 
     async fn compile(
@@ -121,7 +124,9 @@ impl ChildCompiler {
             }
             load::link(&sandbox, MachineCode(code).load(engine)?)
         });
-        Ok((plugin.await?, compiled_since(started)))
+        let plugin = plugin.await?;
+        measure("now", started.elapsed());
+        Ok((plugin, compiled_since(started)))
     }
 
     fn temp_file(&self) -> Result<TempFile, LoadError> {
@@ -131,6 +136,11 @@ impl ChildCompiler {
             LoadError::Compiler(format!("could not be given a temporary file in {dir}: {error}"))
         })
     }
+}
+
+/// Notes how long it took until a plugin could run.
+fn measure(from: &'static str, took: Duration) {
+    metrics::histogram!("hookbox_plugin_compile_duration_seconds", "from" => from).record(took);
 }
 
 fn compiled_since(started: Instant) -> CodeSource {

@@ -35,7 +35,12 @@ impl Meter {
 
     /// CPU time up to the present poll, in milliseconds.
     pub(in crate::sandbox) fn computed_ms(&self) -> u64 {
-        self.computed_us.load(Relaxed) / 1_000
+        self.computed_us() / 1_000
+    }
+
+    /// The same in microseconds.
+    pub(in crate::sandbox) fn computed_us(&self) -> u64 {
+        self.computed_us.load(Relaxed)
     }
 
     /// Whether a guest that computes now has to yield: at every tick in a run slot, and without one

@@ -99,6 +99,7 @@ fn conclude(verdict: Verdict, state: &mut AttemptState, started: Instant) -> Inv
         steps: Vec::new(),
         again: None,
         memory_peak_bytes: state.memory.peak_bytes(),
+        cpu_us: state.meter.computed_us(),
         duration_us: 0,
     };
     state.record(&mut invocation);

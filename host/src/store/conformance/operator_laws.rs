@@ -4,6 +4,9 @@
 macro_rules! operator_laws {
     ($harness:path) => {
         crate::store::conformance::cases! { $harness;
+            due {
+                due_times_are_of_what_nobody_holds
+            }
             edits {
                 an_edited_event_and_the_one_it_was_made_of_name_each_other_after_a_crash
                 of_an_event_that_is_gone_nothing_is_made

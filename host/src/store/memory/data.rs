@@ -19,7 +19,7 @@ use crate::series::Rest;
 use crate::store::model::LeaseTerms;
 use crate::store::{
     AgainSoFar, Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvValue,
-    Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Pauses, Settled, Settlement, Stats,
+    Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Pauses, Settled, Settlement,
     StoredApproval, TreeBudget,
 };
 
@@ -60,16 +60,6 @@ pub(super) struct MemoryData {
 }
 
 impl MemoryData {
-    pub(super) fn stats(&self) -> Stats {
-        let (events, duplicates) = (self.events.len() as u64, self.duplicates);
-        let mut stats = Stats { events, duplicates, ..Stats::default() };
-        for StoredDelivery { view, .. } in self.deliveries.values() {
-            stats.plugins.entry(view.plugin.clone()).or_default().0
-                [usize::from(view.state.code())] += 1;
-        }
-        stats
-    }
-
     pub(super) fn of_event(
         &self,
         event: EventId,
@@ -224,7 +214,8 @@ impl MemoryData {
         let (plugin, attempt) = (view.plugin.clone(), view.attempt);
         self.hint.plugins.insert(plugin.clone());
         let (uncounted, deaths) = (*uncounted, *deaths);
-        Lease { delivery, plugin, attempt, uncounted, deaths, event, terms, permit }
+        let due_ms = view.due_ms.unwrap_or(self.host_ms);
+        Lease { delivery, plugin, attempt, uncounted, deaths, due_ms, event, terms, permit }
     }
 
     pub(super) fn begin(&mut self, lease: &Lease) -> u32 {

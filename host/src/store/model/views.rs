@@ -256,9 +256,32 @@ impl PluginCounts {
             .iter()
             .sum()
     }
+
+    /// Deliveries that are not settled, and dead letters.
+    pub fn unfinished(&self) -> u64 {
+        self.open() + self.0[usize::from(State::Dead.code())]
+    }
+}
+
+/// When the deliveries of a plugin that nobody holds are due, by the wall clock, Unix ms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DueTimes {
+    /// When the one was due that has been due for longest; absent if none is.
+    pub oldest_ready_ms: Option<i64>,
+    /// When the next one will be due; absent if none will.
+    pub next_due_ms: Option<i64>,
 }
 
 impl Stats {
+    /// The plugins with deliveries that are due, or will be.
+    pub fn waiting(&self) -> Vec<PluginName> {
+        let waits = |counts: &PluginCounts| {
+            [State::Ready, State::Waiting].iter().any(|it| counts.0[usize::from(it.code())] > 0)
+        };
+        let found = self.plugins.iter().filter(|(_, counts)| waits(counts));
+        found.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Deliveries in a state, over all plugins.
     pub fn deliveries(&self, state: State) -> u64 {
         self.plugins.values().map(|counts| counts.0[usize::from(state.code())]).sum()

@@ -165,11 +165,8 @@ impl WriteBatch<'_> {
                 (Some(number), BEHIND_MS)
             }
         };
-        let permit = if due_ms <= self.now_ms {
-            self.permit(plugin, event.attributes.body.len())
-        } else {
-            None
-        };
+        let is_due = due_ms <= self.now_ms;
+        let permit = is_due.then(|| self.permit(plugin, event.attributes.body.len())).flatten();
         let state = match &permit {
             Some(_) => State::Leased,
             None if due_ms <= self.now_ms => State::Ready,
@@ -198,6 +195,7 @@ impl WriteBatch<'_> {
                 attempt: 1,
                 uncounted: 0,
                 deaths: 0,
+                due_ms,
                 event: event.clone(),
                 terms: LeaseTerms::first(new.key, options.cancel_tag),
                 permit,

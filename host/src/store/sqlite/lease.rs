@@ -30,6 +30,7 @@ pub(super) struct DueDelivery {
     attempt: u32,
     uncounted: u32,
     deaths: u32,
+    due_ms: i64,
     pub(super) event: Event,
     terms: LeaseTerms,
     /// Whether it has a place within its key.
@@ -188,6 +189,7 @@ impl WriteBatch<'_> {
             attempt,
             uncounted: due.uncounted,
             deaths: due.deaths,
+            due_ms: due.due_ms,
             event: Arc::new(due.event),
             terms: due.terms,
             permit,
@@ -222,7 +224,7 @@ impl WriteBatch<'_> {
 /// The columns that [`read_due`] reads.
 const DUE_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, e.body, \
                            e.root, d.ordinal, d.state, d.attempt, d.pardoned, e.sum, d.key, d.entered, d.cancel_tag, \
-                           d.deaths, d.steps, d.again, d.again_since_ms, d.failure";
+                           d.deaths, d.steps, d.again, d.again_since_ms, d.failure, d.due_ms";
 
 /// Reads a delivery from the columns of [`DUE_COLUMNS`].
 fn read_due(
@@ -252,5 +254,6 @@ fn read_due(
         },
         entered: row.get::<_, Option<i64>>(16)?.is_some(),
         deaths: row.get(18)?,
+        due_ms: row.get::<_, Option<i64>>(23)?.unwrap_or(now_ms),
     })
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::time::gathering_by_wall_clock;
-use super::{Sqlite, approvals, failures, gathered, kv, pages, read, steps, tree_view};
+use super::{Sqlite, approvals, due, failures, gathered, kv, pages, read, steps, tree_view};
 use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 use crate::store::{
-    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
+    Changes, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary, EventView,
     FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
     GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Read, Stats,
     StoreError, StoredApproval, TreeView,
@@ -165,6 +165,20 @@ impl Read for Sqlite {
 
     fn stats(&self) -> MaybeReady<'_, Stats> {
         MaybeReady::ready(Ok(self.counts().stats.clone()))
+    }
+
+    fn due_times(&self, plugins: Vec<PluginName>) -> Pending<'_, BTreeMap<PluginName, DueTimes>> {
+        let (now_ms, ahead_ms) = (self.clock.host_ms(), self.clock.ahead_ms());
+        Box::pin(self.readers.ask(move |connection| {
+            due::times(connection, &plugins, now_ms).map(|mut found| {
+                for time in found.values_mut() {
+                    for ms in [&mut time.oldest_ready_ms, &mut time.next_due_ms] {
+                        *ms = ms.map(|ms| ms.saturating_sub(ahead_ms));
+                    }
+                }
+                found
+            })
+        }))
     }
 
     fn changes(&self) -> Changes {

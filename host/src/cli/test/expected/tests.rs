@@ -22,6 +22,7 @@ fn invocation(verdict: Verdict) -> Calls {
         steps: Vec::new(),
         again: None,
         memory_peak_bytes: 1,
+        cpu_us: 1,
         duration_us: 1,
     };
     let (values, steps) = (Values::new(), Values::new());

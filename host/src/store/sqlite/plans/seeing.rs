@@ -2,8 +2,20 @@
 
 use super::{Plans, plans_of};
 use crate::event::{DeliveryId, EventId};
-use crate::store::sqlite::{gathered, tree_view};
+use crate::store::sqlite::{due, gathered, tree_view};
 use crate::store::{GatheringCursor, GatheringFilter};
+
+#[test]
+fn the_times_when_deliveries_are_due_are_ends_of_ranges() {
+    let plans = plans_of(|connection| {
+        due::times(connection, &["audit".into()], 5).unwrap();
+    });
+    assert_eq!(plans.len(), 1, "{plans:#?}");
+    for (sql, plan) in &plans {
+        let range = "USING COVERING INDEX deliveries_open (crashes=? AND plugin=? AND due_ms>? AND due_ms<?)";
+        assert!(plan.len() == 1 && plan[0].contains(range), "{sql}\n{plan:#?}");
+    }
+}
 
 #[test]
 fn a_tree_and_a_page_of_open_gatherings_are_ranges_of_an_index() {

@@ -90,7 +90,10 @@ impl<'t, 'w> Transaction<'t, 'w> {
         if let Some(fault) = fault.or_else(|| fail::point("store.before_commit")) {
             return Err(injected(fault));
         }
+        let committing = Instant::now();
         self.work.connection.execute_batch("COMMIT")?;
+        metrics::histogram!("hookbox_store_sync_duration_seconds").record(committing.elapsed());
+        metrics::histogram!("hookbox_store_batch_commands").record(self.batch.len() as f64);
         Ok(self.answers)
     }
 

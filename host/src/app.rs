@@ -12,7 +12,6 @@ use arc_swap::ArcSwap;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, Role};
@@ -34,11 +33,15 @@ use crate::{env, fail, store, tasks};
 mod history;
 mod observed;
 mod operations;
+mod reconcile;
+mod reloaded;
 mod schedules;
 mod sweep;
 mod time;
 
 pub use observed::Observed;
+use reconcile::Reconciler;
+use reloaded::Reloaded;
 
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;
@@ -257,6 +260,7 @@ impl App {
         Intake {
             config: self.config.clone(),
             store: self.store.clone(),
+            reads: self.store.clone(),
             clock: self.clock.clone(),
             timeouts: ServerTimeouts::default(),
             capacity: Capacity::default(),
@@ -314,6 +318,7 @@ impl App {
         let intake = self.intake(&observed);
         let admin = self.admin_state(&dispatcher, &intake, &observed, &closing);
         let signal = admin.operations.clone();
+        let reconciler = Reconciler::of(&self, &intake);
         let watched = Watched {
             config: self.config.clone(),
             registry: self.registry,
@@ -321,31 +326,24 @@ impl App {
             status: self.status,
             series: observed.series.clone(),
         };
-        let reloaded = Arc::new(Notify::new());
-        let refresh = refresh(&dispatcher, &reloaded);
+        let reloaded = Reloaded::default();
+        let refresh = reloaded.teller(&dispatcher);
         let ticker =
             schedules::Ticker::new(self.store.clone(), self.clock.clone(), self.store.pauses())
                 .counting_in(observed.series.clone())
                 .traced_by(observed.tracer.clone());
+        let (config, clock) = (|| self.config.clone(), || self.clock.clone());
+        let closed = || closing.clone();
         let serving = [
-            tasks::spawn(ingest::serve(self.public, intake, closing.clone())),
-            tasks::spawn(admin::serve(self.admin, admin, closing.clone())),
-            tasks::spawn(reload::run(watched, ReloadTiming::default(), refresh, closing.clone())),
-            tasks::spawn(time::run(
-                store.clone(),
-                self.config.clone(),
-                self.clock.clone(),
-                closing.clone(),
-            )),
-            tasks::spawn(history::run(
-                store.clone(),
-                observed.series,
-                self.clock.clone(),
-                closing.clone(),
-            )),
-            tasks::spawn(operations::run(store.clone(), signal, closing.clone())),
-            tasks::spawn(schedules::run(ticker, self.config.clone(), reloaded, closing.clone())),
-            tasks::spawn(sweep::run(store.clone(), self.config, self.clock, closing.clone())),
+            tasks::spawn(ingest::serve(self.public, intake, closed())),
+            tasks::spawn(admin::serve(self.admin, admin, closed())),
+            tasks::spawn(reload::run(watched, ReloadTiming::default(), refresh, closed())),
+            tasks::spawn(time::run(store.clone(), config(), clock(), closed())),
+            tasks::spawn(history::run(store.clone(), observed.series, clock(), closed())),
+            tasks::spawn(operations::run(store.clone(), signal, closed())),
+            tasks::spawn(schedules::run(ticker, config(), reloaded.schedules, closed())),
+            tasks::spawn(reconciler.run(reloaded.logs, closed())),
+            tasks::spawn(sweep::run(store.clone(), config(), clock(), closed())),
         ];
         tokio::select! {
             () = shutdown.cancelled() => tracing::info!("stopping: requests and running attempts may finish"),
@@ -362,17 +360,5 @@ impl App {
             Some(error @ StoreError::Stopped(_)) => Err(error.into()),
             _ => Ok(store.close().await?),
         }
-    }
-}
-
-/// Tells those who work by the configuration that there is another one.
-fn refresh(
-    dispatcher: &Arc<Dispatcher>,
-    reloaded: &Arc<Notify>,
-) -> impl Fn() + Send + Sync + use<> {
-    let (dispatcher, reloaded) = (Arc::clone(dispatcher), Arc::clone(reloaded));
-    move || {
-        dispatcher.refresh();
-        reloaded.notify_one();
     }
 }

@@ -31,6 +31,7 @@ mod health;
 mod joins;
 mod known;
 mod kv;
+mod listen;
 mod listing;
 mod new;
 mod open;
@@ -39,6 +40,7 @@ mod output;
 mod plugins;
 mod presets;
 mod progress;
+mod provider;
 mod remarks;
 mod routes;
 mod run;
@@ -50,6 +52,7 @@ mod since;
 mod sources;
 mod test;
 mod token;
+mod tunnel;
 
 use failure::Failure;
 
@@ -176,6 +179,12 @@ enum CliCommand {
     Routes(routes::RoutesArgs),
     /// What came through each source of a running host, what was refused and why
     Sources(sources::SourcesArgs),
+    /// Register a source at its provider, rotate its secret, and ask for events
+    Provider(provider::ProviderArgs),
+    /// Make the local host reachable from outside, with cloudflared, ngrok or ssh
+    Tunnel(tunnel::Tunnel),
+    /// Take events of a running host, and post them to the local one
+    Listen(listen::Listen),
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),
     /// Show what plugins of a running host keep from one event to the next
@@ -233,6 +242,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Joins(joins) => joins.run(common),
         CliCommand::Routes(routes) => routes.run(common),
         CliCommand::Sources(sources) => sources.run(common),
+        CliCommand::Provider(provider) => provider.run(common),
+        CliCommand::Tunnel(tunnel) => tunnel.run(common),
+        CliCommand::Listen(listen) => listen.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),
         CliCommand::Kv(kv) => kv.run(common),
         CliCommand::Schedules(schedules) => schedules.run(common),

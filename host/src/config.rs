@@ -47,6 +47,7 @@ mod telemetry;
 mod template;
 mod tokens;
 mod units;
+mod urls;
 mod warnings;
 mod written;
 
@@ -241,19 +242,25 @@ impl Config {
         root.finish();
         // Nothing is created for a file that will not be used.
         let make = if sink.is_empty() { surroundings.make_secrets } else { MakeSecrets::No };
-        let sources = complete_sources(drafts, &server, make, sink);
+        let folder = server.secrets_dir();
+        let (loopback, public_url) = (server.is_loopback(), server.public_url.as_deref());
+        let keys = Keys { loopback, folder: &folder, make, public_url };
+        let sources = sources::complete(drafts, &keys, sink);
+        let (warnings, inputs) = (sink.take_warnings(), sink.take_inputs());
+        let routes = Arc::new(routes);
+        let written = BTreeMap::new();
         Self {
             path,
             server,
             store,
             telemetry,
             sources,
-            routes: Arc::new(routes),
+            routes,
             schedules,
             plugins,
-            warnings: sink.take_warnings(),
-            inputs: sink.take_inputs(),
-            written: BTreeMap::new(),
+            warnings,
+            inputs,
+            written,
         }
     }
 

@@ -12,6 +12,7 @@
 //! - `sample` makes events as providers send them;
 //! - `source` composes what a source needs for every request: its verifier, extractor and counters;
 //! - `verify` checks signatures and makes them, `identify` finds type, id, subject and dedupe keys;
+//! - `callback` finds the source of a request without a signature by its token;
 //! - `handshake` answers requests that are not events;
 //! - `spans` tells of requests;
 //! - `rejection_log` logs rejected requests at a bounded rate, `unidentified` events without a
@@ -29,6 +30,7 @@ use crate::server::{self, ServerOptions};
 
 mod activity;
 mod body;
+mod callback;
 mod fetch;
 mod handshake;
 mod head;

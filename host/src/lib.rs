@@ -52,6 +52,7 @@ pub mod fail;
 pub mod fair;
 pub mod files;
 pub mod names; // doors: strsim
+pub mod providers;
 pub mod retry;
 pub mod series;
 pub mod status;

@@ -3,6 +3,9 @@
 //! `reload` writes it; `/readyz`, the API and the dashboard show it. It is on the lowest floor
 //! because its readers must not depend on its writer.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
 /// The condition of the host, shared by its writer and its readers.
@@ -18,6 +21,8 @@ pub struct Condition {
     pub config: Option<Trouble>,
     /// Keys whose new value takes effect at a restart, like `server.listen`.
     pub restart_needed: Vec<&'static str>,
+    /// Sources whose provider's log cannot be read, or has a gap, by name.
+    pub logs: BTreeMap<Arc<str>, Trouble>,
     /// Why files are not watched but polled every few seconds.
     pub watch: Option<Trouble>,
 }

@@ -59,6 +59,7 @@ pub(crate) mod memory;
 mod model;
 mod operate;
 mod operations;
+mod positions;
 mod queue;
 mod read;
 mod schedules;
@@ -89,6 +90,7 @@ pub use model::{
 };
 pub use operate::Operate;
 pub use operations::{OperationSignal, Operations};
+pub use positions::LogPositions;
 pub use queue::{DispatchHandle, Queue};
 pub use read::Read;
 pub use schedules::Schedules;
@@ -97,6 +99,12 @@ pub use sqlite::{
 };
 
 /// A whole store. Cheap to share; every call may be made from any task.
-pub trait Store: Queue + Operate + Operations + Read + Schedules + History + Health {}
+pub trait Store:
+    Queue + Operate + Operations + Read + Schedules + History + LogPositions + Health
+{
+}
 
-impl<T: Queue + Operate + Operations + Read + Schedules + History + Health> Store for T {}
+impl<T> Store for T where
+    T: Queue + Operate + Operations + Read + Schedules + History + LogPositions + Health
+{
+}

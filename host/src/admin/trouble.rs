@@ -92,6 +92,9 @@ fn of_host(admin: &Admin, condition: Condition, found: &mut Vec<TroubleJson>) {
         let detail = format!("a change of `{key}` waits for a restart");
         found.push(TroubleJson::of("restart", Some(key), detail));
     }
+    for (source, trouble) in condition.logs {
+        found.push(TroubleJson::of("source", Some(&source), trouble.text));
+    }
     found.extend(condition.watch.map(|trouble| TroubleJson::of("watch", None, trouble.text)));
 }
 

@@ -66,6 +66,11 @@ enum AddressOrigin {
 }
 
 impl HostArg {
+    /// A host at another address than that of the configuration.
+    pub(super) fn at(admin: String, token_file: Option<PathBuf>) -> Self {
+        Self { admin: Some(admin), token_file }
+    }
+
     pub(super) fn client(&self, common: &Common) -> Result<AdminClient, Failure> {
         let named = self.admin.clone().map(|url| (url, "--admin"));
         let named = named.or_else(|| env::admin_address().map(|url| (url, "HOOKBOX_ADMIN")));

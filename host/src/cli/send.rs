@@ -1,6 +1,7 @@
 //! `hookbox send`: an event as its provider would send and sign it.
 
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -192,15 +193,7 @@ impl Aim {
     fn target(&self, config: &mut Partial) -> Result<String, Failure> {
         let path = format!("/webhook/{}", self.source);
         let Some(url) = &self.url else {
-            let mut address = config.take_listen()?;
-            if address.ip().is_unspecified() {
-                address.set_ip(if address.is_ipv4() {
-                    [127, 0, 0, 1].into()
-                } else {
-                    std::net::Ipv6Addr::LOCALHOST.into()
-                });
-            }
-            return Ok(format!("http://{address}{path}"));
+            return Ok(format!("http://{}{path}", local_address(config)?));
         };
         let uri: ureq::http::Uri =
             url.parse().map_err(|error| Failure::usage(format!("--url: {error}")))?;
@@ -214,6 +207,19 @@ impl Aim {
             url.clone()
         })
     }
+}
+
+/// The address of the local host's public listener, as this machine reaches it.
+pub(super) fn local_address(config: &mut Partial) -> Result<SocketAddr, Failure> {
+    let mut address = config.take_listen()?;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    Ok(address)
 }
 
 /// Whether the address is of this machine, as far as it can be told without asking anybody.

@@ -92,6 +92,10 @@ pub(super) fn lost(
 ) -> Vec<String> {
     let held: BTreeSet<&Path> = before.iter().filter(|input| input.held).map(Input::path).collect();
     let is_taken_away = |input: &Input| {
+        // A registration that is removed has ended at the provider.
+        if input.key.ends_with(".registered") {
+            return input.gone;
+        }
         let source =
             input.key.strip_prefix("sources.").and_then(|key| key.strip_suffix(".secrets.file"));
         input.gone && source.is_some_and(&has_others)

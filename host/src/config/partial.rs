@@ -17,6 +17,7 @@ use super::server::{
     DEFAULT_ADMIN, DEFAULT_LISTEN, SECRETS_FOLDER, address, data_path, plugins_path, read_store,
 };
 use super::sources::{self, Keys};
+use super::urls::read_public_url;
 use super::{
     Config, MakeSecrets, Problems, Source, Surroundings, mask_likely_secrets, places, read_text,
 };
@@ -31,6 +32,8 @@ pub struct Partial {
     listen: Result<SocketAddr, Problems>,
     /// `server.plugins_dir`, absolute.
     pub plugins_dir: PathBuf,
+    /// The folder of the secrets that are made or registered, absolute.
+    pub secrets_dir: PathBuf,
     /// The SQLite file, absolute.
     pub sqlite_path: PathBuf,
     /// The lines of `[routes]` as they are written, in the order of their patterns: whether a
@@ -80,11 +83,13 @@ impl Partial {
             Section::new("store".to_owned(), file.section("store"), &Sink::default()),
             base,
         );
-        let (plugins_dir, data_dir) = {
+        let (plugins_dir, data_dir, public_url) = {
             let sink = Sink::default();
             let mut server = Section::new("server".to_owned(), file.section("server"), &sink);
             let plugins_dir = plugins_path(server.take("plugins_dir").as_ref(), base);
-            (plugins_dir, data_path(server.take("data_dir").as_ref(), base, store.folder()))
+            let data_dir = data_path(server.take("data_dir").as_ref(), base, store.folder());
+            let public_url = server.take("public_url").and_then(|item| read_public_url(&item));
+            (plugins_dir, data_dir, public_url)
         };
         let folder = data_dir.join(SECRETS_FOLDER);
         let keys = Keys {
@@ -97,6 +102,7 @@ impl Partial {
                 .is_loopback(),
             folder: &folder,
             make: MakeSecrets::No,
+            public_url: public_url.as_deref(),
         };
         let places = Places { base, env: surroundings.env };
         let (sources, plugins) = match &whole {
@@ -107,6 +113,7 @@ impl Partial {
             admin: file.admin(),
             listen: listen.map(|listen| listen.unwrap_or(DEFAULT_LISTEN)),
             plugins_dir,
+            secrets_dir: folder.clone(),
             sqlite_path: store.sqlite_path,
             routes: file.routes(),
             whole,

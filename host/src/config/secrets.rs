@@ -22,9 +22,11 @@ use super::warnings::Warning;
 use crate::files;
 
 mod made;
+mod registration;
 mod stray;
 
 pub(super) use made::{Fallback, settle};
+pub(super) use registration::read as read_registration;
 use stray::Stray;
 
 /// The shortest key that is taken, in bytes: a guess of 128 bits.
@@ -68,13 +70,16 @@ pub(super) struct FoundSecrets {
     pub(super) unset: Vec<String>,
     /// Every listed place.
     pub(super) places: Vec<SecretPlace>,
+    /// Whether the registration at the provider is one of the places.
+    pub(super) registered: bool,
     /// The place of the list in the file.
     pub(super) span: Option<Range<usize>>,
 }
 
-/// Keeps from being shown whatever may be a secret in a list of them: all but `env` and `file`.
+/// Keeps from being shown whatever may be a secret in a list of them: all but `env`, `file` and
+/// `registered`.
 pub(super) fn mask(item: &Item<'_>) {
-    mask_but(item, &["env", "file"]);
+    mask_but(item, &["env", "file", "registered"]);
 }
 
 /// The same, with other names for what may be shown.
@@ -112,6 +117,10 @@ pub(super) fn read(
         );
     }
     for entry in list.iter().take(MAX_SECRETS) {
+        if registration::is_meant(entry) {
+            found.registered = true;
+            continue;
+        }
         let Some((name, text)) = read_entry(entry, places) else { continue };
         found.places.push(SecretPlace { name: name.clone(), is_set: text.is_some() });
         match text.map(|text| key(&text, format, min_key_bytes)) {
@@ -120,6 +129,33 @@ pub(super) fn read(
             Some(Err(error)) => {
                 entry.refuse(format_args!("names {name}, which {error}"), error.help())
             }
+        }
+    }
+    found
+}
+
+/// The secrets of a source whose section names none: a variable, and what is registered.
+pub(super) fn usual(
+    item: &Item<'_>,
+    env: &str,
+    format: &KeyFormat,
+    min_key_bytes: usize,
+    places: &Places<'_>,
+) -> FoundSecrets {
+    let mut found = FoundSecrets {
+        span: Some(item.key_span.clone()),
+        registered: true,
+        ..FoundSecrets::default()
+    };
+    let text = (places.env)(env).map(|value| Zeroizing::new(value.into_vec()));
+    let placed = strip(item, format!("the environment variable `{env}`"), text);
+    let Some((name, text)) = placed else { return found };
+    found.places.push(SecretPlace { name: name.clone(), is_set: text.is_some() });
+    match text.map(|text| key(&text, format, min_key_bytes)) {
+        None => found.unset.push(name),
+        Some(Ok(key)) => found.keys.push(key),
+        Some(Err(error)) => {
+            item.refuse(format_args!("takes its secret from {name}, which {error}"), error.help())
         }
     }
     found

@@ -11,6 +11,7 @@ use super::places;
 use super::raw::{Item, Section, Sink};
 use super::tokens::{AdminToken, AdminUrl, read_tokens, read_url};
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, show_ms};
+use super::urls::read_public_url;
 use super::warnings::Warning;
 use crate::files::instead_of_folder;
 use crate::text::needs_escape;
@@ -49,8 +50,8 @@ pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr
 pub(super) const SECRETS_FOLDER: &str = "secrets";
 
 /// `[server]`. A change of any of these needs a restart, and a reload says so; only
-/// `name`, `admin_tokens`, `admin_url`, `trusted_proxies`, `keep_alive` and `max_body` take effect
-/// at once.
+/// `name`, `admin_tokens`, `admin_url`, `public_url`, `trusted_proxies`, `keep_alive` and `max_body`
+/// take effect at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// The name that people know this host by.
@@ -63,6 +64,8 @@ pub struct Server {
     pub admin_tokens: Vec<AdminToken>,
     /// The address of the API behind a reverse proxy.
     pub admin_url: Option<AdminUrl>,
+    /// How providers reach this host, without a path of a source.
+    pub public_url: Option<String>,
     /// Peers whose forwarded client addresses are believed.
     pub trusted_proxies: Networks,
     /// The time that a connection is kept between two requests, in milliseconds.
@@ -82,6 +85,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Whether webhooks can come from this machine only.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.listen.ip().is_loopback()
+    }
+
     /// Secrets that the host has made.
     pub fn secrets_dir(&self) -> PathBuf {
         self.data_dir.join(SECRETS_FOLDER)
@@ -128,6 +136,7 @@ pub(super) fn read_server(
     let has_tokens = tokens.is_some_and(|item| !item.one_or_many().is_empty());
     let (listen, admin) = read_addresses(&mut section, has_tokens, sink);
     warn_of_plain_http(admin, admin_url.as_ref(), sink);
+    let public_url = section.take("public_url").and_then(|item| read_public_url(&item));
     let trusted_proxies =
         section.take("trusted_proxies").map(|item| networks::read(&item)).unwrap_or_default();
     let keep_alive =
@@ -161,6 +170,7 @@ pub(super) fn read_server(
         admin,
         admin_tokens,
         admin_url,
+        public_url,
         trusted_proxies,
         keep_alive_ms,
         plugins_dir,

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod callback;
 mod dedupe;
 mod encoding;
 mod handshake;
 mod pick;
 mod place;
+mod provider;
 mod public_key;
 mod shown;
 mod signature;
 mod template;
 
+pub use callback::{CallbackRule, KnownKey};
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
 pub use encoding::Encoding;
 pub use handshake::{AnswerPart, AnswerRule, AnswerValue, HandshakeMethod, HandshakeRule};
@@ -20,6 +23,7 @@ pub use pick::{EventTypes, Joined, Pick};
 pub use place::{
     BodyHash, JwtAlgorithm, JwtRule, KeyAddress, KeyDocument, KeyFrom, Place, ValueCondition,
 };
+pub use provider::{ApiKey, ProviderSettings};
 pub use public_key::{PublicKey, PublicKeyKind};
 pub use signature::{
     Field, Part, SecretPlace, Secrets, Signature, SignatureScheme, Stale, TimeFormat, Timestamp,
@@ -60,4 +64,6 @@ pub struct Source {
     pub handshakes: Vec<HandshakeRule>,
     /// Values that an operator knows of the registration.
     pub params: BTreeMap<String, String>,
+    /// Its provider's API, and what is registered there.
+    pub provider: ProviderSettings,
 }

@@ -1,15 +1,22 @@
 //! Reads `[sources.NAME]`: a preset, the section's own values over it, and where the keys are.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::raw::{Item, Section, did_you_mean};
 use super::secrets::{self, Fallback, FoundSecrets, MakeSecrets, Places};
-use super::source::{Part, Secrets, SignatureScheme, Source, SourceTemplate, Verify};
+use super::source::{
+    Part, ProviderSettings, Secrets, SignatureScheme, Source, SourceTemplate, Verify,
+};
 use super::warnings::Warning;
 use super::{presets, template};
 use crate::names::{MAX_NAME_BYTES, is_source_name};
+use crate::providers::{Provider, registered};
+
+mod callback;
+mod provider;
 
 /// The most sources a file may have.
 const MAX_SOURCES: usize = 256;
@@ -30,6 +37,9 @@ pub(super) struct UnkeyedSource {
     is_verified: bool,
     /// `None` for a source without secrets.
     found: Option<FoundSecrets>,
+    provider: ProviderSettings,
+    /// The place of `callback` in the file.
+    callback_span: Option<Range<usize>>,
 }
 
 /// The facts on which completing a source's keys depends.
@@ -40,6 +50,18 @@ pub(super) struct Keys<'a> {
     /// The folder of the keys that the host makes.
     pub(super) folder: &'a Path,
     pub(super) make: MakeSecrets,
+    /// `server.public_url`.
+    pub(super) public_url: Option<&'a str>,
+}
+
+/// What a section says of the verification, beside its template.
+struct How {
+    is_verified: bool,
+    /// Whether there is a preset, or `verify`.
+    says_how: bool,
+    min_key_bytes: usize,
+    /// The provider, if its API is known.
+    provider: Option<&'static dyn Provider>,
 }
 
 /// Reads every `[sources.NAME]`.
@@ -58,7 +80,18 @@ pub(super) fn complete(
     sink: &super::raw::Sink,
 ) -> BTreeMap<String, Arc<Source>> {
     let complete = |source: UnkeyedSource| {
-        let UnkeyedSource { name, preset, template, is_verified, found } = source;
+        let UnkeyedSource { name, preset, template, is_verified, .. } = source;
+        let UnkeyedSource { mut found, mut provider, callback_span, .. } = source;
+        if provider.public_url.is_none() {
+            provider.public_url = keys.public_url.map(str::to_owned);
+        }
+        if let Some(rule) = &mut provider.callback {
+            callback::complete(rule, (&name, callback_span), keys.folder, sink);
+        }
+        if let Some(found) = &mut found {
+            let path = keys.folder.join(registered::file_name(&name));
+            secrets::read_registration(found, &name, &path, (&template.key, &mut provider), sink);
+        }
         let (kind, id, subject) =
             (template.kind.clone()?, template.id.clone(), template.subject.clone());
         let (form, types) = (template.form.clone(), template.types.clone());
@@ -95,6 +128,7 @@ pub(super) fn complete(
             trust_traceparent,
             handshakes,
             params,
+            provider,
         };
         Some((name, Arc::new(source)))
     };
@@ -152,11 +186,40 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
         check_own(verify_item.as_ref().unwrap_or(item), &template);
     }
     read_params(item, &mut section, &mut template);
+    let named = preset_item.as_ref().and_then(|item| item.value.as_str());
+    let mut provider = provider::read(&mut section, named, places);
+    let callback_item = section.take("callback").filter(|_| provider.name.is_some());
+    provider.callback = callback_item.as_ref().and_then(callback::read);
+    let callback_span = callback_item.map(|item| item.span);
     let secrets_item = section.take("secrets");
     let min_key_bytes = read_min_key_bytes(&mut section);
-    let found = match (is_verified && template.has_secrets(), &secrets_item) {
-        (true, Some(list)) => Some(secrets::read(list, &template.key, min_key_bytes, places)),
+    let how = How { is_verified, says_how, min_key_bytes, provider: provider.provider() };
+    let found = read_secrets(item, secrets_item.as_ref(), how, &template, places);
+    template::read_max_body(&mut section, &mut template);
+    let trusts = section.take("trust_traceparent").and_then(|item| item.truth());
+    template.trust_traceparent = trusts.unwrap_or(false);
+    section.finish();
+    let (name, preset) = (item.key.to_owned(), named.map(str::to_owned));
+    Some(UnkeyedSource { name, preset, template, is_verified, found, provider, callback_span })
+}
+
+/// Reads where the secrets are; `None` for a source without any.
+fn read_secrets(
+    item: &Item<'_>,
+    list: Option<&Item<'_>>,
+    how: How,
+    template: &SourceTemplate,
+    places: &Places<'_>,
+) -> Option<FoundSecrets> {
+    let How { is_verified, says_how, min_key_bytes, provider } = how;
+    let format = &template.key;
+    match (is_verified && template.has_secrets(), list) {
+        (true, Some(list)) => Some(secrets::read(list, format, min_key_bytes, places)),
         (true, None) => {
+            if let Some(provider) = provider {
+                let env = provider.secret_env();
+                return Some(secrets::usual(item, env, format, min_key_bytes, places));
+            }
             if says_how {
                 refuse_without_secrets(item);
             }
@@ -177,13 +240,7 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
             None
         }
         (false, None) => None,
-    };
-    template::read_max_body(&mut section, &mut template);
-    let trusts = section.take("trust_traceparent").and_then(|item| item.truth());
-    template.trust_traceparent = trusts.unwrap_or(false);
-    section.finish();
-    let preset = preset_item.and_then(|item| item.value.as_str()).map(str::to_owned);
-    Some(UnkeyedSource { name: item.key.to_owned(), preset, template, is_verified, found })
+    }
 }
 
 /// The most parameters, and the longest value in bytes.

@@ -111,6 +111,7 @@ impl Config {
             ("server.admin", quoted(&server.admin)),
             ("server.admin_tokens", none()),
             ("server.admin_url", none()),
+            ("server.public_url", none()),
             ("server.trusted_proxies", "[]".to_owned()),
             ("server.keep_alive", quoted(&show_ms(server.keep_alive_ms))),
             ("server.plugins_dir", quoted(&server.plugins_dir.display())),

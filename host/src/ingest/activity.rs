@@ -114,6 +114,11 @@ impl SourceActivity {
         tallies.retain(|name, _| is_there(name));
     }
 
+    /// Counts an event of a provider's log that was appended.
+    pub fn reconciled(&self, source: &Source, now_ms: i64) {
+        self.tally(source).stored(false, now_ms);
+    }
+
     fn find(&self, source: &str) -> Option<Arc<SourceTally>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(source).map(Arc::clone)
     }

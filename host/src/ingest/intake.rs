@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::series::Series;
 use crate::server::ServerTimeouts;
-use crate::store::Queue;
+use crate::store::{Queue, Read};
 use crate::trace::Tracer;
 
 /// The parts that the intake works with.
@@ -21,6 +21,8 @@ pub struct Intake {
     pub config: Arc<ArcSwap<Config>>,
     /// Where events are appended.
     pub store: Arc<dyn Queue>,
+    /// Where the keys are that callbacks are waited for under.
+    pub reads: Arc<dyn Read>,
     /// Tells whether a timestamp is fresh, and when an event arrived.
     pub clock: Clock,
     /// How long each step may take.

@@ -11,6 +11,7 @@ use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
 use super::body::{self, MaxBody, Reservation};
+use super::callback;
 use super::handshake::{HandshakeAnswer, MAX_OPEN_BODY_BYTES};
 use super::head::Head;
 use super::intake::Intake;
@@ -31,6 +32,8 @@ pub(super) struct Posting<'a> {
     pub(super) source: &'a SourceRuntime,
     /// The request's span, if it is traced.
     pub(super) trace: Option<SpanContext>,
+    /// Whether it came to the address of callbacks, and so needs no signature.
+    pub(super) is_callback: bool,
 }
 
 /// A request that was looked at.
@@ -50,7 +53,7 @@ impl<'a> Posting<'a> {
         request: Request<Incoming>,
         mut memory: Reservation,
     ) -> Result<IngestReply, Box<RefusedRequest>> {
-        let Self { intake, sources, source, .. } = self;
+        let Self { intake, sources, source, is_callback, .. } = self;
         let (verified, start, now_ms) = match self.verify(request, &mut memory).await? {
             Checked::Proved(verified, start, now_ms) => (verified, start, now_ms),
             Checked::Open(answer) => return Ok(IngestReply::Handshake(answer)),
@@ -64,6 +67,9 @@ impl<'a> Posting<'a> {
         let mut event = verified.identify(&sources.config().routes, now_ms);
         if intake.store.has_legacy_keys() {
             event.legacy_key = source.legacy_key(&event.attributes.body);
+        }
+        if is_callback {
+            callback::check(source, &event, &*intake.reads).await?;
         }
         let untyped =
             (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default());
@@ -92,17 +98,21 @@ impl<'a> Posting<'a> {
         request: Request<Incoming>,
         memory: &mut Reservation,
     ) -> Result<Checked<'a>, Box<RefusedRequest>> {
-        let Self { intake, sources, source, .. } = self;
+        let Self { intake, sources, source, is_callback, .. } = self;
         let (head, body) = request.into_parts();
-        let may_be_open = source.handshakes().takes(&Method::POST);
-        if let Some(what) = source.closed().filter(|_| !may_be_open) {
+        let may_be_open = !is_callback && source.handshakes().takes(&Method::POST);
+        if let Some(what) = source.closed().filter(|_| !may_be_open && !is_callback) {
             return Err(self.refused(Rejection::Closed(what.to_owned()), &head.into()));
         }
         if is_encoded(&head.headers) {
             return Err(self.refused(Rejection::Encoded, &head.into()));
         }
         let has_body = !body.is_end_stream();
-        let claim = match Claim::new(Head::from(head), source) {
+        let claimed = match is_callback {
+            true => Ok(Claim::of_callback(Head::from(head), source)),
+            false => Claim::new(Head::from(head), source),
+        };
+        let claim = match claimed {
             Ok(claim) => claim,
             Err(unproved)
                 if may_be_open && source.handshakes().may_be_open_post(&unproved.head) =>

@@ -6,6 +6,7 @@
 #[expect(missing_docs, reason = "`meaning` says what each is")]
 pub enum RefusalReason {
     BadSignature,
+    EndedSecret,
     StaleTimestamp,
     NoSignature,
     MalformedSignature,
@@ -20,6 +21,7 @@ pub enum RefusalReason {
     Malformed,
     Method,
     UnknownSource,
+    UnknownCallback,
     Encoded,
     TooLarge,
     SlowBody,
@@ -41,6 +43,7 @@ impl RefusalReason {
     /// Every reason.
     pub const ALL: [Self; 27] = [
         Self::BadSignature,
+        Self::EndedSecret,
         Self::StaleTimestamp,
         Self::NoSignature,
         Self::MalformedSignature,
@@ -55,6 +58,7 @@ impl RefusalReason {
         Self::Malformed,
         Self::Method,
         Self::UnknownSource,
+        Self::UnknownCallback,
         Self::Encoded,
         Self::TooLarge,
         Self::SlowBody,
@@ -87,6 +91,7 @@ impl RefusalReason {
     fn explained(self) -> Explained {
         match self {
             Self::BadSignature
+            | Self::EndedSecret
             | Self::StaleTimestamp
             | Self::NoSignature
             | Self::MalformedSignature
@@ -100,6 +105,7 @@ impl RefusalReason {
             Self::Malformed
             | Self::Method
             | Self::UnknownSource
+            | Self::UnknownCallback
             | Self::Encoded
             | Self::TooLarge
             | Self::SlowBody
@@ -111,6 +117,11 @@ impl RefusalReason {
     /// Reasons in what should prove that a request is authentic.
     fn of_proof(self) -> Explained {
         match self {
+            Self::EndedSecret => (
+                "ended_secret",
+                "The signature is made with a secret from before a rotation, and its time is over.",
+                "Look whether the provider still signs with it; `overlap` of the source says how long it stays active.",
+            ),
             Self::StaleTimestamp => (
                 "stale_timestamp",
                 "The signature is right, but the request was signed too long ago or in the future.",
@@ -192,6 +203,11 @@ impl RefusalReason {
                 "unknown_source",
                 "The configuration has no source of this name.",
                 "Compare the address at the provider with `/webhook/NAME`.",
+            ),
+            Self::UnknownCallback => (
+                "unknown_callback",
+                "The callback has no key that `known` of the source asks for, so nobody waits for it.",
+                "Let the plugin that starts a job write its key before the job can end.",
             ),
             Self::Encoded => (
                 "encoded",

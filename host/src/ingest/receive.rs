@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
 use super::body::{BodyError, BodyMemory, NoMemory};
+use super::callback;
 use super::handshake::{self, HandshakeAnswer};
 use super::head::Head;
 use super::intake::Intake;
@@ -49,7 +50,9 @@ impl Handler for Arc<Receiver> {
         let sources = self.sources();
         let client = Client::of(peer, request.headers(), &sources.config().server.trusted_proxies);
         let path = request.uri().path();
-        let source = source_name(path).and_then(|name| sources.get(&name));
+        let named = source_name(path).and_then(|name| sources.get(&name));
+        let called = if named.is_none() { callback::find(path, &sources) } else { None };
+        let source = named.or(called);
         let method = request.method().clone();
         let span = source.and_then(|source| {
             RequestSpan::begin(&self.intake.tracer, source.source(), &request, &client)
@@ -64,7 +67,9 @@ impl Handler for Arc<Receiver> {
             None => Err(Rejection::NoSource.into()),
             Some(source) if method == Method::POST => {
                 let memory = self.memory.reserve(client.share);
-                let posting = Posting { intake: &self.intake, sources: &sources, source, trace };
+                let is_callback = called.is_some();
+                let intake = &self.intake;
+                let posting = Posting { intake, sources: &sources, source, trace, is_callback };
                 let received = posting.receive(request, memory);
                 match trace {
                     None => received.await,

@@ -46,6 +46,9 @@ pub(super) enum Rejection {
     Malformed(#[from] Ambiguous),
     #[error("there is no such source")]
     NoSource,
+    /// It came to the address of callbacks.
+    #[error("nobody waits for this callback")]
+    Unawaited,
     #[error("only POST and OPTIONS are taken")]
     Method,
     #[error("a probe is a GET or a HEAD")]
@@ -122,6 +125,9 @@ impl Rejection {
                 Outside::new(StatusCode::BAD_REQUEST, "The request's header is malformed.").close()
             }
             Self::NoSource => Outside::new(StatusCode::NOT_FOUND, "There is no such source."),
+            Self::Unawaited => {
+                Outside::new(StatusCode::NOT_FOUND, "Nobody waits for this callback.")
+            }
             Self::ProbeMethod => {
                 Outside::new(StatusCode::METHOD_NOT_ALLOWED, "Probe with GET or HEAD.")
             }
@@ -159,6 +165,7 @@ impl Rejection {
         match self {
             Self::Malformed(_) => Reason::Malformed,
             Self::NoSource => Reason::UnknownSource,
+            Self::Unawaited => Reason::UnknownCallback,
             Self::Method | Self::ProbeMethod => Reason::Method,
             Self::Closed(_) => Reason::NoSecret,
             Self::Encoded => Reason::Encoded,

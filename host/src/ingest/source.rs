@@ -23,6 +23,7 @@ use super::verify::{self, Claimed, KeyRing, Proof, Refusal, Verifier};
 use crate::config::source::Source;
 use crate::config::{Config, Routes};
 use crate::event::{Attributes, LegacyKey, MAX_NAME_BYTES, NewEvent};
+use crate::providers::LoggedEvent;
 
 /// A stored header's value is cut to this many bytes.
 const MAX_HEADER_BYTES: usize = 1_024;
@@ -91,6 +92,11 @@ impl SourceRuntime {
         }
     }
 
+    /// Whether the key at this position has ended: a provider has another one since a rotation.
+    fn has_ended(&self, key: Option<u32>, now_ms: i64) -> bool {
+        key.is_some_and(|key| self.source.provider.has_ended(key as usize, now_ms))
+    }
+
     /// How long ago a request was sent by its own words, in seconds.
     pub(super) fn offset_s(&self, head: &Head, now_ms: i64) -> Option<i64> {
         self.verifier.offset_s(head, now_ms)
@@ -109,6 +115,33 @@ impl SourceRuntime {
     /// The missing part, if every request is refused.
     pub fn closed(&self) -> Option<&str> {
         self.verifier.closed()
+    }
+
+    /// The event that a delivery of this one from the provider's log would have been.
+    pub fn logged(
+        &self,
+        logged: LoggedEvent,
+        routes: &Routes,
+        now_ms: i64,
+        has_legacy_keys: bool,
+    ) -> NewEvent {
+        let LoggedEvent { headers, body, .. } = logged;
+        let mut map = HeaderMap::new();
+        map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in headers {
+            // A value that no header can have is left out, as its delivery would have left it out.
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                map.insert(HeaderName::from_static(name), value);
+            }
+        }
+        let note = Some("reconciled: from the provider's log, its delivery never came".to_owned());
+        let proof = Proof { key: None, note };
+        let verified = Verified { source: self, head: map.into(), body: body.into(), proof };
+        let mut event = verified.identify(routes, now_ms);
+        if has_legacy_keys {
+            event.legacy_key = self.legacy_key(&event.attributes.body);
+        }
+        event
     }
 
     /// The key under which a host of an earlier version may have stored this body.
@@ -170,16 +203,22 @@ pub(super) struct Unproved {
 pub(super) struct Claim<'s> {
     source: &'s SourceRuntime,
     head: Head,
-    claimed: Claimed,
+    /// `None` for a callback, which has no signature.
+    claimed: Option<Claimed>,
 }
 
 impl<'s> Claim<'s> {
     /// Refuses a head that no body could make authentic.
     pub(super) fn new(head: Head, source: &'s SourceRuntime) -> Result<Self, Box<Unproved>> {
         match source.verifier.claim(&head) {
-            Ok(claimed) => Ok(Self { source, head, claimed }),
+            Ok(claimed) => Ok(Self { source, head, claimed: Some(claimed) }),
             Err(refusal) => Err(Box::new(Unproved { refusal, head, body: None })),
         }
+    }
+
+    /// Takes a head that came to the address of callbacks.
+    pub(super) fn of_callback(head: Head, source: &'s SourceRuntime) -> Self {
+        Self { source, head, claimed: None }
     }
 
     /// The head.
@@ -195,7 +234,14 @@ impl<'s> Claim<'s> {
     /// Checks the whole request, at `now_ms` (Unix ms).
     pub(super) fn verify(self, body: Bytes, now_ms: i64) -> Result<Verified<'s>, Box<Unproved>> {
         let Self { source, head, claimed } = self;
+        let Some(claimed) = claimed else {
+            let note = Some("a callback: its address is secret, and nothing is signed".to_owned());
+            return Ok(Verified { source, head, body, proof: Proof { key: None, note } });
+        };
         match source.verifier.check(&claimed, &head, &body, now_ms) {
+            Ok(proof) if source.has_ended(proof.key, now_ms) => {
+                Err(Box::new(Unproved { refusal: Refusal::Ended, head, body: Some(body) }))
+            }
             Ok(proof) => Ok(Verified { source, head, body, proof }),
             Err(refusal) => Err(Box::new(Unproved { refusal, head, body: Some(body) })),
         }

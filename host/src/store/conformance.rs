@@ -49,6 +49,7 @@ pub(super) mod key_order;
 pub(super) mod kv;
 mod laws;
 pub(super) mod lease;
+pub(super) mod log_positions;
 mod model;
 pub(super) mod on_insert;
 pub(super) mod operator;

@@ -32,6 +32,7 @@ mod laws;
 mod listing;
 mod operate;
 mod operations;
+mod positions;
 mod rows;
 mod schedule_rows;
 mod schedules;

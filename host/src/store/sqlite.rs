@@ -85,6 +85,7 @@ mod payloads;
 mod peek;
 #[cfg(test)]
 mod plans;
+mod positions;
 mod published;
 mod queue;
 mod read;

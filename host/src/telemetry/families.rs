@@ -29,7 +29,7 @@ impl FamilyKind {
 }
 
 /// Every family: its name, kind and help.
-pub(super) const FAMILIES: [(&str, FamilyKind, &str); 59] = [
+pub(super) const FAMILIES: [(&str, FamilyKind, &str); 61] = [
     (
         "hookbox_admin_requests_total",
         Counter,
@@ -163,6 +163,16 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 59] = [
         "hookbox_plugin_state",
         Gauge,
         "Whether a plugin is in a state (1) or not (0): loaded, stale, held, compiling, failed, missing",
+    ),
+    (
+        "hookbox_reconcile_passes_total",
+        Counter,
+        "Passes over the log of a source's provider by source and result",
+    ),
+    (
+        "hookbox_reconciled_events_total",
+        Counter,
+        "Events of a provider's log by source and result: appended, known, too_large, no_key",
     ),
     (
         "hookbox_route_errors_total",

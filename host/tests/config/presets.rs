@@ -33,6 +33,7 @@ impl Vector {
         SourceRuntime::new(Arc::new(Source {
             name: "vector".into(),
             preset: Some(self.preset.clone()),
+            provider: Default::default(),
             secret_places: Vec::new(),
             kind: preset.kind.clone().expect("every preset has a type"),
             id: preset.id.clone(),

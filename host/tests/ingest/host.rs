@@ -88,6 +88,7 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
             admin: localhost,
             admin_tokens: Vec::new(),
             admin_url: None,
+            public_url: None,
             trusted_proxies: Networks::default(),
             keep_alive_ms: PATIENCE.as_millis() as u64,
             plugins_dir: "plugins".into(),
@@ -168,6 +169,7 @@ impl Host {
         let intake = Intake {
             config: config.clone(),
             store: wrap(store.clone()),
+            reads: store.clone(),
             clock,
             timeouts: options.timeouts,
             capacity: options.capacity,

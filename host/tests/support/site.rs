@@ -24,7 +24,8 @@ subject = { json = "/event_data/callback_id" }
 pub(crate) const ROUTE: &str = "[routes]\n\"step.one\" = \"worker\"\n";
 
 /// Variables that would change what the binary does.
-const VARIABLES: [&str; 7] = [
+const VARIABLES: [&str; 8] = [
+    "HEYGEN_API_KEY",
     "HEYGEN_WEBHOOK_SECRET",
     "HOOKBOX_LOG",
     "HOOKBOX_CONFIG",

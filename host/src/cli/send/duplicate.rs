@@ -55,6 +55,7 @@ mod tests {
             name: "acme".into(),
             preset: None,
             verify: Verify::None,
+            provider: Default::default(),
             secret_places: Vec::new(),
             kind: Pick::Fixed("acme.event".to_owned()),
             id,

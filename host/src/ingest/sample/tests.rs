@@ -9,6 +9,7 @@ fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pi
         name: "acme".into(),
         preset,
         verify: Verify::None,
+        provider: Default::default(),
         secret_places: Vec::new(),
         kind,
         id,

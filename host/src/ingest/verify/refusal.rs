@@ -22,6 +22,9 @@ pub enum Refusal {
     /// No key makes this signature over these bytes.
     #[error("the signature does not match")]
     Mismatch,
+    /// The secret that makes this signature has ended: the provider has another one.
+    #[error("the secret of the signature has ended")]
+    Ended,
     /// The timestamp is missing, or not a number of seconds.
     #[error("no readable timestamp")]
     NoTimestamp,
@@ -52,6 +55,7 @@ impl Refusal {
             Self::NoSignature => RefusalReason::NoSignature,
             Self::Malformed => RefusalReason::MalformedSignature,
             Self::Mismatch => RefusalReason::BadSignature,
+            Self::Ended => RefusalReason::EndedSecret,
             Self::NoTimestamp => RefusalReason::NoTimestamp,
             Self::Stale => RefusalReason::StaleTimestamp,
             Self::NoId => RefusalReason::NoId,

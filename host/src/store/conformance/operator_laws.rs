@@ -17,6 +17,9 @@ macro_rules! operator_laws {
                 a_client_deletes_a_value_and_its_bytes
                 a_value_of_a_client_has_a_time_to_live_and_conflicts_with_an_attempt
             }
+            log_positions {
+                a_position_is_there_after_a_crash_and_is_that_of_one_source
+            }
             pauses {
                 a_pause_is_there_after_a_crash_and_goes_when_it_is_over
                 a_pause_has_an_entry_and_the_end_of_none_has_not

@@ -42,6 +42,8 @@ pub(super) struct MemoryData {
     pub(super) schedules: ScheduleRows,
     /// With the times at which they were stored.
     pub(super) samples: Vec<(i64, Vec<Rest>)>,
+    /// How far the logs of providers have been read.
+    pub(super) positions: BTreeMap<Arc<str>, String>,
     pub(super) audit: AuditRows,
     pub(super) failures: FailureRows,
     pub(super) tree: TreeBudget,

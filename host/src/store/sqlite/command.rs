@@ -98,6 +98,11 @@ pub(super) enum WriteCommand {
         samples: Vec<Rest>,
         reply: ReplyTo<()>,
     },
+    KeepPosition {
+        source: Owner,
+        position: String,
+        reply: ReplyTo<()>,
+    },
     Operate {
         work: OperationWork,
         reply: ReplyTo<OperationId>,
@@ -223,6 +228,9 @@ impl WriteCommand {
                 work.keep_samples(*at_ms, samples)?;
                 CommandAnswer::Noted
             }
+            Self::KeepPosition { source, position, .. } => {
+                work.keep_position(source, position).map(|()| CommandAnswer::Noted)?
+            }
             Self::NoteTime { .. } => work.note_time().map(|()| CommandAnswer::Noted)?,
             Self::Erase { events, keys, .. } => CommandAnswer::Erased(work.erase(events, keys)?),
             Self::Operate { work: operation, .. } => {
@@ -296,6 +304,7 @@ impl WriteCommand {
             (
                 Self::NoteTime { reply }
                 | Self::KeepSamples { reply, .. }
+                | Self::KeepPosition { reply, .. }
                 | Self::Note { reply, .. }
                 | Self::KeepAnswer { reply, .. },
                 CommandAnswer::Noted,
@@ -341,6 +350,7 @@ impl WriteCommand {
             | Self::Note { reply, .. }
             | Self::KeepAnswer { reply, .. }
             | Self::KeepSamples { reply, .. }
+            | Self::KeepPosition { reply, .. }
             | Self::NoteTime { reply }
             | Self::Close { reply } => {
                 drop(reply.send(Err(error)));

@@ -19,6 +19,7 @@ fn source(preset: &str, name: &str, secret: &[u8]) -> Source {
         name: name.into(),
         preset: Some(preset.to_owned()),
         verify: Verify::Signature(template.clone().signature(secrets)),
+        provider: Default::default(),
         secret_places: Vec::new(),
         kind: template.kind.clone().unwrap(),
         id: template.id.clone(),

@@ -6,6 +6,7 @@ use super::*;
 use crate::event::EditedFrom;
 use crate::store::sqlite::command::WriteCommand;
 use crate::store::sqlite::operator::Expired;
+use crate::store::sqlite::positions;
 use crate::store::{Actor, AuditNote, KeyChange, KeyExpected, Pausable, PauseChange, Via};
 
 /// A change with its entry, and what the sweep deletes.
@@ -30,6 +31,8 @@ pub(super) fn change_and_sweep(batch: &mut WriteBatch<'_>, first: EventId) {
     let (key, value) = ("n".to_owned(), Some(vec![1]));
     let change = KeyChange { bucket: "audit".into(), key, value, expected, ttl: None };
     batch.change_key(&change).unwrap().unwrap();
+    batch.keep_position("heygen", "{}").unwrap();
+    positions::read(connection, "heygen").unwrap();
     let key = ("audit".to_owned(), "n".to_owned(), 0);
     batch.erase(&[first], &[key]).unwrap();
     // A first sweep takes the keys and passes what is open; a second one empties and deletes.

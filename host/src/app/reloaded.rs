@@ -1,0 +1,28 @@
+//! Tells those who work by the configuration that there is another one.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::dispatch::Dispatcher;
+
+/// The tasks that are told.
+#[derive(Debug, Default)]
+pub(super) struct Reloaded {
+    /// Ticks of schedules.
+    pub(super) schedules: Arc<Notify>,
+    /// Logs of providers.
+    pub(super) logs: Arc<Notify>,
+}
+
+impl Reloaded {
+    /// Tells them, and the dispatcher first.
+    pub(super) fn teller(&self, dispatcher: &Arc<Dispatcher>) -> impl Fn() + Send + Sync + use<> {
+        let dispatcher = Arc::clone(dispatcher);
+        let others = [Arc::clone(&self.schedules), Arc::clone(&self.logs)];
+        move || {
+            dispatcher.refresh();
+            others.iter().for_each(|other| other.notify_one());
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! `{ registered = true }`: the secret of the registration at the provider, in a file of the host.
+
+use std::io;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::{FoundSecrets, MIN_KEY_BYTES, key};
+use crate::clock::rfc3339;
+use crate::config::inputs::Input;
+use crate::config::raw::{Item, Sink};
+use crate::config::source::{KeyFormat, ProviderSettings, SecretPlace};
+use crate::providers::registered::{MAX_BYTES, Registration};
+
+/// Whether an entry names the registration. One that does so in a wrong way is refused.
+pub(super) fn is_meant(entry: &Item<'_>) -> bool {
+    let names_it = entry.value.as_table().is_some_and(|table| table.contains_key("registered"));
+    if !names_it {
+        return false;
+    }
+    let Some(mut section) = entry.section("{ registered = true }") else { return true };
+    let value = section.take("registered").and_then(|item| item.truth());
+    if value == Some(false) {
+        entry.refuse("names nothing", "write { registered = true }, or take the entry out");
+    }
+    section.refuse_others("stands beside `registered`", "write it as an entry of its own");
+    true
+}
+
+/// Adds the secrets of the registration, if the list names it and there is one.
+pub(in crate::config) fn read(
+    found: &mut FoundSecrets,
+    source: &str,
+    path: &Path,
+    (format, provider): (&KeyFormat, &mut ProviderSettings),
+    sink: &Sink,
+) {
+    provider.key_ends = vec![None; found.keys.len()];
+    provider.names_registration = found.registered;
+    if !found.registered {
+        return;
+    }
+    let place = |about: &str| format!("the registration{about}, in {}", path.display());
+    let refuse = |what: String| {
+        let help = format!(
+            "register again with `hookbox provider {source} register`, or put a copy of the file back"
+        );
+        sink.problem(found.span.clone(), format!("{}, {what}", place("")), help);
+    };
+    let holds = |text: &[u8]| Registration::read(text).is_ok();
+    let key_name = format!("sources.{source}.secrets.registered");
+    let (input, text) = Input::read(&key_name, path, MAX_BYTES, holds);
+    sink.input(input);
+    let text = match text {
+        Ok(text) => Zeroizing::new(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            found.places.push(SecretPlace { name: place(""), is_set: false });
+            let command = format!("`hookbox provider {source} register` makes one");
+            found.unset.push(place(&format!(" ({command})")));
+            return forget_unset(found);
+        }
+        Err(error) => return refuse(format!("cannot be read: {error}")),
+    };
+    let registration = match Registration::read(&text) {
+        Ok(registration) => registration,
+        Err(error) => return refuse(error),
+    };
+    for kept in &registration.secrets {
+        match key(kept.secret.as_bytes(), format, MIN_KEY_BYTES) {
+            Ok(key) => found.keys.push(key),
+            Err(error) => return refuse(error.to_string()),
+        }
+        let until = kept.until_ms.map(|until_ms| format!(" until {}", rfc3339(until_ms)));
+        let name = place(&until.unwrap_or_default());
+        found.places.push(SecretPlace { name, is_set: true });
+        provider.key_ends.push(kept.until_ms);
+    }
+    provider.registration = Some(registration);
+    forget_unset(found);
+}
+
+/// Beside a registration the other places may well be empty, and the other way round.
+fn forget_unset(found: &mut FoundSecrets) {
+    if !found.keys.is_empty() {
+        found.unset.clear();
+    }
+}

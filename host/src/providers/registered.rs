@@ -1,0 +1,183 @@
+//! The file in which a registration is kept: `data_dir/secrets/NAME.registered`.
+//!
+//! The command line writes it, whole and for this user alone, and the host reads it with the
+//! configuration. The secret of a rotation comes first; the ones before it stay until their time.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+/// The ending of the file's name, after the name of the source.
+const ENDING: &str = ".registered";
+
+/// The ending of the file that holds the token of callbacks.
+const CALLBACK_ENDING: &str = ".callback";
+
+/// The length of such a token, in hex digits.
+const CALLBACK_DIGITS: usize = 32;
+
+/// The longest file that is read, in bytes.
+pub const MAX_BYTES: u64 = 16 << 10;
+
+/// The most secrets that are kept; the oldest ones go first.
+const MAX_SECRETS: usize = 4;
+
+/// An address that is registered, with its secrets.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// The provider's name.
+    pub provider: String,
+    /// The provider's id of the endpoint.
+    pub endpoint_id: String,
+    /// The address that is registered.
+    pub url: String,
+    /// The secrets, the newest first.
+    pub secrets: Vec<TimedSecret>,
+}
+
+/// A secret, and when it ends.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimedSecret {
+    /// The text, as the provider shows it.
+    pub secret: String,
+    /// When it ends, Unix ms; the newest one has no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<i64>,
+}
+
+/// The name of the file of a source.
+pub fn file_name(source: &str) -> String {
+    format!("{source}{ENDING}")
+}
+
+/// The name of the file with the token of a source's callbacks.
+pub fn callback_file_name(source: &str) -> String {
+    format!("{source}{CALLBACK_ENDING}")
+}
+
+/// Whether a text is such a token.
+pub fn is_callback_token(text: &[u8]) -> bool {
+    text.len() == CALLBACK_DIGITS && text.iter().all(u8::is_ascii_hexdigit)
+}
+
+impl Registration {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It is damaged: how, for people. No byte of it is repeated.
+    pub fn read(text: &[u8]) -> Result<Self, String> {
+        let read: Self = serde_json::from_slice(text).map_err(|error| {
+            // The message of the parser may repeat a part of the text.
+            format!("is not what hookbox wrote (line {}, column {})", error.line(), error.column())
+        })?;
+        match read.secrets.first() {
+            None => Err("holds no secret".to_owned()),
+            Some(first) if first.until_ms.is_some() => {
+                Err("has an end for its newest secret".to_owned())
+            }
+            Some(_) if read.endpoint_id.is_empty() => Err("names no endpoint".to_owned()),
+            Some(_) => Ok(read),
+        }
+    }
+
+    /// The content of the file.
+    pub fn text(&self) -> Zeroizing<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self).expect("texts and numbers are JSON");
+        text.push(b'\n');
+        Zeroizing::new(text)
+    }
+
+    /// Puts a new secret in front. Those before it end at `until_ms`, or earlier if they were to;
+    /// those that have ended at `now_ms` go.
+    pub fn rotate(&mut self, secret: String, until_ms: i64, now_ms: i64) {
+        self.secrets.retain(|kept| kept.secret != secret && !kept.has_ended(now_ms));
+        for kept in &mut self.secrets {
+            kept.until_ms = Some(kept.until_ms.map_or(until_ms, |its| its.min(until_ms)));
+        }
+        self.secrets.insert(0, TimedSecret { secret, until_ms: None });
+        self.secrets.truncate(MAX_SECRETS);
+    }
+}
+
+impl TimedSecret {
+    /// Whether it has ended.
+    pub fn has_ended(&self, now_ms: i64) -> bool {
+        self.until_ms.is_some_and(|until_ms| until_ms <= now_ms)
+    }
+}
+
+/// Never shows a secret.
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration")
+            .field("endpoint_id", &self.endpoint_id)
+            .field("url", &self.url)
+            .field("secrets", &self.secrets.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TimedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimedSecret").field("until_ms", &self.until_ms).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registration() -> Registration {
+        let first = TimedSecret { secret: "whsec_first".to_owned(), until_ms: None };
+        Registration {
+            provider: "heygen".to_owned(),
+            endpoint_id: "ep_1".to_owned(),
+            url: "https://a.example/webhook/heygen".to_owned(),
+            secrets: vec![first],
+        }
+    }
+
+    fn shown(registration: &Registration) -> Vec<(&str, Option<i64>)> {
+        let secrets = registration.secrets.iter();
+        secrets.map(|kept| (kept.secret.as_str(), kept.until_ms)).collect()
+    }
+
+    #[test]
+    fn a_rotation_keeps_the_old_secret_until_its_time_and_never_longer_than_before() {
+        let mut kept = registration();
+        kept.rotate("b".to_owned(), 1_000, 0);
+        assert_eq!(shown(&kept), [("b", None), ("whsec_first", Some(1_000))]);
+        kept.rotate("c".to_owned(), 1_500, 500);
+        assert_eq!(shown(&kept), [("c", None), ("b", Some(1_500)), ("whsec_first", Some(1_000))]);
+        kept.rotate("d".to_owned(), 2_000, 1_000);
+        assert_eq!(shown(&kept), [("d", None), ("c", Some(2_000)), ("b", Some(1_500))]);
+        kept.rotate("d".to_owned(), 1_800, 1_000);
+        assert_eq!(shown(&kept)[0], ("d", None), "the same again is there once");
+        assert_eq!(Registration::read(&kept.text()).unwrap(), kept);
+        assert!(!format!("{kept:?}").contains("whsec"));
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_without_a_byte_of_it() {
+        let whole = registration().text().to_vec();
+        let mut cases = vec![
+            b"whsec_a_bare_secret".to_vec(),
+            whole[..whole.len() / 2].to_vec(),
+            br#"{"whsec_key":1}"#.to_vec(),
+            Vec::new(),
+        ];
+        let mut empty = registration();
+        empty.secrets.clear();
+        cases.push(empty.text().to_vec());
+        let mut ended = registration();
+        ended.secrets[0].until_ms = Some(1);
+        cases.push(ended.text().to_vec());
+        for case in cases {
+            let said = Registration::read(&case).unwrap_err();
+            assert!(!said.contains("whsec"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Tunnels by stand-ins for the programs that make them, and events of another host.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+
+use crate::support::{API_KEY, HeyGen, Host, ROUTE, SOURCE, Site, guest, wait_for};
+
+/// An executable that stands in for a program.
+fn program(site: &Site, name: &str, script: &str) {
+    let folder = site.path("bin");
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// `hookbox tunnel` with nothing but the stand-ins in its path.
+fn tunnel(site: &Site, host: &Host, arguments: &[&str]) -> Command {
+    let to = host.public.to_string();
+    let mut command = site.command(&[&["tunnel", "--to", &to], arguments].concat());
+    command.env("PATH", site.path("bin")).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Its first line.
+fn first_line(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    line.trim().to_owned()
+}
+
+fn interrupt(child: &Child) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+}
+
+fn is_alive(pid: &str) -> bool {
+    let status = fs::read_to_string(Path::new("/proc").join(pid).join("stat"));
+    status.is_ok_and(|status| !status.contains(") Z "))
+}
+
+#[test]
+fn a_tunnel_is_made_by_the_first_program_that_is_there_and_ends_with_its_command() {
+    let heygen = HeyGen::start();
+    let config = format!(
+        "[sources.heygen]\npreset = \"heygen\"\napi_url = \"{}\"\napi_key = {{ file = \"api.key\" }}\n",
+        heygen.url
+    );
+    let site = Site::new(&config, &[]);
+    site.put("api.key", API_KEY);
+    let host = Host::start(&site);
+    let none = tunnel(&site, &host, &[]).output().unwrap();
+    let said = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(none.status.code() == Some(1) && said.contains("cloudflared, ngrok, ssh"), "{said}");
+    let ssh = "echo '** see https://localhost.run/docs **'\necho $$ > ssh.pid\necho $* > ssh.args\n\
+               echo 'ab.lhr.life tunneled with tls termination, https://ab.lhr.life'\n\
+               while :; do read line < ssh.wait; done";
+    assert!(Command::new("mkfifo").arg(site.path("ssh.wait")).status().unwrap().success());
+    program(&site, "ssh", ssh);
+    let mut child = tunnel(&site, &host, &[]).spawn().unwrap();
+    assert_eq!(first_line(&mut child), "https://ab.lhr.life");
+    let arguments = fs::read_to_string(site.path("ssh.args")).unwrap();
+    assert!(arguments.contains(&format!("-R 80:{} ", host.public)), "{arguments}");
+    let pid = fs::read_to_string(site.path("ssh.pid")).unwrap().trim().to_owned();
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    wait_for("the program to end", || (!is_alive(&pid)).then_some(()));
+    // One that ends without an address tells why.
+    program(&site, "cloudflared", "echo 'ERR no network' >&2\nexit 1");
+    let failed = tunnel(&site, &host, &[]).output().unwrap();
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(
+        said.contains("cloudflared ended without an address") && said.contains("no network"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_tunnel_registers_its_address_and_removes_it_at_the_end() {
+    let heygen = HeyGen::start();
+    let config = format!(
+        "[sources.heygen]\npreset = \"heygen\"\napi_url = \"{}\"\napi_key = {{ file = \"api.key\" }}\n",
+        heygen.url
+    );
+    let site = Site::new(&config, &[]);
+    site.put("api.key", API_KEY);
+    let host = Host::start(&site);
+    heygen.takes_any_address();
+    program(
+        &site,
+        "ngrok",
+        "echo 'lvl=info url=https://ab12.ngrok-free.app'\nwhile :; do read line < wait; done",
+    );
+    assert!(Command::new("mkfifo").arg(site.path("wait")).status().unwrap().success());
+    let mut child = tunnel(&site, &host, &["--register", "heygen"]).spawn().unwrap();
+    assert_eq!(first_line(&mut child), "https://ab12.ngrok-free.app");
+    wait_for("the registration", || {
+        let kept = fs::read_to_string(site.path("data/secrets/heygen.registered")).ok()?;
+        kept.contains("https://ab12.ngrok-free.app/webhook/heygen").then_some(())
+    });
+    assert_eq!(heygen.endpoints(), ["ep_1"]);
+    interrupt(&child);
+    let ended = child.wait().unwrap();
+    assert_eq!((ended.code(), heygen.endpoints().len()), (Some(0), 0));
+    assert!(!site.path("data/secrets/heygen.registered").exists());
+    let absent = tunnel(&site, &host, &["--register", "shop"]).output().unwrap();
+    assert_eq!(absent.status.code(), Some(2));
+}
+
+#[test]
+fn events_of_another_host_are_posted_here_and_verified() {
+    let there = Site::of_worker(&guest("ok"), "");
+    let here = Site::new(&format!("{SOURCE}{ROUTE}"), &[("worker.wat", &guest("ok"))]);
+    let (far, near) = (Host::start(&there), Host::start(&here));
+    for n in 0..3 {
+        let data =
+            json!({ "event_type": "step.one", "event_data": { "callback_id": n.to_string() } });
+        let (status, _) = far.post(&data.to_string()).unwrap();
+        assert_eq!(status, 200);
+    }
+    let to = near.public.to_string();
+    let listen = |last: &str, count: &str| {
+        let from = ["listen", "--from", &far.admin_url, "--to", &to];
+        here.run(&[&from[..], &["--last", last, "--count", count]].concat())
+    };
+    let said = listen("2", "2").said();
+    assert_eq!(said.lines().filter(|line| line.contains("200 OK (ok)")).count(), 2, "{said}");
+    assert_eq!(near.api("/api/v1/stats")["events"], 2);
+    listen("3", "3").said();
+    assert_eq!(near.api("/api/v1/stats")["events"], 3, "what was there is a duplicate");
+    let wrong = here.run(&["listen", "--from", "http://127.0.0.1:1", "--to", &to]);
+    assert!(wrong.code == 1 && wrong.err.contains("no answer from"), "{wrong:?}");
+}

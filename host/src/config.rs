@@ -295,18 +295,6 @@ impl Config {
     }
 }
 
-/// Finds or makes the keys of the sources.
-fn complete_sources(
-    drafts: Vec<sources::UnkeyedSource>,
-    server: &Server,
-    make: MakeSecrets,
-    sink: &Sink,
-) -> BTreeMap<String, Arc<Source>> {
-    let folder = server.secrets_dir();
-    let keys = Keys { loopback: server.listen.ip().is_loopback(), folder: &folder, make };
-    sources::complete(drafts, &keys, sink)
-}
-
 fn read_text(path: &Path) -> Result<String, Problems> {
     let refuse = |message: String, help: &str| Problems::of_file(path, message, help);
     let unreadable = |error: std::io::Error| {

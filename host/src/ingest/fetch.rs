@@ -92,6 +92,7 @@ impl KeyFetcher {
             private: false,
             headers: Vec::new(),
             idempotency_key: false,
+            traceparent: false,
             authorities: self.authorities.clone(),
         };
         let session = self.egress.session(RequestContext {
@@ -100,6 +101,7 @@ impl KeyFetcher {
             limits: Limits::default(),
             idempotency_key: "".into(),
             deadline: Instant::now() + FETCH_TIMEOUT,
+            trace: None,
             warn: Box::new(|_| {}),
         });
         let empty = Empty::<Bytes>::new().map_err(|never| match never {});

@@ -41,7 +41,7 @@ type Explained = (&'static str, &'static str, &'static str);
 
 impl RefusalReason {
     /// Every reason.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::BadSignature,
         Self::EndedSecret,
         Self::StaleTimestamp,

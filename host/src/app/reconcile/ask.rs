@@ -90,6 +90,7 @@ fn context(
             value: Ok(key),
         }],
         idempotency_key: false,
+        traceparent: false,
         authorities: None,
     };
     let name = Arc::clone(&source.name);
@@ -99,6 +100,7 @@ fn context(
         limits: Limits { http_received_bytes: MAX_PAGE_BYTES as u64, ..Limits::default() },
         idempotency_key: "".into(),
         deadline: Instant::now() + TIMEOUT,
+        trace: None,
         warn: Box::new(move |line| tracing::warn!(source.name = %name, "{line}")),
     })
 }

@@ -17,7 +17,7 @@ const ALWAYS: &str = "wasmtime_wasi=off,hookbox::telemetry=warn";
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 
 /// The modules of this crate.
-const MODULES: [&str; 27] = [
+const MODULES: [&str; 28] = [
     "admin",
     "app",
     "cli",
@@ -34,6 +34,7 @@ const MODULES: [&str; 27] = [
     "ingest",
     "names",
     "plugins",
+    "providers",
     "reload",
     "retry",
     "sandbox",

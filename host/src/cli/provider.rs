@@ -26,7 +26,7 @@ Examples:
   hookbox provider heygen register                register this host's address
   hookbox provider heygen register --dry-run      show the request, send nothing
   hookbox provider heygen list
-  hookbox provider heygen rotate                  the old secret stays for a while
+  hookbox provider heygen rotate                  the old secret stays a while
   hookbox provider heygen events --limit 5
   hookbox provider heygen delete")]
 pub(super) struct ProviderArgs {

@@ -167,10 +167,12 @@ fn what_is_wrong_is_named_with_the_remedy() {
     refused(&["register", "--url", "http://127.0.0.1:1/x"], 1, "does not answer OPTIONS");
     refused(&["rotate", "--endpoint", "ep_9"], 1, "`hookbox provider heygen list`");
     let url = "https://hooks.example.com/webhook/heygen";
-    heygen.add(url);
-    refused(&["register", "--url", url], 1, "rotate --endpoint ep_1");
-    heygen.add(url);
-    refused(&["register", "--url", url], 1, "is registered already, as ep_1 and ep_2");
+    let one = heygen.add(url);
+    let says = format!("rotate --endpoint {one}");
+    refused(&["register", "--url", url], 1, &says);
+    let other = heygen.add(url);
+    let says = format!("is registered already, as {one} and {other}");
+    refused(&["register", "--url", url], 1, &says);
     site.put_config(&config(&heygen, "public_url = \"https://hooks.example.com\""));
     refused(&["rotate"], 1, "2 endpoints are registered for https://hooks.example.com");
     site.put("api.key", "hg_wrong");

@@ -49,9 +49,9 @@ pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr
 /// The folder in the data folder that keeps the secrets the host makes.
 pub(super) const SECRETS_FOLDER: &str = "secrets";
 
-/// `[server]`. A change of any of these needs a restart, and a reload says so; only
-/// `name`, `admin_tokens`, `admin_url`, `public_url`, `trusted_proxies`, `keep_alive` and `max_body`
-/// take effect at once.
+/// `[server]`. A change of any of these needs a restart, and a reload says so; only `name`,
+/// `admin_tokens`, `admin_url`, `public_url`, `trusted_proxies`, `keep_alive` and `max_body` take
+/// effect at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// The name that people know this host by.

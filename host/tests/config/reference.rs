@@ -66,7 +66,7 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
     let config = home.good(&all);
     let url = config.server.admin_url.as_ref().map(AdminUrl::origin);
     assert_eq!(url.as_deref(), Some("https://hookbox.example.com"));
-    let server = Server { admin_url: None, ..config.server.clone() };
+    let server = Server { admin_url: None, public_url: None, ..config.server.clone() };
     assert_eq!(server, home.good("").server, "there is no address of a proxy without one");
     assert_eq!(
         StoreSettings { max_bytes: None, payload_retention_ms: None, ..config.store.clone() },

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::dispatch::{Deps, Dispatcher, MAX_RUNNING};
 use crate::event::{DEAD, KeyPolicy};
 use crate::ingest::{self, Capacity, Intake};
-use crate::plugins::{Approvals, LoadContext, Refreshed, Registry};
+use crate::plugins::{Approvals, LoadContext, Refreshed, Registry, ReloadLog};
 use crate::reload::{self, ReloadTiming, Watched};
 use crate::sandbox::{Cache, Compiler, Sandbox, SandboxError, SandboxOptions};
 use crate::series::Series;
@@ -114,6 +114,7 @@ pub struct App {
     config: Arc<ArcSwap<Config>>,
     registry: Arc<ArcSwap<Registry>>,
     context: LoadContext,
+    reloads: Arc<ReloadLog>,
     status: Arc<Status>,
     store: Arc<Sqlite>,
     clock: Clock,
@@ -172,10 +173,13 @@ pub async fn build_by(
     let Refreshed { registry, changes, .. } = Registry::begin(&context).await;
     let registry = registry.with_routed(&config.load().routes);
     reload::report(&changes, &registry, &config.load());
+    let reloads = Arc::new(ReloadLog::default());
+    reloads.note(&changes, &Registry::default(), &registry, clock.now_ms());
     Ok(App {
         config,
         registry: Arc::new(ArcSwap::from_pointee(registry)),
         context,
+        reloads,
         status: Arc::default(),
         store,
         clock,
@@ -297,6 +301,7 @@ impl App {
             store: self.store.clone(),
             registry: self.registry.clone(),
             approvals: self.context.approvals.clone(),
+            reloads: self.reloads.clone(),
             breakers: dispatcher.breakers(),
             trials: dispatcher.trials(),
             queues: dispatcher.queues(),
@@ -337,6 +342,7 @@ impl App {
             context: self.context,
             status: self.status,
             series: observed.series.clone(),
+            reloads: self.reloads,
         };
         let reloaded = Arc::new(Notify::new());
         let refresh = refresh(&dispatcher, &reloaded);

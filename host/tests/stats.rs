@@ -14,13 +14,12 @@ fn counts_say_since_when_something_is_ready_when_the_next_one_is_due_and_what_is
     let host = Host::start(&site);
     let stats = host.api("/api/v1/stats");
     assert_eq!((&stats["oldest_ready_at"], &stats["next_due_at"]), (&Value::Null, &Value::Null));
-    let id = host.send("step.one", 1);
+    host.send("step.one", 1);
     let stats = wait_for("the retry", || {
         Some(host.api("/api/v1/stats")).filter(|stats| stats["deliveries"]["waiting"] == 1)
     });
-    let due = host.event(&id)["deliveries"][0]["due_at"].clone();
-    assert!(due.is_string());
-    assert_eq!((&stats["oldest_ready_at"], &stats["next_due_at"]), (&Value::Null, &due));
+    assert_eq!(stats["oldest_ready_at"], Value::Null);
+    assert!(stats["next_due_at"].as_str() > stats["at"].as_str(), "{stats}");
     let pause = json!({ "reason": "a test" });
     assert_eq!(host.api_status("POST", "/api/v1/plugins/worker/pause", Some(pause)).0, 200);
     host.send("step.one", 2);

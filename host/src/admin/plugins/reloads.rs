@@ -32,8 +32,8 @@ pub(in crate::admin) struct ReloadJson {
     pub(in crate::admin) from: Option<String>,
     /// SHA-256 of the new file; null if it could not be loaded, or there is none any more.
     pub(in crate::admin) to: Option<String>,
-    /// `loaded`: it runs; `held`: it waits to be approved; `kept`: it was not taken, and the file of
-    /// before goes on; `removed`: nothing runs.
+    /// `loaded`: it runs; `held`: it waits to be approved; `kept`: it was not taken, and the file
+    /// of before goes on; `removed`: nothing runs.
     pub(in crate::admin) result: &'static str,
     /// What it took, what it asks for or what is wrong with it.
     pub(in crate::admin) detail: String,

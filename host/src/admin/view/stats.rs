@@ -83,7 +83,8 @@ pub(in crate::admin) struct LatelyJson {
     pub(in crate::admin) handled_per_s: f64,
     /// Attempts that failed, a second.
     pub(in crate::admin) failed_per_s: f64,
-    /// The time within which 99 of 100 webhooks were acknowledged, in milliseconds; null if none was.
+    /// The time within which 99 of 100 webhooks were acknowledged, in milliseconds; null if none
+    /// was.
     pub(in crate::admin) ack_p99_ms: Option<f64>,
 }
 

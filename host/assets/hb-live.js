@@ -20,6 +20,7 @@ class HbLive extends HTMLElement {
     this.button = document.createElement("button");
     this.button.type = "button";
     this.button.addEventListener("click", () => this.toggle());
+    this.say("live …");
     this.append(this.button);
     document.addEventListener("visibilitychange", () => (document.hidden ? this.close() : this.open()));
     document.addEventListener("hb-refresh", () => this.refresh());
@@ -74,8 +75,13 @@ class HbLive extends HTMLElement {
     }, wait);
   }
   async refresh() {
-    if (this.busy) return;
+    if (this.busy) {
+      // It may have been read before what the hint is of.
+      this.again = true;
+      return;
+    }
     this.busy = true;
+    this.again = false;
     this.last = Date.now();
     try {
       const url = new URL(location.href);
@@ -86,6 +92,7 @@ class HbLive extends HTMLElement {
       // The stream says that the host is gone.
     } finally {
       this.busy = false;
+      if (this.again) this.soon();
     }
   }
   /** @param {Document} next */
@@ -116,13 +123,18 @@ class HbLive extends HTMLElement {
     const added = rows.filter((row) => !known.has(row.getAttribute("data-row")));
     const calm = scrollY < 40 && !old.matches(":hover") && !old.contains(document.activeElement)
       && !old.querySelector("input:checked, [aria-selected=true]");
-    const count = rows.length > 0 && added.length === rows.length ? `${added.length} or more` : `${added.length}`;
+    const isFull = rows.length > 0 && added.length === rows.length;
+    const came = Number(fresh.getAttribute("data-total")) - Number(old.getAttribute("data-total"));
+    const more = isFull && came > added.length ? came : 0;
     const note = document.getElementById("new-rows");
+    const shown = (/** @type {number} */ n) => n.toLocaleString("en");
     if (!calm) {
+      const count = more ? shown(more) : `${added.length}${isFull ? " or more" : ""}`;
       if (note && added.length) note.textContent = `${count} new (shown when the list is neither pointed at nor scrolled)`;
       return;
     }
-    if (note) note.textContent = added.length === rows.length && added.length ? "more came than are shown" : "";
+    if (note) note.textContent = isFull ? `more came than are shown${more ? `: + ${shown(more - added.length)}` : ""}` : "";
+    old.setAttribute("data-total", fresh.getAttribute("data-total") ?? "");
     for (const row of rows) if (added.includes(row)) row.classList.add("fresh");
     old.replaceChildren(...document.adoptNode(fresh).childNodes);
   }

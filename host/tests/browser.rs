@@ -1,17 +1,33 @@
 //! The pages in a browser: a real host, real plugins, and Debian's Chromium. Each test is one check
 //! of what an operator sees and does; a state is waited for, never a time.
 
+mod access;
 mod bulk;
 mod driver;
+mod edit;
 mod events;
 mod frame;
+mod keys;
+mod map;
 mod pictures;
 mod plugins;
+mod sources;
 mod story;
+mod weight;
 
 use serde_json::json;
 
 use crate::support::{Host, Site, wait_for};
+
+/// The messages of a console while the host that a page asks is gone.
+const GONE: &[&str] = &[
+    "ERR_CONNECTION_REFUSED",
+    "ERR_INCOMPLETE_CHUNKED",
+    "ERR_EMPTY",
+    "Failed to fetch",
+    "ERR_CONNECTION_RESET",
+    "ERR_NETWORK",
+];
 
 /// Does as its configuration says under `do`.
 const AS_TOLD: &str = include_str!("guests/as-told.wat");

@@ -12,7 +12,7 @@ mod site;
 
 pub(crate) use call::{KeptSteps, Kv, call, call_with, log};
 pub(crate) use event::{NOW_MS, attributes, body, event, new_event};
-pub(crate) use host::{Host, agent, post, sign};
+pub(crate) use host::{Host, agent, post, provide, sign};
 pub(crate) use senders::Senders;
 pub(crate) use site::{ROUTE, Ran, SECRET, SOURCE, Site, replace};
 

@@ -32,6 +32,9 @@ pub struct EffectiveKey {
     pub line: Option<usize>,
 }
 
+/// Keys of plugins, joins and batches that say by what events belong together.
+const NAME_EVENTS: [&str; 4] = ["key", "per_key", "key_rate", "max_waiting_per_key"];
+
 /// Every key of a file.
 pub(super) fn read(text: &str, table: &DeTable<'_>) -> BTreeMap<String, Written> {
     let mut starts = vec![0];
@@ -57,11 +60,10 @@ fn collect(
             DeValue::Table(below) if !shown.starts_with('{') => {
                 collect(text, starts, below, &path, found);
             }
-            DeValue::Table(_) if looks_secret(key.get_ref()) => {}
+            DeValue::Table(_) if is_secret(key.get_ref(), &path) => {}
             _ => {
                 // The keys of `config` are a plugin's own, and any may be a secret.
-                let may_be_secret = (looks_secret(key.get_ref()) && path != "server.admin_tokens")
-                    || path.contains(".config");
+                let may_be_secret = is_secret(key.get_ref(), &path) || path.contains(".config");
                 let one_line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
                 let value = (!may_be_secret).then(|| one_line.chars().take(MAX_VALUE).collect());
                 let line = starts.partition_point(|start| *start <= key.span().start);
@@ -69,6 +71,13 @@ fn collect(
             }
         }
     }
+}
+
+/// Whether the value of a key may be a secret.
+fn is_secret(key: &str, path: &str) -> bool {
+    let names_events = NAME_EVENTS.contains(&key)
+        && ["plugins.", "joins.", "batches."].iter().any(|section| path.starts_with(section));
+    looks_secret(key) && !names_events && path != "server.admin_tokens"
 }
 
 impl Config {
@@ -165,7 +174,7 @@ mod tests {
     fn a_key_has_its_line_and_a_secret_is_not_shown() {
         let text = "[server]\nname = \"acme\" # here\n\n[plugins.audit]\ntimeout = \"5s\"\n\
                     config = { api = \"s3cret\" }\nlimits.cpu = \"1s\"\n[plugins.audit.retry]\n\
-                    max_attempts = 3\n[routes]\n\"a.*\" = [\n  \"audit\",\n  \"b\",\n]\n";
+                    max_attempts = 3\n[joins.a]\nkey = { json = \"/id\" }\napi_key = \"s3cret\"\n[routes]\n\"a.*\" = [\n  \"audit\",\n  \"b\",\n]\n";
         let (table, errors) = DeTable::parse_recoverable(text);
         assert!(errors.is_empty());
         let found = read(text, table.get_ref());
@@ -178,7 +187,9 @@ mod tests {
         assert_eq!(row("plugins.audit.config"), (6, None));
         assert_eq!(row("plugins.audit.limits.cpu"), (7, Some("\"1s\"")));
         assert_eq!(row("plugins.audit.retry.max_attempts"), (9, Some("3")));
-        assert_eq!(row("routes.\"a.*\""), (11, Some("[ \"audit\", \"b\", ]")));
-        assert_eq!(found.len(), 6, "{found:?}");
+        assert_eq!(row("joins.a.key"), (11, Some("{ json = \"/id\" }")));
+        assert_eq!(row("joins.a.api_key"), (12, None));
+        assert_eq!(row("routes.\"a.*\""), (14, Some("[ \"audit\", \"b\", ]")));
+        assert_eq!(found.len(), 8, "{found:?}");
     }
 }

@@ -150,7 +150,8 @@ impl RefusalDesk {
 }
 
 fn tell(tally: &SourceTally, number: u64, reason: RefusalReason, found: Option<String>) {
-    let none = "no variation that is tried matches: compare the secret with the provider's";
+    let none =
+        "no variation that is tried matches: the secret or the body is not the one that was signed";
     tally.hint(number, reason, found.unwrap_or_else(|| none.to_owned()));
 }
 

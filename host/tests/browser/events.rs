@@ -40,8 +40,20 @@ fn a_flood_of_events_leaves_the_list_short_and_it_says_that_more_came() {
     browser.open("/events");
     browser.until_text("hb-live", "live ◉");
     let senders = Senders::start(&host, 20);
-    browser.until_text("#new-rows", "more came than are shown");
+    browser.until_text("#new-rows", "more came than are shown: + ");
+    // How many is said, for the list shows all there are.
+    browser.until(
+        "their number",
+        "/[+] [1-9][0-9,]*$/.test(document.querySelector('#new-rows').innerText)",
+    );
+    senders.after(2_000);
     assert!(browser.count("#list tbody tr") <= 50);
+    // It looks again at most once a second, however many come.
+    let looks = browser.eval(
+        "performance.getEntriesByType('resource')
+           .filter((it) => it.name.includes('fragment=1')).length <= performance.now() / 1000 + 1",
+    );
+    assert_eq!(looks, true);
     // It answers while they come.
     browser.press("?");
     browser.until("the list of keys", "document.querySelector('hb-keys .keys')");

@@ -42,3 +42,45 @@ fn a_held_file_shows_what_it_asks_for_and_another_file_meanwhile_is_a_conflict()
     wait_for("the file to run", || (host.plugin("worker")["digest"] == second).then_some(()));
     browser.end();
 }
+
+#[test]
+fn a_pause_is_seen_on_three_pages_and_after_it_what_waited_runs() {
+    let site = Site::of_worker(&guest("ok"), "");
+    let host = Host::start(&site);
+    let browser = Browser::on(&host);
+    browser.open("/");
+    browser.until_text("#h-trouble", "Nothing wants attention");
+    let overview = browser.tab();
+    let list = browser.open_tab("/plugins");
+    browser.until_text("#list", "loaded");
+    browser.open_tab("/plugins/worker");
+    browser.click_on("Pause …");
+    browser.until_at("/plugins/worker/pause");
+    browser.fill("[name=reason]", "orders are down");
+    browser.click("main form button");
+    browser.until_at("/plugins/worker");
+    let says = "orders are down";
+    browser.until_text("#plugin", "Nothing of it is begun");
+    assert!(browser.text("#plugin").contains(says));
+    let own = browser.tab();
+    for (tab, css) in [(&overview, ".trouble"), (&list, "#list tbody tr")] {
+        browser.go_to_tab(tab);
+        browser.until_text(css, says);
+        assert!(browser.text(css).contains("aused by local"), "{}", browser.text(css));
+    }
+    let id = host.send("step.one", "order_1");
+    assert_eq!(host.event(&id)["deliveries"][0]["state"], "ready");
+
+    browser.go_to_tab(&own);
+    browser.click_on("Let it go on …");
+    browser.until_at("/plugins/worker/resume");
+    browser.click("main form button");
+    host.until_done(&id);
+    browser.until_at("/plugins/worker");
+    browser.until("no pause", "!document.querySelector('#h-paused')");
+    browser.go_to_tab(&list);
+    browser.until("no pause", "!document.querySelector('#list').innerText.includes('aused')");
+    browser.go_to_tab(&overview);
+    browser.until_text("#h-trouble", "Nothing wants attention");
+    browser.end();
+}

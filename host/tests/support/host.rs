@@ -29,6 +29,8 @@ pub(crate) struct Host {
     pub(crate) admin: SocketAddr,
     pub(crate) public_url: String,
     pub(crate) admin_url: String,
+    /// The token that requests to the admin API show.
+    token: Option<&'static str>,
 }
 
 /// Where a host runs.
@@ -41,7 +43,13 @@ enum Runs {
 impl Host {
     /// Starts the binary on a site and waits until its plugins are compiled.
     pub(crate) fn start(site: &Site) -> Self {
-        let host = Self::start_with(site, &[]).expect("the host starts");
+        Self::start_guarded(site, None)
+    }
+
+    /// The same for a host whose admin API asks for a token.
+    pub(crate) fn start_guarded(site: &Site, token: Option<&'static str>) -> Self {
+        let mut host = Self::start_with(site, &[]).expect("the host starts");
+        host.token = token;
         wait_for("the plugins to be compiled", || {
             let plugins = host.api("/api/v1/plugins");
             plugins["items"]
@@ -109,7 +117,7 @@ impl Host {
 
     fn of(runs: Runs, public: SocketAddr, admin: SocketAddr) -> Self {
         let [public_url, admin_url] = [public, admin].map(|address| format!("http://{address}"));
-        Self { runs, public, admin, public_url, admin_url }
+        Self { runs, public, admin, public_url, admin_url, token: None }
     }
 
     fn child(&mut self) -> &mut Child {
@@ -219,6 +227,10 @@ impl Host {
             .method(method)
             .uri(url)
             .header("content-type", "application/json");
+        let request = match self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        };
         let request =
             request.body(body.map_or_else(Vec::new, |body| body.to_string().into_bytes())).unwrap();
         let mut response = agent().run(request).map_err(|error| error.to_string())?;

@@ -105,6 +105,14 @@ impl Site {
         replace(&self.path("config.toml"), text.as_bytes());
     }
 
+    /// Has the next host listen for operators where the last one did.
+    pub(crate) fn keep_admin_port(&self, port: u16) {
+        let path = self.path("config.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let fixed = format!("admin = \"127.0.0.1:{port}\"");
+        replace(&path, text.replacen("admin = \"127.0.0.1:0\"", &fixed, 1).as_bytes());
+    }
+
     pub(crate) fn put_plugin(&self, name: &str, content: &[u8]) {
         replace(&self.path("plugins").join(name), content);
     }

@@ -41,6 +41,8 @@ struct EventsPage {
     older: Option<String>,
     newest: Option<String>,
     is_first: bool,
+    /// How many events there are, where the list has all of them.
+    total: Option<u64>,
 }
 
 /// A field of the form.
@@ -92,6 +94,7 @@ pub(super) async fn show(
     let is_first = asked.field("cursor").is_none();
     let frame = PageFrame::of(&admin, &asked, "events", "Events").await;
     let topics = if is_first && problem.is_none() { "stats,events" } else { "stats" };
+    let is_whole = problem.is_none() && asked.fields().is_empty();
     let shows = EventsPage {
         frame: frame.live(topics).same_as(command(&asked), asked.call("/api/v1/events")),
         filters: filters(&admin, &asked),
@@ -103,6 +106,7 @@ pub(super) async fn show(
         newest: (!is_first).then(|| asked.but("cursor", None)),
         rows: page.items.into_iter().map(|item| EventRow::of(item, &asked, now_ms)).collect(),
         is_first,
+        total: if is_whole { Some(admin.store.stats().await?.events) } else { None },
     };
     html(status, &shows)
 }

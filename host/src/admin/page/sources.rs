@@ -31,6 +31,9 @@ use crate::text::grouped;
 /// The field of the address that names the event of a test.
 const TESTED: &str = "tested";
 
+/// The hints after which the pages look again: a refused request changes nothing in the store.
+const TOPICS: &str = "stats,sources";
+
 #[derive(Template)]
 #[template(path = "sources.html")]
 struct SourcesPage {
@@ -65,7 +68,9 @@ pub(super) async fn show(
     let now_ms = admin.clock.now_ms();
     let frame = PageFrame::of(&admin, &asked, "sources", "Sources").await;
     let page = SourcesPage {
-        frame: frame.same_as("hookbox sources".to_owned(), "/api/v1/sources".to_owned()),
+        frame: frame
+            .live(TOPICS)
+            .same_as("hookbox sources".to_owned(), "/api/v1/sources".to_owned()),
         rows: found.items.into_iter().map(|source| SourceLine::of(source, now_ms)).collect(),
     };
     html(StatusCode::OK, &page)
@@ -181,7 +186,7 @@ struct RefusalRow {
     client: String,
     body: String,
     headers: Html,
-    offset: String,
+    offset: Option<String>,
     hint: Option<Html>,
 }
 
@@ -193,9 +198,15 @@ impl ReasonRow {
             last: when_text(&reason.last_at, now_ms),
             meaning: reason.meaning,
             remedy: reason.remedy,
-            hint: reason.hint.as_deref().map(shown),
+            hint: reason.hint.as_deref().map(sentence),
         }
     }
+}
+
+/// A hint as a sentence; some are questions.
+fn sentence(hint: &str) -> Html {
+    let end = if hint.ends_with(['?', '.']) { "" } else { "." };
+    shown(&format!("{hint}{end}"))
 }
 
 impl RefusalRow {
@@ -206,7 +217,7 @@ impl RefusalRow {
             client: refusal.client_address,
             body: refusal.body_bytes.map(bytes).unwrap_or_default(),
             headers: shown(&refusal.headers.join(", ")),
-            offset: refusal.offset_s.map(offset).unwrap_or_default(),
+            offset: refusal.offset_s.map(offset),
             hint: refusal.hint.as_deref().map(shown),
         }
     }
@@ -248,7 +259,7 @@ pub(super) async fn one(
         (shown(&it.from), if it.set { "set" } else { "not set" }, last)
     };
     let page = SourceShown {
-        frame: frame.same_as(format!("hookbox sources {}", word(&name)), call),
+        frame: frame.live(TOPICS).same_as(format!("hookbox sources {}", word(&name)), call),
         state: badge(state(&source)),
         closed: source.closed.as_deref().map(shown),
         facts,
@@ -274,6 +285,11 @@ impl SourceShown {
     /// The name of its form.
     fn once(&self) -> String {
         once()
+    }
+
+    /// Whether some refused request said when it was sent.
+    fn has_offsets(&self) -> bool {
+        self.refusals.iter().any(|row| row.offset.is_some())
     }
 }
 

@@ -141,18 +141,27 @@ impl Edited {
         ReplayAsked { plugins: plugins.into_iter().collect(), edit }
     }
 
-    /// Tries it on the plugin that is chosen.
+    /// Tries it on the plugin that is chosen, or the only one to which it is routed.
     async fn tried(&self, admin: &Admin, old: &EventView) -> Result<TrialPart, ProblemJson> {
-        if self.plugin.is_empty() {
-            let detail = "choose the plugin on which it is to be tried, and go back to do so";
-            return Err(ProblemJson::bad_request(detail));
-        }
+        let source = &old.event.attributes.source;
+        let routed = admin.config.load().routes.targets(source, &self.kind);
+        let plugin = match (self.plugin.as_str(), routed.as_slice()) {
+            ("", [only]) => only.plugin.to_string(),
+            ("", _) => {
+                let count = routed.len();
+                return Err(ProblemJson::bad_request(format!(
+                    "`plugin` is missing: it is routed to {count} plugins, and a trial runs on one \
+                     of them; go back and choose it"
+                )));
+            }
+            (chosen, _) => chosen.to_owned(),
+        };
         let edit = EventEdit {
             data: Some(self.data.clone()),
             kind: Some(self.kind.clone()),
             subject: Some(self.subject.clone()),
         };
-        Ok(tried(admin, &self.plugin, old.event.id, edit, None).await?.into())
+        Ok(tried(admin, &plugin, old.event.id, edit, None).await?.into())
     }
 
     fn difference(&self, old: &EventView) -> Difference {
@@ -182,7 +191,7 @@ pub(in crate::admin::page) async fn act(
     Id(id): Id<EventId>,
     request: Request,
 ) -> Result<Response, ProblemJson> {
-    let asked = Asked::of(request.uri());
+    let asked = Asked::of(request.uri()).by(request.extensions().get().cloned());
     let mut form = FormFields::read(request, 8 * MAX_FIELD).await?;
     let by = by.once(form.take(ONCE));
     let wanted = form.take("do").unwrap_or_default();

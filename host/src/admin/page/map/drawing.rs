@@ -181,10 +181,8 @@ fn edge_svg(out: &mut Html, map: &MapJson, edge: &EdgeJson, route: &EdgeRoute) {
     }
     let path = &route.path;
     let width = 1.5 + 1.1 * (1.0 + edge.count as f64).log10().min(6.0);
-    out.raw("<a href=\"").text(&events_of(edge)).raw("\" aria-label=\"").text(&says);
-    out.raw("\"><title>")
-        .text(&says)
-        .raw(format_args!("</title><path class=\"near\" d=\"{path}\" stroke-width=\"12\"/>"));
+    out.raw("<a href=\"").text(&events_of(edge)).raw("\"><title>");
+    out.text(&says).raw(format_args!("</title><path class=\"near\" d=\"{path}\"/>"));
     // An edge that carries nothing is one to a type that came all the same, if it only gathers.
     let is_quiet = edge.count == 0 && (edge.kind != "gathered" || arrived(map, &edge.from) == 0);
     let dash = if is_quiet { " stroke-dasharray=\"4 4\"" } else { "" };

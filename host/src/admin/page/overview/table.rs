@@ -6,10 +6,11 @@ use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::measure::percent;
 use crate::admin::page::parts::state::badge;
 use crate::admin::page::parts::when::when;
+use crate::admin::paused;
 use crate::admin::plugins::known_plugins;
 use crate::admin::state::Admin;
 use crate::event::State;
-use crate::store::Stats;
+use crate::store::{Pausable, Stats};
 use crate::text::grouped;
 
 /// A plugin in the table.
@@ -26,6 +27,15 @@ pub(super) struct PluginRow {
     pub(super) dead_path: Option<String>,
     pub(super) state: Html,
     pub(super) loaded: Option<Html>,
+}
+
+/// The state of a plugin, and whether it is paused.
+fn state(admin: &Admin, name: &str, state: &'static str) -> Html {
+    let mut html = badge(state);
+    if paused::of(admin, Pausable::Plugin, name).is_some() {
+        html.text(" ").raw(badge("paused"));
+    }
+    html
 }
 
 /// Every plugin, by name.
@@ -49,7 +59,7 @@ pub(super) fn rows(admin: &Admin, stats: &Stats) -> Vec<PluginRow> {
             waiting: grouped(count(State::Waiting)),
             dead: grouped(dead),
             dead_path: (dead > 0).then(dead_path),
-            state: badge(entry.state()),
+            state: state(admin, name, entry.state()),
             loaded: entry.loaded.as_ref().map(|loaded| when(loaded.loaded_at_ms, now_ms)),
         }
     };

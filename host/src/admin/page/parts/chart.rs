@@ -145,7 +145,7 @@ impl Chart {
     fn columns(&self, html: &mut Html) {
         let width = self.width();
         // For the pointer alone: the table below has the same for everybody else.
-        html.raw("<g aria-hidden=\"true\">");
+        html.raw("<g class=\"hits\" aria-hidden=\"true\">");
         for (step, time) in self.steps.iter().enumerate() {
             let link = self.links.get(step);
             if let Some(link) = link {
@@ -153,15 +153,19 @@ impl Chart {
             }
             let x = self.left(step);
             html.raw(format_args!(
-                "<rect class=\"hit\" x=\"{x:.1}\" width=\"{width:.1}\" height=\"{HEIGHT}\"><title>"
+                "<path d=\"M{x:.0} 0h{width:.0}v{HEIGHT}h-{width:.0}z\"><title>"
             ))
             .text(time);
-            for curve in &self.curves {
-                if let Some(value) = curve.values.get(step).copied().flatten() {
-                    html.text(&format!(" · {} {}", curve.name, three_digits(value)));
-                }
+            let values = self.curves.iter().filter_map(|curve| {
+                // In a stack nothing stands for nothing.
+                let value = curve.values.get(step).copied().flatten();
+                let value = value.filter(|value| *value > 0.0 || self.drawing == Drawing::Lines)?;
+                Some((curve.name, value))
+            });
+            for (name, value) in values {
+                html.text(&format!(" · {name} {}", three_digits(value)));
             }
-            html.raw("</title></rect>");
+            html.raw("</title></path>");
             if link.is_some() {
                 html.raw("</a>");
             }
@@ -244,6 +248,29 @@ mod tests {
         assert!(svg.contains("href=\"/events?a=1&amp;b=2\""), "{svg}");
         assert!(svg.contains("plugin &lt;x&gt;") && svg.contains("10:00 · done 1"), "{svg}");
         assert!(!svg.contains("style="), "{svg}");
+    }
+
+    #[test]
+    fn a_chart_that_is_full_is_light() {
+        let values: Vec<f64> = (0..60).map(|step| 1_000.0 + f64::from(step)).collect();
+        for drawing in [Drawing::Bars, Drawing::Lines] {
+            let mut full = chart(drawing, &[&values, &values, &values]);
+            full.steps = (0..60).map(|step| format!("10:{step:02}:00")).collect();
+            full.links = vec!["/events?since=1795940115&until=1795940175".to_owned(); 60];
+            let cells: usize = full.rows().iter().map(|(_, cells)| cells.len()).sum();
+            // A cell of the table is about this long.
+            let bytes = full.svg().to_string().len() + cells * 25;
+            assert!(bytes < 22_000, "{drawing:?}: {bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn a_stack_does_not_say_what_is_not_there() {
+        let svg = chart(Drawing::Bars, &[&[0.0, 0.5]]).svg().to_string();
+        assert!(
+            svg.contains(">10:00</title>") && svg.contains(">10:01 · done 0.50</title>"),
+            "{svg}"
+        );
     }
 
     #[test]

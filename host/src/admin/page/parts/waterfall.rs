@@ -8,6 +8,12 @@ use super::measure::duration;
 /// A gap between bars that is so many times longer than their median is cut.
 const LONG_GAP: f64 = 10.0;
 
+/// The most cuts of an axis: the longest gaps. More could not be told apart.
+const MAX_CUTS: usize = 8;
+
+/// The room that the label of a cut takes, in percent.
+const LABEL_PART: f64 = 8.0;
+
 /// What a cut takes of the axis, in percent of what is drawn.
 const CUT_PART: f64 = 0.06;
 
@@ -64,7 +70,14 @@ impl Axis {
         lengths.retain(|length| *length > 0.0);
         lengths.sort_by(f64::total_cmp);
         let median = lengths.get(lengths.len() / 2).copied().unwrap_or(1.0);
-        Self { pieces: place(stretches(&spans, LONG_GAP * median)) }
+        let long = LONG_GAP * median;
+        let mut gaps: Vec<f64> = stretches(&spans, long)
+            .into_iter()
+            .filter_map(|(from, to, is_cut)| is_cut.then_some(to - from))
+            .collect();
+        gaps.sort_by(|a, b| b.total_cmp(a));
+        let long = gaps.get(MAX_CUTS).copied().unwrap_or(long);
+        Self { pieces: place(stretches(&spans, long)) }
     }
 
     /// Where a time lies, in percent.
@@ -88,9 +101,11 @@ impl Axis {
                     "<rect class=\"cut\" x=\"{left:.2}%\" width=\"{width:.2}%\" height=\"18\"/>"
                 ));
                 let middle = (piece.left + piece.right) / 2.0;
-                let text = format!("// {}", duration(piece.to_ms - piece.from_ms));
-                tick(&mut html, middle, "middle", &text);
-                free = piece.right + 3.0;
+                if middle - LABEL_PART / 2.0 >= free - 1.0 {
+                    let text = format!("// {}", duration(piece.to_ms - piece.from_ms));
+                    tick(&mut html, middle, "middle", &text);
+                    free = middle + LABEL_PART / 2.0;
+                }
             } else if piece.left >= free {
                 tick(&mut html, piece.left, "start", &duration(piece.from_ms));
                 free = piece.left + 9.0;
@@ -245,6 +260,25 @@ mod tests {
         let axis = Axis::of(&bars);
         assert!(axis.pieces.iter().all(|piece| !piece.is_cut));
         assert!((axis.at(50.0) - 50.0).abs() < 1e-9, "{axis:?}");
+    }
+
+    #[test]
+    fn of_many_gaps_the_longest_are_cut_and_no_label_covers_another() {
+        let bars: Vec<_> = (0..40)
+            .map(|n| {
+                let at = f64::from(n * n) * 20.0;
+                bar(BarKind::Attempt("ok"), at, at + 1.0)
+            })
+            .collect();
+        let axis = Axis::of(&bars);
+        let cuts: Vec<_> = axis.pieces.iter().filter(|piece| piece.is_cut).collect();
+        assert_eq!(cuts.len(), MAX_CUTS);
+        assert!(cuts.iter().all(|cut| cut.to_ms - cut.from_ms > 1_200.0), "{cuts:?}");
+        let head = axis.head().to_string();
+        let at = |text: &str| text.split_once('%').unwrap().0.parse::<f64>().unwrap();
+        let places: Vec<f64> = head.split("<text x=\"").skip(1).map(at).collect();
+        assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= 3.0), "{head}");
+        assert!(head.matches("// ").count() > 2, "{head}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::dispatch::{Deps, Dispatcher, MAX_RUNNING};
 use crate::event::{DEAD, KeyPolicy};
 use crate::ingest::{self, Capacity, Intake, KeyFetcher};
-use crate::plugins::{Approvals, LoadContext, Refreshed, Registry};
+use crate::plugins::{Approvals, LoadContext, Refreshed, Registry, ReloadLog};
 use crate::reload::{self, ReloadTiming, Watched};
 use crate::sandbox::{Cache, Compiler, Sandbox, SandboxError, SandboxOptions};
 use crate::server::ServerTimeouts;
@@ -96,6 +96,7 @@ pub struct App {
     config: Arc<ArcSwap<Config>>,
     registry: Arc<ArcSwap<Registry>>,
     context: LoadContext,
+    reloads: Arc<ReloadLog>,
     status: Arc<Status>,
     store: Arc<Sqlite>,
     clock: Clock,
@@ -154,10 +155,13 @@ pub async fn build_by(
     let Refreshed { registry, changes, .. } = Registry::begin(&context).await;
     let registry = registry.with_routed(&config.load().routes);
     reload::report(&changes, &registry, &config.load());
+    let reloads = Arc::new(ReloadLog::default());
+    reloads.note(&changes, &Registry::default(), &registry, clock.now_ms());
     Ok(App {
         config,
         registry: Arc::new(ArcSwap::from_pointee(registry)),
         context,
+        reloads,
         status: Arc::default(),
         store,
         clock,
@@ -283,6 +287,7 @@ impl App {
             store: self.store.clone(),
             registry: self.registry.clone(),
             approvals: self.context.approvals.clone(),
+            reloads: self.reloads.clone(),
             breakers: dispatcher.breakers(),
             trials: dispatcher.trials(),
             queues: dispatcher.queues(),
@@ -325,6 +330,7 @@ impl App {
             context: self.context,
             status: self.status,
             series: observed.series.clone(),
+            reloads: self.reloads,
         };
         let reloaded = Reloaded::default();
         let refresh = reloaded.teller(&dispatcher);

@@ -50,6 +50,7 @@ mod send;
 mod serve;
 mod since;
 mod sources;
+mod stats;
 mod test;
 mod token;
 mod tunnel;
@@ -191,6 +192,8 @@ enum CliCommand {
     Kv(kv::KvArgs),
     /// List the schedules of a running host: when they tick, and what became of the last tick
     Schedules(schedules::SchedulesArgs),
+    /// How much there is of what on a running host, and how fast; once, or again and again
+    Stats(stats::StatsArgs),
     /// Ask a running host whether it is alive or ready, for probes that run a command
     Health(health::HealthArgs),
     /// Show what a running host believes of its clock, and accept it as right
@@ -248,6 +251,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Plugins(plugins) => plugins.run(common),
         CliCommand::Kv(kv) => kv.run(common),
         CliCommand::Schedules(schedules) => schedules.run(common),
+        CliCommand::Stats(stats) => stats.run(common),
         CliCommand::Health(health) => health.run(common),
         CliCommand::Clock(clock) => clock.run(common),
         CliCommand::Compile(compile) => Ok(compile.run()),

@@ -10,6 +10,7 @@ mod grants;
 mod loader;
 mod refresh;
 mod registry;
+mod reloads;
 mod usage;
 
 pub use admission::{Admission, Approvals, NotApproved};
@@ -18,4 +19,5 @@ pub use grants::{grants, warnings};
 pub use loader::{LoadContext, LoadQueue};
 pub use refresh::{Refreshed, SETTLE_MS};
 pub use registry::{Change, Entry, Loaded, PLUGIN_STATES, PendingApproval, Registry};
-pub use usage::{Peaks, Usage, UsageSnapshot};
+pub use reloads::{Reload, ReloadLog};
+pub use usage::{AttemptCounts, Peaks, Usage, UsageSnapshot};

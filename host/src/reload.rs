@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::plugins::{Change, LoadContext, LoadQueue, Registry, SETTLE_MS, warnings};
+use crate::plugins::{Change, LoadContext, LoadQueue, Registry, ReloadLog, SETTLE_MS, warnings};
 use crate::sandbox::{Capability, CodeSource};
 use crate::series::{Mark, Series};
 use crate::status::{Status, Trouble};
@@ -50,6 +50,8 @@ pub struct Watched {
     pub status: Arc<Status>,
     /// Shows beside the charts when it was.
     pub series: Arc<Series>,
+    /// Shows what became of each file.
+    pub reloads: Arc<ReloadLog>,
 }
 
 /// Keeps configuration and plugins up to date until `shutdown`. SIGHUP begins a round at once that
@@ -200,8 +202,10 @@ impl<F: Fn()> Reloader<F> {
         let refreshed = old.refresh(&self.watched.context, &mut self.queue).await;
         report(&refreshed.changes, &refreshed.registry, &self.watched.config.load());
         report_compiling(&refreshed.registry, &old);
+        let now_ms = self.watched.context.clock.now_ms();
+        self.watched.reloads.note(&refreshed.changes, &old, &refreshed.registry, now_ms);
         for change in &refreshed.changes {
-            let (name, result) = result_of(change);
+            let (name, result) = change.result();
             self.mark("plugin", name, result);
         }
         let changed = !refreshed.changes.is_empty();
@@ -353,21 +357,10 @@ fn log(change: &Change) {
             tracing::error!(error = problem, "plugins folder not taken as it is");
         }
     }
-    let (plugin, result) = result_of(change);
+    let (plugin, result) = change.result();
     let plugin = plugin.to_owned();
     metrics::counter!("hookbox_plugin_reloads_total", "plugin" => plugin, "result" => result)
         .increment(1);
-}
-
-/// The plugin that a change is of, and its result, from a fixed set.
-fn result_of(change: &Change) -> (&str, &'static str) {
-    match change {
-        Change::Loaded { name, .. } => (name, "loaded"),
-        Change::Held { name, .. } => (name, "held"),
-        Change::Failed { name, .. } => (name, "kept"),
-        Change::Removed { name } => (name, "removed"),
-        Change::Folder(_) => ("", "folder"),
-    }
 }
 
 fn list(capabilities: &BTreeSet<Capability>) -> String {

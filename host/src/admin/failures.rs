@@ -95,7 +95,8 @@ pub(super) async fn show_failure(
 }
 
 impl FailureJson {
-    fn of(row: FailureView, registry: &Registry, now_ms: i64) -> Self {
+    /// As it is now.
+    pub(super) fn of(row: FailureView, registry: &Registry, now_ms: i64) -> Self {
         let running = running(registry, &row.plugin);
         let files = row.files.0.iter().map(|(digest, count)| FileCount {
             digest: digest.to_string(),

@@ -26,7 +26,8 @@ pub(super) async fn show_stats(
     Params(NoQuery {}): Params<NoQuery>,
 ) -> Result<Json<StatsJson>, ProblemJson> {
     let stats = admin.store.stats().await?;
-    Ok(Json(StatsJson::of(&stats, &admin.store.pauses().borrow())))
+    let due = admin.store.due_times(stats.waiting()).await?;
+    Ok(Json(StatsJson::of(&admin, &stats, &due)))
 }
 
 /// An answer to a probe.

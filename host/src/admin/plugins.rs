@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::by::By;
 use super::events::no_plugin;
+use super::failures::FailureJson;
 use super::params::{ApproveQuery, Id, NoQuery, Params, ParamsOrBody};
 use super::paused::{self, PausedJson};
 use super::problem::ProblemJson;
@@ -22,12 +23,14 @@ use crate::config::Config;
 use crate::event::PluginName;
 use crate::names::is_built_in;
 use crate::plugins::{Entry, Loaded, NotApproved, Registry, grants, warnings};
+use crate::sandbox::CodeSource;
 use crate::store::{Pausable, Stats};
 
-pub(super) use self::parts::HeldJson;
-use self::parts::{BreakerJson, UsedJson};
+use self::parts::{BreakerJson, PeakJson, UsedJson, capabilities};
+pub(super) use self::parts::{EmitsJson, HeldJson};
 
 mod parts;
+pub(super) mod reloads;
 
 /// A plugin of this host.
 #[derive(Debug, Serialize, ToSchema)]
@@ -61,8 +64,17 @@ pub(super) struct PluginJson {
     pub(super) loaded_at: Option<String>,
     /// The path of the file that runs.
     pub(super) path: Option<String>,
+    /// Size of the file that runs, in bytes.
+    pub(super) size: Option<u64>,
+    /// Where the machine code of the file that runs came from: `now`, it was compiled when it was
+    /// loaded; `before`, it had been.
+    pub(super) compiled: Option<&'static str>,
+    /// How long it took to compile, in milliseconds, if it was compiled when it was loaded.
+    pub(super) compile_ms: Option<u64>,
     /// Interfaces it imports.
     pub(super) imports: Vec<String>,
+    /// Capabilities that it uses by these imports: `http`, `kv`, `config`.
+    pub(super) capabilities: Vec<&'static str>,
     /// Capabilities that the configuration grants beyond the sandbox.
     pub(super) grants: Vec<String>,
     /// Its use of them since the host started.
@@ -82,6 +94,8 @@ pub(super) struct PluginJson {
     pub(super) concurrency: usize,
     /// The limits of one attempt that are in force.
     pub(super) limits: LimitsJson,
+    /// The most that one attempt used of them.
+    pub(super) peak: PeakJson,
     /// Its key-value store.
     pub(super) kv: KvSettingsJson,
     /// How often its handler may ask to be called again.
@@ -92,6 +106,12 @@ pub(super) struct PluginJson {
     pub(super) routes: Vec<String>,
     /// Its deliveries by state.
     pub(super) deliveries: CountsJson,
+    /// Types that it emitted lately, at most 20; absent in a listing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) emits: Option<Vec<EmitsJson>>,
+    /// Groups of its failures that have dead or open deliveries, at most 20; absent in a listing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failures: Option<Vec<FailureJson>>,
 }
 
 /// A file that is approved.
@@ -151,7 +171,10 @@ pub(super) async fn show_plugin(
     let found = plugins.iter().find(|(known, _)| known.as_ref() == name);
     let (name, entry) =
         found.ok_or_else(|| no_plugin(&name, plugins.keys().map(|known| known.as_ref())))?;
-    Ok(Json(PluginJson::of(name, entry, &admin, &config, &stats)))
+    let mut shown = PluginJson::of(name, entry, &admin, &config, &stats);
+    shown.emits = Some(reloads::emits(&admin, name));
+    shown.failures = Some(reloads::failures(&admin, name).await?);
+    Ok(Json(shown))
 }
 
 /// The plugin of this name in the registry.
@@ -234,7 +257,17 @@ impl PluginJson {
             compiling_since: entry.compiling_since_ms.map(rfc3339),
             loaded_at: loaded.map(|loaded| rfc3339(loaded.loaded_at_ms)),
             path: loaded.map(|loaded| loaded.path.display().to_string()),
+            size: loaded.map(|loaded| loaded.size_bytes),
+            compiled: loaded.map(|loaded| match loaded.source {
+                CodeSource::Cache => "before",
+                CodeSource::Compiled { .. } => "now",
+            }),
+            compile_ms: loaded.and_then(|loaded| match loaded.source {
+                CodeSource::Cache => None,
+                CodeSource::Compiled { ms } => Some(ms),
+            }),
             imports: loaded.map(|loaded| loaded.plugin.imports().to_vec()).unwrap_or_default(),
+            capabilities: loaded.map(|it| capabilities(&it.plugin)).unwrap_or_default(),
             grants: grants(&settings),
             used: loaded.map(|loaded| loaded.usage.snapshot()).unwrap_or_default().into(),
             warnings: loaded
@@ -250,11 +283,14 @@ impl PluginJson {
             rate: settings.rate.map(|rate| rate.to_string()),
             concurrency: settings.concurrency,
             limits: settings.limits.into(),
+            peak: loaded.map(|loaded| loaded.usage.peaks()).unwrap_or_default().into(),
             kv: KvSettingsJson::of(&settings.kv, name),
             again: settings.again.into(),
             retry: (&settings.retry).into(),
             routes: leads_here.map(|route| route.pattern.clone()).collect(),
             deliveries: stats.plugins.get(name).copied().map(CountsJson::from).unwrap_or_default(),
+            emits: None,
+            failures: None,
         }
     }
 }

@@ -80,6 +80,7 @@ fn others() -> Vec<RoleRoute> {
     vec![
         (VIEWER, routes!(plugins::list_plugins)),
         (VIEWER, routes!(plugins::show_plugin)),
+        (VIEWER, routes!(plugins::reloads::list_reloads)),
         (OPERATOR, routes!(plugins::approve_plugin)),
         (OPERATOR, routes!(trials::try_plugin)),
         (OPERATOR, routes!(pauses::pause_plugin)),

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::dispatch::{Breakers, QueueViews, Trials};
 use crate::event::{AppendSpan, NewEvent};
 use crate::ingest::{SourceActivity, Unidentified};
-use crate::plugins::{Approvals, Registry};
+use crate::plugins::{Approvals, Registry, ReloadLog};
 use crate::series::Series;
 use crate::status::Status;
 use crate::store::{Appended, OperationSignal, Store};
@@ -71,6 +71,8 @@ pub struct Admin {
     pub registry: Arc<ArcSwap<Registry>>,
     /// Plugin files that wait for the operator.
     pub approvals: Arc<Approvals>,
+    /// What became of the files of plugins.
+    pub reloads: Arc<ReloadLog>,
     /// Circuit breakers of plugins.
     pub breakers: Breakers,
     /// Runs events without effects.

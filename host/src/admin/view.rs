@@ -1,7 +1,5 @@
 //! The shapes an operator sees. Their documentation is that of the OpenAPI document.
 
-use std::collections::BTreeMap;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -9,16 +7,16 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use self::attempt::{AttemptJson, RecordedStepJson, left_no_record};
+pub(super) use self::stats::{CountsJson, StatsJson};
 use super::body;
 use super::sees::Sees;
 use super::waits::{WaitFacts, WaitJson};
 use crate::clock::rfc3339;
 use crate::event::{Event, State};
-use crate::store::{
-    DeliveryView, Emptied, EventSummary, EventView, Pausable, Pauses, PluginCounts,
-};
+use crate::store::{DeliveryView, Emptied, EventSummary, EventView};
 
 pub(in crate::admin) mod attempt;
+mod stats;
 
 /// A page of a listing, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -176,50 +174,6 @@ pub(super) struct DeliveryJson {
     pub(super) attempts: Vec<AttemptJson>,
 }
 
-/// Deliveries by state.
-#[derive(Debug, Default, Serialize, ToSchema)]
-#[schema(as = Counts)]
-pub(super) struct CountsJson {
-    /// Due, and not leased.
-    pub(super) ready: u64,
-    /// Running.
-    pub(super) leased: u64,
-    /// Due later.
-    pub(super) waiting: u64,
-    /// Settled with success.
-    pub(super) done: u64,
-    /// Dead letters.
-    pub(super) dead: u64,
-    /// Ended by an operator before they were settled.
-    pub(super) cancelled: u64,
-    /// Dead letters that an operator has discarded.
-    pub(super) discarded: u64,
-}
-
-/// Counts of events and deliveries.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Stats)]
-pub(super) struct StatsJson {
-    /// Events stored.
-    pub(super) events: u64,
-    /// Requests recognised as duplicates since the start of the host.
-    pub(super) duplicates: u64,
-    /// Deliveries of all plugins.
-    pub(super) deliveries: CountsJson,
-    /// Deliveries of each plugin.
-    pub(super) plugins: BTreeMap<String, PluginStatsJson>,
-}
-
-/// Counts of one plugin.
-#[derive(Debug, Default, Serialize, ToSchema)]
-#[schema(as = PluginStats)]
-pub(super) struct PluginStatsJson {
-    #[serde(flatten)]
-    pub(super) deliveries: CountsJson,
-    /// Whether an operator has paused it.
-    pub(super) paused: bool,
-}
-
 impl AttributesJson {
     fn of(
         event: &Event,
@@ -336,36 +290,6 @@ impl DeliveryJson {
             steps: row.steps.into_iter().map(RecordedStepJson::from).collect(),
             attempts: row.attempts.into_iter().map(attempt).collect(),
             key: row.key,
-        }
-    }
-}
-
-impl From<PluginCounts> for CountsJson {
-    fn from(
-        PluginCounts([ready, leased, waiting, done, dead, cancelled, discarded]): PluginCounts,
-    ) -> Self {
-        Self { ready, leased, waiting, done, dead, cancelled, discarded }
-    }
-}
-
-impl StatsJson {
-    pub(super) fn of(stats: &crate::store::Stats, pauses: &Pauses) -> Self {
-        let total = PluginCounts(State::ALL.map(|state| stats.deliveries(state)));
-        let counted =
-            |counts: PluginCounts| PluginStatsJson { deliveries: counts.into(), paused: false };
-        let mut plugins: BTreeMap<_, _> = stats
-            .plugins
-            .iter()
-            .map(|(name, counts)| (name.to_string(), counted(*counts)))
-            .collect();
-        for (name, _) in pauses.all(Pausable::Plugin) {
-            plugins.entry(name.to_string()).or_default().paused = true;
-        }
-        Self {
-            events: stats.events,
-            duplicates: stats.duplicates,
-            deliveries: total.into(),
-            plugins,
         }
     }
 }

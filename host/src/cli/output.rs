@@ -153,6 +153,11 @@ impl Printout {
         }
     }
 
+    /// The text so far.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Writes it out.
     pub(super) fn print(self) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();

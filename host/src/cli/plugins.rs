@@ -5,14 +5,17 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use self::settings::{compiled, settings};
 use super::Common;
 use super::client::{AdminClient, HostArg, encoded};
 use super::failure::Failure;
 use super::listing::elements;
-use super::output::{Printout, bytes, print_json, printable, text};
+use super::output::{Printout, print_json, printable, text};
 use crate::event::State;
 
 pub(super) mod pause;
+mod reloads;
+mod settings;
 mod trial;
 
 /// Where the API has plugins.
@@ -31,40 +34,6 @@ const USED: [(&str, &str); 6] = [
     ("kv writes", "/used/kv/writes"),
 ];
 
-/// The settings in force: their keys in `[plugins.NAME]`, and where the API says them.
-const SETTINGS: [(&str, &str); 30] = [
-    ("timeout", "/limits/timeout_ms"),
-    ("memory", "/limits/memory_bytes"),
-    ("concurrency", "/concurrency"),
-    ("rate", "/rate"),
-    ("key", "/key/by"),
-    ("per_key", "/key/per_key"),
-    ("key_rate", "/key/interval_ms"),
-    ("on_dead", "/key/on_dead"),
-    ("max_waiting_per_key", "/key/max_waiting_per_key"),
-    ("limits.cpu", "/limits/cpu_ms"),
-    ("limits.table_elements", "/limits/table_elements"),
-    ("limits.handles", "/limits/handles"),
-    ("limits.call_size", "/limits/call_bytes"),
-    ("limits.emitted", "/limits/emitted"),
-    ("limits.emitted_size", "/limits/emitted_bytes"),
-    ("limits.log_lines", "/limits/log_lines"),
-    ("limits.log_size", "/limits/log_bytes"),
-    ("limits.random_size", "/limits/random_bytes"),
-    ("limits.http_requests", "/limits/http_requests"),
-    ("limits.http_open", "/limits/http_open"),
-    ("limits.http_sent", "/limits/http_sent_bytes"),
-    ("limits.http_received", "/limits/http_received_bytes"),
-    ("retry.max_attempts", "/retry/max_attempts"),
-    ("retry.initial", "/retry/initial_ms"),
-    ("retry.factor", "/retry/factor"),
-    ("retry.max", "/retry/max_ms"),
-    ("kv.bucket", "/kv/bucket"),
-    ("kv.ttl", "/kv/ttl_ms"),
-    ("max_again", "/again/max"),
-    ("again_for", "/again/for_ms"),
-];
-
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -72,7 +41,9 @@ const SETTINGS: [(&str, &str); 30] = [
 Examples:
   hookbox plugins
   hookbox plugins video-orders --json
+  hookbox plugins diff video-orders
   hookbox plugins approve video-orders
+  hookbox plugins reloads video-orders
   hookbox plugins pause video-orders --reason \"their API is down\""
 )]
 pub(super) struct Plugins {
@@ -120,6 +91,26 @@ Examples:
         reason: String,
     },
     Try(trial::TryArgs),
+    /// Show what became of a plugin's files since the host started, and how often attempts failed
+    #[command(after_help = "\
+FAILED BEFORE is the share of failed attempts of the file that ran until then, AFTER that of the new one.
+
+Examples:
+  hookbox plugins reloads video-orders")]
+    Reloads {
+        /// The plugin
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Show what a file asks for that waits to be approved, beside the one that runs
+    #[command(after_help = "\
+Examples:
+  hookbox plugins diff video-orders")]
+    Diff {
+        /// The plugin
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Let a paused plugin go on
     #[command(after_help = "\
 Examples:
@@ -139,6 +130,8 @@ impl Plugins {
                 self.approve(&client, name, digest.as_deref())?
             }
             (Some(PluginsVerb::Try(asked)), _) => asked.run(&client, self.json)?,
+            (Some(PluginsVerb::Reloads { name }), _) => reloads::reloads(&client, name, self.json)?,
+            (Some(PluginsVerb::Diff { name }), _) => reloads::diff(&client, name, self.json)?,
             (Some(PluginsVerb::Pause { name, reason }), _) => {
                 pause::pause(&client, PLUGINS, name, reason, self.json)?
             }
@@ -190,6 +183,7 @@ impl Plugins {
         for name in fields {
             out.field(name, &plugin[name]);
         }
+        out.field("compiled", &json!(compiled(&plugin)));
         out.field("pause", &json!(pause::line(&plugin["paused"])));
         let lists = [
             ("imports", "import"),
@@ -204,6 +198,14 @@ impl Plugins {
             out.field(name, plugin.pointer(pointer).unwrap_or(&Value::Null));
         }
         breaker(&mut out, &plugin["breaker"]);
+        for emits in elements(&plugin["emits"]) {
+            out.field("emits", &emits["type"]);
+        }
+        for failure in elements(&plugin["failures"]) {
+            let (id, kind) = (text(&failure["id"]), text(&failure["text"]));
+            let (dead, waiting) = (text(&failure["dead"]), text(&failure["waiting"]));
+            out.field("failure", &json!(format!("{id} {dead} dead, {waiting} waiting: {kind}")));
+        }
         let held = &plugin["held"];
         if !held.is_null() {
             out.field("held", &held["digest"]);
@@ -247,35 +249,6 @@ impl Plugins {
             text(&approved["digest"])
         ));
         out.print()
-    }
-}
-
-/// Adds the settings that are in force. A host of an older version does not say them.
-fn settings(out: &mut Printout, plugin: &Value) {
-    let known = SETTINGS
-        .iter()
-        .filter_map(|(name, pointer)| Some((name, pointer, plugin.pointer(pointer)?)))
-        .filter(|(_, _, value)| !value.is_null());
-    let rows: Vec<Vec<String>> = known
-        .map(|(name, pointer, value)| vec![(*name).to_owned(), quantity(pointer, value)])
-        .collect();
-    out.rows(&rows);
-}
-
-/// A number in the unit that its name says.
-fn quantity(pointer: &str, value: &Value) -> String {
-    match value.as_u64() {
-        Some(ms) if pointer.ends_with("_ms") => {
-            let units = [("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
-            let whole = units.iter().find(|(_, unit)| ms >= *unit && ms % unit == 0);
-            whole.map_or_else(|| "0".to_owned(), |(name, unit)| format!("{} {name}", ms / unit))
-        }
-        Some(length) if pointer.ends_with("_bytes") => bytes(length),
-        // Each host of a store has its own.
-        _ if ["/concurrency", "/rate"].contains(&pointer) => {
-            format!("{} on this host", text(value))
-        }
-        _ => text(value),
     }
 }
 

@@ -71,6 +71,7 @@ pub(super) struct LoadedFile {
     pub(super) digest: Digest,
     /// The origin of its machine code.
     pub(super) source: CodeSource,
+    pub(super) size_bytes: u64,
     /// The path it was read from.
     pub(super) path: PathBuf,
 }
@@ -272,8 +273,9 @@ async fn load_file(
         _ => {}
     }
     let path = context.dir.join(&file_name);
+    let size_bytes = file.len() as u64;
     let loaded = match context.compiler.load(&context.sandbox, file.clone()).await {
-        Ok((plugin, source)) => LoadedFile { plugin, digest, source, path },
+        Ok((plugin, source)) => LoadedFile { plugin, digest, source, size_bytes, path },
         Err(error) => return LoadOutcome::Failed(describe(&file_name, &error)),
     };
     let last =
@@ -294,8 +296,11 @@ async fn load_last(
     }
     let digest = approvals.admitted(&[name.clone()].into()).await.pop_first()?;
     let (path, file) = tasks::blocking(move || files.file(digest)).await?;
+    let size_bytes = file.len() as u64;
     match context.compiler.load(&context.sandbox, file.into()).await {
-        Ok((plugin, source)) => Some(Box::new(LoadedFile { plugin, digest, source, path })),
+        Ok((plugin, source)) => {
+            Some(Box::new(LoadedFile { plugin, digest, source, size_bytes, path }))
+        }
         Err(error) => {
             tracing::error!(plugin.name = %name, error = %error, path = %path.display(), "a kept plugin cannot be loaded");
             None
@@ -316,7 +321,8 @@ pub(super) fn load_compiled(
     match context.compiler.cached(&context.sandbox, &file)? {
         Ok(plugin) => {
             keep_file(context, name, digest, &file);
-            let loaded = LoadedFile { plugin, digest, source: CodeSource::Cache, path };
+            let (source, size_bytes) = (CodeSource::Cache, file.len() as u64);
+            let loaded = LoadedFile { plugin, digest, source, size_bytes, path };
             Some(LoadOutcome::Loaded(Box::new(loaded), None))
         }
         Err(error) => Some(LoadOutcome::Failed(describe(file_name, &error))),

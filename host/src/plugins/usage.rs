@@ -12,8 +12,28 @@ use crate::sandbox::{Invocation, Verdict};
 #[derive(Debug, Default)]
 pub struct Usage {
     calls: Mutex<UsageSnapshot>,
+    attempts: AtomicU64,
+    failed: AtomicU64,
     cpu_us: AtomicU64,
     peaks: Peaks<AtomicU64>,
+}
+
+/// Attempts that ran, and those of them that failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AttemptCounts {
+    /// All that ran.
+    pub attempts: u64,
+    /// Those that failed.
+    pub failed: u64,
+}
+
+impl AttemptCounts {
+    /// The share of failed attempts since other counts were taken; `None` if there was no attempt.
+    pub fn failed_since(self, before: Self) -> Option<f64> {
+        let attempts = self.attempts.saturating_sub(before.attempts);
+        let failed = self.failed.saturating_sub(before.failed).min(attempts);
+        (attempts > 0).then(|| failed as f64 / attempts as f64)
+    }
 }
 
 /// The most that one attempt used of each limit.
@@ -59,6 +79,11 @@ impl Usage {
     pub fn count(&self, invocation: &Invocation) {
         self.cpu_us.fetch_add(invocation.cpu_us, Relaxed);
         self.peaks.raise(invocation);
+        if !matches!(invocation.verdict, Verdict::NoCapacity) {
+            self.attempts.fetch_add(1, Relaxed);
+            let has_failed = !matches!(invocation.verdict, Verdict::Ok(_));
+            self.failed.fetch_add(u64::from(has_failed), Relaxed);
+        }
         let writes = if matches!(invocation.verdict, Verdict::Ok(_)) {
             invocation.kv_writes.len() + invocation.kv_adds.len()
         } else {
@@ -86,6 +111,11 @@ impl Usage {
     /// The time that guests of the plugin computed.
     pub fn cpu(&self) -> Duration {
         Duration::from_micros(self.cpu_us.load(Relaxed))
+    }
+
+    /// How many attempts there were, and how many of them failed.
+    pub fn attempts(&self) -> AttemptCounts {
+        AttemptCounts { failed: self.failed.load(Relaxed), attempts: self.attempts.load(Relaxed) }
     }
 
     /// The most that one attempt used of each limit.
@@ -196,6 +226,7 @@ mod tests {
             kv_writes: 1,
         };
         assert_eq!(usage.snapshot(), expected, "a rejected attempt writes nothing");
+        assert_eq!(usage.attempts(), AttemptCounts { attempts: 2, failed: 1 });
         assert_eq!(usage.cpu(), Duration::from_micros(500), "of both attempts");
         let peaks = usage.peaks();
         assert_eq!((peaks.cpu_us, peaks.memory_bytes, peaks.http_requests), (250, 65_536, 3));

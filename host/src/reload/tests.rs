@@ -65,6 +65,7 @@ impl Site {
             context,
             status: Arc::default(),
             series: Arc::default(),
+            reloads: Arc::default(),
         };
         Self {
             dir,

@@ -69,6 +69,7 @@ async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
 /// Those that need no id.
 fn others() -> Vec<(&'static str, &'static str, String)> {
     vec![
+        ("get", "/api/v1/plugins/{name}/reloads", "/api/v1/plugins/audit/reloads".to_owned()),
         // It runs already.
         (
             "post",

@@ -16,7 +16,7 @@ use hookbox::event::{
     NewEvent, NewMember, Outcome,
 };
 use hookbox::plugins::{Loaded, Registry};
-use hookbox::sandbox::{Sandbox, SandboxOptions};
+use hookbox::sandbox::{CodeSource, Sandbox, SandboxOptions};
 use hookbox::status::Status;
 use hookbox::store::{KvTransaction, LeaseQueue, Next, Settlement, Sqlite, SqliteOptions};
 use serde_json::Value;
@@ -77,6 +77,7 @@ pub(super) fn site() -> Console {
         store: Arc::new(store),
         registry: Arc::new(ArcSwap::from_pointee(registry(dir.path()))),
         approvals: Arc::default(),
+        reloads: Arc::default(),
         breakers: Breakers::default(),
         trials: Trials::default(),
         queues: QueueViews::default(),
@@ -132,6 +133,8 @@ fn registry(dir: &std::path::Path) -> Registry {
         path: dir.join("plugins").join(format!("{name}.wat")),
         loaded_at_ms: NOW_MS,
         usage: Arc::default(),
+        size_bytes: 1_234,
+        source: CodeSource::Compiled { ms: 12 },
     }))
 }
 

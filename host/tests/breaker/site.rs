@@ -10,7 +10,7 @@ use hookbox::config::{Config, MakeSecrets};
 use hookbox::dispatch::{Breakers, Deps, Dispatcher};
 use hookbox::event::{Digest, State};
 use hookbox::plugins::{Loaded, Registry};
-use hookbox::sandbox::{Sandbox, SandboxOptions};
+use hookbox::sandbox::{CodeSource, Sandbox, SandboxOptions};
 use hookbox::store::{DeliveryFilter, DeliveryView, Page, Queue, Read, Sqlite, SqliteOptions};
 use tokio::runtime::Handle;
 
@@ -58,6 +58,8 @@ fn registry(sandbox: &Sandbox, dir: &Path, digest: u8) -> Registry {
         path: dir.join(name),
         loaded_at_ms: START_MS,
         usage: Arc::default(),
+        size_bytes: 1_234,
+        source: CodeSource::Compiled { ms: 12 },
     }))
 }
 

@@ -25,6 +25,7 @@ use crate::admin::state::Admin;
 use crate::text::grouped;
 
 pub(super) mod approve;
+mod reloads;
 
 #[derive(Template)]
 #[template(path = "plugins.html")]
@@ -129,6 +130,9 @@ struct PluginShown {
     groups: Vec<(&'static str, Vec<(&'static str, Html)>)>,
     links: Vec<(&'static str, String, String)>,
     trail: Trail,
+    failures: Vec<reloads::FailureLine>,
+    emits: Vec<reloads::EmitsLine>,
+    reloads: Vec<reloads::ReloadLine>,
 }
 
 /// A file that waits.
@@ -137,6 +141,9 @@ struct HeldPart {
     digest: String,
     since: Html,
     runs: Option<String>,
+    /// Sizes and capabilities of the file that runs, and of the one that waits.
+    sizes: [String; 2],
+    uses: [String; 2],
     capabilities: Vec<&'static str>,
     imports: Vec<String>,
     path: String,
@@ -145,12 +152,14 @@ struct HeldPart {
 
 impl HeldPart {
     fn of(plugin: &PluginJson, held: &HeldJson, now_ms: i64) -> Self {
-        let HeldJson { digest, imports_added, capabilities_added, since } = held;
+        let HeldJson { digest, imports_added, capabilities_added, since, .. } = held;
         let path = Link::to("/plugins").segment(&plugin.name).segment("approve");
         Self {
             digest: digest.clone(),
             since: when_text(since, now_ms),
             runs: plugin.digest.clone(),
+            sizes: [plugin.size.map(bytes).unwrap_or_default(), bytes(held.size)],
+            uses: [plugin.capabilities.join(", "), held.capabilities.join(", ")],
             capabilities: capabilities_added.clone(),
             imports: imports_added.clone(),
             path: path.with("digest", digest).into_text(),
@@ -169,6 +178,7 @@ pub(super) async fn one(
     let shared = State(Arc::clone(&admin));
     let Json(plugin) = show_plugin(shared, params(NoQuery {}), Id(name)).await?;
     let now_ms = admin.clock.now_ms();
+    let reloads = reloads::lines(&admin, &plugin.name, now_ms).await?;
     let frame = PageFrame::of(&admin, &asked, "plugins", plugin.name.clone()).await;
     let own = Link::to("/plugins").segment(&plugin.name);
     let api = Link::to("/api/v1/plugins").segment(&plugin.name).into_text();
@@ -200,6 +210,9 @@ pub(super) async fn one(
         warnings: plugin.warnings.iter().map(|warning| shown(warning)).collect(),
         held: plugin.held.as_ref().map(|held| HeldPart::of(&plugin, held, now_ms)),
         groups: groups(&plugin, now_ms),
+        failures: reloads::failures(&plugin),
+        emits: reloads::emits(&plugin, now_ms),
+        reloads,
         links,
         trail: Trail::of_name(&admin, &plugin.name, "plugins").await?,
         name: plugin.name,
@@ -218,6 +231,13 @@ fn groups(plugin: &PluginJson, now_ms: i64) -> Vec<(&'static str, Pairs)> {
     add("instances", plugin.instance);
     add("file", plugin.path.as_deref());
     add("digest", plugin.digest.as_deref());
+    let size = plugin.size.map(bytes);
+    add("size", size.as_deref());
+    let compiled = match (plugin.compile_ms, plugin.compiled) {
+        (Some(ms), _) => Some(format!("in {}", duration(ms as f64))),
+        (None, compiled) => compiled.map(|when| format!("{when} it was loaded")),
+    };
+    add("compiled", compiled.as_deref());
     if let Some(at) = &plugin.loaded_at {
         file.push(("loaded", when_text(at, now_ms)));
     }
@@ -255,7 +275,7 @@ fn groups(plugin: &PluginJson, now_ms: i64) -> Vec<(&'static str, Pairs)> {
         ("File", file),
         ("What it may do, and did", may),
         ("How it is called", calls(plugin, now_ms)),
-        ("Limits of an attempt", limits(plugin)),
+        ("Limits of an attempt: used at most since the start of the host", limits(plugin)),
     ]
 }
 
@@ -302,14 +322,19 @@ fn calls(plugin: &PluginJson, now_ms: i64) -> Pairs {
     pairs
 }
 
+/// The limits, each beside the most that an attempt used of it.
 fn limits(plugin: &PluginJson) -> Pairs {
-    let limits = &plugin.limits;
+    let (limits, peak) = (&plugin.limits, &plugin.peak);
+    let of = |used: String, limit: String| shown(&format!("{used} of {limit}"));
+    let count = |used: u64, limit: usize| of(grouped(used), grouped(limit as u64));
     vec![
-        ("time", shown(&duration(limits.timeout_ms as f64))),
-        ("CPU", shown(&duration(limits.cpu_ms as f64))),
-        ("memory", shown(&bytes(limits.memory_bytes as u64))),
-        ("events emitted", shown(&limits.emitted.to_string())),
-        ("log", shown(&format!("{} lines, {}", limits.log_lines, bytes(limits.log_bytes as u64)))),
-        ("requests", shown(&limits.http_requests.to_string())),
+        ("time", of(duration(peak.duration_ms), duration(limits.timeout_ms as f64))),
+        ("CPU", of(duration(peak.cpu_ms), duration(limits.cpu_ms as f64))),
+        ("memory", of(bytes(peak.memory_bytes), bytes(limits.memory_bytes as u64))),
+        ("events emitted", count(peak.emitted, limits.emitted)),
+        ("lines of the log", count(peak.log_lines, limits.log_lines)),
+        ("requests", count(peak.http_requests, limits.http_requests)),
+        ("sent", of(bytes(peak.http_sent_bytes), bytes(limits.http_sent_bytes))),
+        ("received", of(bytes(peak.http_received_bytes), bytes(limits.http_received_bytes))),
     ]
 }

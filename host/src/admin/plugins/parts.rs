@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use crate::clock::rfc3339;
 use crate::dispatch::BreakerView;
 use crate::plugins;
+use crate::sandbox::Plugin;
 
 /// The capabilities that a plugin has used.
 #[derive(Debug, Serialize, ToSchema)]
@@ -58,8 +59,71 @@ pub(in crate::admin) struct HeldJson {
     pub(in crate::admin) imports_added: Vec<String>,
     /// Capabilities it asks for that the plugin does not have: `http`, `kv`, `config`.
     pub(in crate::admin) capabilities_added: Vec<&'static str>,
+    /// Interfaces it imports.
+    pub(in crate::admin) imports: Vec<String>,
+    /// Capabilities it uses.
+    pub(in crate::admin) capabilities: Vec<&'static str>,
+    /// Size of the file, in bytes.
+    pub(in crate::admin) size: u64,
     /// The time since which it waits, RFC 3339 with milliseconds.
     pub(in crate::admin) since: String,
+}
+
+/// The most that one attempt used of its limits, since the host started.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = Peak)]
+pub(in crate::admin) struct PeakJson {
+    /// Time, waiting included, in milliseconds.
+    pub(in crate::admin) duration_ms: f64,
+    /// Time that it computed, in milliseconds.
+    pub(in crate::admin) cpu_ms: f64,
+    /// Linear memory, in bytes.
+    pub(in crate::admin) memory_bytes: u64,
+    /// Events that it emitted.
+    pub(in crate::admin) emitted: u64,
+    /// Lines of its log that were kept.
+    pub(in crate::admin) log_lines: u64,
+    /// HTTP requests.
+    pub(in crate::admin) http_requests: u64,
+    /// Bodies of its HTTP requests together, in bytes.
+    pub(in crate::admin) http_sent_bytes: u64,
+    /// Bodies of the responses together, in bytes.
+    pub(in crate::admin) http_received_bytes: u64,
+}
+
+impl From<plugins::Peaks> for PeakJson {
+    fn from(peaks: plugins::Peaks) -> Self {
+        Self {
+            duration_ms: peaks.duration_us as f64 / 1e3,
+            cpu_ms: peaks.cpu_us as f64 / 1e3,
+            memory_bytes: peaks.memory_bytes,
+            emitted: peaks.emitted,
+            log_lines: peaks.log_lines,
+            http_requests: peaks.http_requests,
+            http_sent_bytes: peaks.http_sent_bytes,
+            http_received_bytes: peaks.http_received_bytes,
+        }
+    }
+}
+
+/// The names of the capabilities that a plugin uses.
+pub(in crate::admin) fn capabilities(plugin: &Plugin) -> Vec<&'static str> {
+    plugin.capabilities().iter().map(|capability| capability.name()).collect()
+}
+
+/// A type that a plugin emits.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Emits)]
+pub(in crate::admin) struct EmitsJson {
+    /// The type.
+    #[serde(rename = "type")]
+    pub(in crate::admin) kind: String,
+    /// Events of the last 24 hours, at most since the host started.
+    pub(in crate::admin) day: u64,
+    /// About when the last one was, RFC 3339 with milliseconds.
+    pub(in crate::admin) last_at: Option<String>,
+    /// Whether a route takes it.
+    pub(in crate::admin) routed: bool,
 }
 
 /// The circuit breaker, which slows a plugin down that only fails.
@@ -94,6 +158,9 @@ impl From<&plugins::PendingApproval> for HeldJson {
                 .iter()
                 .map(|capability| capability.name())
                 .collect(),
+            imports: held.candidate.plugin.imports().to_vec(),
+            capabilities: capabilities(&held.candidate.plugin),
+            size: held.candidate.size_bytes,
             since: rfc3339(held.since_ms),
         }
     }

@@ -63,6 +63,10 @@ pub struct Loaded {
     pub digest: Digest,
     /// The path it was read from.
     pub path: PathBuf,
+    /// The file's size, in bytes.
+    pub size_bytes: u64,
+    /// The origin of its machine code.
+    pub source: CodeSource,
     /// The time of loading, Unix ms.
     pub loaded_at_ms: i64,
     /// Counts of its calls, together with those of the files before this one.
@@ -294,8 +298,9 @@ impl Entry {
     fn load(&self, name: &PluginName, file: LoadedFile, now_ms: i64) -> Loaded {
         let usage =
             self.loaded.as_ref().map(|loaded| Arc::clone(&loaded.usage)).unwrap_or_default();
-        let LoadedFile { plugin, digest, path, .. } = file;
-        Loaded { name: name.clone(), plugin, digest, path, loaded_at_ms: now_ms, usage }
+        let LoadedFile { plugin, digest, source, size_bytes, path } = file;
+        let (name, loaded_at_ms) = (name.clone(), now_ms);
+        Loaded { name, plugin, digest, path, size_bytes, source, loaded_at_ms, usage }
     }
 
     /// Runs a file.

@@ -1,0 +1,136 @@
+//! What became of a plugin's files, and what it used: in the API, as commands and on its page.
+
+use serde_json::{Value, json};
+
+use crate::support::{Host, ROUTE, SOURCE, Site, guest, wait_for};
+
+/// The reloads of `worker`, newest first, once there are so many.
+fn reloads(host: &Host, count: usize) -> Vec<Value> {
+    wait_for("the reloads", || {
+        let found = host.api("/api/v1/plugins/worker/reloads");
+        let items = found["items"].as_array().unwrap().clone();
+        (items.len() == count).then_some(items)
+    })
+}
+
+/// The host's page of `worker`.
+fn page(host: &Host) -> String {
+    host.api("/plugins/worker").as_str().unwrap().to_owned()
+}
+
+#[test]
+fn reloads_say_what_came_of_each_file_and_how_often_it_failed() {
+    let retries = "[plugins.worker]\nretry = { max_attempts = 1 }\n";
+    let site = Site::of_worker(&guest("reject"), retries);
+    let host = Host::start(&site);
+    for key in 0..2 {
+        host.send("step.one", key);
+    }
+    host.settled();
+    let first = host.plugin("worker")["digest"].clone();
+    let [begun] = &reloads(&host, 1)[..] else { panic!("one") };
+    assert_eq!(
+        (&begun["result"], &begun["from"], &begun["to"]),
+        (&json!("loaded"), &json!(null), &first)
+    );
+    assert_eq!((&begun["failed_before"], &begun["failed_after"]), (&json!(null), &json!(1.0)));
+    assert!(begun["detail"].as_str().unwrap().starts_with("compiled in "), "{begun}");
+    site.put_plugin("worker.wat", b"(component");
+    let bad = reloads(&host, 2).remove(0);
+    assert_eq!((&bad["result"], &bad["from"], &bad["to"]), (&json!("kept"), &first, &json!(null)));
+    assert_eq!((&bad["failed_before"], &bad["failed_after"]), (&json!(1.0), &json!(null)));
+    site.put_plugin("worker.wat", &guest("ok"));
+    let fixed = reloads(&host, 3).remove(0);
+    let second = host.plugin("worker")["digest"].clone();
+    assert_eq!(
+        (&fixed["result"], &fixed["from"], &fixed["to"]),
+        (&json!("loaded"), &first, &second)
+    );
+    assert_eq!((&fixed["failed_before"], &fixed["failed_after"]), (&json!(1.0), &json!(null)));
+    host.send("step.one", 2);
+    host.settled();
+    let all = reloads(&host, 3);
+    assert_eq!(all[0]["failed_after"], 0.0);
+    assert_eq!(all[2]["failed_after"], 1.0, "until the other file ran");
+    let said = site.ask(&host, &["plugins", "reloads", "worker"]).said();
+    let lines: Vec<_> = said.lines().collect();
+    assert!(lines.len() == 4 && lines[0].starts_with("TIME"), "{said}");
+    let cells: Vec<_> = lines[1].split_whitespace().collect();
+    assert!(cells.windows(4).any(|it| it == ["100.0", "%", "0.0", "%"]), "{said}");
+    assert!(lines[2].contains("kept") && lines[2].contains("failed to load worker.wat"), "{said}");
+    let told = site.ask(&host, &["plugins", "reloads", "worker", "--json"]).json();
+    assert_eq!(told["items"].as_array().unwrap().len(), 3);
+    let shown = page(&host);
+    assert!(shown.contains("Reloads since the start of the host"), "{shown}");
+    assert!(shown.contains("failed to load worker.wat") && shown.contains("100.0 %"), "{shown}");
+    let unknown = site.ask(&host, &["plugins", "reloads", "wroker"]);
+    assert!(unknown.code == 1 && unknown.err.contains("did you mean `worker`?"), "{unknown:?}");
+}
+
+#[test]
+fn a_plugin_shows_its_size_what_it_used_of_its_limits_what_it_emits_and_why_it_fails() {
+    let config = format!("{SOURCE}[routes]\n\"step.one\" = [\"worker\", \"failing\"]\n");
+    let config = format!("{config}[plugins.failing]\nretry = {{ max_attempts = 1 }}\n");
+    let (emits, rejects) = (guest("emit"), guest("reject"));
+    let site = Site::new(&config, &[("worker.wat", &emits), ("failing.wat", &rejects)]);
+    let host = Host::start(&site);
+    host.send("step.one", 1);
+    host.settled();
+    let plugin = host.plugin("worker");
+    assert_eq!(plugin["size"], emits.len());
+    assert_eq!(plugin["compiled"], "now");
+    assert!(plugin["compile_ms"].is_u64(), "{plugin}");
+    let peak = &plugin["peak"];
+    assert_eq!((&peak["emitted"], &peak["http_requests"]), (&json!(1), &json!(0)));
+    assert!(peak["memory_bytes"].as_u64().unwrap() >= 131_072, "{peak}");
+    assert!(peak["duration_ms"].as_f64().unwrap() > 0.0, "{peak}");
+    let emitted = &plugin["emits"][0];
+    assert_eq!((&emitted["type"], &emitted["day"]), (&json!("guest.echoed"), &json!(1)));
+    assert_eq!(emitted["routed"], false);
+    assert_eq!(plugin["failures"], json!([]));
+    let failing = host.plugin("failing");
+    let group = &failing["failures"][0];
+    assert_eq!((&group["dead"], &group["outcome"]), (&json!(1), &json!("reject")), "{failing}");
+    let listed = host.api("/api/v1/plugins");
+    assert!(listed["items"][0].get("emits").is_none(), "a listing stays short: {listed}");
+    let said = site.ask(&host, &["plugins", "worker"]).said();
+    assert!(said.contains("64.0 MiB, used at most 128.0 KiB"), "{said}");
+    assert!(said.contains("guest.echoed"), "{said}");
+    let shown = page(&host);
+    assert!(shown.contains("1 of 256") && shown.contains("guest.echoed"), "{shown}");
+    host.stop();
+    let host = Host::start(&site);
+    let again = host.plugin("worker");
+    assert_eq!((&again["compiled"], &again["compile_ms"]), (&json!("before"), &json!(null)));
+}
+
+#[test]
+fn the_difference_between_the_file_that_runs_and_the_one_that_waits_is_a_command() {
+    let site = Site::new(&format!("{SOURCE}{ROUTE}"), &[("worker.wat", &guest("ok"))]);
+    let host = Host::start(&site);
+    let said = site.ask(&host, &["plugins", "diff", "worker"]).said();
+    assert_eq!(said, "no file of worker waits to be approved: it is loaded\n");
+    let import = "(component (import \"wasi:http/outgoing-handler@0.2.0\" (instance))";
+    let asks = String::from_utf8(guest("ok")).unwrap().replacen("(component", import, 1);
+    site.put_plugin("worker.wat", asks.as_bytes());
+    let held = host.until_plugin("worker", "held");
+    assert_eq!(held["held"]["size"], asks.len());
+    assert_eq!(held["held"]["capabilities"], json!(["http"]));
+    let digest = held["held"]["digest"].as_str().unwrap();
+    let said = site.ask(&host, &["plugins", "diff", "worker"]).said();
+    for part in [
+        &digest[..12],
+        "capabilities",
+        "+ wasi:http/outgoing-handler@0.2.0",
+        "granted: nothing",
+        &format!("hookbox plugins approve worker --digest {digest}"),
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let told = site.ask(&host, &["plugins", "diff", "worker", "--json"]).json();
+    assert_eq!(told["imports_added"], json!(["wasi:http/outgoing-handler@0.2.0"]));
+    assert_eq!(told["waits"]["digest"], digest);
+    let last = reloads(&host, 2).remove(0);
+    assert_eq!((&last["result"], &last["detail"]), (&json!("held"), &json!("asks for http")));
+    assert!(page(&host).contains("A file waits to be approved"));
+}

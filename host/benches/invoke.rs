@@ -47,6 +47,7 @@ pub(crate) fn stage() -> Stage {
             steps: Arc::new(Nothing),
             path: settings.path.clone(),
             reuse: false,
+            is_apart: false,
         };
         Box::new(move || {
             let invocation = runtime.block_on(plugin.invoke(call));

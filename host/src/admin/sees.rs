@@ -8,6 +8,9 @@ use super::problem::ProblemJson;
 /// Stands where something is hidden.
 const HIDDEN: &str = "hidden: your token does not read payloads";
 
+/// Stands before a digest.
+const DIGEST: &str = "sha256:";
+
 /// Whether a client reads payloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sees {
@@ -37,6 +40,24 @@ impl Sees {
         self.hidden(text.len()).unwrap_or(text)
     }
 
+    /// A detail of the audit log. The length and the digest of a value would tell whether a guess is
+    /// right.
+    pub(super) fn detail(self, detail: String) -> String {
+        if self.payloads {
+            return detail;
+        }
+        let (mut shown, mut rest) = (String::with_capacity(detail.len()), detail.as_str());
+        while let Some((before, after)) = rest.split_once(DIGEST) {
+            shown += match before.strip_suffix(" bytes, ") {
+                Some(before) => before.trim_end_matches(|c: char| c.is_ascii_digit()),
+                None => before,
+            };
+            shown += "(hidden)";
+            rest = after.trim_start_matches(|c: char| c.is_ascii_hexdigit());
+        }
+        shown + rest
+    }
+
     /// Refuses what cannot be answered without payloads; `what` begins the sentence.
     pub(super) fn need(self, what: &str) -> Result<(), ProblemJson> {
         if self.payloads {
@@ -63,6 +84,11 @@ mod tests {
             "hidden: your token does not read payloads (16 bytes)"
         );
         assert_eq!(Sees::ALL.hidden(3), None);
+        let detail = || "12 bytes, sha256:0123456789abcdef; if it is not there".to_owned();
+        assert_eq!(Sees::ALL.detail(detail()), detail());
+        assert_eq!(Sees::NO_PAYLOADS.detail(detail()), "(hidden); if it is not there");
+        let edited = "type a.b, data sha256:00ff; audit".to_owned();
+        assert_eq!(Sees::NO_PAYLOADS.detail(edited), "type a.b, data (hidden); audit");
         assert!(Sees::ALL.need("x").is_ok());
         let refused = Sees::NO_PAYLOADS.need("`q` looks into payloads").unwrap_err();
         let (status, detail) = refused.parts();

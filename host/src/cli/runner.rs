@@ -168,6 +168,7 @@ impl Task<'_> {
             steps: self.kept,
             path: settings.path.clone(),
             reuse: false,
+            is_apart: false,
         }
     }
 }

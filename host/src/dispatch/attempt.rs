@@ -199,6 +199,7 @@ fn call(shared: &Shared, lease: &Lease, settings: &PluginSettings, digest: Diges
         steps: kept,
         path: settings.path.clone(),
         reuse: settings.reuse,
+        is_apart: false,
     }
 }
 

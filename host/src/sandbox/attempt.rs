@@ -35,6 +35,9 @@ pub struct Call {
     pub path: Arc<str>,
     /// Whether the instance may serve other events before and after this one. A command never does.
     pub reuse: bool,
+    /// Whether instances that are kept for other events stay as they are: it takes, keeps and drops
+    /// none.
+    pub is_apart: bool,
 }
 
 /// A value and its version, or why it could not be read.

@@ -51,6 +51,7 @@ mod laws;
 pub(super) mod lease;
 mod model;
 pub(super) mod on_insert;
+pub(super) mod operations;
 pub(super) mod operator;
 mod operator_laws;
 pub(super) mod pauses;

@@ -32,6 +32,7 @@ pub(crate) fn call_with(event: Event) -> Call {
         steps: Arc::new(KeptSteps::default()),
         path: "/".into(),
         reuse: false,
+        is_apart: false,
     }
 }
 

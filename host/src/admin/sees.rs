@@ -4,6 +4,7 @@
 use axum::http::StatusCode;
 
 use super::problem::ProblemJson;
+use crate::event::KeySource;
 
 /// Stands where something is hidden.
 const HIDDEN: &str = "hidden: your token does not read payloads";
@@ -58,6 +59,12 @@ impl Sees {
         shown + rest
     }
 
+    /// A key by which events belong together; `source` is the part of an event that it is, if that
+    /// is known. One that may be of a body is a part of a payload.
+    pub(super) fn key(self, source: Option<&KeySource>, key: String) -> String {
+        if is_of_body(source) { self.text(key) } else { key }
+    }
+
     /// Refuses what cannot be answered without payloads; `what` begins the sentence.
     pub(super) fn need(self, what: &str) -> Result<(), ProblemJson> {
         if self.payloads {
@@ -71,9 +78,27 @@ impl Sees {
     }
 }
 
+/// Whether a key may be a part of a body.
+pub(super) fn is_of_body(source: Option<&KeySource>) -> bool {
+    !matches!(source, Some(KeySource::Subject | KeySource::Root | KeySource::Source))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_is_of_a_body_is_hidden_with_it() {
+        let key = |sees: Sees, source| sees.key(source, "order_1".to_owned());
+        let hidden = "hidden: your token does not read payloads (7 bytes)";
+        for source in [None, Some(&KeySource::Json("/id".into()))] {
+            assert_eq!(key(Sees::ALL, source), "order_1");
+            assert_eq!(key(Sees::NO_PAYLOADS, source), hidden);
+        }
+        for source in [KeySource::Subject, KeySource::Root, KeySource::Source] {
+            assert_eq!(key(Sees::NO_PAYLOADS, Some(&source)), "order_1");
+        }
+    }
 
     #[test]
     fn hidden_text_leaves_nothing_but_its_size() {

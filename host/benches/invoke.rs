@@ -49,6 +49,7 @@ pub(crate) fn stage() -> Stage {
             path: settings.path.clone(),
             reuse: false,
             trace: None,
+            is_apart: false,
         };
         Box::new(move || {
             let invocation = runtime.block_on(plugin.invoke(call));

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::params::{AuditQuery, Params, audit_text};
 use super::problem::ProblemJson;
+use super::sees::Sees;
 use super::state::Admin;
 use super::view::Listing;
 use crate::clock::rfc3339;
@@ -49,17 +50,27 @@ pub(super) struct AuditEntryJson {
 ))]
 pub(super) async fn list_audit(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(query): Params<AuditQuery>,
 ) -> Result<Json<Listing<AuditEntryJson>>, ProblemJson> {
     let (limit, before) = query.page()?;
-    let (entries, next) = admin.store.audit(query.filter()?, limit, before).await?;
-    let items = entries.into_iter().map(AuditEntryJson::of).collect();
+    let filter = query.filter()?;
+    let text = filter.target.clone().filter(|_| !sees.payloads());
+    let (entries, next) = admin.store.audit(filter, limit, before).await?;
+    let shown = |entry| AuditEntryJson::of(entry, sees);
+    // An entry that is found by what is hidden would tell it.
+    let is_found = |entry: &AuditEntryJson| {
+        text.as_deref()
+            .is_none_or(|text| entry.target.contains(text) || entry.detail.contains(text))
+    };
+    let items = entries.into_iter().map(shown).filter(is_found).collect();
     Ok(Json(Listing { items, next_cursor: next.map(audit_text) }))
 }
 
 impl AuditEntryJson {
-    fn of(entry: AuditEntry) -> Self {
+    fn of(entry: AuditEntry, sees: Sees) -> Self {
         let AuditEntry { id, at_ms, actor, role, via, action, target, detail, result } = entry;
+        let detail = sees.detail(detail);
         let result = RawValue::from_string(result).unwrap_or_default();
         Self { id, at: rfc3339(at_ms), actor, role, via, action, target, detail, result }
     }

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::needs::{Needs, needs};
 use super::params::{JoinQuery, Params, gathering_text};
 use super::problem::ProblemJson;
+use super::sees::{Sees, is_of_body};
 use super::state::Admin;
 use super::view::Listing;
 use crate::clock::rfc3339;
@@ -55,15 +56,26 @@ pub(super) struct JoinJson {
 ))]
 pub(super) async fn list_joins(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(query): Params<JoinQuery>,
 ) -> Result<Json<Listing<JoinJson>>, ProblemJson> {
     let (limit, after) = query.page()?;
-    let (rows, next) = admin.store.gatherings(query.filter()?, limit, after).await?;
-    let (config, now_ms) = (admin.config.load(), admin.clock.now_ms());
+    let filter = query.filter()?;
+    let (config, now_ms) = (admin.config.load_full(), admin.clock.now_ms());
     let gatherings = &config.routes.gatherings;
+    if filter.key.is_some() {
+        let is_of_body = match &filter.plugin {
+            Some(name) => is_of_body(gatherings.get(name.as_str()).map(|section| &section.key)),
+            None => true,
+        };
+        if is_of_body {
+            sees.need("`key` may look into payloads")?;
+        }
+    }
+    let (rows, next) = admin.store.gatherings(filter, limit, after).await?;
     let shown = |row: GatheringState| {
         let section = gatherings.get(&row.plugin).map(AsRef::as_ref);
-        JoinJson::of(row, section, now_ms)
+        JoinJson::of(row, section, now_ms, sees)
     };
     Ok(Json(Listing {
         items: rows.into_iter().map(shown).collect(),
@@ -72,7 +84,7 @@ pub(super) async fn list_joins(
 }
 
 impl JoinJson {
-    fn of(state: GatheringState, section: Option<&Gathering>, now_ms: i64) -> Self {
+    fn of(state: GatheringState, section: Option<&Gathering>, now_ms: i64, sees: Sees) -> Self {
         let Needs { text, need, seen, missing } = needs(section, &state);
         let ending = state.frozen || state.why.is_some() || state.until_ms <= now_ms;
         Self {
@@ -88,7 +100,7 @@ impl JoinJson {
             closed_by: section.map(|section| section.close.clone()).unwrap_or_default(),
             ending,
             needs: text,
-            key: state.key,
+            key: sees.key(section.map(|section| &section.key), state.key),
         }
     }
 }

@@ -22,7 +22,9 @@ use super::state::Admin;
 use super::view::{DeliveryJson, Listing};
 use super::waits::WaitFacts;
 use crate::clock::rfc3339;
-use crate::store::{NewOperation, Operation, OperationId, OperationScope, OperationState, Steer};
+use crate::store::{
+    DeliveryFilter, NewOperation, Operation, OperationId, OperationScope, OperationState, Steer,
+};
 
 /// The time for which deliveries are counted before an operation is planned.
 const COUNTS_FOR: Duration = Duration::from_secs(2);
@@ -140,7 +142,12 @@ pub(super) async fn plan_operation(
 pub(super) async fn count(admin: &Admin, deed: &Deed) -> Result<CountedDeliveries, ProblemJson> {
     let facts = WaitFacts::of(admin);
     let filter = match &deed.scope {
-        OperationScope::Filter(filter) => filter.clone(),
+        OperationScope::Filter(filter) => DeliveryFilter {
+            until_ms: deed.as_of_ms.map_or(filter.until_ms, |ms| {
+                Some(filter.until_ms.unwrap_or(i64::MAX).min(ms.saturating_add(1)))
+            }),
+            ..filter.clone()
+        },
         OperationScope::Undo(_) => return Ok(CountedDeliveries::default()),
         OperationScope::Ids(ids) => {
             let mut sample = Vec::new();

@@ -4,9 +4,13 @@
 use axum::http::StatusCode;
 
 use super::problem::ProblemJson;
+use crate::event::KeySource;
 
 /// Stands where something is hidden.
 const HIDDEN: &str = "hidden: your token does not read payloads";
+
+/// Stands before a digest.
+const DIGEST: &str = "sha256:";
 
 /// Whether a client reads payloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,30 @@ impl Sees {
         self.hidden(text.len()).unwrap_or(text)
     }
 
+    /// A detail of the audit log. The length and the digest of a value would tell whether a guess is
+    /// right.
+    pub(super) fn detail(self, detail: String) -> String {
+        if self.payloads {
+            return detail;
+        }
+        let (mut shown, mut rest) = (String::with_capacity(detail.len()), detail.as_str());
+        while let Some((before, after)) = rest.split_once(DIGEST) {
+            shown += match before.strip_suffix(" bytes, ") {
+                Some(before) => before.trim_end_matches(|c: char| c.is_ascii_digit()),
+                None => before,
+            };
+            shown += "(hidden)";
+            rest = after.trim_start_matches(|c: char| c.is_ascii_hexdigit());
+        }
+        shown + rest
+    }
+
+    /// A key by which events belong together; `source` is the part of an event that it is, if that
+    /// is known. One that may be of a body is a part of a payload.
+    pub(super) fn key(self, source: Option<&KeySource>, key: String) -> String {
+        if is_of_body(source) { self.text(key) } else { key }
+    }
+
     /// Refuses what cannot be answered without payloads; `what` begins the sentence.
     pub(super) fn need(self, what: &str) -> Result<(), ProblemJson> {
         if self.payloads {
@@ -50,9 +78,27 @@ impl Sees {
     }
 }
 
+/// Whether a key may be a part of a body.
+pub(super) fn is_of_body(source: Option<&KeySource>) -> bool {
+    !matches!(source, Some(KeySource::Subject | KeySource::Root | KeySource::Source))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_is_of_a_body_is_hidden_with_it() {
+        let key = |sees: Sees, source| sees.key(source, "order_1".to_owned());
+        let hidden = "hidden: your token does not read payloads (7 bytes)";
+        for source in [None, Some(&KeySource::Json("/id".into()))] {
+            assert_eq!(key(Sees::ALL, source), "order_1");
+            assert_eq!(key(Sees::NO_PAYLOADS, source), hidden);
+        }
+        for source in [KeySource::Subject, KeySource::Root, KeySource::Source] {
+            assert_eq!(key(Sees::NO_PAYLOADS, Some(&source)), "order_1");
+        }
+    }
 
     #[test]
     fn hidden_text_leaves_nothing_but_its_size() {
@@ -63,6 +109,11 @@ mod tests {
             "hidden: your token does not read payloads (16 bytes)"
         );
         assert_eq!(Sees::ALL.hidden(3), None);
+        let detail = || "12 bytes, sha256:0123456789abcdef; if it is not there".to_owned();
+        assert_eq!(Sees::ALL.detail(detail()), detail());
+        assert_eq!(Sees::NO_PAYLOADS.detail(detail()), "(hidden); if it is not there");
+        let edited = "type a.b, data sha256:00ff; audit".to_owned();
+        assert_eq!(Sees::NO_PAYLOADS.detail(edited), "type a.b, data (hidden); audit");
         assert!(Sees::ALL.need("x").is_ok());
         let refused = Sees::NO_PAYLOADS.need("`q` looks into payloads").unwrap_err();
         let (status, detail) = refused.parts();

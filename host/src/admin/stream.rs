@@ -82,7 +82,7 @@ struct HintStream {
     /// Configuration and plugins, as the client knows them.
     generation: u64,
     commit: u64,
-    /// The client shows again who it is when the configuration changes.
+    /// The client shows again who it is, now and then and when the configuration changes.
     headers: HeaderMap,
     sender: mpsc::Sender<Bytes>,
     _permit: OwnedSemaphorePermit,
@@ -95,6 +95,8 @@ impl HintStream {
         let mut operations = admin.operations.listen();
         let mut sources = interval(SOURCES_EVERY);
         sources.reset();
+        let mut known = interval(COMMENT_EVERY);
+        known.reset();
         let mut next = Instant::now();
         let mut comment = next;
         let sender = self.sender.clone();
@@ -117,6 +119,8 @@ impl HintStream {
                     Ok(()) => self.change("operations"),
                     Err(_) => return,
                 },
+                // A session ends with its time, and when its client logs out.
+                _ = known.tick() => if identify(&admin, &self.headers).is_none() { return },
                 _ = sources.tick() => self.change("sources"),
                 permit = ready(&sender, next), if has_hints => {
                     let Some(permit) = permit else { return };

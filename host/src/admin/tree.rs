@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::params::{Id, Params, TreeQuery};
 use super::problem::ProblemJson;
+use super::sees::Sees;
 use super::state::Admin;
 use super::view::cut_off;
 use super::waits::{WaitFacts, WaitJson};
@@ -150,12 +151,13 @@ pub(super) struct MembershipJson {
 ))]
 pub(super) async fn show_tree(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(query): Params<TreeQuery>,
     Id(id): Id<EventId>,
 ) -> Result<Json<TreeJson>, ProblemJson> {
     let (limit, after) = query.page()?;
     let tree = admin.store.tree(id, limit, after).await?;
-    Ok(Json(TreeJson::of(tree, &WaitFacts::of(&admin))))
+    Ok(Json(TreeJson::of(tree, &WaitFacts::of(&admin), sees)))
 }
 
 /// The root of a tree, if it is another one.
@@ -164,9 +166,9 @@ fn other(tree: EventId, own: EventId) -> Option<String> {
 }
 
 impl TreeJson {
-    fn of(tree: TreeView, facts: &WaitFacts) -> Self {
+    fn of(tree: TreeView, facts: &WaitFacts, sees: Sees) -> Self {
         let TreeView { root, started_ms, events, next } = tree;
-        let event = |event| TreeEventJson::of(event, (root, started_ms), facts);
+        let event = |event| TreeEventJson::of(event, (root, started_ms), facts, sees);
         Self {
             root_id: root.to_string(),
             started_at: rfc3339(started_ms),
@@ -177,7 +179,7 @@ impl TreeJson {
 }
 
 impl TreeEventJson {
-    fn of(row: TreeEvent, root: (EventId, i64), facts: &WaitFacts) -> Self {
+    fn of(row: TreeEvent, root: (EventId, i64), facts: &WaitFacts, sees: Sees) -> Self {
         let TreeEvent { summary, deliveries, member_of } = row;
         let (event, attributes) = (&summary.event, &summary.event.attributes);
         let membership = |Membership { delivery, plugin, tree }: Membership| MembershipJson {
@@ -185,7 +187,7 @@ impl TreeEventJson {
             delivery_id: delivery.to_string(),
             other_root_id: other(tree, root.0),
         };
-        let delivery = |delivery| TreeDeliveryJson::of(delivery, root, facts);
+        let delivery = |delivery| TreeDeliveryJson::of(delivery, root, facts, sees);
         Self {
             id: event.id.to_string(),
             source: attributes.source.to_string(),
@@ -201,8 +203,9 @@ impl TreeEventJson {
 }
 
 impl TreeDeliveryJson {
-    fn of(row: TreeDelivery, root: (EventId, i64), facts: &WaitFacts) -> Self {
-        let TreeDelivery { view, members, more_members } = row;
+    fn of(row: TreeDelivery, root: (EventId, i64), facts: &WaitFacts, sees: Sees) -> Self {
+        let TreeDelivery { mut view, members, more_members } = row;
+        facts.hide_keys(&mut view, sees);
         let waits_for = facts.waits_for(&view);
         let cut_off_number = view.attempt_cut_off();
         let attempt = |AttemptView { number, record }: AttemptView| TreeAttemptJson {

@@ -202,7 +202,12 @@ async fn run(
     let registry = admin.registry.load_full();
     let (name, _) = known(&registry, name)?;
     let mut attributes = new.attributes;
-    attributes.time_ms = admin.clock.now_ms();
+    // What is tried as it is stored has its own time, as in a retry.
+    let unedited = old.map(|old| &old.event.attributes).filter(|was| {
+        (&was.kind, &was.subject, &was.body)
+            == (&attributes.kind, &attributes.subject, &attributes.body)
+    });
+    attributes.time_ms = unedited.map_or_else(|| admin.clock.now_ms(), |was| was.time_ms);
     let id = old.map_or_else(|| EventId::first_at(attributes.time_ms), |old| old.event.id);
     let (parent, root) = old.map_or((None, None), |old| (old.event.parent, old.event.root));
     let event = Event { id, attributes, parent, root, hops: new.hops, trace: None };

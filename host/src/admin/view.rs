@@ -240,14 +240,13 @@ impl EventDetail {
         let hidden = sees.hidden(raw.len());
         let data = body::json(raw).filter(|_| sees.payloads());
         let wrapped_in = wrapped_in.filter(|_| sees.payloads());
-        let is_other = data.is_none() && sees.payloads();
         let header = |(name, value)| HeaderJson { name, value: sees.text(value) };
         Self {
             trace_id: event.trace.map(|span| span.trace.to_string()),
             trace_url: None,
             form_data: wrapped_in.and_then(|field| body::wrapped(&event.attributes, field)),
             attributes: AttributesJson::of(&event, provider_id, note, emptied, raw.len() as u64),
-            data_base64: is_other.then(|| STANDARD.encode(raw)),
+            data_base64: (data.is_none() && sees.payloads()).then(|| STANDARD.encode(raw)),
             data,
             hidden,
             headers: headers.into_iter().map(header).collect(),
@@ -296,7 +295,8 @@ impl DeliveryJson {
 
 impl WaitFacts {
     /// A delivery as it is shown to a client.
-    pub(super) fn delivery(&self, row: DeliveryView, sees: Sees) -> DeliveryJson {
+    pub(super) fn delivery(&self, mut row: DeliveryView, sees: Sees) -> DeliveryJson {
+        self.hide_keys(&mut row, sees);
         let waits_for = self.waits_for(&row);
         DeliveryJson::of(row, waits_for, sees)
     }

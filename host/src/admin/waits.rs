@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::needs::needs;
+use super::sees::Sees;
 use super::state::Admin;
 use crate::clock::rfc3339;
 use crate::config::Config;
@@ -79,6 +80,18 @@ impl WaitFacts {
             breakers: admin.breakers.clone(),
             queues: admin.queues.clone(),
             pauses: Arc::clone(&admin.store.pauses().borrow()),
+        }
+    }
+
+    /// Hides the keys of a delivery from a client that is not to read them.
+    pub(super) fn hide_keys(&self, view: &mut DeliveryView, sees: Sees) {
+        let policy = self.config.plugin(&view.plugin).key.clone();
+        let source = policy.as_ref().map(|policy| &policy.source);
+        view.key = view.key.take().map(|key| sees.key(source, key));
+        if let Some(gathering) = &mut view.gathering {
+            let section = self.config.routes.gatherings.get(&gathering.plugin);
+            let source = section.map(|section| &section.key);
+            gathering.key = sees.key(source, std::mem::take(&mut gathering.key));
         }
     }
 

@@ -169,6 +169,7 @@ impl Task<'_> {
             path: settings.path.clone(),
             reuse: false,
             trace: None,
+            is_apart: false,
         }
     }
 }

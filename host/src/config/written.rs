@@ -32,6 +32,9 @@ pub struct EffectiveKey {
     pub line: Option<usize>,
 }
 
+/// The tokens of clients, of which names and roles are shown.
+const ADMIN_TOKENS: &str = "server.admin_tokens";
+
 /// Keys of plugins, joins and batches that say by what events belong together.
 const NAME_EVENTS: [&str; 4] = ["key", "per_key", "key_rate", "max_waiting_per_key"];
 
@@ -61,9 +64,12 @@ fn collect(
                 collect(text, starts, below, &path, found);
             }
             DeValue::Table(_) if is_secret(key.get_ref(), &path) => {}
-            _ => {
-                // The keys of `config` are a plugin's own, and any may be a secret.
-                let may_be_secret = is_secret(key.get_ref(), &path) || path.contains(".config");
+            DeValue::Table(below) if !is_own(&path) && hides(below, &path) => {
+                collect(text, starts, below, &path, found);
+            }
+            value => {
+                let may_be_secret =
+                    is_secret(key.get_ref(), &path) || is_own(&path) || is_hiding(value, &path);
                 let one_line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
                 let value = (!may_be_secret).then(|| one_line.chars().take(MAX_VALUE).collect());
                 let line = starts.partition_point(|start| *start <= key.span().start);
@@ -73,11 +79,33 @@ fn collect(
     }
 }
 
+/// Whether a key is of a plugin's own `config`, where any may be a secret.
+fn is_own(path: &str) -> bool {
+    path.contains(".config")
+}
+
+/// Whether a table in braces has a key whose value is not shown.
+fn hides(table: &DeTable<'_>, path: &str) -> bool {
+    table.iter().any(|(key, value)| {
+        let path = format!("{path}.{}", key_text(key.get_ref()));
+        let is_hidden = is_secret(key.get_ref(), &path) || is_own(&path) || path == ADMIN_TOKENS;
+        is_hidden || is_hiding(value.get_ref(), &path)
+    })
+}
+
+fn is_hiding(value: &DeValue<'_>, path: &str) -> bool {
+    match value {
+        DeValue::Table(below) => hides(below, path),
+        DeValue::Array(items) => items.iter().any(|item| is_hiding(item.get_ref(), path)),
+        _ => false,
+    }
+}
+
 /// Whether the value of a key may be a secret.
 fn is_secret(key: &str, path: &str) -> bool {
     let names_events = NAME_EVENTS.contains(&key)
         && ["plugins.", "joins.", "batches."].iter().any(|section| path.starts_with(section));
-    looks_secret(key) && !names_events && path != "server.admin_tokens"
+    looks_secret(key) && !names_events && path != ADMIN_TOKENS
 }
 
 impl Config {
@@ -200,5 +228,25 @@ mod tests {
         assert_eq!(row("joins.a.api_key"), (12, None));
         assert_eq!(row("routes.\"a.*\""), (14, Some("[ \"audit\", \"b\", ]")));
         assert_eq!(found.len(), 8, "{found:?}");
+    }
+
+    #[test]
+    fn a_table_in_braces_shows_no_secret_of_those_within() {
+        let text = "server = { name = \"acme\", admin_tokens = [\"s3cret\"] }\n[plugins]\n\
+                    audit = { timeout = \"5s\", config = { api = \"s3cret\" } }\n\
+                    plain = { timeout = \"5s\" }\n[sources]\n\
+                    a = [{ deep = { secret = \"s3cret\" } }]\nb = { c = { api_key = \"s3cret\" } }\n";
+        let (table, errors) = DeTable::parse_recoverable(text);
+        assert!(errors.is_empty());
+        let mut found = read(text, table.get_ref());
+        // `Config::effective` has the names and the roles in its place.
+        assert!(found.remove(ADMIN_TOKENS).is_some());
+        let row = |key: &str| (found[key].line, found[key].value.as_deref());
+        assert_eq!(row("server.name"), (1, Some("\"acme\"")));
+        assert_eq!(row("plugins.audit.timeout"), (3, Some("\"5s\"")));
+        assert_eq!(row("plugins.audit.config"), (3, None));
+        assert_eq!(row("plugins.plain"), (4, Some("{ timeout = \"5s\" }")));
+        assert_eq!((row("sources.a"), row("sources.b.c.api_key")), ((6, None), (7, None)));
+        assert!(!format!("{found:?}").contains("s3cret"), "{found:?}");
     }
 }

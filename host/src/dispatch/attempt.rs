@@ -254,6 +254,7 @@ fn call(
         path: settings.path.clone(),
         reuse: settings.reuse,
         trace: held.spans.as_ref().map(|spans| spans.parent()),
+        is_apart: false,
     }
 }
 

@@ -18,6 +18,9 @@ use crate::tasks;
 /// The longest time of a trial, in milliseconds: who asks for it waits.
 pub const MAX_TRIAL_MS: u64 = 8_000;
 
+/// The longest time that a trial waits for an instance: other trials wait for its turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// Runs trials, one at a time. The default runs none.
 #[derive(Debug, Clone, Default)]
 pub struct Trials(Weak<Shared>);
@@ -93,14 +96,17 @@ async fn attempt(
     event: Arc<Event>,
     digest: Option<Digest>,
 ) -> Result<Trial, NotTried> {
+    let instance = shared.running.acquire(plugin, 1);
+    let _instance = tokio::select! {
+        instance = tokio::time::timeout(LONGEST_WAIT, instance) => {
+            instance.map_err(|_| NotTried::NoCapacity)?
+        }
+        () = shared.stopping.cancelled() => return Err(NotTried::Stopping),
+    };
     let loaded = shared.deps.registry.load().loaded(plugin).cloned().ok_or(NotTried::NotLoaded)?;
     if digest.is_some_and(|digest| digest != loaded.digest) {
         return Err(NotTried::OtherFile(loaded.digest));
     }
-    let _instance = tokio::select! {
-        instance = shared.running.acquire(plugin, 1) => instance,
-        () = shared.stopping.cancelled() => return Err(NotTried::Stopping),
-    };
     let config = shared.deps.config.load_full();
     let settings = config.plugin(plugin);
     let call = call(shared, plugin, &event, &settings);
@@ -160,6 +166,7 @@ fn call(
         path: settings.path.clone(),
         reuse: false,
         trace: None,
+        is_apart: true,
     }
 }
 

@@ -38,6 +38,9 @@ pub struct Call {
     pub reuse: bool,
     /// The span of the attempt, if it is traced: those of its HTTP requests are parts of it.
     pub trace: Option<SpanParent>,
+    /// Whether instances that are kept for other events stay as they are: it takes, keeps and drops
+    /// none.
+    pub is_apart: bool,
 }
 
 /// A value and its version, or why it could not be read.

@@ -52,6 +52,7 @@ pub(super) mod lease;
 pub(super) mod log_positions;
 mod model;
 pub(super) mod on_insert;
+pub(super) mod operations;
 pub(super) mod operator;
 mod operator_laws;
 pub(super) mod pauses;

@@ -253,6 +253,25 @@ async fn a_viewer_without_payloads_is_shown_none_anywhere() {
 }
 
 #[tokio::test]
+async fn a_viewer_without_payloads_is_told_no_digest_of_a_value() {
+    let site = guarded();
+    let path = "/api/v1/kv/audit/value?key=k&force=true";
+    let (status, _, text) = ask(&site, "PUT", path, Some("operator-token")).await;
+    assert_eq!(status, 200, "{text}");
+    // SHA-256 of nothing.
+    let digest = "e3b0c44298fc1c14";
+    let by_digest = format!("/api/v1/audit?target={digest}");
+    for path in ["/api/v1/audit", by_digest.as_str(), "/settings/audit"] {
+        let (_, _, read) = ask(&site, "GET", path, Some("reader-token")).await;
+        assert!(read.contains("0 bytes, sha256:") && read.contains("kv.set"), "{path}: {read}");
+        let (status, _, seen) = ask(&site, "GET", path, Some("viewer-token")).await;
+        assert_eq!(status, 200, "{path}: {seen}");
+        assert!(!seen.contains(digest) && !seen.contains("0 bytes,"), "{path}: {seen}");
+        assert_eq!(seen.contains("kv.set"), path != by_digest, "{path}: {seen}");
+    }
+}
+
+#[tokio::test]
 async fn a_viewer_is_offered_no_action() {
     let site = guarded();
     let addresses = addresses(&site).await;

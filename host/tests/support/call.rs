@@ -33,6 +33,7 @@ pub(crate) fn call_with(event: Event) -> Call {
         path: "/".into(),
         reuse: false,
         trace: None,
+        is_apart: false,
     }
 }
 

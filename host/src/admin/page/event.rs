@@ -91,7 +91,8 @@ pub(super) async fn show(
     let Wanted { tab, view, all } = Wanted::of(&asked)?;
     let shared = || State(Arc::clone(&admin));
     let Json(event) = show_event(shared(), asked.sees(), params(NoQuery {}), Id(id)).await?;
-    let Json(tree) = show_tree(shared(), params(TreeQuery::default()), Id(id)).await?;
+    let Json(tree) =
+        show_tree(shared(), asked.sees(), params(TreeQuery::default()), Id(id)).await?;
     let now_ms = admin.clock.now_ms();
     let attributes = &event.attributes;
     let fall = Fall::of(&tree, &attributes.id, now_ms, if all { usize::MAX } else { MAX_ROWS });

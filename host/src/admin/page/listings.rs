@@ -51,7 +51,7 @@ pub(super) async fn joins(
     asked: Asked,
 ) -> Result<Response, ProblemJson> {
     let query = asked.query::<JoinQuery>()?;
-    let Json(found) = list_joins(State(Arc::clone(&admin)), params(query)).await?;
+    let Json(found) = list_joins(State(Arc::clone(&admin)), asked.sees(), params(query)).await?;
     let now_ms = admin.clock.now_ms();
     let row = |join: JoinJson| JoinRow {
         name_path: asked.but("name", Some(&join.name)),

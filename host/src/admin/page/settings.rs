@@ -109,7 +109,7 @@ pub(super) async fn audit(
     asked: Asked,
 ) -> Result<Response, ProblemJson> {
     let answer = match asked.query::<AuditQuery>() {
-        Ok(query) => list_audit(State(Arc::clone(&admin)), params(query)).await,
+        Ok(query) => list_audit(State(Arc::clone(&admin)), asked.sees(), params(query)).await,
         Err(problem) => Err(problem),
     };
     let (status, problem, items, next) = match answer {

@@ -25,10 +25,11 @@ pub(super) async fn invoke(plugin: &LinkedPlugin, call: Call) -> Invocation {
     let (core, meter, started) = (&*plugin.core, Arc::<Meter>::default(), Instant::now());
     let deadline = started + Duration::from_millis(call.limits.timeout_ms.min(MAX_TIMEOUT_MS));
     let ticking = core.epoch.hold();
-    if !call.reuse {
+    let reuses = call.reuse && !call.is_apart;
+    if !call.reuse && !call.is_apart {
         plugin.warm.clear();
     }
-    let warm = if call.reuse { plugin.warm.take() } else { None };
+    let warm = if reuses { plugin.warm.take() } else { None };
     let (mut store, mut instance, past) = match warm {
         Some(WarmInstance { mut store, instance, past }) => {
             store.data_mut().renew(&call, &core.egress, deadline, Arc::clone(&meter));
@@ -57,7 +58,7 @@ pub(super) async fn invoke(plugin: &LinkedPlugin, call: Call) -> Invocation {
     let verdict = outcome::of(ended, store.data(), &call);
     let invocation = Invocation { is_cold, ..conclude(verdict, store.data_mut(), started) };
     if let Some(instance) = instance
-        && call.reuse
+        && reuses
         && plugin.facts.contract.reusable()
         && ended_by_itself(&invocation.verdict)
         && !is_sending

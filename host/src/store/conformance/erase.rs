@@ -1,7 +1,9 @@
 //! What is erased is gone, and what counts stays.
 
 use super::edits::edited;
+use super::gatherings::{JOIN, end, ids, join, member, video};
 use super::*;
+use crate::event::GatheringTerms;
 use crate::store::{
     Action, Actor, AuditFilter, AuditNote, DeliveryFilter, Emptied, Erased, Erasure, EventFilter,
     Page, Via, Which,
@@ -130,6 +132,77 @@ pub(in crate::store) async fn a_dead_letter_that_tells_of_an_erased_event_is_era
     assert_eq!(erased, Erased { events: 2, ended: 2, ..Erased::default() });
     let copy = store.event(id).await.unwrap().children[0];
     assert!(store.event(copy).await.unwrap().emptied.is_some());
+}
+
+/// An event about a person that is a member of a join of so many.
+fn joined(subject: &str, need: u32, name: &str) -> NewEvent {
+    let terms = GatheringTerms { need: Some(need), ..join() };
+    let members = member(&terms, "o", video(name)).members;
+    NewEvent { members, dedupe: Vec::new(), ..about(subject, &[]) }
+}
+
+pub(in crate::store) async fn what_a_complete_join_made_of_an_erased_event_is_erased(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let first = append(&store, joined("jo", 2, "v1")).await;
+    let last = append(&store, joined("ann", 2, "v2")).await;
+    let lease = lease_one(&store, JOIN).await;
+    // The attempt has read the body.
+    assert_eq!(erase(&store, of("jo")).await, Erased { running: 1, ..Erased::default() });
+    let mut made = NewEvent { parent: Some(last), ..event("order.ended", &["audit"]) };
+    made.attributes.source = JOIN.into();
+    let settled = settle(&store, lease, done_with(vec![made], KvTransaction::default())).await;
+    assert_eq!(settled, Settled::Kept);
+    let made = store.event(last).await.unwrap().children[0];
+    let erased = erase(&store, of("jo")).await;
+    assert_eq!(erased, Erased { events: 2, ended: 1, ..Erased::default() });
+    let is_erased = async |id| store.event(id).await.unwrap().erased_ms.is_some();
+    assert!(is_erased(first).await && is_erased(made).await && !is_erased(last).await);
+}
+
+pub(in crate::store) async fn a_join_of_others_goes_on_without_the_event_that_opened_it(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let first = append(&store, joined("jo", 3, "v1")).await;
+    let second = append(&store, joined("ann", 3, "v2")).await;
+    assert_eq!(erase(&store, of("jo")).await, Erased { events: 1, ..Erased::default() });
+    let third = append(&store, joined("ann", 3, "v3")).await;
+    let view = end(&store, JOIN).await.expect("it is complete");
+    assert_eq!(ids(&view), [first, second, third]);
+    let bytes = |at: usize| view.members[at].event.as_ref().unwrap().attributes.body.len();
+    assert_eq!((bytes(0), bytes(1) > 0, bytes(2) > 0), (0, true, true));
+}
+
+pub(in crate::store) async fn a_join_ends_when_every_member_is_erased(harness: impl Harness) {
+    let store = harness.open().await;
+    let first = append(&store, joined("jo", 9, "v1")).await;
+    for name in ["v2", "v3", "v4", "v5"] {
+        append(&store, joined("jo", 9, name)).await;
+    }
+    let own = DeliveryId { event: first, ordinal: 0 };
+    let some = erase(&store, of("jo")).await;
+    assert_eq!(some, Erased { events: 3, more: true, ..Erased::default() });
+    assert_eq!(state(&store, own).await, State::Waiting);
+    assert_eq!(erase(&store, of("jo")).await, Erased { events: 2, ended: 1, ..Erased::default() });
+    assert_eq!(state(&store, own).await, State::Cancelled);
+}
+
+pub(in crate::store) async fn a_subject_is_found_until_nothing_of_its_events_runs(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let id = append(&store, about("jo", &["audit"])).await;
+    let lease = lease_one(&store, "audit").await;
+    let told = NewEvent { parent: Some(id), ..event(crate::event::DEAD, &["orders"]) };
+    settle(&store, lease, Settlement { next: Next::Dead(Some(Box::new(told))), ..dead() }).await;
+    let copy = lease_one(&store, "orders").await;
+    let erased = erase(&store, of("jo")).await;
+    assert_eq!(erased, Erased { ended: 2, running: 1, ..Erased::default() });
+    assert_eq!(settle(&store, copy, done()).await, Settled::Cancelled);
+    assert_eq!(erase(&store, of("jo")).await, Erased { events: 2, ..Erased::default() });
+    assert_eq!(erase(&store, of("jo")).await, Erased::default());
 }
 
 pub(in crate::store) async fn with_keys_the_values_that_an_erased_event_wrote_last_are_deleted(

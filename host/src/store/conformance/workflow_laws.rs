@@ -29,8 +29,17 @@ macro_rules! workflow_laws {
                 every_event_of_a_subject_is_erased_and_no_other
                 an_event_whose_attempt_runs_is_cancelled_and_erased_afterwards
                 a_dead_letter_that_tells_of_an_erased_event_is_erased
+                what_a_complete_join_made_of_an_erased_event_is_erased
+                a_join_of_others_goes_on_without_the_event_that_opened_it
+                a_join_ends_when_every_member_is_erased
+                a_subject_is_found_until_nothing_of_its_events_runs
                 with_keys_the_values_that_an_erased_event_wrote_last_are_deleted
                 what_was_erased_has_one_entry_in_the_audit_log
+            }
+            operations {
+                what_came_after_its_preview_is_left_by_an_operation
+                what_is_leased_behind_the_walk_of_an_operation_is_cancelled
+                operations_are_kept_for_thirty_days_after_their_end
             }
             payloads {
                 after_its_time_an_event_loses_its_data_and_keeps_its_place

@@ -80,7 +80,8 @@ fn with_copies(connection: &Connection, event: EventId) -> Result<Vec<EventId>, 
                  UNION ALL
                  SELECT e.id FROM gathered m
                  CROSS JOIN gatherings g ON g.event = m.gathering AND g.ordinal = m.ordinal
-                 CROSS JOIN events e ON e.parent = g.event AND e.source = g.plugin
+                 CROSS JOIN gathered n ON n.gathering = g.event AND n.ordinal = g.ordinal
+                 CROSS JOIN events e ON e.parent = n.event AND e.source = g.plugin
                  WHERE m.event = ?1
                  UNION ALL
                  SELECT event FROM edits WHERE replay_of = ?1
@@ -138,16 +139,28 @@ impl WriteBatch<'_> {
         keys: &[FoundKey],
     ) -> Result<Erased, rusqlite::Error> {
         let mut erased = Erased::default();
+        let (mut all, mut meant) = (Vec::with_capacity(events.len()), BTreeSet::new());
         for event in events {
-            for event in with_copies(self.connection, *event)? {
-                let (ended, is_running) = self.end_all(event)?;
+            let copies = with_copies(self.connection, *event)?;
+            meant.extend(copies.iter().map(|copy| copy.row()));
+            all.push((*event, copies));
+        }
+        for (first, copies) in all {
+            let (mut running, mut at_rest) = (0, Vec::with_capacity(copies.len()));
+            for copy in copies {
+                let (ended, is_running) = self.end_all(copy, &meant)?;
                 erased.ended += ended;
                 if is_running {
-                    erased.running += 1;
+                    running += 1;
                 } else {
-                    erased.events += u64::from(self.empty(event, true)?);
+                    at_rest.push(copy);
                 }
             }
+            // By its subject a later call finds the event, and so what still runs.
+            for event in at_rest.into_iter().filter(|it| running == 0 || *it != first) {
+                erased.events += u64::from(self.empty(event, true)?);
+            }
+            erased.running += running;
         }
         for (bucket, key, version) in keys {
             erased.keys += u64::from(self.remove_key(bucket, key, *version)?);
@@ -156,23 +169,55 @@ impl WriteBatch<'_> {
     }
 
     /// Ends what is open of an event, and puts its dead letters away; says how many, and whether an
-    /// attempt runs.
-    fn end_all(&mut self, event: EventId) -> Result<(u64, bool), rusqlite::Error> {
-        let ordinals: Vec<u32> = self
+    /// attempt runs that has its data. A join or a batch ends only with the last of its members.
+    fn end_all(
+        &mut self,
+        event: EventId,
+        meant: &BTreeSet<i64>,
+    ) -> Result<(u64, bool), rusqlite::Error> {
+        let mut ids: Vec<DeliveryId> = self
             .connection
-            .prepare_cached("SELECT ordinal FROM deliveries WHERE event = ?1 ORDER BY ordinal")?
-            .query_map([event.row()], |row| row.get(0))?
+            .prepare_cached(
+                "SELECT event, ordinal FROM deliveries WHERE event = ?1
+                 UNION ALL SELECT gathering, ordinal FROM gathered WHERE event = ?1",
+            )?
+            .query_map([event.row()], |row| {
+                Ok(DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? })
+            })?
             .collect::<Result<_, _>>()?;
+        ids.sort_unstable_by_key(|id| (id.event, id.ordinal));
+        ids.dedup();
         let (mut ended, mut is_running) = (0, false);
-        for ordinal in ordinals {
-            let id = DeliveryId { event, ordinal };
-            for action in [Action::Cancel, Action::Discard] {
-                ended += self.change(&action, id)?.unwrap_or(0);
+        for id in ids {
+            if !self.gathers_others(id, meant)? {
+                for action in [Action::Cancel, Action::Discard] {
+                    ended += self.change(&action, id)?.unwrap_or(0);
+                }
             }
             let stands = self.stands(id)?;
             is_running |= stands.is_some_and(|stands| stands.state == State::Leased);
         }
         Ok((ended, is_running))
+    }
+
+    /// Whether a delivery is that of a join or a batch with a member that is neither erased nor
+    /// meant to be.
+    fn gathers_others(
+        &self,
+        id: DeliveryId,
+        meant: &BTreeSet<i64>,
+    ) -> Result<bool, rusqlite::Error> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT m.event FROM gathered m WHERE m.gathering = ?1 AND m.ordinal = ?2
+             AND NOT EXISTS (SELECT 1 FROM erased r WHERE r.event = m.event AND r.asked = 1)",
+        )?;
+        let mut members = statement.query(params![id.event.row(), id.ordinal])?;
+        while let Some(member) = members.next()? {
+            if !meant.contains(&member.get(0)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Empties an event with what its deliveries left; says whether it was there and held anything.

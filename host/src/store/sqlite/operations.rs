@@ -14,8 +14,8 @@ use super::operation_work::OperationWork;
 use super::{noted, read, search};
 use crate::event::DeliveryId;
 use crate::store::{
-    AuditNote, DeliveryView, ItemResult, NewOperation, Operation, OperationId, OperationScope,
-    OperationState, Operations, Pending, Progress, Steer, StoreError,
+    Action, AuditNote, DeliveryView, ItemResult, NewOperation, Operation, OperationId,
+    OperationScope, OperationState, Operations, Pending, Progress, Steer, StoreError,
 };
 
 mod rows;
@@ -170,14 +170,22 @@ impl Sqlite {
                 self.listings.ask(find).await?
             }
             OperationScope::Filter(filter) => {
-                let span = self.span(filter.since_ms, filter.until_ms);
-                let action = operation.action;
+                let changed = from.as_ref().is_some_and(|from| from.changed);
+                let until_ms = operation.as_of_ms.saturating_add(1);
+                let until_ms = filter.until_ms.map_or(until_ms, |ms| ms.min(until_ms));
+                let span = self.span(filter.since_ms, Some(until_ms));
+                let action = operation.action.clone();
                 let find = move |connection: &_| {
                     search::find(connection, &action, &filter, &span, from.as_ref())
                 };
                 let found = self.listings.ask(find).await?;
                 let before = found.before;
-                let next = found.rest.map(|at| Progress { before, at: Some(at), changed: false });
+                let is_cancel = operation.action == Action::Cancel;
+                let next = match found.rest {
+                    None if !is_cancel => None,
+                    // The end of a pass: as in `bulk.rs`, the next one may find more.
+                    at => Some(Progress { before, at, changed }),
+                };
                 (found.deliveries, next)
             }
         }))

@@ -181,13 +181,19 @@ pub(in crate::admin::page) async fn act(
     let options: OperationStartQuery = read_fields(options)?;
     options.options()?;
     let deed = read_fields::<OperationQuery>(form.rest())?.deed()?;
-    let is_many = counted.is_none_or(|count| count > MANY);
-    if !deed.action.is_retry() && is_many && (typed.is_none() || typed != counted) {
+    let asks_number = !deed.action.is_retry() && counted.is_none_or(|count| count > MANY);
+    if asks_number && (typed.is_none() || typed != counted) {
         let detail =
             format!("type the number of deliveries to {}: nothing was changed", deed.action.name());
         return Err(ProblemJson::bad_request(detail));
     }
     let counted = count(&admin, &deed).await?;
+    if let Some(typed) = typed.filter(|typed| asks_number && counted.total > *typed) {
+        let now = grouped(counted.total);
+        return Err(ProblemJson::conflict(format!(
+            "{now} match now, more than the {typed} that you typed: nothing was changed, ask again"
+        )));
+    }
     let id = plan(&admin, &plans, deed, counted).await?;
     let start = start_operation(State(admin), starts, Id(id), ParamsOrBody(options));
     let Json(started) = start.await?;

@@ -135,7 +135,8 @@ impl WriteBatch<'_> {
         self.steer(undo, Steer::Start(OperationOptions::default()))
     }
 
-    /// Stores what was found, once each.
+    /// Stores what was found, once each. A walk that has come to its end begins anew if it has found
+    /// anything: what was leased when it passed may be open again behind it.
     fn note_found(
         &self,
         id: OperationId,
@@ -150,7 +151,13 @@ impl WriteBatch<'_> {
         for delivery in found {
             new += insert.execute(params![id.0, delivery.event.row(), delivery.ordinal])?;
         }
-        let walk = next.map(|next| serde_json::to_string(next).unwrap_or_default());
+        let next = next.and_then(|next| match (&next.at, next.changed || new > 0) {
+            (None, false) => None,
+            (at, changed) => {
+                Some(Progress { at: at.clone(), changed: at.is_some() && changed, ..next.clone() })
+            }
+        });
+        let walk = next.as_ref().map(|next| serde_json::to_string(next).unwrap_or_default());
         // The number that was counted may be less than what is there.
         self.connection
             .prepare_cached(
@@ -180,7 +187,10 @@ impl WriteBatch<'_> {
                 if !work.is_untouched(id, *item)? {
                     continue;
                 }
-                let attempt = work.attempts_of(*item, found.as_of_ms)?;
+                // What is to be cancelled is also if it was tried again meanwhile.
+                let as_of_ms =
+                    if found.action == Action::Cancel { i64::MAX } else { found.as_of_ms };
+                let attempt = work.attempts_of(*item, as_of_ms)?;
                 let acted = match attempt {
                     Some(_) => work.change_if(&found.action, &states, *item)?,
                     None => false,
@@ -295,16 +305,21 @@ impl WriteBatch<'_> {
         self.make_entry(&note, &result.to_string())
     }
 
-    /// Deletes operations that nobody has started, and those of long ago; says whether there may
-    /// be more.
+    /// Deletes operations that nobody has started, and those that ended or, if they have stopped or
+    /// are paused, began long ago; says whether there may be more.
     pub(in crate::store::sqlite) fn sweep_operations(&self) -> Result<bool, rusqlite::Error> {
-        let kept_ms = [OPERATION_PLANNED_FOR_MS, OPERATION_KEPT_FOR_MS, OPERATION_KEPT_FOR_MS];
-        let states = [OperationState::Planned, OperationState::Done, OperationState::Cancelled];
-        for (state, kept_ms) in states.into_iter().zip(kept_ms) {
+        for (state, kept_ms) in [
+            (OperationState::Planned, OPERATION_PLANNED_FOR_MS),
+            (OperationState::Paused, OPERATION_KEPT_FOR_MS),
+            (OperationState::Stopped, OPERATION_KEPT_FOR_MS),
+            (OperationState::Done, OPERATION_KEPT_FOR_MS),
+            (OperationState::Cancelled, OPERATION_KEPT_FOR_MS),
+        ] {
             let old: Option<i64> = self
                 .connection
                 .prepare_cached(
-                    "SELECT id FROM operations WHERE state = ?1 AND planned_ms < ?2 ORDER BY planned_ms LIMIT 1",
+                    "SELECT id FROM operations WHERE state = ?1 AND planned_ms < ?2
+                     AND coalesce(ended_ms, started_ms, planned_ms) < ?2 ORDER BY planned_ms LIMIT 1",
                 )?
                 .query_row(params![state.code(), self.wall_ms - kept_ms], |row| row.get(0))
                 .optional()?;

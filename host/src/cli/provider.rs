@@ -50,7 +50,7 @@ enum ProviderVerb {
 Examples:
   hookbox provider heygen register
   hookbox provider heygen register --event avatar_video.success
-  hookbox provider heygen register --url https://hooks.example.com/webhook/heygen")]
+  hookbox provider heygen register --url https://example.com/webhook/heygen")]
     Register(AddressArgs),
     /// List what is registered at the provider
     #[command(after_help = "\

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::guard::identify;
@@ -100,7 +100,7 @@ struct Follower {
     /// Whether there may be newer ones.
     is_new: bool,
     as_lines: bool,
-    /// The client shows again who it is when the configuration changes.
+    /// The client shows again who it is, now and then and when the configuration changes.
     headers: HeaderMap,
     sender: mpsc::Sender<Bytes>,
     _permit: OwnedSemaphorePermit,
@@ -110,6 +110,8 @@ impl Follower {
     /// Sends events until the client has gone or the host stops.
     async fn run(mut self, admin: Arc<Admin>, mut changes: Changes, closing: CancellationToken) {
         let mut status = admin.status.subscribe();
+        let mut known = interval(COMMENT_EVERY);
+        known.reset();
         let mut next = Instant::now();
         let mut comment = next;
         let sender = self.sender.clone();
@@ -121,8 +123,10 @@ impl Follower {
                     Some(hint) => self.is_new |= hint.events || hint.missed,
                     None => return,
                 },
+                // A session ends with its time, and when its client logs out.
+                _ = known.tick() => if identify(&admin, &self.headers).is_none() { return },
                 changed = status.changed() => match changed {
-                    // Its token or its session may be gone.
+                    // Its token may be gone.
                     Ok(()) if identify(&admin, &self.headers).is_none() => return,
                     Ok(()) => drop(status.borrow_and_update()),
                     Err(_) => return,

@@ -124,7 +124,7 @@ pub(super) async fn show(
             .as_deref()
             .map(|at| (when_text(at, now_ms), attributes.erased_by == Some("request"))),
         // The ids of its deliveries have the same digits.
-        trail: Trail::of_id(&admin, attributes.id.trim_start_matches("evt_")).await?,
+        trail: Trail::of_id(&admin, asked.sees(), attributes.id.trim_start_matches("evt_")).await?,
         more_rows: fall.cut.map(|_| asked.but("rows", Some("all"))),
         tabs: tabs(&asked, tab, &event),
         tab,

@@ -198,7 +198,7 @@ pub(super) async fn one(
         retry: (group.dead > 0).then(|| of_group("retry")),
         discard: (group.dead > 0).then(|| of_group("discard")),
         try_one,
-        trail: Trail::of_id(&admin, &group.id).await?,
+        trail: Trail::of_id(&admin, asked.sees(), &group.id).await?,
     };
     html(StatusCode::OK, &page)
 }

@@ -142,7 +142,7 @@ pub(super) async fn value(
         number: found.number,
         body,
         is_cut: shown_bytes < raw.len(),
-        trail: Trail::of_name(&admin, &format!("{bucket}/{key}"), "kv").await?,
+        trail: Trail::of_name(&admin, asked.sees(), &format!("{bucket}/{key}"), "kv").await?,
         bucket,
     };
     html(StatusCode::OK, &page)

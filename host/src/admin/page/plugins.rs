@@ -214,7 +214,7 @@ pub(super) async fn one(
         emits: reloads::emits(&plugin, now_ms),
         reloads,
         links,
-        trail: Trail::of_name(&admin, &plugin.name, "plugins").await?,
+        trail: Trail::of_name(&admin, asked.sees(), &plugin.name, "plugins").await?,
         name: plugin.name,
     };
     html(StatusCode::OK, &page)

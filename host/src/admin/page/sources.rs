@@ -278,7 +278,7 @@ pub(super) async fn one(
         samples,
         untestable: untestable.as_deref().map(shown),
         events: Link::to("/events").with("source", &name).into_text(),
-        trail: Trail::of_name(&admin, &name, "sources").await?,
+        trail: Trail::of_name(&admin, asked.sees(), &name, "sources").await?,
         name,
     };
     html(StatusCode::OK, &page)

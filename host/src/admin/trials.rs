@@ -22,7 +22,7 @@ use super::state::Admin;
 use super::view::attempt::{CallJson, LogJson};
 use crate::cloudevents;
 use crate::dispatch::{MAX_TRIAL_MS, NotTried, Trial};
-use crate::event::{Digest, Event, EventId, NewEvent, failure_text};
+use crate::event::{Attributes, Digest, Event, EventId, NewEvent, failure_text};
 use crate::store::EventView;
 
 /// The source of an event that is not stored.
@@ -202,18 +202,20 @@ async fn run(
     let registry = admin.registry.load_full();
     let (name, _) = known(&registry, name)?;
     let mut attributes = new.attributes;
-    // What is tried as it is stored has its own time, as in a retry.
-    let unedited = old.map(|old| &old.event.attributes).filter(|was| {
-        (&was.kind, &was.subject, &was.body)
-            == (&attributes.kind, &attributes.subject, &attributes.body)
-    });
-    attributes.time_ms = unedited.map_or_else(|| admin.clock.now_ms(), |was| was.time_ms);
+    let was = old.map(|old| &old.event.attributes);
+    attributes.time_ms = time_of(&attributes, was).unwrap_or_else(|| admin.clock.now_ms());
     let id = old.map_or_else(|| EventId::first_at(attributes.time_ms), |old| old.event.id);
     let (parent, root) = old.map_or((None, None), |old| (old.event.parent, old.event.root));
     let event = Event { id, attributes, parent, root, hops: new.hops, trace: None };
     let trial = admin.trials.run(name, Arc::new(event), digest).await;
     let trial = trial.map_err(|why| refusal(name, &why))?;
     Ok(TrialJson::of(trial, old.and_then(|old| last(old, name))))
+}
+
+/// The time of what is tried as it is stored, as in a retry.
+fn time_of(attributes: &Attributes, was: Option<&Attributes>) -> Option<i64> {
+    let parts = |it: &Attributes| (it.kind.clone(), it.subject.clone(), it.body.clone());
+    was.filter(|was| parts(was) == parts(attributes)).map(|was| was.time_ms)
 }
 
 fn refusal(name: &str, why: &NotTried) -> ProblemJson {
@@ -304,5 +306,27 @@ impl From<NewEvent> for EmittedJson {
             subject: event.attributes.subject,
             plugins: event.deliveries.iter().map(|it| it.target.plugin.to_string()).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_tried_as_it_is_stored_has_its_own_time() {
+        let was = Attributes {
+            source: "acme".into(),
+            kind: "order.paid".to_owned(),
+            subject: None,
+            content_type: None,
+            time_ms: 7,
+            body: "{}".into(),
+        };
+        let now = Attributes { time_ms: 9, ..was.clone() };
+        assert_eq!(time_of(&now, Some(&was)), Some(7));
+        assert_eq!(time_of(&now, None), None);
+        let edited = Attributes { subject: Some("order_1".to_owned()), ..now };
+        assert_eq!(time_of(&edited, Some(&was)), None);
     }
 }

@@ -247,6 +247,18 @@ async fn a_warm_instance_serves_256_events() {
 }
 
 #[tokio::test]
+async fn a_call_apart_leaves_kept_instances_as_they_are() {
+    let two_places = sandbox(2, 2);
+    let plugin = two_places.load(&file("tests/guests/count.wat")).unwrap();
+    assert_eq!(calls(&plugin, warm()).await, 1);
+    for reuse in [false, true] {
+        let apart = Call { reuse, is_apart: true, ..call() };
+        assert_eq!(calls(&plugin, apart).await, 1, "it has an instance of its own");
+    }
+    assert_eq!(calls(&plugin, warm()).await, 2, "the kept one is still there");
+}
+
+#[tokio::test]
 async fn a_plugin_that_keeps_instances_does_not_keep_them_from_others() {
     let one_place = sandbox(2, 1);
     let [first, second] =

@@ -89,7 +89,9 @@ mod tests {
 
     #[test]
     fn a_key_that_is_of_a_body_is_hidden_with_it() {
-        let key = |sees: Sees, source| sees.key(source, "order_1".to_owned());
+        fn key(sees: Sees, source: Option<&KeySource>) -> String {
+            sees.key(source, "order_1".to_owned())
+        }
         let hidden = "hidden: your token does not read payloads (7 bytes)";
         for source in [None, Some(&KeySource::Json("/id".into()))] {
             assert_eq!(key(Sees::ALL, source), "order_1");

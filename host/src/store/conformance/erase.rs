@@ -157,7 +157,7 @@ pub(in crate::store) async fn what_a_complete_join_made_of_an_erased_event_is_er
     let made = store.event(last).await.unwrap().children[0];
     let erased = erase(&store, of("jo")).await;
     assert_eq!(erased, Erased { events: 2, ended: 1, ..Erased::default() });
-    let is_erased = async |id| store.event(id).await.unwrap().erased_ms.is_some();
+    let is_erased = async |id| store.event(id).await.unwrap().emptied.is_some();
     assert!(is_erased(first).await && is_erased(made).await && !is_erased(last).await);
 }
 

@@ -83,7 +83,7 @@ pub(in crate::store) async fn operations_are_kept_for_thirty_days_after_their_en
 ) {
     let store = harness.open().await;
     let long = time(1_000 * DAY_MS);
-    let keep = Keep { events: long, dedupe_keys: long, audit: Duration::MAX };
+    let keep = Keep { events: long, dedupe_keys: long, ..ALL };
     let (late, paused) = (cancel(&store, None).await, cancel(&store, None).await);
     store.steer(note(), paused, Steer::Pause).await.unwrap();
     pass(&harness, 29 * DAY_MS);

@@ -68,7 +68,7 @@ pub(in crate::store) async fn what_is_leased_behind_the_walk_of_an_operation_is_
     let id = cancel(&store, None).await;
     // It walks from the last one to the first, which is leased now and behind the walk.
     store.find_more(id).await.unwrap();
-    let lease = lease_one(&store, "audit").await;
+    let lease = lease(&store, "audit", 1).await.pop().unwrap();
     assert_eq!(lease.event.id, all[0]);
     store.act(id, 100).await.unwrap();
     finish(&store, id).await;

@@ -58,7 +58,7 @@ impl<'a> Posting<'a> {
             Checked::Proved(verified, start, now_ms) => (verified, start, now_ms),
             Checked::Open(answer) => return Ok(IngestReply::Handshake(answer)),
         };
-        if let Some(answer) = verified.handshake() {
+        if let Some(answer) = verified.handshake().filter(|_| !is_callback) {
             return Ok(IngestReply::Handshake(answer));
         }
         if let Some(key) = verified.key() {
@@ -170,7 +170,8 @@ impl<'a> Posting<'a> {
     /// The answer to a handshake that needs no proof, or the refusal.
     fn open_answer(self, unproved: Unproved) -> Result<Checked<'a>, Box<RefusedRequest>> {
         let body = unproved.body.as_deref().unwrap_or_default();
-        match self.source.handshakes().answer(&unproved.head, body, false) {
+        let answer = self.source.handshakes().answer(&unproved.head, body, false);
+        match answer.filter(|_| !self.is_callback) {
             Some(answer) => Ok(Checked::Open(answer)),
             None => Err(self.unproved(unproved, false)),
         }

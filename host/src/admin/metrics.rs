@@ -19,7 +19,7 @@ use crate::store::{DueTimes, Pausable, Pauses, Stats};
 /// The route of requests that no route takes.
 const NO_ROUTE: &str = "none";
 
-/// What is asked of others than memory that is at hand.
+/// The figures that come from elsewhere than memory at hand.
 #[derive(Default)]
 struct Known {
     stats: Stats,

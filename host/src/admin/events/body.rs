@@ -72,7 +72,7 @@ pub(in crate::admin) async fn show_body(
 /// The bytes that a range means.
 #[derive(Debug, PartialEq, Eq)]
 enum Piece {
-    /// What is no range of one piece is not heard.
+    /// Anything but a range of one piece is ignored.
     All,
     /// From this byte up to that one, which is none of it.
     Part(usize, usize),

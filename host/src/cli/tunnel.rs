@@ -35,7 +35,7 @@ again at the end.
 Examples:
   hookbox tunnel
   hookbox tunnel --with ngrok
-  hookbox tunnel --register heygen                register the address, remove it at the end")]
+  hookbox tunnel --register heygen        register it, remove it at the end")]
 pub(super) struct Tunnel {
     /// The program to use [default: the first one that is installed]
     #[arg(long, value_name = "PROGRAM", value_enum)]

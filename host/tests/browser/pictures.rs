@@ -65,7 +65,7 @@ fn the_pictures_of_the_readme_show_a_host_that_works_and_are_small() {
         host.none_in(&["ready", "leased"]);
         clock.set(now_ms - (STEPS - step - 1) * STEP_MS);
     }
-    let first = host.api("/api/v1/events?subject=order_1004&type=avatar_video.success");
+    let first = host.api("/api/v1/events?subject=order_1001&type=avatar_video.success");
     let first = first["items"][0]["id"].as_str().unwrap().to_owned();
     let browser = Browser::on(&host);
     for theme in ["light", "dark"] {

@@ -216,11 +216,7 @@ impl Config {
         let sources_section = root.take_section("sources", "{ heygen = { preset = \"heygen\" } }");
         let names: BTreeSet<&str> = sources_section.keys().collect();
         let drafts = sources::read_all(sources_section, &places);
-        let joins = root.take_section("joins", "{ order = { on = \"order.*\", within = \"1h\" } }");
-        let batches =
-            root.take_section("batches", "{ sync = { on = \"contact.*\", within = \"1m\" } }");
-        let schedules = root
-            .take_section("schedules", "{ report = { every = \"1h\", emit = \"report.due\" } }");
+        let [joins, batches, schedules] = workflow_sections(&mut root);
         let known = KnownNames {
             sources: names,
             joins: joins.keys().collect(),
@@ -246,21 +242,18 @@ impl Config {
         let (loopback, public_url) = (server.is_loopback(), server.public_url.as_deref());
         let keys = Keys { loopback, folder: &folder, make, public_url };
         let sources = sources::complete(drafts, &keys, sink);
-        let (warnings, inputs) = (sink.take_warnings(), sink.take_inputs());
-        let routes = Arc::new(routes);
-        let written = BTreeMap::new();
         Self {
             path,
             server,
             store,
             telemetry,
             sources,
-            routes,
+            routes: Arc::new(routes),
             schedules,
             plugins,
-            warnings,
-            inputs,
-            written,
+            warnings: sink.take_warnings(),
+            inputs: sink.take_inputs(),
+            written: BTreeMap::new(),
         }
     }
 
@@ -293,6 +286,15 @@ impl Config {
             tracing::warn!(source.name = %source.name, "scheme = \"none\": this source takes requests from anyone");
         }
     }
+}
+
+/// The sections of joins, batches and schedules.
+fn workflow_sections<'a>(root: &mut Section<'a>) -> [Section<'a>; 3] {
+    [
+        root.take_section("joins", "{ order = { on = \"order.*\", within = \"1h\" } }"),
+        root.take_section("batches", "{ sync = { on = \"contact.*\", within = \"1m\" } }"),
+        root.take_section("schedules", "{ report = { every = \"1h\", emit = \"report.due\" } }"),
+    ]
 }
 
 fn read_text(path: &Path) -> Result<String, Problems> {

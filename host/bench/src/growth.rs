@@ -1,6 +1,6 @@
 //! `cargo xtask bench --growth`: what becomes of the road when there is much of everything: events
-//! that wait, also behind keys, events that are stored, plugins, routes; how its pages are then, and
-//! what they cost; and what a host takes that has nothing to do.
+//! that wait, also behind keys, events that are stored, plugins, routes. Also how the pages are
+//! then, and what they cost, and what a host takes that has nothing to do.
 
 use std::path::Path;
 

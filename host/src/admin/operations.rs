@@ -130,10 +130,9 @@ pub(super) async fn plan_operation(
     ParamsOrBody(query): ParamsOrBody<OperationQuery>,
 ) -> Result<(StatusCode, Json<Planned>), ProblemJson> {
     let deed = query.deed()?;
-    let counted = count(&admin, &deed).await?;
-    let sample = counted.sample;
-    let counts = CountedDeliveries { sample: Vec::new(), ..counted };
-    let id = plan(&admin, &by, deed, counts).await?;
+    let mut counted = count(&admin, &deed).await?;
+    let sample = std::mem::take(&mut counted.sample);
+    let id = plan(&admin, &by, deed, counted).await?;
     let operation = shown(&admin, id).await?;
     Ok((StatusCode::CREATED, Json(Planned { operation, sample })))
 }
@@ -142,12 +141,11 @@ pub(super) async fn plan_operation(
 pub(super) async fn count(admin: &Admin, deed: &Deed) -> Result<CountedDeliveries, ProblemJson> {
     let facts = WaitFacts::of(admin);
     let filter = match &deed.scope {
-        OperationScope::Filter(filter) => DeliveryFilter {
-            until_ms: deed.as_of_ms.map_or(filter.until_ms, |ms| {
-                Some(filter.until_ms.unwrap_or(i64::MAX).min(ms.saturating_add(1)))
-            }),
-            ..filter.clone()
-        },
+        OperationScope::Filter(filter) => {
+            let until = |ms: i64| filter.until_ms.unwrap_or(i64::MAX).min(ms.saturating_add(1));
+            let until_ms = deed.as_of_ms.map(until).or(filter.until_ms);
+            DeliveryFilter { until_ms, ..filter.clone() }
+        }
         OperationScope::Undo(_) => return Ok(CountedDeliveries::default()),
         OperationScope::Ids(ids) => {
             let mut sample = Vec::new();
@@ -157,8 +155,7 @@ pub(super) async fn count(admin: &Admin, deed: &Deed) -> Result<CountedDeliverie
             return Ok(CountedDeliveries { total: ids.len() as u64, exact: true, sample });
         }
     };
-    let begun = Instant::now();
-    let (mut counted, mut from) = (CountedDeliveries::default(), None);
+    let (begun, mut counted, mut from) = (Instant::now(), CountedDeliveries::default(), None);
     loop {
         let preview = admin.store.preview(deed.action.clone(), filter.clone(), from).await?;
         counted.total += preview.deliveries;

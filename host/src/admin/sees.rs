@@ -41,8 +41,8 @@ impl Sees {
         self.hidden(text.len()).unwrap_or(text)
     }
 
-    /// A detail of the audit log. The length and the digest of a value would tell whether a guess is
-    /// right.
+    /// A detail of the audit log. The length and the digest of a value would tell whether a guess
+    /// is right.
     pub(super) fn detail(self, detail: String) -> String {
         if self.payloads {
             return detail;

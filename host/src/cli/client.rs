@@ -220,7 +220,6 @@ impl AdminClient {
         to: &mut impl Write,
     ) -> Result<(), Failure> {
         let given = query.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
-        // It takes as long as it takes.
         let agent = loading_agent(COPY_TIMEOUT);
         let response = self.known(agent.get(self.url(path))).query_pairs(given).call();
         if !response.as_ref().is_ok_and(|response| response.status() == 200) {
@@ -230,14 +229,12 @@ impl AdminClient {
         let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
         match io::copy(&mut body, to) {
             Ok(_) => Ok(()),
-            // `| head` has had enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => Err(Failure::failed(format!("the answer broke off: {error}"))),
         }
     }
 
-    /// Gives each line of JSON of an answer that may not end to `take`; empty lines keep it alive.
-    /// Returns when the host ends it.
+    /// Gives each line of JSON of an answer to `take`, until the host ends it.
     pub(super) fn lines(
         &self,
         path: &str,

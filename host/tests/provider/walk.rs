@@ -89,7 +89,9 @@ fn unsigned(url: &str, body: &str) -> (u16, String) {
 fn a_callback_needs_its_token_and_a_key_that_waits_for_it() {
     let heygen = HeyGen::start();
     let known = "callback = { known = { bucket = \"orders\", key = \"job/{callback_id}\" } }\n";
-    let site = site(&heygen, &format!("{known}public_url = \"https://hooks.example.com\""));
+    let public = "public_url = \"https://hooks.example.com\"";
+    let bucket = "[plugins.worker]\nkv = { bucket = \"orders\" }";
+    let site = site(&heygen, &format!("{known}{public}\n{bucket}"));
     let made = provider(&site, &["callback-url", "--json"]).json();
     let made = made["url"].as_str().unwrap().to_owned();
     let token = made.strip_prefix("https://hooks.example.com/webhook/heygen/").unwrap();

@@ -135,8 +135,8 @@ impl WriteBatch<'_> {
         self.steer(undo, Steer::Start(OperationOptions::default()))
     }
 
-    /// Stores what was found, once each. A walk that has come to its end begins anew if it has found
-    /// anything: what was leased when it passed may be open again behind it.
+    /// Stores what was found, once each. A walk that has come to its end begins anew if it has
+    /// found anything: deliveries that were leased when it passed may be open again behind it.
     fn note_found(
         &self,
         id: OperationId,

@@ -26,6 +26,13 @@ fn refuses(host: &Host, id: &str) {
     }
 }
 
+/// The counts, without the time and how much comes in lately.
+fn stats(host: &Host) -> Value {
+    let mut stats = host.api("/api/v1/stats");
+    ["at", "lately"].map(|member| stats.as_object_mut().unwrap().remove(member));
+    stats
+}
+
 #[test]
 fn an_event_that_is_tried_leaves_nothing_behind() {
     let plugins = ["as-told", "emit", "kv", "loop", "send"].map(|name| match name {
@@ -45,13 +52,7 @@ fn an_event_that_is_tried_leaves_nothing_behind() {
     let host = Host::start(&site);
     let id = host.send("step.one", "order_1");
     wait_for("its end", || (host.count("dead") == 1).then_some(()));
-    // Without the time, and how much comes in lately.
-    let stats = || {
-        let mut stats = host.api("/api/v1/stats");
-        ["at", "lately"].map(|member| stats.as_object_mut().unwrap().remove(member));
-        stats
-    };
-    let before = stats();
+    let before = stats(&host);
     let asked = json!({ "event_id": id });
     let (status, trial) = tried(&host, "told", asked.clone());
     assert_eq!((status, &trial["outcome"]), (200, &json!("reject")), "{trial}");
@@ -87,7 +88,7 @@ fn an_event_that_is_tried_leaves_nothing_behind() {
     assert_eq!(trial["requests"][0]["refused"], true, "{trial}");
     let (_, trial) = tried(&host, "traps", asked.clone());
     assert_eq!(trial["outcome"], "trap", "{trial}");
-    assert_eq!(stats(), before, "nothing was stored");
+    assert_eq!(stats(&host), before, "nothing was stored");
     refuses(&host, &id);
     let said = site.ask(&host, &["plugins", "try", "told", "--event", &id]).said();
     assert!(said.contains("fixed (it was reject)"), "{said}");

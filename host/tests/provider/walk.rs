@@ -62,8 +62,10 @@ fn the_walk_through_of_the_documentation_works_from_the_registration_to_its_end(
     wait_for("the missed events", || (stored(&host).len() == 6).then_some(()));
     missed.iter().for_each(|late| assert_eq!(send(late, &new).1["status"], "duplicate"));
     // Others may have been found in the log before they were sent.
-    let is_missed = |it: &&Value| missed.iter().any(|(id, _)| it["provider_id"] == **id);
-    let is_noted = |it: &Value| it["note"].as_str().is_some_and(|it| it.starts_with("reconciled"));
+    let is_missed =
+        |it: &&serde_json::Value| missed.iter().any(|(id, _)| it["provider_id"] == **id);
+    let is_noted =
+        |it: &serde_json::Value| it["note"].as_str().is_some_and(|it| it.starts_with("reconciled"));
     let noted: Vec<bool> = stored(&host).iter().filter(is_missed).map(is_noted).collect();
     assert_eq!(noted, [true; 3], "those from the log have a note");
     let log = next("events").said();

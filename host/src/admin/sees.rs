@@ -60,7 +60,7 @@ impl Sees {
     }
 
     /// A key by which events belong together; `source` is the part of an event that it is, if that
-    /// is known. One that may be of a body is a part of a payload.
+    /// is known. A key that may be of a body is a part of a payload.
     pub(super) fn key(self, source: Option<&KeySource>, key: String) -> String {
         if is_of_body(source) { self.text(key) } else { key }
     }

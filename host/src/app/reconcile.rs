@@ -1,7 +1,7 @@
 //! Asks the logs of providers for events that never came, and appends those that are missing.
 //!
 //! A pass reads a log from its newest event back to where the last complete pass began, a page at a
-//! time. What is known is recognised by its dedupe keys, like a repeated delivery. The position is
+//! time. A known event is recognised by its dedupe keys, like a repeated delivery. The position is
 //! stored after each page, so a host that ends in the middle goes on there. Several hosts may do
 //! this side by side: each event is stored once.
 

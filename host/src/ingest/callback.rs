@@ -1,7 +1,7 @@
 //! Callbacks of single jobs: requests without a signature, to an address that nobody can guess.
 //!
 //! `POST /webhook/NAME/TOKEN` is taken if the token is that of the source. A wrong token has the
-//! answer of a source that does not exist. What is received is identified like a signed request, so
+//! answer of a source that does not exist. A callback is identified like a signed request, so
 //! both kinds of one event are one event.
 
 use secrecy::ExposeSecret;

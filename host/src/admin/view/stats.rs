@@ -51,7 +51,7 @@ pub(in crate::admin) struct StatsJson {
     pub(in crate::admin) oldest_ready_at: Option<String>,
     /// When the next delivery will be due, RFC 3339 with milliseconds; null if none will.
     pub(in crate::admin) next_due_at: Option<String>,
-    /// What happened in the last ten seconds that are over.
+    /// Rates of the last ten seconds that are over.
     pub(in crate::admin) lately: LatelyJson,
     /// Deliveries of each plugin.
     pub(in crate::admin) plugins: BTreeMap<String, PluginStatsJson>,

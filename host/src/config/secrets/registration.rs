@@ -12,7 +12,7 @@ use crate::config::raw::{Item, Sink};
 use crate::config::source::{KeyFormat, ProviderSettings, SecretPlace};
 use crate::providers::registered::{MAX_BYTES, Registration};
 
-/// Whether an entry names the registration. One that does so in a wrong way is refused.
+/// Whether an entry names the registration. An entry that names it wrongly is refused.
 pub(super) fn is_meant(entry: &Item<'_>) -> bool {
     let names_it = entry.value.as_table().is_some_and(|table| table.contains_key("registered"));
     if !names_it {

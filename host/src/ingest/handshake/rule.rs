@@ -44,7 +44,7 @@ struct ReadyHandshake {
 }
 
 impl Handshakes {
-    /// Those of a source. One that cannot be made ready is left out: it answers nothing.
+    /// Those of a source. A rule that cannot be made ready is left out: it answers nothing.
     pub(in crate::ingest) fn new(source: &Source) -> Self {
         let ready = source.handshakes.iter();
         Self(ready.filter_map(|rule| ReadyHandshake::new(rule, source).ok()).collect())

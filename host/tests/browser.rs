@@ -26,6 +26,8 @@ const GONE: &[&str] = &[
     "ERR_EMPTY",
     "Failed to fetch",
     "ERR_CONNECTION_RESET",
+    "ERR_CONNECTION_CLOSED",
+    "ERR_SOCKET_NOT_CONNECTED",
     "ERR_NETWORK",
 ];
 

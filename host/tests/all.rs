@@ -15,6 +15,7 @@ mod files;
 mod held;
 mod hostile;
 mod ingest;
+mod keys;
 mod load;
 mod logs;
 mod map;

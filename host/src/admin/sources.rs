@@ -326,7 +326,7 @@ fn scheme(source: &Source) -> &'static str {
 fn closed(source: &Source) -> Option<String> {
     let Verify::Signature(signature) = &source.verify else { return None };
     match &signature.secrets {
-        Secrets::Missing(what) if signature.has_secrets() => Some(what.clone()),
+        Secrets::Missing(what) => Some(what.clone()),
         _ => None,
     }
 }
@@ -339,6 +339,9 @@ fn secrets(source: &Source, uses: &[Option<i64>]) -> Vec<SecretJson> {
         let last = if set { uses.next().flatten() } else { None };
         SecretJson { from, set, last_used_at: last.map(rfc3339) }
     };
+    if let Secrets::Pair { path, .. } = &signature.secrets {
+        return vec![one(format!("a pair of keys for tests, in {}", path.display()), true)];
+    }
     if !signature.has_secrets() {
         let count = signature.public_keys.len();
         return (1..=count).map(|n| one(format!("public key {n}"), true)).collect();

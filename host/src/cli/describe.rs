@@ -85,15 +85,16 @@ fn sources(out: &mut Printout, config: &Config) {
 
 fn secrets(source: &Source) -> String {
     let Verify::Signature(signature) = &source.verify else { return "not verified".to_owned() };
-    if !signature.has_secrets() {
-        return format!("public keys: {}", signature.public_keys.len());
-    }
     match &signature.secrets {
+        Secrets::Set(_) if !signature.has_secrets() => {
+            format!("public keys: {}", signature.public_keys.len())
+        }
         Secrets::Set(secrets) if secrets.len() == 1 => "secret set".to_owned(),
         Secrets::Set(secrets) => format!("{} secrets set", secrets.len()),
         Secrets::Generated { path, .. } => {
             format!("secret made by this host, in {}", path.display())
         }
+        Secrets::Pair { path, .. } => format!("a pair of keys for tests, in {}", path.display()),
         Secrets::Missing(what) => format!("refuses posts: {what}"),
     }
 }

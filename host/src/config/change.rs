@@ -41,7 +41,7 @@ impl Config {
             else {
                 continue;
             };
-            if matches!(new.secrets, source::Secrets::Missing(_)) {
+            if matches!(new.secrets, source::Secrets::Missing(_)) && new.has_secrets() {
                 let verify = source::Signature { secrets: old.secrets.clone(), ..new.clone() };
                 *source = Arc::new(Source {
                     verify: source::Verify::Signature(verify),

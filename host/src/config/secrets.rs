@@ -1,5 +1,5 @@
 //! Resolves `secrets = [{ env = "…" }, { file = "…" }]` into keys; `made` is for a source that has
-//! none, `stray` for what stands around a secret.
+//! none, `pair` for one without a public key, `stray` for what stands around a secret.
 //!
 //! Invariant: the text of a secret goes from where it is kept into a [`SecretSlice`] and nowhere
 //! else: not into a message, a log or the debug form of anything.
@@ -22,10 +22,12 @@ use super::warnings::Warning;
 use crate::files;
 
 mod made;
+mod pair;
 mod registration;
 mod stray;
 
 pub(super) use made::{Fallback, settle};
+pub(super) use pair::{Keyless, settle as settle_pair};
 pub(super) use registration::read as read_registration;
 use stray::Stray;
 

@@ -7,6 +7,7 @@ mod callback;
 mod dedupe;
 mod encoding;
 mod handshake;
+mod key_pair;
 mod pick;
 mod place;
 mod provider;
@@ -19,6 +20,7 @@ pub use callback::{CallbackRule, KnownKey};
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
 pub use encoding::Encoding;
 pub use handshake::{AnswerPart, AnswerRule, AnswerValue, HandshakeMethod, HandshakeRule};
+pub use key_pair::KeyPair;
 pub use pick::{EventTypes, Joined, Pick};
 pub use place::{
     BodyHash, JwtAlgorithm, JwtRule, KeyAddress, KeyDocument, KeyFrom, Place, ValueCondition,

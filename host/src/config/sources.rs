@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::raw::{Item, Section, did_you_mean};
-use super::secrets::{self, Fallback, FoundSecrets, MakeSecrets, Places};
+use super::secrets::{self, Fallback, FoundSecrets, Keyless, MakeSecrets, Places};
 use super::source::{
     Part, ProviderSettings, Secrets, SignatureScheme, Source, SourceTemplate, Verify,
 };
@@ -24,6 +24,9 @@ const MAX_SOURCES: usize = 256;
 /// Where the presets are listed, for people.
 const LISTED: &str = "`hookbox sources presets` lists the presets";
 
+/// The ending of the name of a file with a pair of keys. No name of a source has a dot.
+const PAIR_ENDING: &str = ".pair";
+
 /// The name that `hookbox sources presets` takes.
 const RESERVED: &str = "presets";
 
@@ -37,6 +40,8 @@ pub(super) struct UnkeyedSource {
     is_verified: bool,
     /// `None` for a source without secrets.
     found: Option<FoundSecrets>,
+    /// What is known of the public key that it lacks.
+    keyless: Option<Keyless>,
     provider: ProviderSettings,
     /// The place of `callback` in the file.
     callback_span: Option<Range<usize>>,
@@ -80,7 +85,7 @@ pub(super) fn complete(
     sink: &super::raw::Sink,
 ) -> BTreeMap<String, Arc<Source>> {
     let complete = |source: UnkeyedSource| {
-        let UnkeyedSource { name, preset, template, is_verified, .. } = source;
+        let UnkeyedSource { name, preset, mut template, is_verified, keyless, .. } = source;
         let UnkeyedSource { mut found, mut provider, callback_span, .. } = source;
         if provider.public_url.is_none() {
             provider.public_url = keys.public_url.map(str::to_owned);
@@ -99,12 +104,7 @@ pub(super) fn complete(
         let (handshakes, params) = (template.handshakes.clone(), template.params.clone());
         let (max_body_bytes, dedupe) = (template.max_body_bytes, template.dedupe(is_verified));
         let secret_places = found.as_ref().map(|found| found.places.clone()).unwrap_or_default();
-        let secrets = found.map_or(Secrets::Set(Vec::new()), |found| {
-            let path = keys.folder.join(&name);
-            let fallback =
-                Fallback { loopback: keys.loopback, path, make: keys.make, format: &template.key };
-            secrets::settle(found, &name, &fallback, sink)
-        });
+        let secrets = settle(&mut template, &name, (found, keyless), keys, sink);
         if is_verified {
             weaknesses(&template).iter().for_each(|what| {
                 sink.warn(Warning::of_working_source(&name, what));
@@ -133,6 +133,29 @@ pub(super) fn complete(
         Some((name, Arc::new(source)))
     };
     sources.into_iter().filter_map(complete).collect()
+}
+
+/// The keys of the source `name`: its secrets, or a pair where a public key is missing.
+fn settle(
+    template: &mut SourceTemplate,
+    name: &str,
+    (found, keyless): (Option<FoundSecrets>, Option<Keyless>),
+    keys: &Keys<'_>,
+    sink: &super::raw::Sink,
+) -> Secrets {
+    let (loopback, make) = (keys.loopback, keys.make);
+    if let Some(missing) = keyless {
+        let path = keys.folder.join(format!("{name}{PAIR_ENDING}"));
+        let secrets = secrets::settle_pair(&missing, name, path, (loopback, make), sink);
+        if let Secrets::Pair { pair, .. } = &secrets {
+            template.take_key(&pair.public());
+        }
+        return secrets;
+    }
+    let Some(found) = found else { return Secrets::Set(Vec::new()) };
+    let path = keys.folder.join(name);
+    let fallback = Fallback { loopback, path, make, format: &template.key };
+    secrets::settle(found, name, &fallback, sink)
 }
 
 /// What a rule leaves unproved, for people.
@@ -182,9 +205,8 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     let over_preset = preset_item.is_some();
     let is_verified =
         template::read(item, &mut section, verify_item.as_ref(), &mut template, over_preset);
-    if is_verified {
-        check_own(verify_item.as_ref().unwrap_or(item), &template);
-    }
+    let keyless =
+        is_verified.then(|| check_own(verify_item.as_ref().unwrap_or(item), &template)).flatten();
     read_params(item, &mut section, &mut template);
     let named = preset_item.as_ref().and_then(|item| item.value.as_str());
     let mut provider = provider::read(&mut section, named, places);
@@ -200,7 +222,16 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     template.trust_traceparent = trusts.unwrap_or(false);
     section.finish();
     let (name, preset) = (item.key.to_owned(), named.map(str::to_owned));
-    Some(UnkeyedSource { name, preset, template, is_verified, found, provider, callback_span })
+    Some(UnkeyedSource {
+        name,
+        preset,
+        template,
+        is_verified,
+        found,
+        keyless,
+        provider,
+        callback_span,
+    })
 }
 
 /// Reads where the secrets are; `None` for a source without any.
@@ -287,22 +318,18 @@ fn read_min_key_bytes(section: &mut Section<'_>) -> usize {
     1
 }
 
-/// Refuses a source that lacks what no preset can say for it. A value that was refused in its own
-/// place is reported there only.
-fn check_own(item: &Item<'_>, template: &SourceTemplate) {
+/// Refuses a source that lacks what no preset can say for it, and returns what is known of a public
+/// key that is missing. A value that was refused in its own place is reported there only.
+fn check_own(item: &Item<'_>, template: &SourceTemplate) -> Option<Keyless> {
     let says = |key| item.value.as_table().is_some_and(|table| table.get_key_value(key).is_some());
     if template.needs_url() && template.public_url.is_none() && !says("public_url") {
         let help =
             "add how the provider reaches this host: `public_url = \"https://hooks.example.com\"`";
         item.refuse_key("signs the {url}, but does not say what it is", help);
     }
-    let has_no_key = template.public_keys.is_empty() && template.key_address.is_none();
-    if !template.has_secrets() && has_no_key && !says("public_keys") {
-        item.refuse_key(
-            "names no public key",
-            "copy it from the provider: `public_keys = [\"03a107bf…\"]`",
-        );
-    }
+    let (key, span, kind) = (item.path.clone(), item.key_span.clone(), template.pair_kind());
+    let is_keyless = template.is_keyless() && !says("public_keys");
+    is_keyless.then_some(Keyless { key, span, kind })
 }
 
 fn refuse_unverified(item: &Item<'_>) {

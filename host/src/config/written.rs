@@ -185,6 +185,7 @@ impl Config {
             let state = match &signature.secrets {
                 Secrets::Set(secrets) => format!("{} set, not shown", secrets.len()),
                 Secrets::Generated { .. } => "made by the host, not shown".to_owned(),
+                Secrets::Pair { .. } => "a pair of keys, not shown".to_owned(),
                 Secrets::Missing(_) => "not set".to_owned(),
             };
             found.push((format!("sources.{}.secrets", key_text(name)), state));

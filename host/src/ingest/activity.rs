@@ -239,7 +239,7 @@ fn marks(source: &Source) -> Vec<KeyMark> {
             keys.filter(|key| !key.is_empty()).map(mark).collect()
         }
         Secrets::Generated { secret, .. } => vec![mark(secret.expose_secret())],
-        Secrets::Missing(_) => Vec::new(),
+        Secrets::Pair { .. } | Secrets::Missing(_) => Vec::new(),
     }
 }
 

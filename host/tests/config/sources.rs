@@ -2,7 +2,7 @@
 
 use hookbox::config::presets;
 use hookbox::config::source::{
-    Encoding, Field, Joined, Part, Pick, Place, SignatureScheme, Stale, Verify,
+    Encoding, Field, Joined, Part, Pick, Place, Secrets, SignatureScheme, Stale, Verify,
 };
 
 use super::home::{ACME, Home, keys, signature};
@@ -250,7 +250,17 @@ fn public_keys_take_the_place_of_secrets() {
     assert_eq!(signature.public_keys.iter().map(hex::encode).collect::<Vec<_>>(), [KEY, KEY]);
     assert_eq!(keys(&signature.secrets), [[0; 0]; 0]);
 
-    home.refuses(&acme(verify), &["names no public key"]);
+    let exposed = "[server]\nlisten = \"0.0.0.0:3000\"\n";
+    home.refuses(&format!("{exposed}{}", acme(verify)), &["names no public key"]);
+    let keyless = home.good(&acme(verify));
+    let (_, keyless) = self::signature(&keyless, "acme");
+    assert!(matches!(keyless.secrets, Secrets::Missing(_)) && keyless.public_keys.is_empty());
+    let mixed = format!(
+        "[sources.acme]\ntype = {{ fixed = \"a\" }}\nsecrets = [{{ env = \"ACME_SECRET\" }}]\n\
+         [[sources.acme.verify]]\nscheme = \"hmac-sha256\"\nheader = \"X-H\"\n\
+         [[sources.acme.verify]]\nscheme = \"ed25519\"\nheader = \"X-S\"\n"
+    );
+    home.refuses(&mixed, &["`sources.acme.verify` names no public key"]);
     let short = acme(&format!("{verify}, public_keys = \"{}\"", &KEY[2..]));
     home.refuses(&short, &["is not a public key of 32 bytes"]);
     home.refuses(

@@ -234,7 +234,7 @@ fn refused(admin: &Admin, source: &str) -> u64 {
 
 fn is_closed(source: &Source) -> bool {
     let Verify::Signature(signature) = &source.verify else { return false };
-    signature.has_secrets() && matches!(signature.secrets, Secrets::Missing(_))
+    matches!(signature.secrets, Secrets::Missing(_))
 }
 
 /// The part of a line's pattern that is about the type.

@@ -1,5 +1,5 @@
 //! The secret that the host makes itself for a source that has none, if webhooks come from this
-//! machine only.
+//! machine only, and the files that keep such secrets.
 //!
 //! Invariant: a secret file appears whole, with mode 0600, and is never replaced.
 
@@ -95,33 +95,33 @@ pub(in crate::config) fn settle(
 
 /// The text of the secret that the host made, or makes now if it may.
 fn own_secret(fallback: &Fallback<'_>) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-    let path = &fallback.path;
+    own_file(&fallback.path, fallback.make, || secret(fallback.format))
+}
+
+/// The text of a file in the host's folder of secrets, which is made now if it may be.
+pub(super) fn own_file(
+    path: &Path,
+    make: MakeSecrets,
+    text: impl FnOnce() -> io::Result<Zeroizing<String>>,
+) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let about =
         |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
     let open = files::open_folder(folder).map_err(about)?;
-    if fallback.make == MakeSecrets::Yes
+    if make == MakeSecrets::Yes
         && let Some(open) = open
         && private::restrict(&open).map_err(about)?
     {
         tracing::warn!(path = %folder.display(), "others could write the folder of secrets: its mode is 0700 again");
     }
-    match (read_made(path)?, fallback.make) {
-        (None, MakeSecrets::Yes) => create(path, fallback.format).and_then(|()| read_made(path)),
+    match (read_made(path)?, make) {
+        (None, MakeSecrets::Yes) => create(path, &text()?).and_then(|()| read_made(path)),
         (text, _) => Ok(text),
     }
 }
 
-/// Writes a random secret, whole or not at all, and never over another one.
-fn create(path: &Path, format: &KeyFormat) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    if let Some(data) = folder.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(data)?;
-    }
-    match fs::DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
+/// A random secret as a text.
+fn secret(format: &KeyFormat) -> io::Result<Zeroizing<String>> {
     let mut key = Zeroizing::new([0u8; MADE_KEY_BYTES]);
     getrandom::fill(key.as_mut_slice()).map_err(|error| io::Error::other(error.to_string()))?;
     let prefix = match (format.prefix.as_str(), format.encoding) {
@@ -132,7 +132,19 @@ fn create(path: &Path, format: &KeyFormat) -> io::Result<()> {
         KeyEncoding::Hex => hex::encode(key.as_slice()),
         KeyEncoding::Utf8 | KeyEncoding::Base64 => BASE64.encode(key.as_slice()),
     };
-    let text = Zeroizing::new(format!("{prefix}{coded}\n"));
+    Ok(Zeroizing::new(format!("{prefix}{coded}\n")))
+}
+
+/// Writes a secret, whole or not at all, and never over another one.
+fn create(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    if let Some(data) = folder.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(data)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
     let name =
         path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
     // Where another host was faster, its secret is the one.
@@ -200,7 +212,7 @@ mod tests {
     fn a_made_secret_that_its_group_could_write_is_taken_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secrets/heygen");
-        create(&path, &PLAIN).unwrap();
+        create(&path, &secret(&PLAIN).unwrap()).unwrap();
         let chmod = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap()
         };
@@ -240,9 +252,9 @@ mod tests {
     fn creating_never_replaces_a_secret() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secrets/heygen");
-        create(&path, &PLAIN).unwrap();
+        create(&path, &secret(&PLAIN).unwrap()).unwrap();
         let first = fs::read(&path).unwrap();
-        create(&path, &PLAIN).unwrap();
+        create(&path, &secret(&PLAIN).unwrap()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), first);
     }
 }

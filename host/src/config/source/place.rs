@@ -1,6 +1,7 @@
 //! Places in a request, and conditions on what stands there.
 
 use super::encoding::Encoding;
+use super::public_key::PublicKeyKind;
 
 /// The place of a value in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +86,16 @@ impl JwtAlgorithm {
             Self::Rs256 => "RS256",
             Self::Es256 => "ES256",
             Self::EdDsa => "EdDSA",
+        }
+    }
+
+    /// The kind of its public keys; `None` if the key is a secret.
+    pub fn public_key_kind(self) -> Option<PublicKeyKind> {
+        match self {
+            Self::Hs256 | Self::Hs512 => None,
+            Self::Rs256 => Some(PublicKeyKind::Rsa),
+            Self::Es256 => Some(PublicKeyKind::P256),
+            Self::EdDsa => Some(PublicKeyKind::Ed25519),
         }
     }
 

@@ -24,6 +24,17 @@ pub enum PublicKeyKind {
     Rsa,
 }
 
+impl PublicKeyKind {
+    /// The kind for people, after `a key`.
+    pub fn described(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "of Ed25519",
+            Self::P256 => "on the curve P-256",
+            Self::Rsa => "of RSA",
+        }
+    }
+}
+
 /// A public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
@@ -54,7 +65,8 @@ impl PublicKey {
         if text.starts_with('{') {
             return jwks(text).unwrap_or_default();
         }
-        if let Some((is_certificate, der)) = pem(text) {
+        if let Some((label, der)) = pem(text) {
+            let is_certificate = label == "CERTIFICATE";
             let spki = if is_certificate { spki_of_certificate(&der) } else { Some(&der[..]) };
             return spki.and_then(Self::of_spki).into_iter().collect();
         }
@@ -86,12 +98,12 @@ impl PublicKey {
     }
 }
 
-/// The DER in the first block of a PEM text, and whether it is a certificate.
-fn pem(text: &str) -> Option<(bool, Vec<u8>)> {
+/// The label and the DER of the first block of a PEM text.
+pub(super) fn pem(text: &str) -> Option<(&str, Vec<u8>)> {
     let (label, rest) = text.split_once("-----BEGIN ")?.1.split_once("-----")?;
     let (body, _) = rest.split_once("-----END ")?;
     let body: String = body.chars().filter(|c| !c.is_whitespace()).collect();
-    Some((label == "CERTIFICATE", STANDARD.decode(body).ok()?))
+    Some((label, STANDARD.decode(body).ok()?))
 }
 
 /// The `SubjectPublicKeyInfo` of a certificate (RFC 5280 §4.1), whole.

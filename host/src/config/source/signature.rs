@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use secrecy::SecretSlice;
 
 use super::encoding::Encoding;
+use super::key_pair::KeyPair;
 use super::place::{BodyHash, JwtRule, KeyAddress, Place, ValueCondition};
-use super::public_key::PublicKey;
+use super::public_key::{PublicKey, PublicKeyKind};
 
 /// The authentication of a request.
 #[derive(Debug, Clone)]
@@ -91,6 +92,16 @@ impl SignatureScheme {
     /// Whether the provider shares a secret with the host; otherwise the host has public keys.
     pub fn has_secrets(self) -> bool {
         !matches!(self, Self::Ed25519 | Self::EcdsaP256 | Self::RsaSha256 | Self::RsaSha1)
+    }
+
+    /// The kind of the public keys of a scheme that is no token.
+    pub fn public_key_kind(self) -> Option<PublicKeyKind> {
+        match self {
+            Self::Ed25519 => Some(PublicKeyKind::Ed25519),
+            Self::EcdsaP256 => Some(PublicKeyKind::P256),
+            Self::RsaSha256 | Self::RsaSha1 => Some(PublicKeyKind::Rsa),
+            _ => None,
+        }
     }
 
     /// Whether it signs parts of the request.
@@ -221,6 +232,14 @@ pub enum Secrets {
     Generated {
         /// The key.
         secret: SecretSlice<u8>,
+        /// The file that keeps it, mode 0600.
+        path: PathBuf,
+    },
+    /// A pair of keys in the host's folder, because no public key was set and the listener is on
+    /// loopback. Its public half is the key of the rules.
+    Pair {
+        /// The pair.
+        pair: KeyPair,
         /// The file that keeps it, mode 0600.
         path: PathBuf,
     },

@@ -7,7 +7,7 @@ use super::encoding::Encoding;
 use super::handshake::HandshakeRule;
 use super::pick::{EventTypes, Pick};
 use super::place::{BodyHash, JwtRule, KeyAddress, ValueCondition};
-use super::public_key::PublicKey;
+use super::public_key::{PublicKey, PublicKeyKind};
 use super::signature::{Field, Part, Secrets, Signature, SignatureScheme, Timestamp};
 
 /// A source without its name and keys. A preset is nothing but a value of it.
@@ -140,6 +140,48 @@ impl SourceTemplate {
         self.clone().signature(Secrets::Set(Vec::new())).has_secrets()
     }
 
+    /// The rules that are checked with public keys, and have neither one nor an address of one.
+    fn keyless(&self) -> impl Iterator<Item = &Self> {
+        let rules = std::iter::once(self).chain(&self.others);
+        rules.filter(|rule| rule.public_key_kind().is_some() && rule.lacks_keys())
+    }
+
+    fn lacks_keys(&self) -> bool {
+        self.public_keys.is_empty() && self.key_address.is_none()
+    }
+
+    /// The kind of its public keys; `None` for secrets.
+    fn public_key_kind(&self) -> Option<PublicKeyKind> {
+        match &self.jwt {
+            Some(jwt) => jwt.algorithms.iter().find_map(|algorithm| algorithm.public_key_kind()),
+            None => self.scheme.public_key_kind(),
+        }
+    }
+
+    /// Whether a rule that is checked with public keys has none, and no address of one.
+    pub fn is_keyless(&self) -> bool {
+        self.keyless().next().is_some()
+    }
+
+    /// The kind of pair that would do for all rules without a public key; `None` if no pair does, or
+    /// none that signs.
+    pub fn pair_kind(&self) -> Option<PublicKeyKind> {
+        let kind = self.keyless().next()?.public_key_kind();
+        let fits =
+            |rule: &Self| rule.public_key_kind() == kind && rule.scheme != SignatureScheme::RsaSha1;
+        kind.filter(|_| !self.has_secrets() && self.keyless().all(fits))
+    }
+
+    /// Gives a key to the rules of its kind that have none.
+    pub fn take_key(&mut self, key: &PublicKey) {
+        for rule in &mut self.others {
+            rule.take_key(key);
+        }
+        if self.public_key_kind() == Some(key.kind) && self.lacks_keys() {
+            self.public_keys = vec![key.clone()];
+        }
+    }
+
     /// Whether the address of the host has to be known.
     pub fn needs_url(&self) -> bool {
         let in_token = self.jwt.as_ref().is_some_and(|jwt| {
@@ -156,7 +198,11 @@ impl SourceTemplate {
             Part::Param(name) => Some(name.as_str()),
             _ => None,
         });
-        own.chain(self.others.iter().flat_map(Self::needed_params)).collect()
+        let mut names: Vec<_> =
+            own.chain(self.others.iter().flat_map(Self::needed_params)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// The keys of repeated requests that the template names, or the default ones of a source that

@@ -223,7 +223,7 @@ fn first(secrets: &Secrets) -> Option<&SecretSlice<u8>> {
     match secrets {
         Secrets::Set(all) => all.first(),
         Secrets::Generated { secret, .. } => Some(secret),
-        Secrets::Missing(_) => None,
+        Secrets::Pair { .. } | Secrets::Missing(_) => None,
     }
 }
 

@@ -5,7 +5,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use super::candidates::Candidates;
 use super::message::Message;
 use super::scheme::Scheme;
-use crate::config::source::{PublicKey, PublicKeyKind};
+use crate::config::source::{KeyPair, PublicKey, PublicKeyKind};
 
 /// The length of a signature, in bytes.
 const SIGNATURE_BYTES: usize = 64;
@@ -14,15 +14,18 @@ const SIGNATURE_BYTES: usize = 64;
 #[derive(Debug)]
 pub(super) struct Ed25519 {
     keys: Vec<UnparsedPublicKey<Vec<u8>>>,
+    /// The pair that signs, if this host plays the provider.
+    pair: Option<KeyPair>,
 }
 
 impl Ed25519 {
     /// With these keys, or `None` if there is none.
-    pub(super) fn new(keys: &[PublicKey]) -> Option<Self> {
+    pub(super) fn new(keys: &[PublicKey], pair: Option<&KeyPair>) -> Option<Self> {
         let keys = keys.iter().filter(|key| key.kind == PublicKeyKind::Ed25519);
         let keys: Vec<_> =
             keys.map(|key| UnparsedPublicKey::new(&ED25519, key.bytes.clone())).collect();
-        (!keys.is_empty()).then_some(Self { keys })
+        let pair = pair.filter(|pair| pair.public().kind == PublicKeyKind::Ed25519).cloned();
+        (!keys.is_empty()).then_some(Self { keys, pair })
     }
 }
 
@@ -37,15 +40,14 @@ impl Scheme for Ed25519 {
 
     /// Nothing here is secret, so the first match ends the search.
     fn matching_key(&self, message: &Message<'_>, candidates: &Candidates) -> Option<u32> {
-        let mut bytes = Vec::new();
-        message.each(|piece| bytes.extend_from_slice(piece));
+        let bytes = message.bytes();
         let matches = |key: &UnparsedPublicKey<Vec<u8>>| {
             candidates.iter().any(|candidate| key.verify(&bytes, candidate).is_ok())
         };
         self.keys.iter().position(matches).and_then(|at| u32::try_from(at).ok())
     }
 
-    fn sign(&self, _: &Message<'_>) -> Option<Vec<u8>> {
-        None
+    fn sign(&self, message: &Message<'_>) -> Option<Vec<u8>> {
+        self.pair.as_ref()?.sign(&message.bytes())
     }
 }

@@ -170,7 +170,7 @@ fn keys(secrets: &Secrets) -> &[SecretSlice<u8>] {
     match secrets {
         Secrets::Set(all) => all,
         Secrets::Generated { secret, .. } => std::slice::from_ref(secret),
-        Secrets::Missing(_) => &[],
+        Secrets::Pair { .. } | Secrets::Missing(_) => &[],
     }
 }
 

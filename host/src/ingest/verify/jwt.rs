@@ -21,7 +21,7 @@ use super::keys::KeyRing;
 use super::message::Message;
 use super::refusal::Refusal;
 use super::scheme::Scheme;
-use crate::config::source::{Encoding, JwtAlgorithm, JwtRule, PublicKey, PublicKeyKind};
+use crate::config::source::{Encoding, JwtAlgorithm, JwtRule, KeyPair, PublicKey, PublicKeyKind};
 
 /// The longest token that is read, in bytes.
 const MAX_TOKEN_BYTES: usize = 16 << 10;
@@ -34,9 +34,16 @@ pub(super) struct JsonWebToken {
     rule: JwtRule,
     /// Scheme and host of the address that a claim may have to name.
     public_url: Option<String>,
+    keys: TokenKeys,
+}
+
+/// The keys of tokens: secrets, or public keys, or the ring of those that are fetched.
+pub(super) struct TokenKeys {
     secrets: Vec<SecretSlice<u8>>,
-    keys: Vec<PublicKey>,
+    public: Vec<PublicKey>,
     ring: Option<KeyRing>,
+    /// The pair that signs, if this host plays the provider.
+    pair: Option<KeyPair>,
 }
 
 /// The header of a token, as far as it is read.
@@ -48,19 +55,47 @@ struct JoseHeader {
     crit: Option<serde::de::IgnoredAny>,
 }
 
-impl JsonWebToken {
-    /// With these keys, or `None` if there is none and none is fetched.
+impl TokenKeys {
+    /// Those that can be used, or `None` if there is none and none is fetched.
     pub(super) fn new(
-        rule: JwtRule,
-        public_url: Option<String>,
         secrets: &[SecretSlice<u8>],
-        keys: &[PublicKey],
+        public: &[PublicKey],
         ring: Option<KeyRing>,
+        pair: Option<&KeyPair>,
     ) -> Option<Self> {
         let known = secrets.iter().filter(|secret| !secret.expose_secret().is_empty());
         let secrets: Vec<_> = known.cloned().collect();
-        let has_key = !secrets.is_empty() || !keys.is_empty() || ring.is_some();
-        has_key.then(|| Self { rule, public_url, secrets, keys: keys.to_vec(), ring })
+        let has_key = !secrets.is_empty() || !public.is_empty() || ring.is_some();
+        has_key.then(|| Self { secrets, public: public.to_vec(), ring, pair: pair.cloned() })
+    }
+
+    /// A signature of the first algorithm of which there is a key that signs.
+    fn sign(&self, rule: &JwtRule, text: impl Fn(JwtAlgorithm) -> String) -> Option<String> {
+        let pair = self.pair.as_ref();
+        let kind = pair.map(|pair| pair.public().kind);
+        let signs = |known: &&JwtAlgorithm| match known.public_key_kind() {
+            None => !self.secrets.is_empty(),
+            known => known == kind,
+        };
+        let algorithm = *rule.algorithms.iter().find(signs)?;
+        let text = text(algorithm);
+        let shared = |hash| {
+            let key = hmac::Key::new(hash, self.secrets.first()?.expose_secret());
+            Some(hmac::sign(&key, text.as_bytes()).as_ref().to_vec())
+        };
+        let signature = match algorithm {
+            JwtAlgorithm::Hs256 => shared(hmac::HMAC_SHA256),
+            JwtAlgorithm::Hs512 => shared(hmac::HMAC_SHA512),
+            JwtAlgorithm::Rs256 | JwtAlgorithm::EdDsa => pair?.sign(text.as_bytes()),
+            JwtAlgorithm::Es256 => pair?.sign_fixed(text.as_bytes()),
+        };
+        Some(format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature?)))
+    }
+}
+
+impl JsonWebToken {
+    pub(super) fn new(rule: JwtRule, public_url: Option<String>, keys: TokenKeys) -> Self {
+        Self { rule, public_url, keys }
     }
 
     fn check(&self, token: &[u8], message: &Message<'_>) -> Result<u32, Refusal> {
@@ -99,12 +134,12 @@ impl JsonWebToken {
             JwtAlgorithm::EdDsa => (PublicKeyKind::Ed25519, &ED25519),
         };
         let fetched;
-        let keys = match &self.ring {
+        let keys = match &self.keys.ring {
             Some(ring) => {
                 fetched = ring.keys(message.key_url?)?;
                 &fetched[..]
             }
-            None => &self.keys[..],
+            None => &self.keys.public[..],
         };
         // A key with a name signs for tokens that name it.
         let named = |key: &PublicKey| key.kid.is_none() || key.kid.as_deref() == kid;
@@ -124,7 +159,7 @@ impl JsonWebToken {
             _ => hmac::HMAC_SHA256,
         };
         let mut found = None;
-        for (at, secret) in (0_u32..).zip(&self.secrets) {
+        for (at, secret) in (0_u32..).zip(&self.keys.secrets) {
             let key = hmac::Key::new(hash, secret.expose_secret());
             let fits = hmac::verify(&key, signed.as_bytes(), signature).is_ok();
             found = found.or(fits.then_some(at));
@@ -222,7 +257,7 @@ impl Scheme for JsonWebToken {
     }
 
     fn keys(&self) -> usize {
-        (self.secrets.len() + self.keys.len()).max(1)
+        (self.keys.secrets.len() + self.keys.public.len()).max(1)
     }
 
     fn matching_key(&self, message: &Message<'_>, candidates: &Candidates) -> Option<u32> {
@@ -241,12 +276,6 @@ impl Scheme for JsonWebToken {
 
     /// A token that expires in five minutes; its time is that of the message.
     fn sign(&self, message: &Message<'_>) -> Option<Vec<u8>> {
-        let algorithm = self.rule.algorithms.first().filter(|known| known.has_secrets())?;
-        let hash = match algorithm {
-            JwtAlgorithm::Hs512 => hmac::HMAC_SHA512,
-            _ => hmac::HMAC_SHA256,
-        };
-        let key = hmac::Key::new(hash, self.secrets.first()?.expose_secret());
         let now_s = message.now_ms / 1_000;
         let mut claims = serde_json::json!({ "iat": now_s, "exp": now_s + 300 });
         let rest = message.head.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -264,9 +293,10 @@ impl Scheme for JsonWebToken {
             claims[name.as_str()] = encoding.encode(digest.as_ref()).into();
         }
         let coded = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let header = serde_json::json!({ "alg": algorithm.name(), "typ": "JWT" });
-        let signed = format!("{}.{}", coded(&header), coded(&claims));
-        let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes()));
-        Some(format!("{signed}.{signature}").into_bytes())
+        let text = |algorithm: JwtAlgorithm| {
+            let header = serde_json::json!({ "alg": algorithm.name(), "typ": "JWT" });
+            format!("{}.{}", coded(&header), coded(&claims))
+        };
+        self.keys.sign(rule, text).map(String::into_bytes)
     }
 }

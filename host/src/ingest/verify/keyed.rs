@@ -5,13 +5,13 @@ use secrecy::SecretSlice;
 use super::ed25519::Ed25519;
 use super::hashed::{HmacOther, PlainDigest};
 use super::hmac::HmacSha256;
-use super::jwt::JsonWebToken;
+use super::jwt::{JsonWebToken, TokenKeys};
 use super::keys::KeyRing;
 use super::place::Spot;
 use super::public::PublicKeys;
 use super::scheme::Scheme;
 use super::token::SharedToken;
-use crate::config::source::{KeyFrom, Secrets, Signature, SignatureScheme};
+use crate::config::source::{KeyFrom, KeyPair, Secrets, Signature, SignatureScheme};
 use crate::ingest::identify::json::Pointers;
 
 /// The ring of keys that are fetched, and where a request names the address.
@@ -39,10 +39,11 @@ pub(super) fn scheme_with(
     fn boxed<S: Scheme + 'static>(scheme: Option<S>) -> Result<Box<dyn Scheme>, String> {
         Ok(Box::new(scheme.ok_or_else(|| "every secret is empty".to_owned())?))
     }
-    fn keyed<S: Scheme + 'static>(scheme: Option<S>) -> Result<Box<dyn Scheme>, String> {
-        Ok(Box::new(scheme.ok_or_else(|| "`public_keys` is empty".to_owned())?))
-    }
-    let public = &signature.public_keys;
+    let keyless = || match &signature.secrets {
+        Secrets::Missing(what) => what.clone(),
+        _ => "`public_keys` is empty".to_owned(),
+    };
+    let (public, pair) = (&signature.public_keys, pair(signature));
     match signature.scheme {
         SignatureScheme::HmacSha256 => boxed(HmacSha256::new(secrets(signature)?)),
         SignatureScheme::HmacSha1 => boxed(HmacOther::sha1(secrets(signature)?)),
@@ -52,25 +53,37 @@ pub(super) fn scheme_with(
         SignatureScheme::Token | SignatureScheme::Basic => {
             boxed(SharedToken::new(secrets(signature)?))
         }
-        SignatureScheme::Ed25519 if ring.is_none() => keyed(Ed25519::new(public)),
+        SignatureScheme::Ed25519 if ring.is_none() => {
+            Ok(Box::new(Ed25519::new(public, pair).ok_or_else(keyless)?))
+        }
         SignatureScheme::Ed25519
         | SignatureScheme::EcdsaP256
         | SignatureScheme::RsaSha256
-        | SignatureScheme::RsaSha1 => keyed(PublicKeys::new(signature.scheme, public, ring)),
+        | SignatureScheme::RsaSha1 => {
+            let keys = PublicKeys::new(signature.scheme, public, ring, pair);
+            Ok(Box::new(keys.ok_or_else(keyless)?))
+        }
         SignatureScheme::Jwt => {
             let rule = signature.jwt.clone().ok_or("`jwt` is not set")?;
             let shares = rule.algorithms.iter().any(|algorithm| algorithm.has_secrets());
             let secrets = if shares { secrets(signature)? } else { &[] };
             let url = signature.public_url.clone();
-            keyed(JsonWebToken::new(rule, url, secrets, public, ring))
+            let keys = TokenKeys::new(secrets, public, ring, pair).ok_or_else(keyless)?;
+            Ok(Box::new(JsonWebToken::new(rule, url, keys)))
         }
     }
+}
+
+/// The pair with which this host plays the provider.
+fn pair(signature: &Signature) -> Option<&KeyPair> {
+    if let Secrets::Pair { pair, .. } = &signature.secrets { Some(pair) } else { None }
 }
 
 fn secrets(signature: &Signature) -> Result<&[SecretSlice<u8>], String> {
     match &signature.secrets {
         Secrets::Set(all) => Ok(all),
         Secrets::Generated { secret, .. } => Ok(std::slice::from_ref(secret)),
+        Secrets::Pair { .. } => Ok(&[]),
         Secrets::Missing(what) => Err(what.clone()),
     }
 }

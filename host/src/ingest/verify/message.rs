@@ -219,6 +219,13 @@ impl Message<'_> {
         self.pieces(&self.template.pieces, &mut take);
     }
 
+    /// The signed bytes.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.each(|piece| bytes.extend_from_slice(piece));
+        bytes
+    }
+
     fn pieces(&self, pieces: &[Piece], take: &mut impl FnMut(&[u8])) {
         let uri = &self.head.uri;
         for piece in pieces {

@@ -11,7 +11,7 @@ use super::candidates::Candidates;
 use super::keys::KeyRing;
 use super::message::Message;
 use super::scheme::Scheme;
-use crate::config::source::{PublicKey, PublicKeyKind, SignatureScheme};
+use crate::config::source::{KeyPair, PublicKey, PublicKeyKind, SignatureScheme};
 
 /// The bounds of a signature's length, in bytes: ECDSA in DER, RSA up to 8,192 bits.
 const SIGNATURE_BYTES: std::ops::RangeInclusive<usize> = 8..=1_024;
@@ -22,6 +22,8 @@ pub(super) struct PublicKeys {
     algorithm: &'static dyn VerificationAlgorithm,
     keys: Vec<PublicKey>,
     ring: Option<KeyRing>,
+    /// The pair that signs, if this host plays the provider.
+    pair: Option<KeyPair>,
 }
 
 impl PublicKeys {
@@ -30,6 +32,7 @@ impl PublicKeys {
         scheme: SignatureScheme,
         keys: &[PublicKey],
         ring: Option<KeyRing>,
+        pair: Option<&KeyPair>,
     ) -> Option<Self> {
         let (kind, algorithm): (_, &'static dyn VerificationAlgorithm) = match scheme {
             SignatureScheme::RsaSha256 => (PublicKeyKind::Rsa, &RSA_PKCS1_2048_8192_SHA256),
@@ -40,7 +43,12 @@ impl PublicKeys {
             _ => (PublicKeyKind::P256, &ECDSA_P256_SHA256_ASN1),
         };
         let keys: Vec<_> = keys.iter().filter(|key| key.kind == kind).cloned().collect();
-        (!keys.is_empty() || ring.is_some()).then_some(Self { kind, algorithm, keys, ring })
+        // There is no signing with SHA-1.
+        let signs =
+            |pair: &&KeyPair| pair.public().kind == kind && scheme != SignatureScheme::RsaSha1;
+        let pair = pair.filter(signs).cloned();
+        let has_key = !keys.is_empty() || ring.is_some();
+        has_key.then_some(Self { kind, algorithm, keys, ring, pair })
     }
 }
 
@@ -61,8 +69,7 @@ impl Scheme for PublicKeys {
 
     /// Nothing here is secret, so the first match ends the search.
     fn matching_key(&self, message: &Message<'_>, candidates: &Candidates) -> Option<u32> {
-        let mut bytes = Vec::new();
-        message.each(|piece| bytes.extend_from_slice(piece));
+        let bytes = message.bytes();
         let matches = |key: &PublicKey| {
             let key = UnparsedPublicKey::new(self.algorithm, &key.bytes);
             candidates.iter().any(|candidate| key.verify(&bytes, candidate).is_ok())
@@ -75,7 +82,7 @@ impl Scheme for PublicKeys {
         self.keys.iter().position(matches).and_then(|at| u32::try_from(at).ok())
     }
 
-    fn sign(&self, _: &Message<'_>) -> Option<Vec<u8>> {
-        None
+    fn sign(&self, message: &Message<'_>) -> Option<Vec<u8>> {
+        self.pair.as_ref()?.sign(&message.bytes())
     }
 }

@@ -4,7 +4,9 @@ use axum::http::{HeaderMap, Method};
 
 use super::keyed::scheme;
 use super::message::{Message, MessageTemplate};
-use crate::config::source::{Part, Pick, Place, Signature, Source, TimeFormat, Timestamp, Verify};
+use crate::config::source::{
+    KeyAddress, Part, Pick, Place, Signature, Source, TimeFormat, Timestamp, Verify,
+};
 use crate::ingest::head::Head;
 
 /// Why a request cannot be signed.
@@ -29,6 +31,17 @@ pub enum SignError {
     NoSignatureHeader {
         /// The source.
         name: String,
+    },
+    /// The key is at an address of the provider.
+    #[error(
+        "only the provider can sign for the source `{name}`: its public key is fetched from {host}, and \
+         the provider alone has the private key"
+    )]
+    KeyByAddress {
+        /// The source.
+        name: String,
+        /// The hosts that are asked for the public key.
+        host: String,
     },
     /// The signature covers something that only the provider can send, or is made with a key that
     /// only the provider has. The text says what.
@@ -81,6 +94,7 @@ fn signed(
     let name = || source.name.to_string();
     let only_provider =
         |what: &str| SignError::OnlyProvider { name: name(), what: what.to_owned() };
+    check_own_key(source, signature)?;
     let scheme = scheme(signature).map_err(|what| SignError::NoSecret { name: name(), what })?;
     let field = signature
         .signatures
@@ -103,7 +117,7 @@ fn signed(
     if !template.is_plain() && template.needs_body() || template.check(message.head).is_err() {
         return Err(only_provider("the signature covers other parts of its requests"));
     }
-    let bytes = scheme.sign(&message).ok_or_else(|| only_provider("it keeps the key to itself"))?;
+    let bytes = scheme.sign(&message).ok_or_else(|| only_provider(NOT_OURS))?;
     let text = format!("{}{}", field.prefix, signature.encoding.encode(&bytes));
     let Some(at) = &signature.timestamp else { return Ok(vec![(header, text)]) };
     let time_header = name_of(&at.field.place)?;
@@ -113,6 +127,19 @@ fn signed(
         Some(separator) => vec![(header, format!("{timestamp}{separator}{text}"))],
         None => vec![(time_header, timestamp), (header, text)],
     })
+}
+
+/// The reason for which no signature is made with public keys of the configuration.
+pub(super) const NOT_OURS: &str =
+    "it has the private key; without `public_keys` a host on loopback makes a pair for tests";
+
+/// Refuses a rule whose key is fetched.
+pub(super) fn check_own_key(source: &Source, signature: &Signature) -> Result<(), SignError> {
+    let refuse = |address: &KeyAddress| SignError::KeyByAddress {
+        name: source.name.to_string(),
+        host: address.hosts.join(", "),
+    };
+    signature.key_address.as_ref().map_or(Ok(()), |address| Err(refuse(address)))
 }
 
 /// A webhook's head, as far as it is known before signing.

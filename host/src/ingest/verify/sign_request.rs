@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::keyed::scheme;
 use super::message::{Message, MessageTemplate};
-use super::sign::{SignError, sign, time_text};
+use super::sign::{NOT_OURS, SignError, check_own_key, sign, time_text};
 use crate::config::source::{Field, Part, Pick, Place, Signature, Source, Timestamp, Verify};
 use crate::event::form;
 use crate::ingest::head::Head;
@@ -89,6 +89,7 @@ impl<'a> Maker<'a> {
         id: &'a str,
         unix_seconds: i64,
     ) -> Result<Self, SignError> {
+        check_own_key(source, rule)?;
         let missing = || SignError::NoSignatureHeader { name: source.name.to_string() };
         let field = rule.signatures.first().ok_or_else(missing)?;
         let timestamp = time_text(rule.timestamp.as_ref(), unix_seconds);
@@ -251,7 +252,7 @@ impl<'a> Maker<'a> {
             now_ms: self.unix_seconds.saturating_mul(1_000),
             ..Message::plain(&template, &head, &signed.body)
         };
-        let bytes = scheme.sign(&message).ok_or_else(|| only("it keeps the key to itself"))?;
+        let bytes = scheme.sign(&message).ok_or_else(|| only(NOT_OURS))?;
         Ok(format!("{}{}", self.field.prefix, self.rule.encoding.encode(&bytes)))
     }
 

@@ -3,6 +3,7 @@
 //! `vectors.json` holds signatures made by others, each with its provenance; `sources` the presets
 //! they belong to; `host` an intake on a real store and a client that speaks HTTP byte by byte.
 
+mod bad_input;
 mod dedupe;
 mod doors;
 mod ed25519;
@@ -14,6 +15,7 @@ mod identify;
 mod keep_alive;
 mod keys;
 mod legacy;
+mod mutations;
 mod parts;
 mod providers;
 mod public_keys;
@@ -21,6 +23,7 @@ mod refusals;
 mod roundtrip;
 mod routing;
 mod schemes;
+mod schemes_made;
 // Only Linux has more loopback addresses than 127.0.0.1 from the start.
 #[cfg(target_os = "linux")]
 mod senders;
@@ -30,3 +33,4 @@ mod stores;
 mod unread;
 mod vectors;
 mod verify;
+mod writings;

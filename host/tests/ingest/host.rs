@@ -63,6 +63,8 @@ pub(crate) struct Options {
     pub(crate) capacity: Capacity,
     pub(crate) max_waiting_appends: usize,
     pub(crate) keys: KeyFetcher,
+    /// Its clock, in Unix seconds.
+    pub(crate) now_s: i64,
 }
 
 impl Default for Options {
@@ -74,6 +76,7 @@ impl Default for Options {
             capacity: Capacity::default(),
             max_waiting_appends: 100,
             keys: KeyFetcher::system(),
+            now_s: NOW_S,
         }
     }
 }
@@ -154,7 +157,7 @@ impl Host {
         options: Options,
         wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Queue>,
     ) -> Self {
-        let clock = Clock::manual(NOW_S * 1_000);
+        let clock = Clock::manual(options.now_s * 1_000);
         let sqlite = SqliteOptions {
             max_waiting_appends: options.max_waiting_appends,
             ..SqliteOptions::at(folder.path().join("hookbox.db"), clock.clone())

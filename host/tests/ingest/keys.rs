@@ -46,11 +46,21 @@ impl Network for OneServer {
 
 /// A stand-in that answers every request with this, and a fetcher that reaches it.
 async fn stand_in(answer: Vec<u8>) -> (KeyFetcher, Arc<AtomicUsize>) {
+    stand_in_for(PROVIDER, answer, false).await
+}
+
+/// The same with a certificate for `name`. An answer without an end is followed by blanks for as
+/// long as they are read.
+async fn stand_in_for(
+    name: &str,
+    answer: Vec<u8>,
+    is_endless: bool,
+) -> (KeyFetcher, Arc<AtomicUsize>) {
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let own = CertificateParams::new(vec![PROVIDER.to_owned()]).unwrap();
+    let own = CertificateParams::new(vec![name.to_owned()]).unwrap();
     let own = own.signed_by(&key, &ca).unwrap();
     let config =
         ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -78,6 +88,7 @@ async fn stand_in(answer: Vec<u8>) -> (KeyFetcher, Arc<AtomicUsize>) {
                     }
                 }
                 let _ = stream.write_all(&answer).await;
+                while is_endless && stream.write_all(&[b' '; 4 << 10]).await.is_ok() {}
                 let _ = stream.shutdown().await;
             });
         }
@@ -163,5 +174,48 @@ async fn a_key_that_cannot_be_had_is_no_fault_of_the_sender() {
         }
         assert_eq!(connections.load(Ordering::Relaxed), 1, "the address rests after a failure");
         assert_eq!(host.events().await.len(), 0);
+    }
+}
+
+/// A source of fal, whose keys are in a set at a fixed address.
+fn fal() -> (ProviderVector, Source) {
+    let mut all = ProviderVector::all().into_iter();
+    let vector = all.find(|it| it.preset == "fal" && it.expect == "accept").expect("there is one");
+    let source = Source { name: "fal".into(), ..Source::clone(&vector.source()) };
+    (vector, source)
+}
+
+async fn posted_to_fal(keys: KeyFetcher) -> (u16, usize) {
+    let (vector, source) = fal();
+    let now_s = vector.now_ms() / 1_000;
+    let options = Options { sources: vec![source], keys, now_s, ..Options::default() };
+    let host = Host::start(options).await;
+    let headers: Vec<_> = vector.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let sent = super::host::request("POST", "/webhook/fal", &headers, &vector.body());
+    (host.exchange(sent).await.status, host.events().await.len())
+}
+
+#[tokio::test]
+async fn a_set_of_keys_that_never_ends_is_read_no_further_than_its_limit() {
+    const FAL: &str = "rest.alpha.fal.ai";
+    let keys = fal().0.params["jwks"].to_string();
+    let (whole, _) = stand_in_for(FAL, ok(&keys), false).await;
+    assert_eq!(posted_to_fal(whole).await, (200, 1));
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+    for begun in [keys.as_str(), r#"{"keys":["#] {
+        let (endless, connections) =
+            stand_in_for(FAL, format!("{head}{begun}").into_bytes(), true).await;
+        assert_eq!(posted_to_fal(endless).await, (503, 0));
+        assert_eq!(connections.load(Ordering::Relaxed), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_host_with_the_certificate_of_another_one_is_not_believed() {
+    let keys = fal().0.params["jwks"].to_string();
+    for name in ["fal.ai", "rest.alpha.fal.ai.evil.example", PROVIDER] {
+        let (other, connections) = stand_in_for(name, ok(&keys), false).await;
+        assert_eq!(posted_to_fal(other).await, (503, 0), "{name}");
+        assert_eq!(connections.load(Ordering::Relaxed), 1, "it was asked");
     }
 }

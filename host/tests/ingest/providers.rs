@@ -66,6 +66,11 @@ impl ProviderVector {
         }
     }
 
+    /// The body of the answer, if it has one; empty if an answer has none.
+    pub(crate) fn answer_body(&self) -> Option<String> {
+        self.answer.as_ref().map(|answer| answer.body.clone().unwrap_or_default())
+    }
+
     /// Scheme and host, and the rest of the address.
     fn address(&self) -> (String, String) {
         let whole = self

@@ -14,10 +14,10 @@ use hookbox::config::{MakeSecrets, Partial, Source, Surroundings, presets};
 use hookbox::ingest::sample::Sample;
 use hookbox::ingest::{Head, SignedParts, SourceRuntime, Unverified, sign_request};
 
-const NOW_S: i64 = 1_772_000_000;
+pub(super) const NOW_S: i64 = 1_772_000_000;
 
 /// The changes of each preset's request, in all.
-fn changes() -> usize {
+pub(super) fn changes() -> usize {
     if std::env::var_os("HOOKBOX_LONG_TESTS").is_some() { 10_000 } else { 500 }
 }
 
@@ -48,22 +48,27 @@ fn source(preset: &str, text: &str) -> Arc<Source> {
 }
 
 /// A request that was signed.
-#[derive(Clone)]
-struct Sent {
-    headers: Vec<(String, Vec<u8>)>,
-    target: String,
-    body: Vec<u8>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+    pub(super) target: String,
+    pub(super) body: Vec<u8>,
 }
 
 impl Sent {
-    fn of(source: &Source, preset: &str) -> Self {
+    pub(super) fn of(source: &Source, preset: &str) -> Self {
+        Self::with(source, preset, None)
+    }
+
+    /// The same with a body that is given.
+    pub(super) fn with(source: &Source, preset: &str, data: Option<Vec<u8>>) -> Self {
         let kind = presets::samples(preset).iter().map(|(kind, _)| kind.as_str()).next();
         let kind = kind.filter(|kind| !kind.contains('*')).unwrap_or("sample.event").to_owned();
         let kind = match &source.kind {
             Pick::Fixed(fixed) => fixed.clone(),
             _ => kind,
         };
-        let sample = Sample::new(source, &kind, None, Vec::new());
+        let sample = Sample::new(source, &kind, data, Vec::new());
         let sample = sample.unwrap_or_else(|fault| panic!("{preset}: {fault}"));
         let made = sample.make();
         let signed = sign_request(source, &made.body, &made.id, NOW_S);
@@ -81,17 +86,39 @@ impl Sent {
         }
     }
 
-    /// Whether it is accepted; a request that HTTP does not know is not.
-    fn is_accepted(&self, source: &SourceRuntime) -> bool {
+    /// Its head; `None` for a request that HTTP does not know.
+    fn head(&self) -> Option<Head> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
-            let Ok(value) = HeaderValue::from_bytes(value) else { return false };
+            let value = HeaderValue::from_bytes(value).ok()?;
             headers.append(name.parse::<HeaderName>().expect("a name"), value);
         }
-        let Ok(uri) = self.target.parse() else { return false };
-        let head = Head { method: Method::POST, uri, headers };
+        Some(Head { method: Method::POST, uri: self.target.parse().ok()?, headers })
+    }
+
+    /// Whether HTTP knows such a request.
+    pub(super) fn is_http(&self) -> bool {
+        self.head().is_some()
+    }
+
+    /// Whether it is accepted; a request that HTTP does not know is not.
+    fn is_accepted(&self, source: &SourceRuntime) -> bool {
+        self.is_accepted_at(source, NOW_S * 1_000)
+    }
+
+    /// The same at another time.
+    pub(super) fn is_accepted_at(&self, source: &SourceRuntime, now_ms: i64) -> bool {
+        let Some(head) = self.head() else { return false };
         let request = Unverified::new(head, Bytes::copy_from_slice(&self.body));
-        request.verify(source, NOW_S * 1_000).is_ok()
+        request.verify(source, now_ms).is_ok()
+    }
+
+    /// The request for a failure.
+    pub(super) fn shown(&self) -> String {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| format!("{name}: {}", value.escape_ascii()));
+        let headers = headers.collect::<Vec<_>>().join("\n");
+        format!("{}\n{headers}\n\n{}", self.target, self.body.escape_ascii())
     }
 }
 
@@ -126,10 +153,10 @@ fn what_is_sent_as_a_preset_is_accepted_and_not_with_another_secret() {
 }
 
 /// A small generator (Knuth's numbers): the changes are the same in every run.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, count: usize) -> usize {
+    pub(super) fn below(&mut self, count: usize) -> usize {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % count.max(1)

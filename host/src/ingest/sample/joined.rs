@@ -23,7 +23,26 @@ pub(super) fn kind_values(
         Pick::Joined(joined) => split(joined, kind).ok_or_else(|| {
             format!("source `{}` cannot make the type `{kind}` of its parts", source.name)
         }),
-        pick => Ok(vec![(pick.clone(), Some(kind.to_owned()))]),
+        Pick::First(picks) => Ok(first(picks, kind)),
+        pick => Ok(vec![(in_sample(pick), Some(kind.to_owned()))]),
+    }
+}
+
+/// The first place that can hold the type, unless it is what counts where none holds one.
+fn first(picks: &[Pick], kind: &str) -> Vec<(Pick, Option<String>)> {
+    let is_fixed = |pick: &&Pick| matches!(pick, Pick::Fixed(_));
+    let places = picks.iter().filter(|pick| !is_fixed(pick)).map(in_sample);
+    match picks.iter().find(is_fixed) {
+        Some(Pick::Fixed(fixed)) if fixed == kind => places.map(|place| (place, None)).collect(),
+        _ => places.take(1).map(|place| (place, Some(kind.to_owned()))).collect(),
+    }
+}
+
+/// The place in a sample, whose members become the fields of a form where the provider sends forms.
+fn in_sample(pick: &Pick) -> Pick {
+    match pick {
+        Pick::Form(name) => Pick::Json(format!("/{}", name.replace('~', "~0").replace('/', "~1"))),
+        pick => pick.clone(),
     }
 }
 
@@ -60,6 +79,16 @@ mod tests {
         };
         let joined = Joined { values: parts.iter().map(value).collect(), end: end.to_owned() };
         Some(split(&joined, kind)?.into_iter().map(|(_, value)| value).collect())
+    }
+
+    #[test]
+    fn of_several_places_the_first_one_holds_the_type() {
+        let form = |name: &str| Pick::Form(name.to_owned());
+        let fixed = Pick::Fixed("acme.event".to_owned());
+        let picks = [form("Event"), form("a/b"), fixed];
+        let json = |pointer: &str| Pick::Json(pointer.to_owned());
+        assert_eq!(first(&picks, "order.paid"), [(json("/Event"), Some("order.paid".to_owned()))]);
+        assert_eq!(first(&picks, "acme.event"), [(json("/Event"), None), (json("/a~1b"), None)]);
     }
 
     #[test]

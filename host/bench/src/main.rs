@@ -3,8 +3,9 @@
 //!
 //! It starts everything itself: `rows` measures one receiver, `table` all of them, `growth` what
 //! becomes of the rate when there is much of everything; `workflows` asks what order, joins and
-//! schedules cost; `neighbours` and `languages` ask two questions more, and `attacks` whether the
-//! intake stands whatever a plugin or a sender does. A load is signed beforehand (`requests`) and
+//! schedules cost, and `schemes` what public keys and many sources do; `neighbours` and `languages`
+//! ask two questions more, and `attacks` whether the intake stands whatever a plugin or a sender
+//! does. A load is signed beforehand (`requests`) and
 //! sent by wrk in a closed loop (`wrk`) or at a fixed rate in an open one (`steady`). After each
 //! run of hookbox accepted = stored = settled is checked, and a difference is an error.
 
@@ -27,6 +28,7 @@ mod receivers;
 mod requests;
 mod rivals;
 mod rows;
+mod schemes;
 mod steady;
 mod table;
 mod watch;
@@ -51,6 +53,8 @@ enum Kind {
     Languages,
     /// Order, joins, batches, chains and schedules beside the plain road.
     Workflows,
+    /// Public keys beside secrets, and many sources beside one.
+    Schemes,
 }
 
 /// How the benchmark is run.
@@ -75,7 +79,7 @@ struct Options {
     host: Option<PathBuf>,
 }
 
-const USAGE: &str = "bench takes --growth, --neighbours, --hostile, --attacks, --languages or --workflows, --json, --all, \
+const USAGE: &str = "bench takes --growth, --neighbours, --hostile, --attacks, --languages, --workflows or --schemes, --json, --all, \
                      --only NAME[,NAME], --seconds, --sustained, --waiting or --stored with a number, --host BINARY";
 
 impl Options {
@@ -94,6 +98,7 @@ impl Options {
                 "--neighbours" => options.kind = Kind::Neighbours,
                 "--languages" => options.kind = Kind::Languages,
                 "--workflows" => options.kind = Kind::Workflows,
+                "--schemes" => options.kind = Kind::Schemes,
                 "--seconds" => options.seconds = number()?,
                 "--sustained" => options.sustained = number()?,
                 "--waiting" => options.waiting = number()?,
@@ -188,6 +193,7 @@ fn bench(options: &Options) -> Result {
         Kind::Neighbours => neighbours::bench(&Scratch::new(folder.join("neighbours"))?.0, options),
         Kind::Languages => languages::bench(&Scratch::new(folder.join("languages"))?.0, options),
         Kind::Workflows => workflows::bench(&Scratch::new(folder.join("workflows"))?.0, options),
+        Kind::Schemes => schemes::bench(&Scratch::new(folder.join("schemes"))?.0, options),
     }
 }
 

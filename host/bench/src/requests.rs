@@ -71,8 +71,17 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Signs them on every core and writes them to `path`.
+    /// Signs them as HeyGen does, on every core, and writes them to `path`.
     pub(super) fn sign(path: PathBuf, spec: Spec) -> Result<Self> {
+        Self::write(path, spec, &request)
+    }
+
+    /// Makes them on every core and writes them to `path`. All of them have one length.
+    pub(super) fn write(
+        path: PathBuf,
+        spec: Spec,
+        request: &(dyn Fn(&Spec, usize) -> Vec<u8> + Sync),
+    ) -> Result<Self> {
         say(&format!("signing {} requests of {} bytes", spec.count, spec.body_bytes));
         let fail = |error: std::io::Error| format!("{}: {error}", path.display());
         let file = File::create(&path).map_err(fail)?;
@@ -119,16 +128,26 @@ pub(super) fn sign(body: &str) -> String {
 }
 
 fn request(spec: &Spec, number: usize) -> Vec<u8> {
+    let body = body(spec, number);
+    post("heygen", "heygen-signature", &sign(&body), &body)
+}
+
+/// The body with this number.
+pub(super) fn body(spec: &Spec, number: usize) -> String {
     let Spec { kind, body_bytes, subjects, .. } = spec;
     let subject = subjects.of(number);
     let start = format!(
         r#"{{"event_type":"{kind}","event_data":{{"video_id":"v_{number:012}","callback_id":"{subject}","video_url":"https://files.example/video/{number:012}.mp4","duration":45.2,"title":""#
     );
     let end = r#""}}"#;
-    let body = format!("{start}{}{end}", "x".repeat(body_bytes - start.len() - end.len()));
-    let signature = sign(&body);
+    format!("{start}{}{end}", "x".repeat(body_bytes - start.len() - end.len()))
+}
+
+/// A request to a source.
+pub(super) fn post(source: &str, header: &str, signature: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
     format!(
-        "POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nheygen-signature: {signature}\r\ncontent-length: {body_bytes}\r\n\r\n{body}"
+        "POST /webhook/{source} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{header}: {signature}\r\ncontent-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
 }

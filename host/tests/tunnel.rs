@@ -136,3 +136,52 @@ fn events_of_another_host_are_posted_here_and_verified() {
     let wrong = here.run(&["listen", "--from", "http://127.0.0.1:1", "--to", &to]);
     assert!(wrong.code == 1 && wrong.err.contains("no answer from"), "{wrong:?}");
 }
+
+/// One more than the stream of the other host sends after one look, and a few.
+const MISSED: usize = 1_003;
+
+#[test]
+fn listening_takes_each_event_once_though_the_other_host_was_gone_meanwhile() {
+    let there = Site::of_worker(&guest("ok"), "");
+    let here = Site::new(&format!("{SOURCE}{ROUTE}"), &[("worker.wat", &guest("ok"))]);
+    let (far, near) = (Host::start(&there), Host::start(&here));
+    there.keep_admin_port(far.admin.port());
+    let count = (MISSED + 1).to_string();
+    let to = near.public.to_string();
+    far.send("step.one", "before");
+    let arguments = ["listen", "--from", &far.admin_url, "--to", &to, "--last", "1"];
+    let mut command = here.command(&[&arguments[..], &["--count", &count]].concat());
+    let said = fs::File::create(here.path("said")).unwrap();
+    let mut listening = Ended(command.stdout(said).spawn().unwrap());
+    let signal = |name: &str, child: &Child| {
+        let sent = Command::new("kill").args([name, &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    };
+    wait_for("the first event", || (near.api("/api/v1/stats")["events"] == 1).then_some(()));
+    signal("-STOP", &listening.0);
+    far.stop();
+    let far = Host::start(&there);
+    let missed = MISSED.to_string();
+    let url = far.public_url.as_str();
+    there.run(&["send", "test", "step.one", "--count", &missed, "--url", url]).said();
+    signal("-CONT", &listening.0);
+    let ended = wait_for("all of them", || listening.0.try_wait().unwrap());
+    assert!(ended.success());
+    let text = fs::read_to_string(here.path("said")).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), MISSED + 1);
+    assert!(lines.iter().all(|line| line.ends_with("200 OK (ok)")), "{text}");
+    assert!(lines.is_sorted(), "in the order in which they came: {text}");
+    let stored = near.api("/api/v1/stats")["events"].as_u64().unwrap();
+    assert_eq!(usize::try_from(stored).unwrap(), MISSED + 1, "each of them once");
+}
+
+/// A process that does not outlive its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,39 +1,39 @@
 //! `hookbox listen`: takes events of a running host, and posts them to the one of this machine.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
 
 use super::Common;
-use super::client::{AdminClient, HostArg, Param, agent, encoded, no_answer};
+use super::client::{AdminClient, HostArg, Param};
 use super::failure::Failure;
 use super::known;
-use super::listing::elements;
-use super::output::{Printout, printable, text};
-use super::remarks::warning;
+use super::output::{printable, text};
+use super::remarks::{remark, warning};
 use super::send::local_address;
-use crate::clock::Clock;
-use crate::config::{Partial, Source};
-use crate::ingest;
+use crate::event::EventId;
 
-/// Time between two questions.
-const POLL: Duration = Duration::from_secs(1);
+mod relay;
 
-/// The longest time for a reply of the local host.
-const TIMEOUT: Duration = Duration::from_secs(30);
+use relay::{Relay, Trouble};
 
-/// Events that are taken at once; of more that came in between two questions the newest are taken.
-const WINDOW: usize = 1_000;
+/// Time between two tries to reach a host that is gone.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Tries to get an event of the other host.
+const TRIES: u32 = 3;
+
+/// Events that the stream leaves out and that are asked for all the same; of more the newest.
+const WINDOW: usize = 100_000;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Events that came before are not taken, unless --last asks for some. Each is posted to the source of the same name here, \
 signed with the secret of this configuration. The other host changes nothing and knows nothing of it; a token of a viewer \
-who may read payloads is enough.
+who may read payloads is enough. If the other host is gone for a while, events that came meanwhile are taken when it is \
+back.
 
 Examples:
   hookbox listen --from https://hookbox.example.com --token-file viewer.token
@@ -63,12 +63,24 @@ pub(super) struct Listen {
     token_file: Option<std::path::PathBuf>,
 }
 
-/// Posts events to the local host.
-struct Relay {
-    client: AdminClient,
-    base: String,
-    config: Partial,
-    sources: BTreeMap<String, Option<Arc<Source>>>,
+/// Whether there are more events to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goes {
+    On,
+    Ended,
+}
+
+/// What is taken, and how far it has come.
+struct Listening<'a> {
+    client: &'a AdminClient,
+    filter: [Param<'a>; 2],
+    relay: Relay<'a>,
+    /// The newest event that was posted or left out: the stream begins behind it.
+    last: String,
+    /// Events still to be posted; `None` for all.
+    left: Option<u64>,
+    /// Tries of the event behind `last` that failed.
+    tries: u32,
 }
 
 impl Listen {
@@ -80,104 +92,136 @@ impl Listen {
             Some(to) => to,
             None => local_address(&mut config)?,
         };
-        let mut relay =
-            Relay { client, base: format!("http://{to}"), config, sources: BTreeMap::new() };
         let filter = [("source", self.source.as_deref()), ("type", self.kind.as_deref())];
-        let first = newer(&relay.client, &filter, "", usize::from(self.last).max(1))?;
-        let mut newest = first.first().map(|event| text(&event["id"])).unwrap_or_default();
-        let mut waiting = if self.last > 0 { first } else { Vec::new() };
-        let mut taken = 0;
+        let wanted = newer(&client, &filter, None, usize::from(self.last))?;
+        let none = EventId::from_row(0).to_string();
+        let last = match wanted.last() {
+            // Every one of them is behind it.
+            Some(_) => none,
+            None => newest(&client)?.unwrap_or(none),
+        };
+        let relay = Relay::new(&client, format!("http://{to}"), config);
+        let mut listening =
+            Listening { client: &client, filter, relay, last, left: self.count, tries: 0 };
+        for event in wanted.iter().rev() {
+            if listening.take(event).map_err(Trouble::into_failure)? == Goes::Ended {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        listening.follow().map(|()| ExitCode::SUCCESS)
+    }
+}
+
+impl Listening<'_> {
+    /// Takes events from the stream until there were enough, or until the local host is gone.
+    fn follow(&mut self) -> Result<(), Failure> {
+        let (client, filter) = (self.client, self.filter);
+        let (mut was_followed, mut is_lost) = (false, false);
         loop {
-            for event in waiting.iter().rev() {
-                newest = text(&event["id"]);
-                taken += u64::from(relay.pass(event)?);
-                if self.count.is_some_and(|count| taken >= count) {
-                    return Ok(ExitCode::SUCCESS);
+            let last = self.last.clone();
+            let query = [&filter[..], &[("after", Some(last.as_str()))]].concat();
+            let mut end = None;
+            let followed = client.lines("/api/v1/events/stream", &query, &mut |line| {
+                (was_followed, is_lost) = (true, false);
+                match self.line(&line) {
+                    Ok(Goes::On) => return Ok(()),
+                    Ok(Goes::Ended) => end = Some(Ok(())),
+                    Err(Trouble::Here(failure)) => end = Some(Err(failure)),
+                    Err(Trouble::There(failure)) => return Err(failure),
                 }
+                Err(Failure::NobodyReads)
+            });
+            if let Some(end) = end {
+                return end;
             }
-            std::thread::sleep(POLL);
-            // A host that restarts comes back.
-            waiting = newer(&relay.client, &filter, &newest, WINDOW).unwrap_or_default();
+            match followed {
+                // A host that restarts comes back; one that never answered does not.
+                Err(failure) if !was_followed => return Err(failure),
+                Err(failure) if !std::mem::replace(&mut is_lost, true) => {
+                    remark(&format!("{failure}; trying again"));
+                }
+                Ok(()) | Err(_) => {}
+            }
+            std::thread::sleep(PAUSE);
         }
+    }
+
+    /// Takes what a line of the stream is about.
+    fn line(&mut self, line: &Value) -> Result<Goes, Trouble> {
+        if line["skipped"].is_null() {
+            return self.take(line);
+        }
+        // What follows in the stream is known then.
+        let (client, filter) = (self.client, self.filter);
+        let missed = newer(client, &filter, Some(&self.last), WINDOW).map_err(Trouble::There)?;
+        if missed.len() >= WINDOW {
+            warning(&format!("more than {WINDOW} events came meanwhile: the oldest are left out"));
+        }
+        for event in missed.iter().rev() {
+            if self.take(event)? == Goes::Ended {
+                return Ok(Goes::Ended);
+            }
+        }
+        Ok(Goes::On)
+    }
+
+    /// Posts an event, unless it was taken before.
+    fn take(&mut self, event: &Value) -> Result<Goes, Trouble> {
+        let id = text(&event["id"]);
+        // Ids grow with time.
+        if id <= self.last {
+            return Ok(Goes::On);
+        }
+        let is_posted = match self.relay.pass(event) {
+            Ok(is_posted) => is_posted,
+            Err(Trouble::There(failure)) => {
+                self.tries += 1;
+                if self.tries < TRIES {
+                    return Err(Trouble::There(failure));
+                }
+                warning(&format!("{} is left out: {failure}", printable(&id)));
+                false
+            }
+            here => here?,
+        };
+        (self.tries, self.last) = (0, id);
+        if is_posted && let Some(left) = &mut self.left {
+            *left = left.saturating_sub(1);
+        }
+        Ok(if self.left == Some(0) { Goes::Ended } else { Goes::On })
     }
 }
 
-impl Relay {
-    /// Posts an event; says whether it is one of a source that is here.
-    fn pass(&mut self, event: &Value) -> Result<bool, Failure> {
-        let (id, name) = (text(&event["id"]), text(&event["source"]));
-        let Some(source) = self.source(&name)? else { return Ok(false) };
-        let path = format!("/api/v1/events/{}", encoded(&id));
-        let whole = self.client.get(&path, &[])?;
-        let mut body = Vec::new();
-        self.client.copy(&format!("{path}/body"), &[], &mut body)?;
-        let provider_id = whole["provider_id"].as_str().unwrap_or(&id);
-        let now_s = Clock::system().now_ms() / 1000;
-        let signed = ingest::sign(&source, &body, provider_id, now_s)
-            .map_err(|error| Failure::usage(error.to_string()))?;
-        let url = format!("{}/webhook/{name}", self.base);
-        let mut request = agent(TIMEOUT).post(&url);
-        let is_signed =
-            |name: &str| signed.iter().any(|(signed, _)| signed.eq_ignore_ascii_case(name));
-        for header in elements(&whole["headers"]) {
-            let name = text(&header["name"]);
-            if !is_signed(&name) && name != "user-agent" {
-                request = request.header(name, text(&header["value"]));
-            }
-        }
-        for (name, value) in &signed {
-            request = request.header(name, value);
-        }
-        let answered = request.send(&body[..]);
-        let response = answered.map_err(|error| {
-            Failure::failed(no_answer(&url, &error, "a host's public listener"))
-        })?;
-        let status = response.status();
-        let mut out = Printout::new();
-        let word = out.state(if status.is_success() { "ok" } else { "failed" });
-        let kind = text(&event["type"]);
-        out.line(format!("{}  {}  {status} ({word})", printable(&id), printable(&kind)));
-        out.print()?;
-        Ok(true)
-    }
-
-    /// The source of this name here; its absence is told once.
-    fn source(&mut self, name: &str) -> Result<Option<Arc<Source>>, Failure> {
-        if let Some(known) = self.sources.get(name) {
-            return Ok(known.clone());
-        }
-        let found = self.config.take_source(name).transpose()?;
-        if found.is_none() {
-            let name = printable(name);
-            warning(&format!(
-                "events of `{name}` are not taken: this configuration has no such source"
-            ));
-        }
-        self.sources.insert(name.to_owned(), found.clone());
-        Ok(found)
-    }
+/// The id of the newest event of all.
+fn newest(client: &AdminClient) -> Result<Option<String>, Failure> {
+    let (items, _) = client.list("/api/v1/events", &[], None, 1)?;
+    Ok(items.first().map(|event| text(&event["id"])))
 }
 
-/// Events after `newest`, newest first, at most `window`. Ids grow with time, so an id not above
-/// ends the search.
+/// Events after `last`, newest first, at most `window`.
 fn newer(
     client: &AdminClient,
     filter: &[Param<'_>],
-    newest: &str,
+    last: Option<&str>,
     window: usize,
 ) -> Result<Vec<Value>, Failure> {
-    const PAGE: usize = 100;
-    let mut fresh: Vec<Value> = Vec::new();
+    const PAGE: usize = 500;
+    let query = [filter, &[("after", last)]].concat();
+    let mut found = Vec::new();
     let mut cursor = None;
-    loop {
-        let rows = PAGE.min(window - fresh.len());
-        let (items, next) = client.list("/api/v1/events", filter, cursor, rows)?;
-        let known =
-            items.iter().position(|event| event["id"].as_str().is_none_or(|id| id <= newest));
-        fresh.extend(items.into_iter().take(known.unwrap_or(usize::MAX)));
-        if next.is_none() || known.is_some() || fresh.len() >= window {
-            return Ok(fresh);
+    while found.len() < window {
+        let rows = PAGE.min(window - found.len());
+        let (items, next) = client.list("/api/v1/events", &query, cursor, rows)?;
+        found.extend(items.into_iter().map(|event| about(&event)));
+        if next.is_none() {
+            break;
         }
         cursor = next;
     }
+    Ok(found)
+}
+
+/// The part of an event of a listing that is needed to take it.
+fn about(event: &Value) -> Value {
+    serde_json::json!({ "id": event["id"], "source": event["source"], "type": event["type"] })
 }

@@ -1,0 +1,116 @@
+//! The way of one event from the other host to the local one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cli::client::{AdminClient, agent, encoded, no_answer};
+use crate::cli::failure::Failure;
+use crate::cli::listing::elements;
+use crate::cli::output::{Printout, printable, text};
+use crate::cli::remarks::warning;
+use crate::clock::Clock;
+use crate::config::{Partial, Source};
+use crate::ingest;
+
+/// The longest time for a reply of the local host.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why an event was not posted.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The local host did not answer, or the event cannot be signed here.
+    Here(Failure),
+    /// The other host did not give the event.
+    There(Failure),
+}
+
+impl Trouble {
+    pub(super) fn into_failure(self) -> Failure {
+        let (Self::Here(failure) | Self::There(failure)) = self;
+        failure
+    }
+}
+
+/// Posts events to the local host.
+pub(super) struct Relay<'a> {
+    client: &'a AdminClient,
+    base: String,
+    config: Partial,
+    sources: BTreeMap<String, Option<Arc<Source>>>,
+}
+
+impl<'a> Relay<'a> {
+    /// From the host that `client` asks to the one at `base`.
+    pub(super) fn new(client: &'a AdminClient, base: String, config: Partial) -> Self {
+        Self { client, base, config, sources: BTreeMap::new() }
+    }
+
+    /// Posts an event; says whether it is one of a source that is here.
+    pub(super) fn pass(&mut self, event: &Value) -> Result<bool, Trouble> {
+        let (id, name) = (text(&event["id"]), text(&event["source"]));
+        let Some(source) = self.source(&name).map_err(Trouble::Here)? else { return Ok(false) };
+        let path = format!("/api/v1/events/{}", encoded(&id));
+        let whole = self.client.get(&path, &[]).map_err(Trouble::There)?;
+        let mut body = Vec::new();
+        let copied = self.client.copy(&format!("{path}/body"), &[], &mut body);
+        copied.map_err(Trouble::There)?;
+        self.post(event, &source, &whole, &body).map_err(Trouble::Here)?;
+        Ok(true)
+    }
+
+    fn post(
+        &self,
+        event: &Value,
+        source: &Source,
+        whole: &Value,
+        body: &[u8],
+    ) -> Result<(), Failure> {
+        let id = text(&event["id"]);
+        let provider_id = whole["provider_id"].as_str().unwrap_or(&id);
+        let now_s = Clock::system().now_ms() / 1000;
+        let signed = ingest::sign(source, body, provider_id, now_s)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        let url = format!("{}/webhook/{}", self.base, source.name);
+        let mut request = agent(TIMEOUT).post(&url);
+        let is_signed =
+            |name: &str| signed.iter().any(|(signed, _)| signed.eq_ignore_ascii_case(name));
+        for header in elements(&whole["headers"]) {
+            let name = text(&header["name"]);
+            if !is_signed(&name) && name != "user-agent" {
+                request = request.header(name, text(&header["value"]));
+            }
+        }
+        for (name, value) in &signed {
+            request = request.header(name, value);
+        }
+        let answered = request.send(body);
+        let response = answered.map_err(|error| {
+            Failure::failed(no_answer(&url, &error, "a host's public listener"))
+        })?;
+        let status = response.status();
+        let mut out = Printout::new();
+        let word = out.state(if status.is_success() { "ok" } else { "failed" });
+        let kind = text(&event["type"]);
+        out.line(format!("{}  {}  {status} ({word})", printable(&id), printable(&kind)));
+        out.print()
+    }
+
+    /// The source of this name here; its absence is told once.
+    fn source(&mut self, name: &str) -> Result<Option<Arc<Source>>, Failure> {
+        if let Some(known) = self.sources.get(name) {
+            return Ok(known.clone());
+        }
+        let found = self.config.take_source(name).transpose()?;
+        if found.is_none() {
+            let name = printable(name);
+            warning(&format!(
+                "events of `{name}` are not taken: this configuration has no such source"
+            ));
+        }
+        self.sources.insert(name.to_owned(), found.clone());
+        Ok(found)
+    }
+}

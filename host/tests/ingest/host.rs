@@ -63,7 +63,6 @@ pub(crate) struct Options {
     pub(crate) capacity: Capacity,
     pub(crate) max_waiting_appends: usize,
     pub(crate) keys: KeyFetcher,
-    /// Its clock, in Unix seconds.
     pub(crate) now_s: i64,
 }
 
@@ -306,8 +305,7 @@ impl Client {
         while self.unread.len() < CONTINUE.len() {
             assert!(self.read().await, "the connection is closed: {:?}", self.unread);
         }
-        let asked = self.unread.drain(..CONTINUE.len()).collect::<Vec<_>>();
-        assert_eq!(asked, CONTINUE, "{:?}", self.unread);
+        assert_eq!(self.unread.drain(..CONTINUE.len()).as_slice(), CONTINUE);
     }
 
     /// Cuts the connection: the host gets a reset, not an orderly end.

@@ -6,6 +6,7 @@ use secrecy::SecretSlice;
 
 use super::encoding::Encoding;
 use super::key_pair::KeyPair;
+use super::param::ParamText;
 use super::place::{BodyHash, JwtRule, KeyAddress, Place, ValueCondition};
 use super::public_key::{PublicKey, PublicKeyKind};
 
@@ -175,8 +176,8 @@ pub enum Part {
     Secret,
     /// `name:value` of each header that this header names, sorted, with `;` between them.
     HeaderList(String),
-    /// A value of `params` of the source.
-    Param(String),
+    /// A value of `params` of the source: its name, and the value once it is known.
+    Param(String, Option<ParamText>),
     /// Left out if one of its values is missing.
     Optional(Vec<Self>),
 }

@@ -17,7 +17,7 @@ use crate::event::EventId;
 
 mod relay;
 
-use relay::{Relay, Trouble};
+use relay::{Relay, RelayFault};
 
 /// Time between two tries to reach a host that is gone.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -104,7 +104,7 @@ impl Listen {
         let mut listening =
             Listening { client: &client, filter, relay, last, left: self.count, tries: 0 };
         for event in wanted.iter().rev() {
-            if listening.take(event).map_err(Trouble::into_failure)? == Goes::Ended {
+            if listening.take(event).map_err(RelayFault::into_failure)? == Goes::Ended {
                 return Ok(ExitCode::SUCCESS);
             }
         }
@@ -126,8 +126,8 @@ impl Listening<'_> {
                 match self.line(&line) {
                     Ok(Goes::On) => return Ok(()),
                     Ok(Goes::Ended) => end = Some(Ok(())),
-                    Err(Trouble::Here(failure)) => end = Some(Err(failure)),
-                    Err(Trouble::There(failure)) => return Err(failure),
+                    Err(RelayFault::Here(failure)) => end = Some(Err(failure)),
+                    Err(RelayFault::There(failure)) => return Err(failure),
                 }
                 Err(Failure::NobodyReads)
             });
@@ -147,13 +147,13 @@ impl Listening<'_> {
     }
 
     /// Takes what a line of the stream is about.
-    fn line(&mut self, line: &Value) -> Result<Goes, Trouble> {
+    fn line(&mut self, line: &Value) -> Result<Goes, RelayFault> {
         if line["skipped"].is_null() {
             return self.take(line);
         }
         // What follows in the stream is known then.
         let (client, filter) = (self.client, self.filter);
-        let missed = newer(client, &filter, Some(&self.last), WINDOW).map_err(Trouble::There)?;
+        let missed = newer(client, &filter, Some(&self.last), WINDOW).map_err(RelayFault::There)?;
         if missed.len() >= WINDOW {
             warning(&format!("more than {WINDOW} events came meanwhile: the oldest are left out"));
         }
@@ -166,7 +166,7 @@ impl Listening<'_> {
     }
 
     /// Posts an event, unless it was taken before.
-    fn take(&mut self, event: &Value) -> Result<Goes, Trouble> {
+    fn take(&mut self, event: &Value) -> Result<Goes, RelayFault> {
         let id = text(&event["id"]);
         // Ids grow with time.
         if id <= self.last {
@@ -174,10 +174,10 @@ impl Listening<'_> {
         }
         let is_posted = match self.relay.pass(event) {
             Ok(is_posted) => is_posted,
-            Err(Trouble::There(failure)) => {
+            Err(RelayFault::There(failure)) => {
                 self.tries += 1;
                 if self.tries < TRIES {
-                    return Err(Trouble::There(failure));
+                    return Err(RelayFault::There(failure));
                 }
                 warning(&format!("{} is left out: {failure}", printable(&id)));
                 false

@@ -20,14 +20,14 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why an event was not posted.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum RelayFault {
     /// The local host did not answer, or the event cannot be signed here.
     Here(Failure),
     /// The other host did not give the event.
     There(Failure),
 }
 
-impl Trouble {
+impl RelayFault {
     pub(super) fn into_failure(self) -> Failure {
         let (Self::Here(failure) | Self::There(failure)) = self;
         failure
@@ -49,15 +49,15 @@ impl<'a> Relay<'a> {
     }
 
     /// Posts an event; says whether it is one of a source that is here.
-    pub(super) fn pass(&mut self, event: &Value) -> Result<bool, Trouble> {
+    pub(super) fn pass(&mut self, event: &Value) -> Result<bool, RelayFault> {
         let (id, name) = (text(&event["id"]), text(&event["source"]));
-        let Some(source) = self.source(&name).map_err(Trouble::Here)? else { return Ok(false) };
+        let Some(source) = self.source(&name).map_err(RelayFault::Here)? else { return Ok(false) };
         let path = format!("/api/v1/events/{}", encoded(&id));
-        let whole = self.client.get(&path, &[]).map_err(Trouble::There)?;
+        let whole = self.client.get(&path, &[]).map_err(RelayFault::There)?;
         let mut body = Vec::new();
         let copied = self.client.copy(&format!("{path}/body"), &[], &mut body);
-        copied.map_err(Trouble::There)?;
-        self.post(event, &source, &whole, &body).map_err(Trouble::Here)?;
+        copied.map_err(RelayFault::There)?;
+        self.post(event, &source, &whole, &body).map_err(RelayFault::Here)?;
         Ok(true)
     }
 

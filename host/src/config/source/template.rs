@@ -164,8 +164,8 @@ impl SourceTemplate {
         self.keyless().next().is_some()
     }
 
-    /// The kind of pair that would do for all rules without a public key; `None` if no pair does, or
-    /// none that signs.
+    /// The kind of pair that would do for all rules without a public key; `None` if none does, or
+    /// no pair signs.
     pub fn pair_kind(&self) -> Option<PublicKeyKind> {
         let kind = self.keyless().next()?.public_key_kind();
         let fits =

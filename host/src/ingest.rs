@@ -6,7 +6,7 @@
 //! reply cancels an append.
 //!
 //! - `receive` takes requests, `post` is the road of a webhook, `body` reads its body, `reply` has
-//!   all replies to senders;
+//!   all replies to senders, `replies` those that a source has of its own;
 //! - `refused` notes refusals and has hints looked for, `reasons` explains them, `activity` keeps
 //!   what each source received;
 //! - `sample` makes events as providers send them;
@@ -43,6 +43,7 @@ mod reasons;
 mod receive;
 mod refused;
 mod rejection_log;
+mod replies;
 mod reply;
 pub mod sample;
 mod source;

@@ -54,7 +54,10 @@ fn show(name: &str, as_json: bool) -> Result<(), Failure> {
     for field in ["page", "register", "scheme", "keys", "signature", "encoding", "signed"] {
         out.field(field, &preset[field]);
     }
-    for field in ["time", "tolerance_s", "type", "id", "subject", "dedupe", "samples"] {
+    for field in ["time", "tolerance_s", "type", "id", "subject", "dedupe"] {
+        out.field(field, &preset[field]);
+    }
+    for field in ["answer", "refuse_status", "methods", "samples"] {
         out.field(field, &preset[field]);
     }
     out.line(format!("[sources.{name}]"));
@@ -90,6 +93,9 @@ fn described(name: &str) -> Option<Value> {
         "id": pick(&template.id),
         "subject": pick(&template.subject),
         "dedupe": template.dedupe(true).to_string(),
+        "answer": template.replies.accepted.as_ref().map(ToString::to_string),
+        "refuse_status": template.replies.refuse_status,
+        "methods": template.replies.methods().join(", "),
         "samples": samples.collect::<Vec<_>>().join(", "),
     }))
 }

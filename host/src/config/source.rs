@@ -11,6 +11,7 @@ mod pick;
 mod place;
 mod provider;
 mod public_key;
+mod replies;
 mod shown;
 mod signature;
 mod template;
@@ -25,6 +26,7 @@ pub use place::{
 };
 pub use provider::{ApiKey, ProviderSettings};
 pub use public_key::{PublicKey, PublicKeyKind};
+pub use replies::{FixedReply, Replies};
 pub use signature::{
     Field, Part, SecretPlace, Secrets, Signature, SignatureScheme, Stale, TimeFormat, Timestamp,
     Verify,
@@ -62,6 +64,8 @@ pub struct Source {
     pub trust_traceparent: bool,
     /// Requests that are answered and not stored.
     pub handshakes: Vec<HandshakeRule>,
+    /// What it replies.
+    pub replies: Replies,
     /// Values that an operator knows of the registration.
     pub params: BTreeMap<String, String>,
     /// Its provider's API, and what is registered there.

@@ -13,6 +13,7 @@ mod key_address;
 mod pick;
 mod place;
 mod public_keys;
+mod replies;
 mod signed;
 mod timestamp;
 mod verify;
@@ -36,6 +37,7 @@ pub(super) fn read(
     if let Some(item) = section.take("handshake") {
         template.handshakes = handshake::read_all(&item);
     }
+    replies::read(section, &mut template.replies);
     if let Some(item) = section.take("dedupe") {
         // A value that was refused in its own place is reported there only.
         let says_timestamp = verify_item.and_then(|item| item.value.as_table());

@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use super::body::{BodyError, MaxBody, NoMemory};
 use super::fetch::NoKey;
-use super::handshake::{HandshakeAnswer, METHODS};
+use super::handshake::{self, HandshakeAnswer};
 use super::reasons::RefusalReason;
+use super::replies::SourceReplies;
 use super::verify::Refusal;
 use crate::server::Ambiguous;
 use crate::store::{Appended, StoreError};
@@ -49,8 +50,8 @@ pub(super) enum Rejection {
     /// It came to the address of callbacks.
     #[error("nobody waits for this callback")]
     Unawaited,
-    #[error("only POST and OPTIONS are taken")]
-    Method,
+    #[error("only POST{} and OPTIONS are taken", if *.takes_put { ", PUT" } else { "" })]
+    Method { takes_put: bool },
     #[error("a probe is a GET or a HEAD")]
     ProbeMethod,
     #[error("the source cannot check signatures: {0}")]
@@ -131,8 +132,10 @@ impl Rejection {
             Self::ProbeMethod => {
                 Outside::new(StatusCode::METHOD_NOT_ALLOWED, "Probe with GET or HEAD.")
             }
-            Self::Method => {
-                Outside::new(StatusCode::METHOD_NOT_ALLOWED, "Send webhooks with POST.")
+            Self::Method { takes_put } => {
+                let put = "Send webhooks with POST or PUT.";
+                let detail = if *takes_put { put } else { "Send webhooks with POST." };
+                Outside::new(StatusCode::METHOD_NOT_ALLOWED, detail)
             }
             Self::Encoded => Outside::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -166,7 +169,7 @@ impl Rejection {
             Self::Malformed(_) => Reason::Malformed,
             Self::NoSource => Reason::UnknownSource,
             Self::Unawaited => Reason::UnknownCallback,
-            Self::Method | Self::ProbeMethod => Reason::Method,
+            Self::Method { .. } | Self::ProbeMethod => Reason::Method,
             Self::Closed(_) => Reason::NoSecret,
             Self::Encoded => Reason::Encoded,
             Self::Body(BodyError::TooLarge(_)) => Reason::TooLarge,
@@ -226,8 +229,15 @@ impl IngestReply {
         }
     }
 
-    pub(super) fn into_response(self) -> Response {
+    /// The response; `own` are the replies of the source, if there is one.
+    pub(super) fn into_response(self, own: Option<&SourceReplies>) -> Response {
         match self {
+            Self::Stored(appended)
+                if let Some((status, headers, body)) =
+                    own.and_then(|own| own.accepted(&appended)) =>
+            {
+                answer(status, body, &headers)
+            }
             Self::Stored(Appended { id, duplicate }) => {
                 let status = if duplicate { "duplicate" } else { "accepted" };
                 // An id is made of letters, digits and `_`.
@@ -247,13 +257,16 @@ impl IngestReply {
                     &[json, (CACHE_CONTROL, NO_STORE)],
                 )
             }
-            Self::Rejected(rejection) => problem(&rejection),
+            Self::Rejected(rejection) => problem(&rejection, own),
         }
     }
 }
 
-fn problem(rejection: &Rejection) -> Response {
-    let outside = rejection.outside();
+fn problem(rejection: &Rejection, own: Option<&SourceReplies>) -> Response {
+    let mut outside = rejection.outside();
+    if let Some(own) = own.filter(|_| outside.status == StatusCode::UNAUTHORIZED) {
+        outside.status = own.refused;
+    }
     let title = outside.status.canonical_reason().unwrap_or_default();
     let problem = ProblemBody {
         r#type: "about:blank",
@@ -271,7 +284,10 @@ fn problem(rejection: &Rejection) -> Response {
     }
     match outside.status {
         _ if matches!(rejection, Rejection::ProbeMethod) => headers.push((ALLOW, PROBE_METHODS)),
-        StatusCode::METHOD_NOT_ALLOWED => headers.push((ALLOW, METHODS)),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let takes_put = own.is_some_and(|own| own.takes_put);
+            headers.push((ALLOW, handshake::methods(takes_put)));
+        }
         // RFC 9110 §11.6.1 wants a challenge with every 401; RFC 9421 names no scheme, the
         // signature is the scheme.
         StatusCode::UNAUTHORIZED => {

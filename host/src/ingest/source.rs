@@ -19,6 +19,7 @@ use super::handshake::{HandshakeAnswer, Handshakes};
 use super::head::Head;
 use super::identify::{Extracted, Extractor};
 use super::metrics::SourceMetrics;
+use super::replies::SourceReplies;
 use super::verify::{self, Claimed, KeyRing, Proof, Refusal, Verifier};
 use crate::config::source::Source;
 use crate::config::{Config, Routes};
@@ -35,6 +36,7 @@ pub struct SourceRuntime {
     verifier: Verifier,
     extractor: Extractor,
     handshakes: Handshakes,
+    replies: SourceReplies,
     /// Request headers that are stored with the event.
     stored: Vec<HeaderName>,
     pub(super) metrics: SourceMetrics,
@@ -48,10 +50,12 @@ impl SourceRuntime {
     pub fn new(source: Arc<Source>) -> Self {
         let (verifier, extractor) = (Verifier::new(&source), Extractor::new(&source));
         let stored = stored_headers(&verifier, &extractor);
-        let metrics = SourceMetrics::new(&source.name, verifier.keys());
+        let replies = SourceReplies::new(&source.replies);
+        let accepted = replies.accepted_status();
+        let metrics = SourceMetrics::new(&source.name, verifier.keys(), accepted);
         let (tally, key_uses) = (Arc::default(), Vec::new());
         let handshakes = Handshakes::new(&source);
-        Self { source, verifier, extractor, handshakes, stored, metrics, tally, key_uses }
+        Self { source, verifier, extractor, handshakes, replies, stored, metrics, tally, key_uses }
     }
 
     /// The same, counted where operators see it.
@@ -64,6 +68,11 @@ impl SourceRuntime {
     /// The requests that it answers without storing anything.
     pub(super) fn handshakes(&self) -> &Handshakes {
         &self.handshakes
+    }
+
+    /// Its own replies.
+    pub(super) fn replies(&self) -> &SourceReplies {
+        &self.replies
     }
 
     /// The answer to a request, if it is a handshake, at `now_ms` (Unix ms).

@@ -44,6 +44,7 @@ impl Vector {
             types: preset.types.clone(),
             trust_traceparent: false,
             handshakes: Vec::new(),
+            replies: Default::default(),
             params: std::collections::BTreeMap::new(),
             verify: Verify::Signature(preset.signature(Secrets::Set(vec![key.into()]))),
         }))

@@ -45,6 +45,7 @@ pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
         types,
         trust_traceparent: false,
         handshakes: Vec::new(),
+        replies: Default::default(),
         params: std::collections::BTreeMap::new(),
     }
 }
@@ -105,6 +106,7 @@ pub(crate) fn open() -> Source {
         types: EventTypes::Any,
         trust_traceparent: false,
         handshakes: Vec::new(),
+        replies: Default::default(),
         params: std::collections::BTreeMap::new(),
     }
 }

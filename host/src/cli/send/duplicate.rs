@@ -66,6 +66,7 @@ mod tests {
             types: EventTypes::Any,
             trust_traceparent: false,
             handshakes: Vec::new(),
+            replies: Default::default(),
             params: std::collections::BTreeMap::new(),
         }
     }

@@ -8,6 +8,7 @@ use super::handshake::HandshakeRule;
 use super::pick::{EventTypes, Pick};
 use super::place::{BodyHash, JwtRule, KeyAddress, ValueCondition};
 use super::public_key::PublicKey;
+use super::replies::Replies;
 use super::signature::{Field, Part, Secrets, Signature, SignatureScheme, Timestamp};
 
 /// A source without its name and keys. A preset is nothing but a value of it.
@@ -45,6 +46,8 @@ pub struct SourceTemplate {
     pub others: Vec<SourceTemplate>,
     /// See [`Source::handshakes`](super::Source::handshakes).
     pub handshakes: Vec<HandshakeRule>,
+    /// See [`Source::replies`](super::Source::replies).
+    pub replies: Replies,
     /// The values of [`Part::Param`].
     pub params: BTreeMap<String, String>,
     /// The way from the text of a secret to a key.
@@ -89,6 +92,7 @@ impl Default for SourceTemplate {
             key_address: None,
             others: Vec::new(),
             handshakes: Vec::new(),
+            replies: Replies::default(),
             params: BTreeMap::new(),
             key: KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 },
             kind: None,

@@ -20,6 +20,7 @@ fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pi
         types: EventTypes::Any,
         trust_traceparent: false,
         handshakes: Vec::new(),
+        replies: Default::default(),
         params: std::collections::BTreeMap::new(),
     }
 }

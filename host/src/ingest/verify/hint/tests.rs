@@ -30,6 +30,7 @@ fn source(preset: &str, name: &str, secret: &[u8]) -> Source {
         types: template.types,
         trust_traceparent: false,
         handshakes: Vec::new(),
+        replies: Default::default(),
         params: std::collections::BTreeMap::new(),
     }
 }

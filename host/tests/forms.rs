@@ -1,8 +1,22 @@
 //! The forms of requests and replies that providers insist on, on a running host.
 
+mod batches;
+mod cloudevents;
 mod replies;
 
+use std::path::Path;
+
 use crate::support::{Host, agent};
+
+/// The first block of code in this language under a heading of docs/sources.md.
+fn documented(heading: &str, language: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = std::fs::read_to_string(root.join("docs/sources.md")).unwrap();
+    let (_, section) = text.split_once(&format!("\n## {heading}\n")).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let (_, block) = section.split_once(&format!("\n```{language}\n")).unwrap();
+    block.split("\n```").next().unwrap().to_owned()
+}
 
 /// The status, the headers of interest and the body of a reply.
 #[derive(Debug)]

@@ -54,7 +54,7 @@ fn show(name: &str, as_json: bool) -> Result<(), Failure> {
     for field in ["page", "register", "scheme", "keys", "signature", "encoding", "signed"] {
         out.field(field, &preset[field]);
     }
-    for field in ["time", "tolerance_s", "type", "id", "subject", "dedupe"] {
+    for field in ["time", "tolerance_s", "split", "type", "id", "subject", "dedupe"] {
         out.field(field, &preset[field]);
     }
     for field in ["answer", "refuse_status", "methods", "samples"] {
@@ -89,6 +89,10 @@ fn described(name: &str) -> Option<Value> {
         "signed": template.signed.iter().map(Part::to_string).collect::<String>(),
         "time": template.timestamp.as_ref().map(|rule| rule.field.place.to_string()),
         "tolerance_s": template.timestamp.as_ref().map(|rule| rule.tolerance_ms / 1_000),
+        "split": template.split.as_deref().map(|list| match list {
+            "" => "the whole body",
+            list => list,
+        }),
         "type": pick(&template.kind),
         "id": pick(&template.id),
         "subject": pick(&template.subject),

@@ -57,6 +57,13 @@ pub struct Source {
     /// The field of a form that holds the JSON, for requests whose media type says that they are
     /// forms.
     pub form: Option<String>,
+    /// An RFC 6901 pointer to the list in the JSON body whose items are the events; empty for the
+    /// body itself. `None` if a request is one event.
+    pub split: Option<String>,
+    /// Whether its requests are CloudEvents, which say type, id and subject themselves.
+    pub cloudevents: bool,
+    /// The origins that may send, by the abuse protection of CloudEvents; `*` is any.
+    pub origins: Vec<String>,
     /// The known types of its events.
     pub types: EventTypes,
     /// Whether the span that a sender names in `traceparent` is the parent of its request's span,

@@ -3,10 +3,12 @@
 //! A handshake is data: the requests that it is for, what proves them, and the answer. Providers
 //! ask whether an address takes webhooks before they send any, or later from time to time. Every
 //! source answers OPTIONS; the others are `[[sources.NAME.handshake]]` (`rule`).
+//! `consent` is the abuse protection of CloudEvents.
 
 use axum::http::header::{ALLOW, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 
+mod consent;
 mod rule;
 
 pub(super) use rule::Handshakes;

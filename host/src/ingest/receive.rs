@@ -20,10 +20,10 @@ use super::post::Posting;
 use super::refused::{RefusalDesk, RefusedRequest, Seen};
 use super::rejection_log::RejectionLog;
 use super::reply::{IngestReply, Rejection};
-use super::source::{SourceRuntime, Sources};
+use super::source::SourceRuntime;
+use super::sources::Sources;
 use super::spans::RequestSpan;
 use crate::server::{self, Client, Handler, ShareKey, ShareLog};
-use crate::store::Appended;
 use crate::trace;
 
 /// The label of sources that do not exist: names from outside are never labels.
@@ -185,9 +185,7 @@ impl Receiver {
             }
             IngestReply::Rejected(rejection)
         });
-        if let (Some(source), IngestReply::Stored(Appended { duplicate: false, .. })) =
-            (source, &reply)
-        {
+        if let Some(source) = source.filter(|_| reply.is_new()) {
             source.metrics.accepted();
             return reply.into_response(Some(source.replies()));
         }

@@ -55,13 +55,15 @@ impl SourceReplies {
         self.accepted.as_ref().map_or(StatusCode::OK, |reply| reply.status)
     }
 
-    /// The source's own reply to an event that is stored, if it has one.
-    pub(super) fn accepted(&self, appended: &Appended) -> Option<ReplyParts> {
+    /// The source's own reply to events that are stored, if it has one.
+    pub(super) fn accepted(&self, appended: &[Appended]) -> Option<ReplyParts> {
         let ReadyReply { status, headers, body } = self.accepted.as_ref()?;
         let mut headers = headers.clone();
-        let word = if appended.duplicate { "duplicate" } else { "accepted" };
-        if let Ok(value) = HeaderValue::from_str(&format!("{} {word}", appended.id)) {
-            headers.push((EVENT, value));
+        // A header cannot name a thousand events.
+        if let [Appended { id, duplicate }] = appended {
+            let word = if *duplicate { "duplicate" } else { "accepted" };
+            let value = HeaderValue::from_str(&format!("{id} {word}")).ok();
+            headers.extend(value.map(|value| (EVENT, value)));
         }
         Some((*status, headers, body.clone()))
     }

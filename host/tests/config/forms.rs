@@ -1,6 +1,6 @@
 //! What a section says of the forms of requests and replies.
 
-use hookbox::config::source::FixedReply;
+use hookbox::config::source::{FixedReply, Pick};
 
 use super::home::{ACME, Home};
 
@@ -42,5 +42,54 @@ fn bad_replies_are_refused() {
     ] {
         let text = ACME.replacen("[sources.acme]\n", &format!("[sources.acme]\n{keys}\n"), 1);
         home.refuses(&text, &[says]);
+    }
+}
+
+#[test]
+fn a_section_says_where_its_list_is_and_what_is_read_beside_it() {
+    let home = Home::new();
+    let with = |keys: &str| {
+        let text = ACME.replacen("type = { json = \"/type\" }\n", keys, 1);
+        home.good(&text).sources["acme"].as_ref().clone()
+    };
+    let source = with("split = \"\"\ntype = \"{request:/kind}.{json:/type}\"\n");
+    assert_eq!(source.split.as_deref(), Some(""));
+    assert_eq!(source.kind.to_string(), "{request:/kind}.{json:/type}");
+    let source = with("split = \"/a~1b\"\ntype = { request = \"/kind\" }\n");
+    assert_eq!(source.kind, Pick::Request("/kind".to_owned()));
+    for (keys, says) in [
+        ("split = \"events\"\ntype = { json = \"/t\" }\n", "did you mean \"/events\"?"),
+        ("split = 5\ntype = { json = \"/t\" }\n", "must be a string"),
+        ("type = { request = \"/t\" }\n", "without `split` the event is the request"),
+        ("split = \"\"\ntype = { request = \"t\" }\n", "is not a JSON pointer"),
+        ("split = \"\"\ntype = \"{reqest:/t}.{json:/a}\"\n", "did you mean `request`?"),
+    ] {
+        home.refuses(&ACME.replacen("type = { json = \"/type\" }\n", keys, 1), &[says]);
+    }
+}
+
+#[test]
+fn a_section_of_cloudevents_needs_no_places_and_refuses_them() {
+    let home = Home::new();
+    let with = |keys: &str| ACME.replacen("type = { json = \"/type\" }\n", keys, 1);
+    let source = home.good(&with("cloudevents = true\norigins = \"Example.COM\"\n"));
+    let source = &source.sources["acme"];
+    assert_eq!(
+        (source.cloudevents, source.origins.as_slice()),
+        (true, &["example.com".to_owned()][..])
+    );
+    assert_eq!(source.kind.to_string(), "{header:ce-type}");
+    assert_eq!(source.dedupe.to_string(), "id");
+    for (keys, says) in [
+        ("cloudevents = true\ntype = { json = \"/t\" }\n", "`sources.acme.type` has no use"),
+        ("cloudevents = true\nid = { json = \"/t\" }\n", "`sources.acme.id` has no use"),
+        ("cloudevents = true\nsplit = \"\"\n", "a CloudEvent says it itself"),
+        ("cloudevents = true\nform = \"p\"\n", "or `cloudevents = true`"),
+        ("cloudevents = \"yes\"\ntype = { json = \"/t\" }\n", "must be true or false"),
+        ("cloudevents = true\norigins = [\"a b\"]\n", "which is no origin"),
+        ("cloudevents = true\norigins = [5]\n", "must be a string"),
+        ("cloudevents = false\n", "does not say where the event type is found"),
+    ] {
+        home.refuses(&with(keys), &[says]);
     }
 }

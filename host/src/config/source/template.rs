@@ -66,6 +66,12 @@ pub struct SourceTemplate {
     pub max_body_bytes: Option<usize>,
     /// See [`Source::form`](super::Source::form).
     pub form: Option<String>,
+    /// See [`Source::split`](super::Source::split).
+    pub split: Option<String>,
+    /// See [`Source::cloudevents`](super::Source::cloudevents).
+    pub cloudevents: bool,
+    /// See [`Source::origins`](super::Source::origins).
+    pub origins: Vec<String>,
     /// See [`Source::types`](super::Source::types).
     pub types: EventTypes,
     /// See [`Source::trust_traceparent`](super::Source::trust_traceparent).
@@ -102,6 +108,9 @@ impl Default for SourceTemplate {
             subject: None,
             max_body_bytes: None,
             form: None,
+            split: None,
+            cloudevents: false,
+            origins: Vec::new(),
             types: EventTypes::Any,
             trust_traceparent: false,
         }

@@ -13,6 +13,7 @@ mod egress;
 mod examples;
 mod files;
 mod forms;
+mod handshakes;
 mod held;
 mod hostile;
 mod ingest;

@@ -5,6 +5,7 @@ mod forms;
 mod gatherings;
 mod grants;
 mod home;
+mod params;
 mod partial;
 mod presets;
 mod problems;

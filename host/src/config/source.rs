@@ -7,6 +7,7 @@ mod callback;
 mod dedupe;
 mod encoding;
 mod handshake;
+mod param;
 mod pick;
 mod place;
 mod provider;
@@ -20,6 +21,7 @@ pub use callback::{CallbackRule, KnownKey};
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
 pub use encoding::Encoding;
 pub use handshake::{AnswerPart, AnswerRule, AnswerValue, HandshakeMethod, HandshakeRule};
+pub use param::ParamText;
 pub use pick::{EventTypes, Joined, Pick};
 pub use place::{
     BodyHash, JwtAlgorithm, JwtRule, KeyAddress, KeyDocument, KeyFrom, Place, ValueCondition,
@@ -74,7 +76,7 @@ pub struct Source {
     /// What it replies.
     pub replies: Replies,
     /// Values that an operator knows of the registration.
-    pub params: BTreeMap<String, String>,
+    pub params: BTreeMap<String, ParamText>,
     /// Its provider's API, and what is registered there.
     pub provider: ProviderSettings,
 }

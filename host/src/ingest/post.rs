@@ -20,6 +20,7 @@ use super::reply::{IngestReply, Rejection};
 use super::source::{Claim, SourceRuntime, Sources, Unproved, Verified};
 use crate::event::{AppendSpan, Attributes, NewEvent, UNIDENTIFIED};
 use crate::series::PairKind;
+use crate::server::ShareKey;
 use crate::store::{Appended, StoreError};
 use crate::trace::SpanContext;
 use crate::{fail, tasks};
@@ -34,6 +35,8 @@ pub(super) struct Posting<'a> {
     pub(super) trace: Option<SpanContext>,
     /// Whether it came to the address of callbacks, and so needs no signature.
     pub(super) is_callback: bool,
+    /// The client whose share it counts for.
+    pub(super) client: Option<ShareKey>,
 }
 
 /// A request that was looked at.
@@ -98,7 +101,7 @@ impl<'a> Posting<'a> {
         request: Request<Incoming>,
         memory: &mut Reservation,
     ) -> Result<Checked<'a>, Box<RefusedRequest>> {
-        let Self { intake, sources, source, is_callback, .. } = self;
+        let Self { intake, sources, source, is_callback, client, .. } = self;
         let (head, body) = request.into_parts();
         let may_be_open = !is_callback && source.handshakes().takes(&Method::POST);
         if let Some(what) = source.closed().filter(|_| !may_be_open && !is_callback) {
@@ -127,7 +130,7 @@ impl<'a> Posting<'a> {
             Err(rejection) => return Err(self.refused(rejection, claim.head())),
         };
         if let Some((ring, url)) = claim.wanted_key(&received)
-            && let Err(no_key) = intake.keys.have(ring, &url, &intake.clock).await
+            && let Err(no_key) = intake.keys.have(ring, &url, client, &intake.clock).await
         {
             return Err(self.refused(no_key.into(), claim.head()));
         }

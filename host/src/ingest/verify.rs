@@ -21,6 +21,7 @@
 mod candidates;
 mod check;
 mod ed25519;
+mod fetches;
 mod field;
 mod hashed;
 mod hint;
@@ -42,7 +43,7 @@ mod whole;
 
 pub(super) use check::Proof;
 pub(super) use hint::{MAX_BODY_BYTES as MAX_HINT_BYTES, find as find_hint, shape};
-pub(super) use keys::KeyRing;
+pub(super) use keys::{FetchDuty, KeyRing};
 pub(super) use place::{Check, Reading, Spot};
 pub use refusal::Refusal;
 pub use sign::{SignError, sign};

@@ -145,6 +145,7 @@ async fn every_link_of_every_page_answers_and_every_page_keeps_the_rules() {
         let scripts: Vec<_> = text.split("<script").skip(1).collect();
         assert!(scripts.len() == 1 && scripts[0].starts_with(" type=\"module\" src=\"/assets/"));
         assert!(!text.contains("<img") && !visible(text).contains('\u{202e}'), "{path}");
+        assert!(!visible(text).contains('`'), "{path}: code is shown as code");
         for link in links(text) {
             let is_ours = link.starts_with('/') || link.starts_with('#') || link == "?";
             assert!(is_ours, "{path} leads to {link}");

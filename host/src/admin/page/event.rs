@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use super::asked::Asked;
 use super::frame::PageFrame;
-use super::parts::html::{Html, shown};
+use super::parts::html::{Html, coded, shown};
 use super::parts::link::Link;
 use super::parts::measure::bytes;
 use super::parts::payload::{self, BodyView};
@@ -21,6 +21,7 @@ use super::{html, params};
 use crate::admin::events::{body::body, show_event};
 use crate::admin::params::{Id, NoQuery, TreeQuery};
 use crate::admin::problem::ProblemJson;
+use crate::admin::sources::keys_set;
 use crate::admin::state::Admin;
 use crate::admin::tree::show_tree;
 use crate::admin::view::EventDetail;
@@ -105,6 +106,7 @@ pub(super) async fn show(
     let title = format!("{} {}", attributes.kind, attributes.subject.as_deref().unwrap_or(""));
     let title: String = title.chars().take(80).collect();
     let frame = PageFrame::of(&admin, &asked, "events", shown_title(&title)).await;
+    let keys = admin.config.load().sources.get(&attributes.source).map_or(0, |it| keys_set(it));
     let (settled, may_act) = (fall.open == 0, frame.may_act);
     let topics = if settled { "stats" } else { "stats,events,plugins" };
     let page = EventShown {
@@ -116,9 +118,9 @@ pub(super) async fn show(
         subject: attributes.subject.as_deref().map(|subject| {
             (shown(subject), Link::to("/events").with("subject", subject).into_text())
         }),
-        facts: facts(&event, now_ms),
+        facts: facts(&event, keys, now_ms),
         summary: summary(&fall),
-        note: attributes.note.as_deref().map(shown),
+        note: attributes.note.as_deref().map(coded),
         erased: attributes
             .erased_at
             .as_deref()
@@ -207,8 +209,8 @@ fn body_shown(raw: &[u8], event: &EventDetail, view: Option<BodyView>, asked: &A
     }
 }
 
-/// What is known of the event, in a line.
-fn facts(event: &EventDetail, now_ms: i64) -> Vec<Html> {
+/// What is known of the event, in a line; `keys` is the number of its source's keys.
+fn facts(event: &EventDetail, keys: usize, now_ms: i64) -> Vec<Html> {
     let attributes = &event.attributes;
     let mut facts = Vec::new();
     let mut fact = |label: &str, value: &str, path: Option<String>| {
@@ -228,6 +230,13 @@ fn facts(event: &EventDetail, now_ms: i64) -> Vec<Html> {
     }
     if let Some(id) = &attributes.provider_id {
         fact("provider's id", id, None);
+    }
+    if let Some(verified) = &event.verified {
+        let key = verified.key as usize + 1;
+        // A key may be gone from the configuration since.
+        let of = if key <= keys { format!(" of {keys}") } else { String::new() };
+        let path = Link::to("/sources").segment(source).into_text();
+        fact("signed with", &format!("key {key}{of}"), Some(path));
     }
     if let Some(parent) = &attributes.parent_id {
         fact("emitted by", parent, Some(Link::to("/events").segment(parent).into_text()));

@@ -4,6 +4,7 @@ mod dedupe;
 mod gatherings;
 mod grants;
 mod home;
+mod params;
 mod partial;
 mod presets;
 mod problems;

@@ -7,6 +7,7 @@ mod callback;
 mod dedupe;
 mod encoding;
 mod handshake;
+mod param;
 mod pick;
 mod place;
 mod provider;
@@ -19,6 +20,7 @@ pub use callback::{CallbackRule, KnownKey};
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
 pub use encoding::Encoding;
 pub use handshake::{AnswerPart, AnswerRule, AnswerValue, HandshakeMethod, HandshakeRule};
+pub use param::ParamText;
 pub use pick::{EventTypes, Joined, Pick};
 pub use place::{
     BodyHash, JwtAlgorithm, JwtRule, KeyAddress, KeyDocument, KeyFrom, Place, ValueCondition,
@@ -63,7 +65,7 @@ pub struct Source {
     /// Requests that are answered and not stored.
     pub handshakes: Vec<HandshakeRule>,
     /// Values that an operator knows of the registration.
-    pub params: BTreeMap<String, String>,
+    pub params: BTreeMap<String, ParamText>,
     /// Its provider's API, and what is registered there.
     pub provider: ProviderSettings,
 }

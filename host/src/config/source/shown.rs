@@ -48,7 +48,7 @@ impl fmt::Display for Part {
             Self::Json(pointer) => return write!(f, "{{json:{pointer}}}"),
             Self::FormValue(name) => return write!(f, "{{form:{name}}}"),
             Self::HeaderList(name) => return write!(f, "{{headers:{name}}}"),
-            Self::Param(name) => return write!(f, "{{param:{name}}}"),
+            Self::Param(name, _) => return write!(f, "{{param:{name}}}"),
             Self::Optional(parts) => {
                 f.write_str("[?")?;
                 parts.iter().try_for_each(|part| part.fmt(f))?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use secrecy::SecretSlice;
 
 use super::encoding::Encoding;
+use super::param::ParamText;
 use super::place::{BodyHash, JwtRule, KeyAddress, Place, ValueCondition};
 use super::public_key::PublicKey;
 
@@ -164,8 +165,8 @@ pub enum Part {
     Secret,
     /// `name:value` of each header that this header names, sorted, with `;` between them.
     HeaderList(String),
-    /// A value of `params` of the source.
-    Param(String),
+    /// A value of `params` of the source: its name, and the value once it is known.
+    Param(String, Option<ParamText>),
     /// Left out if one of its values is missing.
     Optional(Vec<Self>),
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::dedupe::{Dedupe, DedupeBy, Placeholder};
 use super::encoding::Encoding;
 use super::handshake::HandshakeRule;
+use super::param::ParamText;
 use super::pick::{EventTypes, Pick};
 use super::place::{BodyHash, JwtRule, KeyAddress, ValueCondition};
 use super::public_key::PublicKey;
@@ -46,7 +47,7 @@ pub struct SourceTemplate {
     /// See [`Source::handshakes`](super::Source::handshakes).
     pub handshakes: Vec<HandshakeRule>,
     /// The values of [`Part::Param`].
-    pub params: BTreeMap<String, String>,
+    pub params: BTreeMap<String, ParamText>,
     /// The way from the text of a secret to a key.
     pub key: KeyFormat,
     /// See [`Source::kind`](super::Source::kind); `None` if the user has to say it.
@@ -153,7 +154,7 @@ impl SourceTemplate {
     /// The names of the parameters that are signed.
     pub fn needed_params(&self) -> Vec<&str> {
         let own = self.signed.iter().filter_map(|part| match part {
-            Part::Param(name) => Some(name.as_str()),
+            Part::Param(name, _) => Some(name.as_str()),
             _ => None,
         });
         own.chain(self.others.iter().flat_map(Self::needed_params)).collect()
@@ -190,9 +191,15 @@ impl SourceTemplate {
 }
 
 /// The part, with the value of its parameter.
-fn filled(part: Part, params: &BTreeMap<String, String>) -> Part {
+fn filled(part: Part, params: &BTreeMap<String, ParamText>) -> Part {
     match part {
-        Part::Param(name) => Part::Literal(params.get(&name).cloned().unwrap_or_default()),
+        Part::Param(name, _) => {
+            let text = params.get(&name).cloned();
+            Part::Param(name, text)
+        }
+        Part::Optional(parts) => {
+            Part::Optional(parts.into_iter().map(|part| filled(part, params)).collect())
+        }
         part => part,
     }
 }

@@ -15,8 +15,8 @@ use subtle::ConstantTimeEq;
 
 use super::{HandshakeAnswer, MAX_ECHO_BYTES};
 use crate::config::source::{
-    AnswerPart, AnswerValue, Encoding, HandshakeMethod, HandshakeRule, Place, Secrets, Source,
-    Verify,
+    AnswerPart, AnswerValue, Encoding, HandshakeMethod, HandshakeRule, ParamText, Place, Secrets,
+    Source, Verify,
 };
 use crate::ingest::head::Head;
 use crate::ingest::identify::items::{items, tokens};
@@ -34,11 +34,11 @@ struct ReadyHandshake {
     method: Method,
     when: Vec<Check>,
     empty: Option<Vec<String>>,
-    check: Option<(Spot, Vec<u8>)>,
+    check: Option<(Spot, ParamText)>,
     pointers: Pointers,
     /// A value of the request with its place made ready.
     spots: Vec<(Place, Spot)>,
-    params: BTreeMap<String, String>,
+    params: BTreeMap<String, ParamText>,
     public_url: String,
     key: Option<hmac::Key>,
 }
@@ -88,7 +88,7 @@ impl ReadyHandshake {
         let check = match &rule.check {
             Some((place, param)) => {
                 let wanted = source.params.get(param).ok_or("a parameter is missing")?;
-                Some((Spot::new(place, &mut pointers)?, wanted.clone().into_bytes()))
+                Some((Spot::new(place, &mut pointers)?, wanted.clone()))
             }
             None => None,
         };
@@ -134,7 +134,9 @@ impl ReadyHandshake {
         if let Some((spot, wanted)) = &self.check {
             let given = spot.value(reading).ok().flatten().unwrap_or_default();
             let digest = |bytes: &[u8]| digest::digest(&digest::SHA256, bytes);
-            if !bool::from(digest(&given).as_ref().ct_eq(digest(wanted).as_ref())) {
+            if !bool::from(
+                digest(&given).as_ref().ct_eq(digest(wanted.as_str().as_bytes()).as_ref()),
+            ) {
                 let status = StatusCode::from_u16(self.rule.refuse_status).ok()?;
                 return Some(HandshakeAnswer::refused(status));
             }
@@ -190,7 +192,7 @@ impl ReadyHandshake {
 
     fn value(&self, value: &AnswerValue, reading: Reading<'_>) -> Option<Vec<u8>> {
         let bytes = match value {
-            AnswerValue::Param(name) => self.params.get(name)?.clone().into_bytes(),
+            AnswerValue::Param(name) => self.params.get(name)?.as_str().as_bytes().to_vec(),
             AnswerValue::Url => {
                 format!("{}{}", self.public_url, reading.head.uri.path()).into_bytes()
             }
@@ -207,11 +209,7 @@ impl ReadyHandshake {
 fn places(rule: &HandshakeRule) -> Vec<&Place> {
     let headers = rule.answer.headers.iter().flat_map(|(_, parts)| parts);
     let parts = headers.chain(&rule.answer.body);
-    let values = parts.flat_map(|part| match part {
-        AnswerPart::Text(_) => &[][..],
-        AnswerPart::Value(value) => std::slice::from_ref(value),
-        AnswerPart::Hmac(_, values) | AnswerPart::Digest(_, values) => values,
-    });
+    let values = parts.flat_map(AnswerPart::values);
     let requested = values.filter_map(|value| match value {
         AnswerValue::Request(place) => Some(place),
         AnswerValue::Param(_) | AnswerValue::Url => None,

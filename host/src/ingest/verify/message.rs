@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::place::{Reading, Spot};
 use super::refusal::Refusal;
-use crate::config::source::{Part, Signature};
+use crate::config::source::{ParamText, Part, Signature};
 use crate::event::form;
 use crate::ingest::head::Head;
 use crate::ingest::header;
@@ -32,6 +32,7 @@ pub(super) struct MessageTemplate {
 #[derive(Debug)]
 enum Piece {
     Literal(String),
+    Param(ParamText),
     Timestamp,
     Id,
     Body,
@@ -169,7 +170,8 @@ fn pieces(
             Part::HeaderList(name) => {
                 Piece::Other(OtherPiece::HeaderList(header::parse_name(name)?))
             }
-            Part::Param(name) => return Err(format!("the parameter `{name}` is not set")),
+            Part::Param(_, Some(text)) => Piece::Param(text.clone()),
+            Part::Param(name, None) => return Err(format!("the parameter `{name}` is not set")),
             Part::Optional(parts) => {
                 Piece::Other(OtherPiece::Optional(self::pieces(parts, url, pointers)?))
             }
@@ -226,6 +228,7 @@ impl Message<'_> {
                 Piece::Other(other) => self.other(other, take),
                 Piece::Body => take(self.body),
                 Piece::Literal(text) => take(text.as_bytes()),
+                Piece::Param(text) => take(text.as_str().as_bytes()),
                 Piece::Timestamp => take(self.timestamp.unwrap_or_default()),
                 Piece::Id => take(self.id.unwrap_or_default()),
                 Piece::Method => take(self.head.method.as_str().as_bytes()),

@@ -122,7 +122,9 @@ impl HintStream {
                     Err(_) => return,
                 },
                 // A session ends when its client logs out, and with its time.
-                Ok(()) = self.log_outs.changed() => if identify(&admin, &self.headers).is_none() { return },
+                Ok(()) = self.log_outs.changed() => {
+                    if identify(&admin, &self.headers).is_none() { return }
+                }
                 _ = known.tick() => if identify(&admin, &self.headers).is_none() { return },
                 _ = sources.tick() => self.change("sources"),
                 permit = ready(&sender, next), if has_hints => {

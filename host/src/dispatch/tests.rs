@@ -249,10 +249,12 @@ async fn a_trial_without_a_place_is_not_run_and_does_not_wait_for_ever() {
     let trials = bench.dispatcher.trials();
     let worker = "worker".into();
     let run = || trials.run(&worker, tried(), None);
-    let all = bench.shared().running.acquire(&"other".into(), MAX_RUNNING).await;
+    let others = bench.shared().running.acquire(&"other".into(), MAX_RUNNING - 1).await;
+    // The last place is the worker's own.
+    let own = bench.shared().running.acquire(&worker, 1).await;
     assert_eq!(run().await.err(), Some(NotTried::NoCapacity));
-    assert!(bench.shared().running.held() == MAX_RUNNING, "nothing was taken from the others");
-    drop(all);
+    assert_eq!(bench.shared().running.held(), MAX_RUNNING, "nothing was taken from them");
+    drop((others, own));
     let trial = run().await.expect("there is a place");
     assert_eq!((trial.record.outcome, trial.emitted.len()), (Outcome::Ok, 1));
 }

@@ -306,10 +306,11 @@ async fn a_list_narrows_by_its_filters_and_says_what_was_wrong_with_them() {
     let wrong = page(&site, "/events?state=deda&type=video.*").await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     assert!(
-        wrong.text.contains("did you mean `dead`?") && wrong.text.contains("value=\"video.*\"")
+        wrong.text.contains("did you mean <code>dead</code>?")
+            && wrong.text.contains("value=\"video.*\"")
     );
     let unknown = page(&site, "/events?sorce=heygen").await;
-    assert!(unknown.text.contains("did you mean `source`?"), "{}", unknown.text);
+    assert!(unknown.text.contains("did you mean <code>source</code>?"), "{}", unknown.text);
 }
 
 #[tokio::test]

@@ -91,6 +91,7 @@ struct Hour {
     host: Host,
     series: Arc<Series>,
     clock: Clock,
+    begun_ms: i64,
     is_out: Arc<AtomicBool>,
     agent: ureq::Agent,
     sent: u32,
@@ -100,7 +101,8 @@ impl Hour {
     fn begin(site: &Site, is_out: Arc<AtomicBool>) -> Self {
         let clock = Clock::manual(Clock::system().now_ms() - 60 * MINUTE_MS);
         let (host, series) = Host::start_measured_by(site, &clock);
-        Self { host, series, clock, is_out, agent: agent(), sent: 0 }
+        let begun_ms = clock.now_ms();
+        Self { host, series, clock, begun_ms, is_out, agent: agent(), sent: 0 }
     }
 
     /// Posts a body that is signed with a key; the status.
@@ -135,24 +137,24 @@ impl Hour {
         }
     }
 
-    /// Sends what comes in the ten seconds of a step, and lets them go by.
-    fn step(&mut self, step: u32) {
-        let (minute, wave) = (step / 6, 1.0 + (f64::from(step) / 29.0).sin());
+    /// Sends what comes in a step, and lets its time go by.
+    fn step(&mut self, step: u32, step_ms: i64) {
+        let passed_ms = self.clock.now_ms() - self.begun_ms;
+        let minute = passed_ms / MINUTE_MS;
+        let wave = 1.0 + (passed_ms as f64 / 290_000.0).sin();
         self.is_out.store((20..35).contains(&minute), Ordering::SeqCst);
         // It is signed with the old key until the provider knows the new one.
         let key = KEYS[usize::from(minute < 12)].1;
-        if step.is_multiple_of(2) || wave > 1.5 {
-            self.video("avatar_video.success", key);
-        }
-        if step.is_multiple_of(31) {
+        self.video("avatar_video.success", key);
+        if step.is_multiple_of(15) {
             self.video("avatar_video.fail", key);
         }
-        for n in 0..1 + (wave * 1.4) as u32 {
-            let kind = if n == 1 { "order.paid" } else { "order.created" };
-            self.own("shop", kind, if step % 17 == 3 { 2 } else { 1 });
+        for n in 0..1 + (wave * 1.9) as u32 {
+            let kind = if n % 2 == 1 { "order.paid" } else { "order.created" };
+            self.own("shop", kind, if step % 11 == 3 { 2 } else { 1 });
         }
-        if step.is_multiple_of(4) {
-            let kind = if step.is_multiple_of(40) { "contact.updated" } else { "order.note.added" };
+        if step.is_multiple_of(3) {
+            let kind = if step.is_multiple_of(15) { "contact.updated" } else { "order.note.added" };
             self.own("crm", kind, 1);
         }
         if (53..56).contains(&minute) {
@@ -160,13 +162,19 @@ impl Hour {
             assert_eq!(refused, 401);
         }
         self.host.none_in(&["ready", "leased"]);
-        let end_ms = self.clock.now_ms() + STEP_MS;
+        let end_ms = self.clock.now_ms() + step_ms;
         self.clock.set(end_ms);
         let all = SeriesOwner { kind: OwnerKind::Source, name: None };
         wait_for("a sample", || {
             let newest = self.series.window(&all).last().copied();
             newest.filter(|sampled| sampled.at_ms >= end_ms)
         });
+    }
+
+    /// Lets the hour go by: in steps of half a minute, and at the end in those of the host.
+    fn pass(&mut self) {
+        (0..114).for_each(|step| self.step(step, MINUTE_MS / 2));
+        (114..132).for_each(|step| self.step(step, STEP_MS));
     }
 }
 
@@ -188,7 +196,7 @@ fn the_pictures_of_the_readme_show_a_host_that_works_and_are_small() {
     for plugin in ["video-details", "audit"] {
         hour.host.until_plugin(plugin, "loaded");
     }
-    (0..360).for_each(|step| hour.step(step));
+    hour.pass();
     // A file that asks for more than the one that runs.
     site.put_plugin("audit.wasm", &plugin("video-details.wasm"));
     wait_for("the file to be held", || {

@@ -133,7 +133,9 @@ impl Follower {
                     None => return,
                 },
                 // A session ends when its client logs out, and with its time.
-                Ok(()) = self.log_outs.changed() => if identify(&admin, &self.headers).is_none() { return },
+                Ok(()) = self.log_outs.changed() => {
+                    if identify(&admin, &self.headers).is_none() { return }
+                }
                 _ = known.tick() => if identify(&admin, &self.headers).is_none() { return },
                 changed = status.changed() => match changed {
                     // Its token may be gone.

@@ -106,7 +106,6 @@ pub(super) async fn show(
     let title = format!("{} {}", attributes.kind, attributes.subject.as_deref().unwrap_or(""));
     let title: String = title.chars().take(80).collect();
     let frame = PageFrame::of(&admin, &asked, "events", shown_title(&title)).await;
-    let keys = admin.config.load().sources.get(&attributes.source).map_or(0, |it| keys_set(it));
     let (settled, may_act) = (fall.open == 0, frame.may_act);
     let topics = if settled { "stats" } else { "stats,events,plugins" };
     let page = EventShown {
@@ -118,7 +117,7 @@ pub(super) async fn show(
         subject: attributes.subject.as_deref().map(|subject| {
             (shown(subject), Link::to("/events").with("subject", subject).into_text())
         }),
-        facts: facts(&event, keys, now_ms),
+        facts: facts(&admin, &event, now_ms),
         summary: summary(&fall),
         note: attributes.note.as_deref().map(coded),
         erased: attributes
@@ -209,8 +208,8 @@ fn body_shown(raw: &[u8], event: &EventDetail, view: Option<BodyView>, asked: &A
     }
 }
 
-/// What is known of the event, in a line; `keys` is the number of its source's keys.
-fn facts(event: &EventDetail, keys: usize, now_ms: i64) -> Vec<Html> {
+/// What is known of the event, in a line.
+fn facts(admin: &Admin, event: &EventDetail, now_ms: i64) -> Vec<Html> {
     let attributes = &event.attributes;
     let mut facts = Vec::new();
     let mut fact = |label: &str, value: &str, path: Option<String>| {
@@ -232,11 +231,8 @@ fn facts(event: &EventDetail, keys: usize, now_ms: i64) -> Vec<Html> {
         fact("provider's id", id, None);
     }
     if let Some(verified) = &event.verified {
-        let key = verified.key as usize + 1;
-        // A key may be gone from the configuration since.
-        let of = if key <= keys { format!(" of {keys}") } else { String::new() };
         let path = Link::to("/sources").segment(source).into_text();
-        fact("signed with", &format!("key {key}{of}"), Some(path));
+        fact("signed with", &key_text(admin, source, verified.key), Some(path));
     }
     if let Some(parent) = &attributes.parent_id {
         fact("emitted by", parent, Some(Link::to("/events").segment(parent).into_text()));
@@ -262,6 +258,13 @@ fn facts(event: &EventDetail, keys: usize, now_ms: i64) -> Vec<Html> {
     time.raw(when_text(&attributes.time, now_ms));
     facts.insert(1, time);
     facts
+}
+
+/// The key that signed an event, in words: it may be gone from the configuration since.
+fn key_text(admin: &Admin, source: &str, key: u32) -> String {
+    let keys = admin.config.load().sources.get(source).map_or(0, |it| keys_set(it));
+    let key = key as usize + 1;
+    if key <= keys { format!("key {key} of {keys}") } else { format!("key {key}") }
 }
 
 /// How the tree stands, in a few words.

@@ -258,7 +258,7 @@ pub(super) async fn one(
     let call = Link::to("/api/v1/sources").segment(&name).into_text();
     let secret = |it: &SecretJson| {
         let last = it.last_used_at.as_deref().map(|at| when_text(at, now_ms));
-        (shown(&it.from), if it.set { "set" } else { "not set" }, last)
+        (coded(&it.from), if it.set { "set" } else { "not set" }, last)
     };
     let page = SourceShown {
         frame: frame.live(TOPICS).same_as(format!("hookbox sources {}", word(&name)), call),

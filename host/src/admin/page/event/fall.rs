@@ -195,7 +195,8 @@ fn took(bars: &[Bar]) -> String {
         (!bars.is_empty()).then(|| duration(ms))
     };
     if let Some(came) = bars.iter().find(|bar| bar.kind == BarKind::Came) {
-        return format!("after {}", duration(came.from_ms));
+        let is_first = came.from_ms <= 0.0;
+        return if is_first { String::new() } else { format!("{} after", duration(came.from_ms)) };
     }
     let waited = sum(|kind| *kind == BarKind::Wait).map(|it| format!("waited {it}"));
     let ran = sum(|kind| matches!(kind, BarKind::Attempt(_))).map(|it| format!("ran {it}"));
@@ -304,7 +305,7 @@ mod tests {
         assert!(fall.rows[0].is_this && (fall.events, fall.deliveries) == (2, 3));
         assert_eq!(fall.states, [("done", 3)]);
         assert_eq!(fall.rows[1].words[1..3], ["#1 retry in 2 ms", "waited 4.99 s"]);
-        assert_eq!(fall.rows[0].took, "after 0 ms");
+        assert_eq!(fall.rows[0].took, "", "the others are after it");
         assert_eq!(fall.rows[1].took, "waited 5.00 s, ran 4 ms");
     }
 

@@ -18,7 +18,7 @@ pub(super) const LEGEND: [(&str, &str); 7] = [
     (r#"<rect class="n n-plugin" x="2" y="1" width="22" height="12" rx="3"/>"#, "plugin, join"),
     (
         r#"<path class="e" d="M0 7h13" stroke-width="1.5"/><path class="e" d="M13 7h13" stroke-width="6"/>"#,
-        "few, many events",
+        "few, many",
     ),
     (r#"<path class="e e-bad" d="M0 7h26" stroke-width="3"/>"#, "✕ n: attempts that failed"),
     (r#"<path class="e" d="M0 7h26" stroke-width="1.5" stroke-dasharray="4 4"/>"#, "nothing came"),

@@ -35,7 +35,7 @@ impl LastMinute {
             ("handled/s", span.per_second(good), ""),
             ("failed/s", span.per_second(bad), alarm(bad > 0)),
             ("duplicates", percent(twice, accepted + twice), ""),
-            ("refused/s", span.per_second(refused), alarm(is_refusing)),
+            ("refused/s", span.per_second(refused), alarm(is_refusing && refused > 0)),
             ("ready", state(State::Ready), ""),
             ("running", state(State::Leased), ""),
             ("waiting", state(State::Waiting), ""),

@@ -155,6 +155,29 @@ fn a_terminal_that_is_closed_ends_the_tunnel_its_programs_and_the_registration()
 }
 
 #[test]
+fn a_tunnel_that_was_started_to_outlive_its_terminal_does() {
+    let site = Site::new("", &[]);
+    program(
+        &site,
+        "ngrok",
+        "echo 'url=https://ab12.ngrok-free.app'\nwhile :; do read line < wait; done",
+    );
+    assert!(Command::new("mkfifo").arg(site.path("wait")).status().unwrap().success());
+    let mut command = Command::new("/bin/sh");
+    let ignoring = "trap '' HUP; exec \"$0\" \"$@\"";
+    command.args(["-c", ignoring, env!("CARGO_BIN_EXE_hookbox"), "tunnel", "--to", "127.0.0.1:9"]);
+    site.prepare(&mut command);
+    command.env("PATH", site.path("bin")).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    assert_eq!(first_line(&mut child), "https://ab12.ngrok-free.app");
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    assert_eq!(u64::from_str_radix(ignored.trim(), 16).unwrap() & 1, 1, "{status}");
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn events_of_another_host_are_posted_here_and_verified() {
     let there = Site::of_worker(&guest("ok"), "");
     let here = Site::new(&format!("{SOURCE}{ROUTE}"), &[("worker.wat", &guest("ok"))]);

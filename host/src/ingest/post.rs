@@ -20,7 +20,7 @@ use super::reply::{IngestReply, Rejection};
 use super::source::{Claim, SourceRuntime, Sources, Unproved, Verified};
 use crate::event::{AppendSpan, Attributes, NewEvent, UNIDENTIFIED};
 use crate::series::PairKind;
-use crate::server::ShareKey;
+use crate::server::Client;
 use crate::store::{Appended, StoreError};
 use crate::trace::SpanContext;
 use crate::{fail, tasks};
@@ -33,10 +33,10 @@ pub(super) struct Posting<'a> {
     pub(super) source: &'a SourceRuntime,
     /// The request's span, if it is traced.
     pub(super) trace: Option<SpanContext>,
+    /// Who sends it.
+    pub(super) client: &'a Client,
     /// Whether it came to the address of callbacks, and so needs no signature.
     pub(super) is_callback: bool,
-    /// The client whose share it counts for.
-    pub(super) client: Option<ShareKey>,
 }
 
 /// A request that was looked at.
@@ -130,7 +130,7 @@ impl<'a> Posting<'a> {
             Err(rejection) => return Err(self.refused(rejection, claim.head())),
         };
         if let Some((ring, url)) = claim.wanted_key(&received)
-            && let Err(no_key) = intake.keys.have(ring, &url, client, &intake.clock).await
+            && let Err(no_key) = intake.keys.have(ring, &url, client.share, &intake.clock).await
         {
             return Err(self.refused(no_key.into(), claim.head()));
         }

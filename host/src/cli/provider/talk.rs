@@ -251,7 +251,9 @@ impl Talk {
             ApiError::Key(_) => {
                 format!(": compare {} with {name}", self.source.provider.api_key.place)
             }
-            ApiError::Absent(_) => format!(": `{command} list` shows what is"),
+            ApiError::Absent(_) => {
+                format!(": `{command} list` shows what is, and `delete` ends what is no more")
+            }
             ApiError::Lost(_) if matches!(request, ApiRequest::Rotate { .. }) => {
                 ", and the old secret may have ended: rotate once more".to_owned()
             }

@@ -21,6 +21,7 @@ use super::source::{Claim, SourceRuntime, Unproved, Verified};
 use super::sources::Sources;
 use crate::event::{AppendSpan, Attributes, NewEvent, UNIDENTIFIED};
 use crate::series::PairKind;
+use crate::server::Client;
 use crate::store::{Appended, StoreError};
 use crate::trace::SpanContext;
 use crate::{fail, tasks};
@@ -33,6 +34,8 @@ pub(super) struct Posting<'a> {
     pub(super) source: &'a SourceRuntime,
     /// The request's span, if it is traced.
     pub(super) trace: Option<SpanContext>,
+    /// Who sends it.
+    pub(super) client: &'a Client,
     /// Whether it came to the address of callbacks, and so needs no signature.
     pub(super) is_callback: bool,
 }
@@ -101,7 +104,7 @@ impl<'a> Posting<'a> {
         request: Request<Incoming>,
         memory: &mut Reservation,
     ) -> Result<Checked<'a>, Box<RefusedRequest>> {
-        let Self { intake, sources, source, is_callback, .. } = self;
+        let Self { intake, sources, source, is_callback, client, .. } = self;
         let (head, body) = request.into_parts();
         let may_be_open = !is_callback && source.handshakes().takes(&Method::POST);
         if let Some(what) = source.closed().filter(|_| !may_be_open && !is_callback) {
@@ -130,7 +133,7 @@ impl<'a> Posting<'a> {
             Err(rejection) => return Err(self.refused(rejection, claim.head())),
         };
         if let Some((ring, url)) = claim.wanted_key(&received)
-            && let Err(no_key) = intake.keys.have(ring, &url, &intake.clock).await
+            && let Err(no_key) = intake.keys.have(ring, &url, client.share, &intake.clock).await
         {
             return Err(self.refused(no_key.into(), claim.head()));
         }

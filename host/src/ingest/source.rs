@@ -364,6 +364,7 @@ impl Verified<'_> {
         let Self { source, head, body, proof } = self;
         let mut event = source.bare_event(&head, EventPart::whole(&body), proof.note, now_ms);
         event.attributes.body = body;
+        event.signed_by = proof.key;
         routes.route(&mut event);
         event
     }
@@ -387,6 +388,7 @@ impl Verified<'_> {
             vec![source.event(head, part, note(), now_ms)]
         };
         let routed = |mut event: NewEvent| {
+            event.signed_by = proof.key;
             routes.route(&mut event);
             event
         };

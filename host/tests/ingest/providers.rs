@@ -103,7 +103,7 @@ impl ProviderVector {
         if let Some(origins) = self.params.get("origins") {
             text.push_str(&format!("origins = {origins}\n"));
         }
-        for name in ["verify_token", "webhook_id", "topic_arn"] {
+        for name in ["verify_token", "webhook_id", "topic_arn", "user_id"] {
             if let Some(value) = self.params.get(name) {
                 text.push_str(&format!("params = {{ {name} = {value} }}\n"));
             }

@@ -9,6 +9,7 @@ use super::param::ParamText;
 use super::pick::{EventTypes, Pick};
 use super::place::{BodyHash, JwtRule, KeyAddress, ValueCondition};
 use super::public_key::{PublicKey, PublicKeyKind};
+use super::replies::Replies;
 use super::signature::{Field, Part, Secrets, Signature, SignatureScheme, Timestamp};
 
 /// A source without its name and keys. A preset is nothing but a value of it.
@@ -17,7 +18,7 @@ pub struct SourceTemplate {
     /// See [`Signature::scheme`].
     pub scheme: SignatureScheme,
     /// See [`Signature::when`].
-    pub when: Option<ValueCondition>,
+    pub when: Vec<ValueCondition>,
     /// See [`Signature::signatures`].
     pub signatures: Vec<Field>,
     /// See [`Signature::matches_any`].
@@ -46,6 +47,8 @@ pub struct SourceTemplate {
     pub others: Vec<SourceTemplate>,
     /// See [`Source::handshakes`](super::Source::handshakes).
     pub handshakes: Vec<HandshakeRule>,
+    /// See [`Source::replies`](super::Source::replies).
+    pub replies: Replies,
     /// The values of [`Part::Param`].
     pub params: BTreeMap<String, ParamText>,
     /// The way from the text of a secret to a key.
@@ -64,6 +67,12 @@ pub struct SourceTemplate {
     pub max_body_bytes: Option<usize>,
     /// See [`Source::form`](super::Source::form).
     pub form: Option<String>,
+    /// See [`Source::split`](super::Source::split).
+    pub split: Option<String>,
+    /// See [`Source::cloudevents`](super::Source::cloudevents).
+    pub cloudevents: bool,
+    /// See [`Source::origins`](super::Source::origins).
+    pub origins: Vec<String>,
     /// See [`Source::types`](super::Source::types).
     pub types: EventTypes,
     /// See [`Source::trust_traceparent`](super::Source::trust_traceparent).
@@ -75,7 +84,7 @@ impl Default for SourceTemplate {
     fn default() -> Self {
         Self {
             scheme: SignatureScheme::HmacSha256,
-            when: None,
+            when: Vec::new(),
             signatures: Vec::new(),
             matches_any: false,
             each: None,
@@ -90,6 +99,7 @@ impl Default for SourceTemplate {
             key_address: None,
             others: Vec::new(),
             handshakes: Vec::new(),
+            replies: Replies::default(),
             params: BTreeMap::new(),
             key: KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 },
             kind: None,
@@ -99,6 +109,9 @@ impl Default for SourceTemplate {
             subject: None,
             max_body_bytes: None,
             form: None,
+            split: None,
+            cloudevents: false,
+            origins: Vec::new(),
             types: EventTypes::Any,
             trust_traceparent: false,
         }
@@ -118,7 +131,7 @@ impl SourceTemplate {
         let others = self.others.into_iter().map(other).collect();
         Signature {
             scheme: self.scheme,
-            when: self.when,
+            when: self.when.into_iter().map(|when| filled_condition(when, &params)).collect(),
             signatures: self.signatures,
             matches_any: self.matches_any,
             each: self.each,
@@ -193,14 +206,15 @@ impl SourceTemplate {
             || self.others.iter().any(Self::needs_url)
     }
 
-    /// The names of the parameters that are signed.
+    /// The names of the parameters that are signed, or that a rule compares.
     pub fn needed_params(&self) -> Vec<&str> {
         let own = self.signed.iter().filter_map(|part| match part {
             Part::Param(name, _) => Some(name.as_str()),
             _ => None,
         });
-        let mut names: Vec<_> =
-            own.chain(self.others.iter().flat_map(Self::needed_params)).collect();
+        let compared = self.when.iter().filter_map(|when| Some(when.param.as_ref()?.0.as_str()));
+        let others = self.others.iter().flat_map(Self::needed_params);
+        let mut names: Vec<_> = own.chain(compared).chain(others).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -234,6 +248,15 @@ impl SourceTemplate {
             vec![DedupeBy::Body]
         }
     }
+}
+
+/// The condition, with the value of its parameter.
+fn filled_condition(when: ValueCondition, params: &BTreeMap<String, ParamText>) -> ValueCondition {
+    let param = when.param.map(|(name, _)| {
+        let text = params.get(&name).cloned();
+        (name, text)
+    });
+    ValueCondition { param, ..when }
 }
 
 /// The part, with the value of its parameter.

@@ -13,7 +13,8 @@
 //! - `source` composes what a source needs for every request: its verifier, extractor and counters;
 //! - `verify` checks signatures and makes them, `identify` finds type, id, subject and dedupe keys;
 //! - `callback` finds the source of a request without a signature by its token;
-//! - `handshake` answers requests that are not events;
+//! - `handshake` answers requests that are not events, `window` keeps the secrets that they bring,
+//!   `confirm` asks the addresses that they name;
 //! - `spans` tells of requests;
 //! - `rejection_log` logs rejected requests at a bounded rate, `unidentified` events without a
 //!   type.
@@ -31,6 +32,7 @@ use crate::server::{self, ServerOptions};
 mod activity;
 mod body;
 mod callback;
+mod confirm;
 mod fetch;
 mod handshake;
 mod head;
@@ -49,8 +51,10 @@ mod source;
 mod spans;
 mod unidentified;
 mod verify;
+mod window;
 
 pub use activity::{KEPT_REFUSALS, ReasonSummary, RefusalNote, SourceActivity, SourceReceived};
+pub use confirm::Confirmation;
 pub use fetch::KeyFetcher;
 pub use handshake::HandshakeAnswer;
 pub use head::Head;
@@ -59,6 +63,7 @@ pub use reasons::RefusalReason;
 pub use source::{SourceRuntime, Unverified, Verified};
 pub use unidentified::{Lately, Unidentified};
 pub use verify::{Refusal, SignError, SignedParts, sign, sign_request};
+pub use window::{SecretWindows, WindowView};
 
 /// Receives webhooks on `listener` until `shutdown`, then lets requests under way finish for up to
 /// [`ServerTimeouts::drain`](crate::server::ServerTimeouts::drain), and returns when the last

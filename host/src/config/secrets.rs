@@ -76,6 +76,13 @@ pub(super) struct FoundSecrets {
     pub(super) span: Option<Range<usize>>,
 }
 
+impl FoundSecrets {
+    /// Those of a source that names the registration alone.
+    pub(super) fn registered(span: Range<usize>) -> Self {
+        Self { registered: true, span: Some(span), ..Self::default() }
+    }
+}
+
 /// Keeps from being shown whatever may be a secret in a list of them: all but `env`, `file` and
 /// `registered`.
 pub(super) fn mask(item: &Item<'_>) {

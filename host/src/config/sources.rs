@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::raw::{Item, Section, did_you_mean};
 use super::secrets::{self, Fallback, FoundSecrets, MakeSecrets, Places};
 use super::source::{
-    Part, ProviderSettings, Secrets, SignatureScheme, Source, SourceTemplate, Verify,
+    KeyEncoding, Part, ProviderSettings, Secrets, SignatureScheme, Source, SourceTemplate, Verify,
 };
 use super::warnings::Warning;
 use super::{presets, template};
@@ -63,6 +63,7 @@ struct How {
     min_key_bytes: usize,
     /// The provider, if its API is known.
     provider: Option<&'static dyn Provider>,
+    takes_secrets: bool,
 }
 
 /// Reads every `[sources.NAME]`.
@@ -196,7 +197,14 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     let callback_span = callback_item.map(|item| item.span);
     let secrets_item = section.take("secrets");
     let min_key_bytes = read_min_key_bytes(&mut section);
-    let how = How { is_verified, says_how, min_key_bytes, provider: provider.provider() };
+    provider.takes_secrets = template.handshakes.iter().any(|rule| rule.offers.is_some());
+    if provider.takes_secrets && template.key.encoding != KeyEncoding::Utf8 {
+        let help = "take `offers` out of the handshake, or `secret_encoding`";
+        item.refuse_key("takes secrets of handshakes, which are not encoded", help);
+    }
+    let takes_secrets = provider.takes_secrets;
+    let how =
+        How { is_verified, says_how, min_key_bytes, provider: provider.provider(), takes_secrets };
     let found = read_secrets(item, secrets_item.as_ref(), how, &template, places);
     template::read_max_body(&mut section, &mut template);
     let trusts = section.take("trust_traceparent").and_then(|item| item.truth());
@@ -214,7 +222,7 @@ fn read_secrets(
     template: &SourceTemplate,
     places: &Places<'_>,
 ) -> Option<FoundSecrets> {
-    let How { is_verified, says_how, min_key_bytes, provider } = how;
+    let How { is_verified, says_how, min_key_bytes, provider, takes_secrets } = how;
     let format = &template.key;
     match (is_verified && template.has_secrets(), list) {
         (true, Some(list)) => Some(secrets::read(list, format, min_key_bytes, places)),
@@ -222,6 +230,9 @@ fn read_secrets(
             if let Some(provider) = provider {
                 let env = provider.secret_env();
                 return Some(secrets::usual(item, env, format, min_key_bytes, places));
+            }
+            if takes_secrets {
+                return Some(FoundSecrets::registered(item.key_span.clone()));
             }
             if says_how {
                 refuse_without_secrets(item);

@@ -69,7 +69,8 @@ impl Handler for Arc<Receiver> {
                 let memory = self.memory.reserve(client.share);
                 let is_callback = called.is_some();
                 let intake = &self.intake;
-                let posting = Posting { intake, sources: &sources, source, trace, is_callback };
+                let (sources, client) = (&*sources, &client);
+                let posting = Posting { intake, sources, source, trace, client, is_callback };
                 let received = posting.receive(request, memory);
                 match trace {
                     None => received.await,

@@ -14,6 +14,7 @@ use super::fetch::NoKey;
 use super::handshake::{HandshakeAnswer, METHODS};
 use super::reasons::RefusalReason;
 use super::verify::Refusal;
+use super::window::NotTaken;
 use crate::server::Ambiguous;
 use crate::store::{Appended, StoreError};
 
@@ -49,6 +50,8 @@ pub(super) enum Rejection {
     /// It came to the address of callbacks.
     #[error("nobody waits for this callback")]
     Unawaited,
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
     #[error("only POST and OPTIONS are taken")]
     Method,
     #[error("a probe is a GET or a HEAD")]
@@ -125,6 +128,12 @@ impl Rejection {
                 Outside::new(StatusCode::BAD_REQUEST, "The request's header is malformed.").close()
             }
             Self::NoSource => Outside::new(StatusCode::NOT_FOUND, "There is no such source."),
+            Self::NotTaken(NotTaken::Closed) => {
+                Outside::new(StatusCode::FORBIDDEN, "Nobody waits for a secret of this source.")
+            }
+            Self::NotTaken(NotTaken::Unkept(_)) => {
+                Outside::later("The secret cannot be kept at the moment.", 10)
+            }
             Self::Unawaited => {
                 Outside::new(StatusCode::NOT_FOUND, "Nobody waits for this callback.")
             }
@@ -165,6 +174,8 @@ impl Rejection {
         match self {
             Self::Malformed(_) => Reason::Malformed,
             Self::NoSource => Reason::UnknownSource,
+            Self::NotTaken(NotTaken::Closed) => Reason::UnaskedSecret,
+            Self::NotTaken(NotTaken::Unkept(_)) => Reason::UnkeptSecret,
             Self::Unawaited => Reason::UnknownCallback,
             Self::Method | Self::ProbeMethod => Reason::Method,
             Self::Closed(_) => Reason::NoSecret,

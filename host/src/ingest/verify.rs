@@ -42,7 +42,7 @@ mod whole;
 
 pub(super) use check::Proof;
 pub(super) use hint::{MAX_BODY_BYTES as MAX_HINT_BYTES, find as find_hint, shape};
-pub(super) use keys::KeyRing;
+pub(super) use keys::{KeyRing, is_pinned};
 pub(super) use place::{Check, Reading, Spot};
 pub use refusal::Refusal;
 pub use sign::{SignError, sign};

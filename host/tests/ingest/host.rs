@@ -51,6 +51,7 @@ pub(crate) struct Host {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) unidentified: Arc<Unidentified>,
     pub(crate) activity: Arc<SourceActivity>,
+    pub(crate) clock: Clock,
     pub(crate) shutdown: CancellationToken,
     pub(crate) serving: JoinHandle<()>,
     _folder: TempDir,
@@ -170,7 +171,7 @@ impl Host {
             config: config.clone(),
             store: wrap(store.clone()),
             reads: store.clone(),
-            clock,
+            clock: clock.clone(),
             timeouts: options.timeouts,
             capacity: options.capacity,
             unidentified: unidentified.clone(),
@@ -180,7 +181,17 @@ impl Host {
             series: Arc::default(),
         };
         let serving = tokio::spawn(serve(listener, intake, shutdown.clone()));
-        Self { address, config, store, unidentified, activity, shutdown, serving, _folder: folder }
+        Self {
+            address,
+            config,
+            store,
+            unidentified,
+            activity,
+            clock,
+            shutdown,
+            serving,
+            _folder: folder,
+        }
     }
 
     pub(crate) async fn connect(&self) -> Client {

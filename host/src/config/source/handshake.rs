@@ -20,8 +20,21 @@ pub struct HandshakeRule {
     pub refuse_status: u16,
     /// The answer.
     pub answer: AnswerRule,
-    /// A value that is a new secret of the source: it is offered to the operator.
+    /// The place of a new secret of the source, which is kept while an operator waits for it.
     pub offers: Option<Place>,
+    /// Whether the operator has to see that secret once.
+    pub shows_offer: bool,
+    /// The address that is asked after the answer.
+    pub then: Option<ThenGet>,
+}
+
+/// An address in a handshake that the provider wants to be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThenGet {
+    /// The place of the address.
+    pub from: Place,
+    /// The hosts that are asked; `*.` in front stands for one label, also in the middle.
+    pub hosts: Vec<String>,
 }
 
 impl HandshakeRule {

@@ -60,6 +60,7 @@ pub(super) fn read(
             .and_then(|item| item.duration_ms(OVERLAP_BOUNDS_MS))
             .unwrap_or(ProviderSettings::DEFAULT_OVERLAP_MS),
         reconcile_ms,
+        takes_secrets: false,
         names_registration: false,
         registration: None,
         key_ends: Vec::new(),

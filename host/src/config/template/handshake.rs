@@ -1,9 +1,9 @@
 //! Reads `[[sources.NAME.handshake]]`: requests that are answered and not stored.
 
-use super::{pick, place};
+use super::{key_address, pick, place};
 use crate::config::raw::{Item, Section};
 use crate::config::source::{
-    AnswerPart, AnswerRule, AnswerValue, Encoding, HandshakeMethod, HandshakeRule, Place,
+    AnswerPart, AnswerRule, AnswerValue, Encoding, HandshakeMethod, HandshakeRule, Place, ThenGet,
     ValueCondition,
 };
 
@@ -39,6 +39,7 @@ fn read(item: &Item<'_>) -> Option<HandshakeRule> {
     let check = section.take("check").and_then(|item| read_check(&item));
     let refuse_status = section.take("refuse_status").and_then(|item| item.whole(400..=499));
     let offers = section.take("offers").and_then(|item| place::read(&item));
+    let show_offer = section.take("show_offer").and_then(|item| item.truth()).unwrap_or_default();
     let answer = section.take("answer").map_or_else(
         || {
             Some(AnswerRule {
@@ -50,11 +51,25 @@ fn read(item: &Item<'_>) -> Option<HandshakeRule> {
         },
         |item| read_answer(&item),
     );
+    let then = section.take("then").and_then(|item| read_then(&item));
     section.finish();
+    if then.is_some() && !verified {
+        let help = "anybody could have an address asked: write `verified = true`, or take it out";
+        item.refuse("has `then`, and takes requests that prove nothing", help);
+    }
     let method = method.unwrap_or(HandshakeMethod::Post);
     if method == HandshakeMethod::Post && when.is_empty() && empty.is_none() {
         let help = "every event would be answered as one: write `when = { json = \"/challenge\" }`";
         item.refuse("says of no POST that it is one", help);
+    }
+    if method != HandshakeMethod::Post && offers.is_some() {
+        item.refuse("takes a secret of no POST", "take `offers` out, or write `method = \"POST\"`");
+    }
+    if show_offer && offers.is_none() {
+        item.refuse(
+            "shows a secret, but does not say where it is",
+            "write `offers`, or take it out",
+        );
     }
     if method != HandshakeMethod::Post && (verified || empty.is_some()) {
         let help = "only a POST can be verified: take `verified` and `empty` out";
@@ -69,7 +84,23 @@ fn read(item: &Item<'_>) -> Option<HandshakeRule> {
         refuse_status: refuse_status.and_then(|status| status.try_into().ok()).unwrap_or(403),
         answer: answer?,
         offers,
+        shows_offer: show_offer,
+        then,
     })
+}
+
+/// `{ get = "/SubscribeURL", hosts = ["sns.*.amazonaws.com"] }`.
+fn read_then(item: &Item<'_>) -> Option<ThenGet> {
+    let example = "{ get = \"/SubscribeURL\", hosts = [\"sns.*.amazonaws.com\"] }";
+    let mut section = item.section(example)?;
+    let from = section.take("get").and_then(|item| pick::pointer(&item));
+    let hosts = key_address::read_hosts(&mut section);
+    if section.finish() || (from.is_some() && !hosts.is_empty()) {
+        return Some(ThenGet { from: Place::Json(from?), hosts });
+    }
+    let help = format!("write where the address is, and the hosts that may be asked: {example}");
+    item.refuse("does not say what is asked", help);
+    None
 }
 
 /// `{ query = "hub.verify_token", param = "verify_token" }`.

@@ -13,15 +13,16 @@ use ring::{digest, hmac};
 use secrecy::{ExposeSecret, SecretSlice};
 use subtle::ConstantTimeEq;
 
-use super::{HandshakeAnswer, MAX_ECHO_BYTES};
+use super::{HandshakeAnswer, MAX_ECHO_BYTES, Offer};
 use crate::config::source::{
     AnswerPart, AnswerValue, Encoding, HandshakeMethod, HandshakeRule, ParamText, Place, Secrets,
-    Source, Verify,
+    Source, ThenGet, Verify,
 };
 use crate::ingest::head::Head;
 use crate::ingest::identify::items::{items, tokens};
 use crate::ingest::identify::json::Pointers;
-use crate::ingest::verify::{Check, Reading, Spot};
+use crate::ingest::verify::{Check, Reading, Spot, is_pinned};
+use crate::ingest::window::OFFER_BYTES;
 
 /// The handshakes of one source.
 #[derive(Debug, Default)]
@@ -137,10 +138,16 @@ impl ReadyHandshake {
             if !bool::from(
                 digest(&given).as_ref().ct_eq(digest(wanted.as_str().as_bytes()).as_ref()),
             ) {
-                let status = StatusCode::from_u16(self.rule.refuse_status).ok()?;
-                return Some(HandshakeAnswer::refused(status));
+                return self.refused();
             }
         }
+        let then = match &self.rule.then {
+            Some(then) => match self.address(then, reading) {
+                Some(url) => Some(url),
+                None => return self.refused(),
+            },
+            None => None,
+        };
         let answer = &self.rule.answer;
         let is_json = answer.content_type.as_deref() == Some("application/json");
         let mut headers = vec![(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))];
@@ -153,7 +160,33 @@ impl ReadyHandshake {
         }
         let body = self.text(&answer.body, reading, is_json)?;
         let status = StatusCode::from_u16(answer.status).ok()?;
-        Some(HandshakeAnswer { name: "handshake", status, headers, body })
+        let offer = match &self.rule.offers {
+            Some(place) => Some(self.offer(place, reading)?),
+            None => None,
+        };
+        Some(HandshakeAnswer { name: "handshake", status, headers, body, offer, then })
+    }
+
+    fn refused(&self) -> Option<HandshakeAnswer> {
+        StatusCode::from_u16(self.rule.refuse_status).ok().map(HandshakeAnswer::refused)
+    }
+
+    /// The address that is to be asked; `None` if it is none of a host that may be.
+    fn address(&self, then: &ThenGet, reading: Reading<'_>) -> Option<String> {
+        let bytes = self.value(&AnswerValue::Request(then.from.clone()), reading)?;
+        let url = String::from_utf8(bytes).ok()?;
+        let rest = url.strip_prefix("https://")?;
+        let host = rest.split(['/', '?']).next().unwrap_or_default();
+        let is_plain = url.bytes().all(|b| b.is_ascii_graphic()) && !url.contains(['\\', '#']);
+        (is_plain && then.hosts.iter().any(|pinned| is_pinned(pinned, host))).then_some(url)
+    }
+
+    /// The secret at a place; `None` if it is none that can be kept.
+    fn offer(&self, place: &Place, reading: Reading<'_>) -> Option<Offer> {
+        let bytes = self.value(&AnswerValue::Request(place.clone()), reading)?;
+        let text = String::from_utf8(bytes).ok()?;
+        let fits = OFFER_BYTES.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        fits.then(|| Offer { secret: text.into(), shows: self.rule.shows_offer })
     }
 
     /// The text of an answer; `None` if a value is missing or too long.
@@ -214,7 +247,8 @@ fn places(rule: &HandshakeRule) -> Vec<&Place> {
         AnswerValue::Request(place) => Some(place),
         AnswerValue::Param(_) | AnswerValue::Url => None,
     });
-    requested.chain(&rule.offers).collect()
+    let asked = rule.then.as_ref().map(|then| &then.from);
+    requested.chain(&rule.offers).chain(asked).collect()
 }
 
 fn first(secrets: &Secrets) -> Option<&SecretSlice<u8>> {

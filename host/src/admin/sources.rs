@@ -379,7 +379,9 @@ fn type_from(pick: &Pick) -> String {
         Pick::Json(pointer) => format!("the body, at {pointer}"),
         Pick::Header(name) => format!("the header {name}"),
         Pick::Fixed(kind) => format!("always {kind}"),
-        Pick::Form(_) | Pick::Query(_) | Pick::Beside(_) | Pick::First(_) => pick.to_string(),
+        Pick::Form(_) | Pick::Query(_) | Pick::Method | Pick::Beside(_) | Pick::First(_) => {
+            pick.to_string()
+        }
         Pick::Joined(joined) => {
             let values = joined.values.iter().map(|(_, pick)| type_from(pick));
             values.collect::<Vec<_>>().join(", then ")

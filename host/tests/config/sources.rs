@@ -156,8 +156,8 @@ fn a_bad_join_is_refused() {
         ("{header:{json:/a}}", "a brace without its other half"),
         ("{hader:X-Event}.{json:/a}", "did you mean `header`?"),
         (
-            "{query:event}",
-            "names the unknown part {query:event} (write {header:NAME} or {json:/POINTER})",
+            "{cookie:event}",
+            "names the unknown part {cookie:event} (write {header:NAME}, {json:/POINTER}, {form:NAME}, {query:NAME} or {method})",
         ),
         ("{body}", "names the unknown part {body}"),
         ("{header:X Event}", "\"X Event\" is not the name of a header"),

@@ -4,7 +4,7 @@
 //! are derived from the provider's rule. Certificates that requests name by address are in
 //! `data/certificates.pem`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,7 +91,8 @@ impl ProviderVector {
         if template.needs_url() {
             verify.push(format!("public_url = \"{}\"", self.address().0));
         }
-        if let Some(key) = self.params.get("public_key") {
+        let public_key = self.params.get("public_key");
+        if let Some(key) = public_key.filter(|_| !template.has_secrets()) {
             verify.push(format!("public_keys = [{key}]"));
         }
         if let Some(keys) = self.params.get("jwks").filter(|_| template.key_address.is_none()) {
@@ -100,8 +101,10 @@ impl ProviderVector {
         if let Some(hash) = self.params.get("algorithm").and_then(Value::as_str) {
             verify.push(format!("scheme = \"digest-{hash}\""));
         }
-        for name in ["verify_token", "webhook_id", "topic_arn"] {
-            if let Some(value) = self.params.get(name) {
+        let needed = template.handshakes.iter().flat_map(|rule| rule.params());
+        let needed = needed.chain(template.needed_params().into_iter().map(str::to_owned));
+        for name in needed.collect::<BTreeSet<_>>() {
+            if let Some(value) = self.params.get(&name) {
                 text.push_str(&format!("params = {{ {name} = {value} }}\n"));
             }
         }
@@ -218,23 +221,7 @@ fn the_attributes_of_an_event_are_found_where_its_provider_has_them() {
 }
 
 /// Sections as users write them, for handshakes of providers that have no preset.
-const OWN: [(&str, &str); 4] = [
-    (
-        "smartsheet",
-        r#"[[sources.acme.handshake]]
-when = { header = "Smartsheet-Hook-Challenge" }
-answer = { headers = { Smartsheet-Hook-Response = "{header:Smartsheet-Hook-Challenge}" } }"#,
-    ),
-    (
-        "websub",
-        r#"params = { topic = "https://www.youtube.com/xml/feeds/videos.xml?channel_id=UCexample" }
-[[sources.acme.handshake]]
-method = "GET"
-when = { query = "hub.challenge" }
-check = { query = "hub.topic", param = "topic" }
-refuse_status = 404
-answer = { content_type = "text/plain", body = "{query:hub.challenge}" }"#,
-    ),
+const OWN: [(&str, &str); 2] = [
     (
         "ebay",
         r#"[sources.acme.params]

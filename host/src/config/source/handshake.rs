@@ -37,7 +37,26 @@ pub struct ThenGet {
     pub hosts: Vec<String>,
 }
 
+impl HandshakeMethod {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Options => "OPTIONS",
+            Self::Post => "POST",
+        }
+    }
+}
+
 impl HandshakeRule {
+    /// Whether its answer has the address of the request.
+    pub fn uses_url(&self) -> bool {
+        let headers = self.answer.headers.iter().flat_map(|(_, parts)| parts);
+        let mut values = headers.chain(&self.answer.body).flat_map(AnswerPart::values);
+        values.any(|value| *value == AnswerValue::Url)
+    }
+
     /// The names of the parameters that it needs.
     pub fn params(&self) -> Vec<String> {
         let headers = self.answer.headers.iter().flat_map(|(_, parts)| parts);
@@ -60,7 +79,7 @@ impl AnswerPart {
         match self {
             Self::Text(_) => &[],
             Self::Value(value) => std::slice::from_ref(value),
-            Self::Hmac(_, values) | Self::Digest(_, values) => values,
+            Self::Hmac(_, values) | Self::HmacSha1(_, values) | Self::Digest(_, values) => values,
         }
     }
 }
@@ -97,6 +116,8 @@ pub enum AnswerPart {
     Value(AnswerValue),
     /// The HMAC-SHA256 of values in a row, with the first secret.
     Hmac(Encoding, Vec<AnswerValue>),
+    /// The HMAC-SHA1 of values in a row, likewise.
+    HmacSha1(Encoding, Vec<AnswerValue>),
     /// The SHA-256 of values in a row.
     Digest(Encoding, Vec<AnswerValue>),
 }

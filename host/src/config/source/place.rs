@@ -34,6 +34,10 @@ pub struct ValueCondition {
     pub place: Place,
     /// Its text; `None` if it only has to be there.
     pub is: Option<String>,
+    /// The beginning of its text.
+    pub starts: Option<String>,
+    /// The least and the most hex digits, in small letters, of which it consists.
+    pub hex: Option<(usize, usize)>,
     /// Whether it must not be there.
     pub absent: bool,
 }

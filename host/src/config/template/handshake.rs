@@ -193,7 +193,7 @@ fn parts(item: &Item<'_>) -> Option<Vec<AnswerPart>> {
 
 /// Whether a text between braces is meant as a part.
 fn is_part(name: &str) -> bool {
-    let kinds = ["query:", "header:", "json:", "form:", "param:", "hmac-sha256:", "sha256:"];
+    let kinds = ["query:", "header:", "json:", "form:", "param:", "hmac-", "sha256:"];
     name == "url" || kinds.iter().any(|kind| name.starts_with(kind))
 }
 
@@ -210,6 +210,9 @@ fn part_of(name: &str) -> Option<AnswerPart> {
     };
     if let Some(rest) = name.strip_prefix("hmac-sha256:") {
         return function(rest).map(|(encoding, values)| AnswerPart::Hmac(encoding, values));
+    }
+    if let Some(rest) = name.strip_prefix("hmac-sha1:") {
+        return function(rest).map(|(encoding, values)| AnswerPart::HmacSha1(encoding, values));
     }
     if let Some(rest) = name.strip_prefix("sha256:") {
         return function(rest).map(|(encoding, values)| AnswerPart::Digest(encoding, values));

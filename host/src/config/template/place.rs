@@ -43,6 +43,8 @@ pub(super) fn read(item: &Item<'_>) -> Option<Place> {
 pub(in crate::config) fn condition(item: &Item<'_>) -> Option<ValueCondition> {
     let mut section = item.section("{ json = \"/type\", is = \"ping\" }")?;
     let is = section.take("is").and_then(|item| short(&item));
+    let starts = section.take("starts").and_then(|item| short(&item));
+    let hex = section.take("hex").and_then(|item| hex_digits(&item));
     let absent = section.take("absent").and_then(|item| item.truth()).unwrap_or_default();
     let place = take(item, &mut section);
     section.finish();
@@ -50,7 +52,21 @@ pub(in crate::config) fn condition(item: &Item<'_>) -> Option<ValueCondition> {
         let help = "write for example { json = \"/type\", is = \"ping\" }";
         item.refuse("names no place to look at", help);
     }
-    Some(ValueCondition { place: place?, is, absent })
+    Some(ValueCondition { place: place?, is, starts, hex, absent })
+}
+
+/// `[20, 32]`: the least and the most digits.
+fn hex_digits(item: &Item<'_>) -> Option<(usize, usize)> {
+    let bounds = item.one_or_many();
+    let digits = bounds.iter().filter_map(|item| item.whole(1..=1_024));
+    let digits: Vec<usize> = digits.filter_map(|count| count.try_into().ok()).collect();
+    match digits[..] {
+        [least, most] if least <= most => Some((least, most)),
+        _ => {
+            item.refuse("is no length", "write the least and the most digits, such as [20, 32]");
+            None
+        }
+    }
 }
 
 fn short(item: &Item<'_>) -> Option<String> {

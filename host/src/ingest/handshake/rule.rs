@@ -41,7 +41,8 @@ struct ReadyHandshake {
     spots: Vec<(Place, Spot)>,
     params: BTreeMap<String, ParamText>,
     public_url: String,
-    key: Option<hmac::Key>,
+    /// The first secret, for HMAC-SHA256 and HMAC-SHA1.
+    keys: Option<[hmac::Key; 2]>,
 }
 
 impl Handshakes {
@@ -97,11 +98,13 @@ impl ReadyHandshake {
         for place in places(rule) {
             spots.push((place.clone(), Spot::new(place, &mut pointers)?));
         }
-        let (mut public_url, mut key) = (String::new(), None);
+        let (mut public_url, mut keys) = (String::new(), None);
         if let Verify::Signature(signature) = &source.verify {
             public_url = signature.public_url.clone().unwrap_or_default();
-            key = first(&signature.secrets)
-                .map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret()));
+            let algorithms = [hmac::HMAC_SHA256, hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY];
+            keys = first(&signature.secrets).map(|secret| {
+                algorithms.map(|algorithm| hmac::Key::new(algorithm, secret.expose_secret()))
+            });
         }
         Ok(Self {
             method: match rule.method {
@@ -117,7 +120,7 @@ impl ReadyHandshake {
             spots,
             params: source.params.clone(),
             public_url,
-            key,
+            keys,
             rule: rule.clone(),
         })
     }
@@ -199,9 +202,11 @@ impl ReadyHandshake {
                     continue;
                 }
                 AnswerPart::Value(value) => String::from_utf8(self.value(value, reading)?).ok()?,
-                AnswerPart::Hmac(encoding, values) => {
+                AnswerPart::Hmac(encoding, values) | AnswerPart::HmacSha1(encoding, values) => {
                     let bytes = self.values(values, reading)?;
-                    encoded(*encoding, hmac::sign(self.key.as_ref()?, &bytes).as_ref())
+                    let [sha256, sha1] = self.keys.as_ref()?;
+                    let key = if matches!(part, AnswerPart::Hmac(..)) { sha256 } else { sha1 };
+                    encoded(*encoding, hmac::sign(key, &bytes).as_ref())
                 }
                 AnswerPart::Digest(encoding, values) => {
                     let bytes = self.values(values, reading)?;

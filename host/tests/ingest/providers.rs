@@ -100,7 +100,7 @@ impl ProviderVector {
         if let Some(hash) = self.params.get("algorithm").and_then(Value::as_str) {
             verify.push(format!("scheme = \"digest-{hash}\""));
         }
-        for name in ["verify_token", "webhook_id", "topic_arn"] {
+        for name in ["verify_token", "webhook_id", "topic_arn", "user_id"] {
             if let Some(value) = self.params.get(name) {
                 text.push_str(&format!("params = {{ {name} = {value} }}\n"));
             }

@@ -17,7 +17,7 @@ pub struct SourceTemplate {
     /// See [`Signature::scheme`].
     pub scheme: SignatureScheme,
     /// See [`Signature::when`].
-    pub when: Option<ValueCondition>,
+    pub when: Vec<ValueCondition>,
     /// See [`Signature::signatures`].
     pub signatures: Vec<Field>,
     /// See [`Signature::matches_any`].
@@ -75,7 +75,7 @@ impl Default for SourceTemplate {
     fn default() -> Self {
         Self {
             scheme: SignatureScheme::HmacSha256,
-            when: None,
+            when: Vec::new(),
             signatures: Vec::new(),
             matches_any: false,
             each: None,
@@ -118,7 +118,7 @@ impl SourceTemplate {
         let others = self.others.into_iter().map(other).collect();
         Signature {
             scheme: self.scheme,
-            when: self.when,
+            when: self.when.into_iter().map(|when| filled_condition(when, &params)).collect(),
             signatures: self.signatures,
             matches_any: self.matches_any,
             each: self.each,
@@ -151,13 +151,14 @@ impl SourceTemplate {
             || self.others.iter().any(Self::needs_url)
     }
 
-    /// The names of the parameters that are signed.
+    /// The names of the parameters that are signed, or that a rule compares.
     pub fn needed_params(&self) -> Vec<&str> {
         let own = self.signed.iter().filter_map(|part| match part {
             Part::Param(name, _) => Some(name.as_str()),
             _ => None,
         });
-        own.chain(self.others.iter().flat_map(Self::needed_params)).collect()
+        let compared = self.when.iter().filter_map(|when| Some(when.param.as_ref()?.0.as_str()));
+        own.chain(compared).chain(self.others.iter().flat_map(Self::needed_params)).collect()
     }
 
     /// The keys of repeated requests that the template names, or the default ones of a source that
@@ -188,6 +189,15 @@ impl SourceTemplate {
             vec![DedupeBy::Body]
         }
     }
+}
+
+/// The condition, with the value of its parameter.
+fn filled_condition(when: ValueCondition, params: &BTreeMap<String, ParamText>) -> ValueCondition {
+    let param = when.param.map(|(name, _)| {
+        let text = params.get(&name).cloned();
+        (name, text)
+    });
+    ValueCondition { param, ..when }
 }
 
 /// The part, with the value of its parameter.

@@ -21,7 +21,7 @@ use crate::config::source::{
 use crate::ingest::head::Head;
 use crate::ingest::identify::items::{items, tokens};
 use crate::ingest::identify::json::Pointers;
-use crate::ingest::verify::{Check, Reading, Spot, is_pinned};
+use crate::ingest::verify::{Check, Reading, Spot, is_challenge, is_pinned};
 use crate::ingest::window::OFFER_BYTES;
 
 /// The handshakes of one source.
@@ -201,6 +201,9 @@ impl ReadyHandshake {
                 AnswerPart::Value(value) => String::from_utf8(self.value(value, reading)?).ok()?,
                 AnswerPart::Hmac(encoding, values) => {
                     let bytes = self.values(values, reading)?;
+                    if !self.rule.verified && !is_challenge(&bytes) {
+                        return None;
+                    }
                     encoded(*encoding, hmac::sign(self.key.as_ref()?, &bytes).as_ref())
                 }
                 AnswerPart::Digest(encoding, values) => {

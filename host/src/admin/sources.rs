@@ -340,6 +340,11 @@ fn closed(source: &Source) -> Option<String> {
     }
 }
 
+/// The number of keys of a source that are set.
+pub(super) fn keys_set(source: &Source) -> usize {
+    secrets(source, &[]).iter().filter(|secret| secret.set).count()
+}
+
 /// The places of keys with the last use of each; `uses` has those of the keys that are set.
 fn secrets(source: &Source, uses: &[Option<i64>]) -> Vec<SecretJson> {
     let Verify::Signature(signature) = &source.verify else { return Vec::new() };

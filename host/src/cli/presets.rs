@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::listing::elements;
 use super::output::{Printout, print_json};
 use crate::config::presets;
-use crate::config::source::{HandshakeRule, Part, Pick, SourceTemplate};
+use crate::config::source::{HandshakeRule, Part, Pick, SourceTemplate, ValueCondition};
 use crate::names::closest;
 
 /// The text for a rule that others have reported.
@@ -143,7 +143,7 @@ fn rules(template: &SourceTemplate) -> Vec<&SourceTemplate> {
 
 fn described_rule(rule: &SourceTemplate) -> Value {
     json!({
-        "when": rule.when.as_ref().map(ToString::to_string),
+        "when": all_of(&rule.when),
         "scheme": rule.scheme.name(),
         "signature": places(rule),
         "encoding": rule.encoding.name(),
@@ -151,6 +151,12 @@ fn described_rule(rule: &SourceTemplate) -> Value {
         "time": rule.timestamp.as_ref().map(|rule| rule.field.place.to_string()),
         "tolerance_s": rule.timestamp.as_ref().map(|rule| rule.tolerance_ms / 1_000),
     })
+}
+
+/// Conditions that all hold, in words.
+fn all_of(conditions: &[ValueCondition]) -> Option<String> {
+    let all: Vec<_> = conditions.iter().map(ToString::to_string).collect();
+    (!all.is_empty()).then(|| all.join(" and "))
 }
 
 /// The parameters that it needs.

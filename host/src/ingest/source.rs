@@ -298,6 +298,7 @@ impl Verified<'_> {
             headers: values(stored, headers),
             provider_id: id,
             note,
+            signed_by: proof.key,
             ..NewEvent::from(Attributes {
                 source: Arc::clone(&source.name),
                 kind,

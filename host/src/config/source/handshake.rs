@@ -57,6 +57,14 @@ impl HandshakeRule {
         values.any(|value| *value == AnswerValue::Url)
     }
 
+    /// Whether it signs values of a request that nothing has proved.
+    pub fn signs_unproved(&self) -> bool {
+        let mut parts =
+            self.answer.headers.iter().flat_map(|(_, parts)| parts).chain(&self.answer.body);
+        !self.verified
+            && parts.any(|part| matches!(part, AnswerPart::Hmac(..) | AnswerPart::HmacSha1(..)))
+    }
+
     /// The names of the parameters that it needs.
     pub fn params(&self) -> Vec<String> {
         let headers = self.answer.headers.iter().flat_map(|(_, parts)| parts);

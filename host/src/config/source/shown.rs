@@ -117,6 +117,9 @@ impl fmt::Display for ValueCondition {
         if self.absent {
             return f.write_str(" is absent");
         }
+        if let Some((name, _)) = &self.param {
+            return write!(f, " is {{param:{name}}}");
+        }
         match (&self.is, &self.starts, &self.hex) {
             (Some(text), ..) => write!(f, " is {text:?}"),
             (None, Some(text), _) => write!(f, " starts with {text:?}"),

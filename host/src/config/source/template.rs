@@ -17,7 +17,7 @@ pub struct SourceTemplate {
     /// See [`Signature::scheme`].
     pub scheme: SignatureScheme,
     /// See [`Signature::when`].
-    pub when: Option<ValueCondition>,
+    pub when: Vec<ValueCondition>,
     /// See [`Signature::signatures`].
     pub signatures: Vec<Field>,
     /// See [`Signature::matches_any`].
@@ -75,7 +75,7 @@ impl Default for SourceTemplate {
     fn default() -> Self {
         Self {
             scheme: SignatureScheme::HmacSha256,
-            when: None,
+            when: Vec::new(),
             signatures: Vec::new(),
             matches_any: false,
             each: None,
@@ -125,7 +125,7 @@ impl SourceTemplate {
         }
         Signature {
             scheme: self.scheme,
-            when: self.when,
+            when: self.when.into_iter().map(|when| filled_condition(when, &params)).collect(),
             signatures,
             matches_any: self.matches_any,
             each: self.each,
@@ -174,7 +174,7 @@ impl SourceTemplate {
         }
     }
 
-    /// The names of the parameters that are signed.
+    /// The names of the parameters that are signed, or that a rule compares.
     pub fn needed_params(&self) -> Vec<&str> {
         let own = self.signed.iter().filter_map(|part| match part {
             Part::Param(name, _) => Some(name.as_str()),
@@ -182,7 +182,8 @@ impl SourceTemplate {
         });
         let prefixes = self.signatures.iter().filter_map(|field| param_in(&field.prefix));
         let own = own.chain(prefixes.map(|(_, name, _)| name));
-        own.chain(self.others.iter().flat_map(Self::needed_params)).collect()
+        let compared = self.when.iter().filter_map(|when| Some(when.param.as_ref()?.0.as_str()));
+        own.chain(compared).chain(self.others.iter().flat_map(Self::needed_params)).collect()
     }
 
     /// The keys of repeated requests that the template names, or the default ones of a source that
@@ -220,6 +221,15 @@ fn param_in(prefix: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = prefix.split_once("{param:")?;
     let (name, after) = rest.split_once('}')?;
     Some((before, name, after))
+}
+
+/// The condition, with the value of its parameter.
+fn filled_condition(when: ValueCondition, params: &BTreeMap<String, ParamText>) -> ValueCondition {
+    let param = when.param.map(|(name, _)| {
+        let text = params.get(&name).cloned();
+        (name, text)
+    });
+    ValueCondition { param, ..when }
 }
 
 /// The part, with the value of its parameter.

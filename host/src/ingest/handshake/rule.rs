@@ -21,7 +21,7 @@ use crate::config::source::{
 use crate::ingest::head::Head;
 use crate::ingest::identify::items::{items, tokens};
 use crate::ingest::identify::json::Pointers;
-use crate::ingest::verify::{Check, Reading, Spot, is_pinned};
+use crate::ingest::verify::{Check, Reading, Spot, is_challenge, is_pinned};
 use crate::ingest::window::OFFER_BYTES;
 
 /// The handshakes of one source.
@@ -204,6 +204,9 @@ impl ReadyHandshake {
                 AnswerPart::Value(value) => String::from_utf8(self.value(value, reading)?).ok()?,
                 AnswerPart::Hmac(encoding, values) | AnswerPart::HmacSha1(encoding, values) => {
                     let bytes = self.values(values, reading)?;
+                    if !self.rule.verified && !is_challenge(&bytes) {
+                        return None;
+                    }
                     let [sha256, sha1] = self.keys.as_ref()?;
                     let key = if matches!(part, AnswerPart::Hmac(..)) { sha256 } else { sha1 };
                     encoded(*encoding, hmac::sign(key, &bytes).as_ref())

@@ -134,7 +134,10 @@ impl KeyRing {
     }
 }
 
-/// Whether a host is the pinned one; `*.` in front, or in the middle, stands for one label.
+/// Whether a host is the pinned one; `*.` in front stands for one label, elsewhere for a region.
+///
+/// A label in the middle of a name must not be any: `sns.s3.amazonaws.com` is whatever the owner of
+/// the bucket `sns` puts there.
 pub(in crate::ingest) fn is_pinned(pinned: &str, host: &str) -> bool {
     let is_label = |label: &str| {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -147,9 +150,22 @@ pub(in crate::ingest) fn is_pinned(pinned: &str, host: &str) -> bool {
         Some((start, rest)) => host
             .strip_prefix(start)
             .and_then(|host| host.strip_suffix(rest)?.strip_suffix('.'))
-            .is_some_and(is_label),
+            .is_some_and(is_region),
         None => pinned == host,
     }
+}
+
+/// Whether a label is a region as clouds name them: `us-east-1`, `us-gov-west-1`.
+fn is_region(label: &str) -> bool {
+    let parts: Vec<&str> = label.split('-').collect();
+    let [first, middle @ .., last] = &parts[..] else { return false };
+    let letters = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
+    let is_number = (1..=2).contains(&last.len()) && last.bytes().all(|b| b.is_ascii_digit());
+    (2..=4).contains(&first.len())
+        && letters(first)
+        && !middle.is_empty()
+        && middle.iter().all(letters)
+        && is_number
 }
 
 #[cfg(test)]
@@ -184,6 +200,15 @@ mod tests {
         assert!(ring_of_any().admits("https://sns.eu-west-1.acme.com/certs/x.pem"));
         assert!(!ring_of_any().admits("https://sns.a.b.acme.com/certs/x.pem"));
         assert!(!ring_of_any().admits("https://evil.acme.com/certs/x.pem"));
+        for region in ["us-gov-west-1", "ap-southeast-4", "mx-central-1"] {
+            assert!(ring_of_any().admits(&format!("https://sns.{region}.acme.com/certs/x.pem")));
+        }
+        // Hosts of the bucket `sns` and of other services.
+        for label in ["s3", "s3-us-west-2", "s3-website-us-east-1", "s3-external-1", "us-east", "-"]
+        {
+            let url = format!("https://sns.{label}.acme.com/certs/x.pem");
+            assert!(!ring_of_any().admits(&url), "{url}");
+        }
     }
 
     fn ring_of_any() -> KeyRing {

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use axum::http::HeaderName;
+use subtle::ConstantTimeEq;
 
 use super::refusal::Refusal;
-use crate::config::source::{Place, ValueCondition};
+use crate::config::source::{ParamText, Place, ValueCondition};
 use crate::event::form;
 use crate::ingest::head::Head;
 use crate::ingest::header;
@@ -72,10 +73,26 @@ impl Spot {
 #[derive(Debug)]
 pub(in crate::ingest) struct Check {
     spot: Spot,
-    is: Option<String>,
+    is: Option<Expected>,
     starts: Option<String>,
     hex: Option<(usize, usize)>,
     absent: bool,
+}
+
+/// The text that a value has to have.
+#[derive(Debug)]
+enum Expected {
+    Text(String),
+    Param(ParamText),
+}
+
+impl Expected {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Param(text) => text.as_str(),
+        }
+    }
 }
 
 impl Check {
@@ -84,7 +101,12 @@ impl Check {
         pointers: &mut Pointers,
     ) -> Result<Self, String> {
         let spot = Spot::new(&condition.place, pointers)?;
-        let ValueCondition { is, starts, hex, absent, .. } = condition.clone();
+        let is = match &condition.param {
+            Some((_, Some(text))) => Some(Expected::Param(text.clone())),
+            Some((name, None)) => return Err(format!("the parameter `{name}` is not set")),
+            None => condition.is.clone().map(Expected::Text),
+        };
+        let ValueCondition { starts, hex, absent, .. } = condition.clone();
         Ok(Self { spot, is, starts, hex, absent })
     }
 
@@ -107,7 +129,7 @@ impl Check {
         let is_hex = |(least, most): (usize, usize)| {
             (least..=most).contains(&value.len()) && value.iter().all(is_digit)
         };
-        self.is.as_ref().is_none_or(|is| *value == *is.as_bytes())
+        self.is.as_ref().is_none_or(|is| bool::from(value.ct_eq(is.as_str().as_bytes())))
             && self.starts.as_ref().is_none_or(|start| value.starts_with(start.as_bytes()))
             && self.hex.is_none_or(is_hex)
     }

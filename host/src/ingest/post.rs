@@ -101,7 +101,7 @@ impl<'a> Posting<'a> {
         request: Request<Incoming>,
         memory: &mut Reservation,
     ) -> Result<Checked<'a>, Box<RefusedRequest>> {
-        let Self { intake, sources, source, is_callback, .. } = self;
+        let Self { intake, sources, source, is_callback, client, .. } = self;
         let (head, body) = request.into_parts();
         let may_be_open = !is_callback && source.handshakes().takes(&Method::POST);
         if let Some(what) = source.closed().filter(|_| !may_be_open && !is_callback) {
@@ -130,7 +130,7 @@ impl<'a> Posting<'a> {
             Err(rejection) => return Err(self.refused(rejection, claim.head())),
         };
         if let Some((ring, url)) = claim.wanted_key(&received)
-            && let Err(no_key) = intake.keys.have(ring, &url, &intake.clock).await
+            && let Err(no_key) = intake.keys.have(ring, &url, client.share, &intake.clock).await
         {
             return Err(self.refused(no_key.into(), claim.head()));
         }

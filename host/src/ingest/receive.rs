@@ -55,7 +55,8 @@ impl Handler for Arc<Receiver> {
         let source = named.or(called);
         let method = request.method().clone();
         let span = source.and_then(|source| {
-            RequestSpan::begin(&self.intake.tracer, source.source(), &request, &client)
+            let is_callback = called.is_some();
+            RequestSpan::begin(&self.intake.tracer, source.source(), is_callback, &request, &client)
         });
         let trace = span.as_ref().map(RequestSpan::context);
         let reply = match source {

@@ -39,6 +39,9 @@ pub struct Registration {
     pub endpoint_id: String,
     /// The address that is registered.
     pub url: String,
+    /// The types of events that the endpoint gets; none is every type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
     /// The secrets, the newest first.
     pub secrets: Vec<TimedSecret>,
 }
@@ -89,6 +92,17 @@ impl Registration {
         }
     }
 
+    /// The types that a command or a provider names, as they are kept: a star is every type.
+    pub fn types(named: &[String]) -> Vec<String> {
+        let is_every = named.iter().any(|kind| kind == "*");
+        if is_every { Vec::new() } else { named.to_vec() }
+    }
+
+    /// Whether the endpoint gets events of a type.
+    pub fn gets(&self, kind: &str) -> bool {
+        self.events.is_empty() || self.events.iter().any(|of| of == kind)
+    }
+
     /// The content of the file.
     pub fn text(&self) -> Zeroizing<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(self).expect("texts and numbers are JSON");
@@ -99,7 +113,8 @@ impl Registration {
     /// A file for the secrets that a provider's handshakes bring.
     pub fn of_handshake(provider: &str) -> Self {
         let (endpoint_id, url) = (HANDSHAKE.to_owned(), String::new());
-        Self { provider: provider.to_owned(), endpoint_id, url, secrets: Vec::new() }
+        let (provider, events) = (provider.to_owned(), Vec::new());
+        Self { provider, endpoint_id, url, events, secrets: Vec::new() }
     }
 
     /// Whether there can be one more beside the others.
@@ -169,6 +184,7 @@ mod tests {
             provider: "heygen".to_owned(),
             endpoint_id: "ep_1".to_owned(),
             url: "https://a.example/webhook/heygen".to_owned(),
+            events: Vec::new(),
             secrets: vec![first],
         }
     }

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod dedupe;
+mod forms;
 mod gatherings;
 mod grants;
 mod home;

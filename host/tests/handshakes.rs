@@ -55,7 +55,7 @@ fn a_parameter_in_a_file_is_in_force_at_once_and_shown_nowhere() {
     assert_eq!(host.api("/api/v1/stats")["events"], json!(0));
 }
 
-/// A provider that brings its secret in a handshake: status, the header that it wants back, and body.
+/// A provider that brings its secret in a handshake: status, the header that it wants back, body.
 fn post(host: &Host, source: &str, headers: &[(&str, &str)], body: &str) -> (u16, String, String) {
     let mut request = agent().post(format!("{}/webhook/{source}", host.public_url));
     for (name, value) in headers {
@@ -219,7 +219,7 @@ fn a_window_that_makes_no_sense_is_refused_with_the_remedy() {
     for (source, query, status, says) in [
         ("test", "", 409, "handshakes of `test` bring no secret"),
         ("asana", "", 409, "add { registered = true }"),
-        ("notion", "?for_s=3601", 400, "`for_s` is 3601: write 0 to 3600 seconds"),
+        ("notion", "?for_s=3601", 400, "whole number of seconds from 0 to 3600"),
         ("notoin", "", 404, "did you mean `notion`?"),
     ] {
         let (answered, problem) = open(&host, source, query);

@@ -69,7 +69,10 @@ fn show(name: &str, as_json: bool) -> Result<(), Failure> {
     if rules.len() > 1 {
         out.line("all rules");
     }
-    for field in ["type", "id", "subject", "dedupe", "handshakes", "samples"] {
+    for field in ["split", "type", "id", "subject", "dedupe"] {
+        out.field(field, &preset[field]);
+    }
+    for field in ["handshakes", "answer", "refuse_status", "methods", "samples"] {
         out.field(field, &preset[field]);
     }
     section(name, &preset).iter().for_each(|line| out.line(line));
@@ -122,10 +125,17 @@ fn described(name: &str) -> Option<Value> {
         "signed": template.signed.iter().map(Part::to_string).collect::<String>(),
         "time": template.timestamp.as_ref().map(|rule| rule.field.place.to_string()),
         "tolerance_s": template.timestamp.as_ref().map(|rule| rule.tolerance_ms / 1_000),
+        "split": template.split.as_deref().map(|list| match list {
+            "" => "the whole body",
+            list => list,
+        }),
         "type": pick(&template.kind),
         "id": pick(&template.id),
         "subject": pick(&template.subject),
         "dedupe": template.dedupe(true).to_string(),
+        "answer": template.replies.accepted.as_ref().map(ToString::to_string),
+        "refuse_status": template.replies.refuse_status,
+        "methods": template.replies.methods().join(", "),
         "samples": samples.collect::<Vec<_>>().join(", "),
     }))
 }

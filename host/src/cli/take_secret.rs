@@ -1,5 +1,6 @@
 //! `hookbox sources NAME take-secret`: waits for the secret that a handshake brings.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,10 +26,10 @@ pub(super) fn run(
     let mut window = client.post(&format!("{path}/take-secret"), &query)?;
     let until = text(&window["until"]);
     if window["state"] == "open" {
-        eprintln!(
-            "waiting until {until} for the handshake of {}: register it at the provider now",
-            printable(name)
-        );
+        let what = printable(name);
+        let line = format!("waiting until {until} for the handshake of {what}: register it now");
+        // Whoever does not read it waits all the same.
+        let _ = writeln!(std::io::stderr(), "{line}");
     }
     while window["state"] == "open" {
         std::thread::sleep(LOOK_EVERY);

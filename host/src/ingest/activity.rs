@@ -12,7 +12,6 @@ use secrecy::ExposeSecret;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-use super::confirm::Confirmation;
 use super::reasons::RefusalReason;
 use super::window::SecretWindows;
 use crate::config::Source;
@@ -95,6 +94,17 @@ pub struct ReasonSummary {
     pub hint: Option<String>,
     /// How long before it came the last one was sent, by its own words, in seconds.
     pub offset_s: Option<i64>,
+}
+
+/// What became of the newest confirmation of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmation {
+    /// When, Unix ms.
+    pub at_ms: i64,
+    /// The host that was asked.
+    pub host: String,
+    /// Why it failed, for people; absent if the subscription is confirmed.
+    pub error: Option<String>,
 }
 
 /// A request that was refused: no value of a header, and no byte of a body.

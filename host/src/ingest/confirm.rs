@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::activity::SourceTally;
+use super::activity::{Confirmation, SourceTally};
 use super::fetch::{FetchError, KeyFetcher};
 use crate::clock::Clock;
 use crate::tasks;
@@ -16,17 +16,6 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 /// The pauses before further tries, in milliseconds.
 const PAUSES_MS: [i64; 2] = [2_000, 20_000];
-
-/// What became of the newest confirmation of a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Confirmation {
-    /// When, Unix ms.
-    pub at_ms: i64,
-    /// The host that was asked.
-    pub host: String,
-    /// Why it failed, for people; absent if the subscription is confirmed.
-    pub error: Option<String>,
-}
 
 /// Asks an address in the background. A source has few subscriptions, so few are asked at once.
 pub(super) fn begin(

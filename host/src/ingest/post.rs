@@ -18,7 +18,8 @@ use super::head::Head;
 use super::intake::Intake;
 use super::refused::{RefusedRequest, Seen};
 use super::reply::{IngestReply, Rejection};
-use super::source::{Claim, SourceRuntime, Sources, Unproved, Verified};
+use super::source::{Claim, SourceRuntime, Unproved, Verified};
+use super::sources::Sources;
 use crate::event::{AppendSpan, Attributes, NewEvent, UNIDENTIFIED};
 use crate::series::PairKind;
 use crate::server::Client;
@@ -67,6 +68,9 @@ impl<'a> Posting<'a> {
         if let Some(key) = verified.key() {
             source.key_used(key, now_ms);
         }
+        if source.splits() {
+            return self.receive_all(&verified, (start, now_ms), memory).await;
+        }
         let mut event = verified.identify(&sources.config().routes, now_ms);
         if intake.store.has_legacy_keys() {
             event.legacy_key = source.legacy_key(&event.attributes.body);
@@ -74,8 +78,7 @@ impl<'a> Posting<'a> {
         if is_callback {
             callback::check(source, &event, &*intake.reads).await?;
         }
-        let untyped =
-            (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default());
+        let untyped = untyped(&event);
         let Attributes { source: name, kind, .. } = &event.attributes;
         let pair = intake.series.pairs().of(PairKind::Received, name, kind);
         let span = self.trace.and_then(|parent| intake.tracer.child_of(parent));
@@ -212,7 +215,7 @@ impl<'a> Posting<'a> {
     }
 
     #[cold]
-    fn refused(self, rejection: Rejection, head: &Head) -> Box<RefusedRequest> {
+    pub(super) fn refused(self, rejection: Rejection, head: &Head) -> Box<RefusedRequest> {
         let seen = Seen::of_head(self.source, head, self.intake.clock.now_ms());
         Box::new(RefusedRequest { rejection, seen })
     }
@@ -228,7 +231,7 @@ impl<'a> Posting<'a> {
 
     /// Counts an event without a type. A route that names `hookbox.unidentified` says that this is
     /// expected.
-    fn tell_untyped(self, appended: &Appended, reason: &str, now_ms: i64) {
+    pub(super) fn tell_untyped(self, appended: &Appended, reason: &str, now_ms: i64) {
         self.source.metrics.unidentified();
         let name = &self.source.source().name;
         if !self.sources.config().routes.names(name, UNIDENTIFIED) {
@@ -255,6 +258,11 @@ impl<'a> Posting<'a> {
         }));
         appending.await.map_err(Rejection::Broken)?.map_err(|error: StoreError| error.into())
     }
+}
+
+/// Why an event has no type, if it has none.
+pub(super) fn untyped(event: &NewEvent) -> Option<String> {
+    (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default())
 }
 
 /// Whether the body has a content encoding. Signatures cover the bytes as sent, and decoding them

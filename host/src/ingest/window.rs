@@ -24,7 +24,7 @@ use crate::tasks;
 /// How long a secret that was taken can be shown, in milliseconds.
 const SHOWN_FOR_MS: i64 = 10 * 60_000;
 
-/// The time that the running configuration has to take up the file before the handshake is answered.
+/// The time in which the running configuration takes up the file before the handshake is answered.
 const ACTIVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The pause between two looks at it.

@@ -187,7 +187,7 @@ fn a_bad_join_is_refused() {
     let id = format!("{ACME}id = \"{{json:/a}}-{{json:/b}}\"");
     home.refuses(&id, &["`sources.acme.id` joins an id", "two events might come to the same text"]);
     // The text is underlined.
-    let problems = home.bad(&ACME.replace("{ json = \"/type\" }", "\"{query:event}\""));
+    let problems = home.bad(&ACME.replace("{ json = \"/type\" }", "\"{cookie:event}\""));
     let problem = problems.iter().next().unwrap();
     assert_eq!((problem.line, problem.column), (4, 8));
 }

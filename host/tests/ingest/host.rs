@@ -165,8 +165,8 @@ impl Host {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let shutdown = CancellationToken::new();
-        let unidentified = Arc::<Unidentified>::default();
-        let activity = Arc::<SourceActivity>::default();
+        let (unidentified, activity) =
+            (Arc::<Unidentified>::default(), Arc::<SourceActivity>::default());
         let intake = Intake {
             config: config.clone(),
             store: wrap(store.clone()),
@@ -181,17 +181,8 @@ impl Host {
             series: Arc::default(),
         };
         let serving = tokio::spawn(serve(listener, intake, shutdown.clone()));
-        Self {
-            address,
-            config,
-            store,
-            unidentified,
-            activity,
-            clock,
-            shutdown,
-            serving,
-            _folder: folder,
-        }
+        let _folder = folder;
+        Self { address, config, store, unidentified, activity, clock, shutdown, serving, _folder }
     }
 
     pub(crate) async fn connect(&self) -> Client {

@@ -30,7 +30,20 @@ const USUAL_SECONDS: u32 = 600;
 pub(in crate::admin) struct TakeSecretQuery {
     /// How long the secret of a handshake is waited for, in seconds: up to 3600, 600 if it is not
     /// said; 0 ends a window that is open.
-    for_s: Option<u32>,
+    #[param(value_type = Option<u32>, maximum = 3600)]
+    for_s: Option<String>,
+}
+
+impl TakeSecretQuery {
+    fn seconds(&self) -> Result<u32, ProblemJson> {
+        let Some(text) = self.for_s.as_deref() else { return Ok(USUAL_SECONDS) };
+        let seconds = text.trim().parse().ok().filter(|seconds| *seconds <= MAX_SECONDS);
+        seconds.ok_or_else(|| {
+            let detail =
+                format!("`for_s` must be a whole number of seconds from 0 to {MAX_SECONDS}");
+            ProblemJson::bad_request(detail)
+        })
+    }
 }
 
 /// A window in which the secret of a handshake is taken.
@@ -98,8 +111,8 @@ impl WindowJson {
     }
 }
 
-/// Take the secret of the next handshake: a window opens, and closes after the first one. The secret
-/// is added to those of the source and is active at once. A restart closes the window.
+/// Take the secret of the next handshake: a window opens, and closes after the first one. The
+/// secret is added to those of the source and is active at once. A restart closes the window.
 #[utoipa::path(post, path = "/api/v1/sources/{name}/take-secret", tag = "events",
     params(("name" = String, Path, description = "The source"), TakeSecretQuery),
     request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
@@ -115,11 +128,7 @@ pub(in crate::admin) async fn take_secret(
     ParamsOrBody(query): ParamsOrBody<TakeSecretQuery>,
 ) -> Result<Json<WindowJson>, ProblemJson> {
     let source = find(&admin.config.load(), &name)?;
-    let seconds = query.for_s.unwrap_or(USUAL_SECONDS);
-    if seconds > MAX_SECONDS {
-        let detail = format!("`for_s` is {seconds}: write 0 to {MAX_SECONDS} seconds");
-        return Err(ProblemJson::bad_request(detail));
-    }
+    let seconds = query.seconds()?;
     check(&source)?;
     let note = by.note("sources.take_secret", &name, &format!("for {seconds} s"));
     admin.store.note(note.of_a_part()).await?;

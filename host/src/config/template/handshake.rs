@@ -57,30 +57,8 @@ fn read(item: &Item<'_>) -> Option<HandshakeRule> {
     );
     let then = section.take("then").and_then(|item| read_then(&item));
     section.finish();
-    if then.is_some() && !verified {
-        let help = "anybody could have an address asked: write `verified = true`, or take it out";
-        item.refuse("has `then`, and takes requests that prove nothing", help);
-    }
-    let method = method.unwrap_or(HandshakeMethod::Post);
-    if method == HandshakeMethod::Post && when.is_empty() && empty.is_none() {
-        let help = "every event would be answered as one: write `when = { json = \"/challenge\" }`";
-        item.refuse("says of no POST that it is one", help);
-    }
-    if method != HandshakeMethod::Post && offers.is_some() {
-        item.refuse("takes a secret of no POST", "take `offers` out, or write `method = \"POST\"`");
-    }
-    if show_offer && offers.is_none() {
-        item.refuse(
-            "shows a secret, but does not say where it is",
-            "write `offers`, or take it out",
-        );
-    }
-    if method != HandshakeMethod::Post && (verified || empty.is_some()) {
-        let help = "only a POST can be verified: take `verified` and `empty` out";
-        item.refuse("asks for a body", help);
-    }
-    Some(HandshakeRule {
-        method,
+    let rule = HandshakeRule {
+        method: method.unwrap_or(HandshakeMethod::Post),
         when,
         empty,
         verified,
@@ -90,7 +68,33 @@ fn read(item: &Item<'_>) -> Option<HandshakeRule> {
         offers,
         shows_offer: show_offer,
         then,
-    })
+    };
+    check_rule(item, &rule);
+    Some(rule)
+}
+
+/// Refuses a rule whose keys do not go together.
+fn check_rule(item: &Item<'_>, rule: &HandshakeRule) {
+    let is_post = rule.method == HandshakeMethod::Post;
+    if rule.then.is_some() && !rule.verified {
+        let help = "anybody could have an address asked: write `verified = true`, or take it out";
+        item.refuse("has `then`, and takes requests that prove nothing", help);
+    }
+    if is_post && rule.when.is_empty() && rule.empty.is_none() {
+        let help = "every event would be answered as one: write `when = { json = \"/challenge\" }`";
+        item.refuse("says of no POST that it is one", help);
+    }
+    if !is_post && rule.offers.is_some() {
+        item.refuse("takes a secret of no POST", "take `offers` out, or write `method = \"POST\"`");
+    }
+    if rule.shows_offer && rule.offers.is_none() {
+        let help = "write `offers`, or take it out";
+        item.refuse("shows a secret, but does not say where it is", help);
+    }
+    if !is_post && (rule.verified || rule.empty.is_some()) {
+        let help = "only a POST can be verified: take `verified` and `empty` out";
+        item.refuse("asks for a body", help);
+    }
 }
 
 /// `{ get = "/SubscribeURL", hosts = ["sns.*.amazonaws.com"] }`.

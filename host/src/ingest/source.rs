@@ -342,11 +342,6 @@ pub struct Verified<'s> {
 }
 
 impl Verified<'_> {
-    /// The head of the request.
-    pub(super) fn head(&self) -> &Head {
-        &self.head
-    }
-
     /// The answer, if it is a handshake.
     pub(super) fn handshake(&self) -> Option<HandshakeAnswer> {
         self.source.handshakes.answer(&self.head, &self.body, true)

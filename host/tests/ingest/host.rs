@@ -28,6 +28,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const NOW_S: i64 = 1_770_000_000;
 pub(crate) const MAX_BODY_BYTES: usize = 300_000;
 pub(crate) const SECRET: &[u8] = b"a secret for tests";
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Limits that no test reaches unless it sets out to.
 pub(crate) const PATIENT: ServerTimeouts = ServerTimeouts {
@@ -39,8 +40,6 @@ pub(crate) const PATIENT: ServerTimeouts = ServerTimeouts {
     linger: PATIENCE,
     drain: PATIENCE,
 };
-
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A limit that is meant to be reached.
 pub(crate) const SOON: Duration = Duration::from_millis(50);

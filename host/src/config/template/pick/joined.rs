@@ -7,14 +7,11 @@ use crate::config::source::{Joined, Pick};
 use crate::event::MAX_NAME_BYTES;
 use crate::event::name::{self, RESERVED};
 
-/// The kinds of parts.
-const PARTS: [&str; 4] = ["header", "json", "request", "form"];
-
 /// The most values that are joined.
 const MAX_VALUES: usize = 8;
 
 /// The kinds of parts.
-const PARTS: [&str; 5] = ["header", "json", "form", "query", "method"];
+const PARTS: [&str; 6] = ["header", "json", "request", "form", "query", "method"];
 
 /// Reads the text; a single value without any text around it is that value.
 pub(super) fn read(item: &Item<'_>, text: &str, attribute: Attribute) -> Option<Pick> {

@@ -224,7 +224,7 @@ fn the_attributes_of_an_event_are_found_where_its_provider_has_them() {
 }
 
 /// Sections as users write them, for handshakes of providers that have no preset.
-const OWN: [(&str, &str); 2] = [(
+const OWN: [(&str, &str); 1] = [(
     "ebay",
     r#"[sources.acme.params]
 verification_token = "meta_verify_9610cfc420e6ce249c4e3277bc9f87f8"

@@ -14,6 +14,7 @@ mod hostile;
 mod http;
 mod identify;
 mod keep_alive;
+mod key_sets;
 mod keys;
 mod legacy;
 mod mutations;

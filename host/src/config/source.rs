@@ -21,7 +21,7 @@ mod template;
 pub use callback::{CallbackRule, KnownKey};
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
 pub use encoding::Encoding;
-pub use handshake::{AnswerPart, AnswerRule, AnswerValue, HandshakeMethod, HandshakeRule};
+pub use handshake::{AnswerPart, AnswerRule, AnswerValue, HandshakeMethod, HandshakeRule, ThenGet};
 pub use key_pair::KeyPair;
 pub use param::ParamText;
 pub use pick::{EventTypes, Joined, Pick};

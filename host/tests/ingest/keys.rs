@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use hookbox::config::Source;
 use hookbox::egress::{Egress, Network, NetworkFuture};
-use hookbox::ingest::KeyFetcher;
+use hookbox::ingest::{Confirmation, KeyFetcher};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,12 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use super::host::{Host, Options, SOON};
+use super::host::{Host, Options, PATIENCE, SOON};
 use super::providers::ProviderVector;
 use crate::support::until;
 
 /// The host that Amazon SNS names in its requests.
-const PROVIDER: &str = "sns.us-east-1.amazonaws.com";
+pub(super) const PROVIDER: &str = "sns.us-east-1.amazonaws.com";
 
 /// A network in which every name is the stand-in's.
 struct OneServer {
@@ -48,18 +48,20 @@ impl Network for OneServer {
 
 /// A stand-in that answers every request with this, and a fetcher that reaches it.
 async fn stand_in(answer: Vec<u8>) -> (KeyFetcher, Arc<AtomicUsize>) {
-    stand_in_for(PROVIDER, answer, false).await
+    stand_in_named(PROVIDER, answer, false).await
 }
 
 /// The same with a certificate for `name`. An answer without an end is followed by blanks for as
 /// long as they are read.
-async fn stand_in_for(
+pub(super) async fn stand_in_named(
     name: &str,
     answer: Vec<u8>,
     is_endless: bool,
 ) -> (KeyFetcher, Arc<AtomicUsize>) {
     let permits = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
-    stand_in_as((name, is_endless), answer, |_| true, permits).await
+    let answer = move |_: &str| answer.clone();
+    let (keys, connections, _) = stand_in_as((name, is_endless), answer, |_| true, permits).await;
+    (keys, connections)
 }
 
 /// The same, whose answers to requests that are not `prompt` wait for a permit.
@@ -68,15 +70,31 @@ async fn stand_in_with(
     prompt: fn(&[u8]) -> bool,
     permits: Arc<Semaphore>,
 ) -> (KeyFetcher, Arc<AtomicUsize>) {
+    let (keys, connections, _) = stand_in_for(move |_| answer.clone(), prompt, permits).await;
+    (keys, connections)
+}
+
+/// A stand-in that answers by the first line of a request, and the lines that it has seen.
+async fn stand_in_by(
+    answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+) -> (KeyFetcher, Arc<AtomicUsize>, Arc<Mutex<Vec<String>>>) {
+    stand_in_for(answer, |_| true, Arc::new(Semaphore::new(Semaphore::MAX_PERMITS))).await
+}
+
+async fn stand_in_for(
+    answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    prompt: fn(&[u8]) -> bool,
+    permits: Arc<Semaphore>,
+) -> (KeyFetcher, Arc<AtomicUsize>, Arc<Mutex<Vec<String>>>) {
     stand_in_as((PROVIDER, false), answer, prompt, permits).await
 }
 
 async fn stand_in_as(
     (name, is_endless): (&str, bool),
-    answer: Vec<u8>,
+    answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
     prompt: fn(&[u8]) -> bool,
     permits: Arc<Semaphore>,
-) -> (KeyFetcher, Arc<AtomicUsize>) {
+) -> (KeyFetcher, Arc<AtomicUsize>, Arc<Mutex<Vec<String>>>) {
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
@@ -96,10 +114,11 @@ async fn stand_in_as(
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let answer = Arc::new(answer);
+    let (answer, lines) = (Arc::new(answer), Arc::<Mutex<Vec<String>>>::default());
+    let seen = lines.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, answer) = (acceptor.clone(), answer.clone());
+            let (acceptor, answer, seen) = (acceptor.clone(), answer.clone(), seen.clone());
             let permits = permits.clone();
             tokio::spawn(async move {
                 let Ok(mut stream) = acceptor.accept(stream).await else { return };
@@ -112,6 +131,10 @@ async fn stand_in_as(
                 if !prompt(&head) {
                     permits.acquire().await.unwrap().forget();
                 }
+                let head = String::from_utf8_lossy(&head);
+                let line = head.lines().next().unwrap_or_default().to_owned();
+                let answer = answer(&line);
+                seen.lock().unwrap().push(line);
                 let _ = stream.write_all(&answer).await;
                 while is_endless && stream.write_all(&[b' '; 4 << 10]).await.is_ok() {}
                 let _ = stream.shutdown().await;
@@ -121,10 +144,10 @@ async fn stand_in_as(
     let connections = Arc::new(AtomicUsize::new(0));
     let network = OneServer { port, connections: connections.clone() };
     let authorities = vec![ca.der().to_vec()];
-    (KeyFetcher::over(Egress::over(Arc::new(network)), authorities), connections)
+    (KeyFetcher::over(Egress::over(Arc::new(network)), authorities), connections, lines)
 }
 
-fn ok(body: &str) -> Vec<u8> {
+pub(super) fn ok(body: &str) -> Vec<u8> {
     let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length:";
     format!("{head} {}\r\n\r\n{body}", body.len()).into_bytes()
 }
@@ -205,49 +228,6 @@ async fn a_key_that_cannot_be_had_is_no_fault_of_the_sender() {
     }
 }
 
-/// A source of fal, whose keys are in a set at a fixed address.
-fn fal() -> (ProviderVector, Source) {
-    let mut all = ProviderVector::all().into_iter();
-    let vector = all.find(|it| it.preset == "fal" && it.expect == "accept").expect("there is one");
-    let source = Source { name: "fal".into(), ..Source::clone(&vector.source()) };
-    (vector, source)
-}
-
-async fn posted_to_fal(keys: KeyFetcher) -> (u16, usize) {
-    let (vector, source) = fal();
-    let now_s = vector.now_ms() / 1_000;
-    let options = Options { sources: vec![source], keys, now_s, ..Options::default() };
-    let host = Host::start(options).await;
-    let headers: Vec<_> = vector.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    let sent = super::host::request("POST", "/webhook/fal", &headers, &vector.body());
-    (host.exchange(sent).await.status, host.events().await.len())
-}
-
-#[tokio::test]
-async fn a_set_of_keys_that_never_ends_is_read_no_further_than_its_limit() {
-    const FAL: &str = "rest.alpha.fal.ai";
-    let keys = fal().0.params["jwks"].to_string();
-    let (whole, _) = stand_in_for(FAL, ok(&keys), false).await;
-    assert_eq!(posted_to_fal(whole).await, (200, 1));
-    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
-    for begun in [keys.as_str(), r#"{"keys":["#] {
-        let (endless, connections) =
-            stand_in_for(FAL, format!("{head}{begun}").into_bytes(), true).await;
-        assert_eq!(posted_to_fal(endless).await, (503, 0));
-        assert_eq!(connections.load(Ordering::Relaxed), 1);
-    }
-}
-
-#[tokio::test]
-async fn a_host_with_the_certificate_of_another_one_is_not_believed() {
-    let keys = fal().0.params["jwks"].to_string();
-    for name in ["fal.ai", "rest.alpha.fal.ai.evil.example", PROVIDER] {
-        let (other, connections) = stand_in_for(name, ok(&keys), false).await;
-        assert_eq!(posted_to_fal(other).await, (503, 0), "{name}");
-        assert_eq!(connections.load(Ordering::Relaxed), 1, "it was asked");
-    }
-}
-
 /// The last part of the address of the key in the vectors.
 const KEY_FILE: &str = "SimpleNotificationService-0123456789abcdef0123456789abcdef.pem";
 
@@ -289,4 +269,95 @@ async fn a_slow_fetch_goes_on_without_its_request_and_serves_the_next_one() {
     let accepted = async || (host.exchange(post(&good)).await.status == 200).then_some(());
     until("the key", accepted).await;
     assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+/// The confirmation that a source has noted, once there is one.
+async fn confirmation(host: &Host) -> Confirmation {
+    let noted = async {
+        loop {
+            if let Some(found) = host.activity.received("aws-sns").confirmation {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, noted).await.expect("a confirmation ends")
+}
+
+/// The lines of a stand-in that ask for a confirmation, once there are so many.
+async fn asked(lines: &Mutex<Vec<String>>, count: usize) -> Vec<String> {
+    let seen = async {
+        loop {
+            let lines = lines.lock().unwrap().clone();
+            let asked: Vec<_> = lines.into_iter().filter(|it| it.contains("Action=")).collect();
+            if asked.len() >= count {
+                return asked;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, seen).await.expect("it is asked")
+}
+
+const CONFIRMATION: &str = "a confirmation, which signs its token and address";
+
+#[tokio::test]
+async fn a_subscription_is_confirmed_after_it_has_proved_itself() {
+    let (keys, _, lines) = stand_in_by(|_| ok(certificate())).await;
+    let host = host(keys).await;
+    let forged = post(&vector(CONFIRMATION));
+    let forged = String::from_utf8(forged).unwrap().replace("2336412f37", "2336412f38");
+    assert_eq!(host.exchange(forged).await.status, 401);
+    let answer = host.exchange(post(&vector(CONFIRMATION))).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+    let found = confirmation(&host).await;
+    assert_eq!((found.host.as_str(), found.error), (PROVIDER, None));
+    let asked = asked(&lines, 1).await;
+    assert_eq!(asked.len(), 1, "a forged one is not asked: {asked:?}");
+    assert!(asked[0].starts_with("GET /?Action=ConfirmSubscription&"), "{asked:?}");
+    assert_eq!(host.events().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_confirmation_that_fails_is_tried_three_times_and_told() {
+    let moved =
+        b"HTTP/1.1 302 Found\r\nlocation: https://evil.example/\r\ncontent-length: 0\r\n\r\n";
+    let broken = b"HTTP/1.1 500 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    for (answer, tries, says) in [(&moved[..], 1, "302"), (&broken[..], 3, "500")] {
+        let answer = answer.to_vec();
+        let answer = move |line: &str| {
+            if line.contains("Action=") { answer.clone() } else { ok(certificate()) }
+        };
+        let (keys, _, lines) = stand_in_by(answer).await;
+        let host = host(keys).await;
+        assert_eq!(host.exchange(post(&vector(CONFIRMATION))).await.status, 200);
+        for n in 1..tries {
+            asked(&lines, n).await;
+            while host.activity.received("aws-sns").confirmation.is_none()
+                && lines.lock().unwrap().iter().filter(|it| it.contains("Action=")).count() == n
+            {
+                host.clock.set(host.clock.now_ms() + 1_000);
+                tokio::task::yield_now().await;
+            }
+        }
+        let found = confirmation(&host).await;
+        assert!(found.error.as_deref().is_some_and(|error| error.contains(says)), "{found:?}");
+        assert_eq!(asked(&lines, tries).await.len(), tries);
+    }
+}
+
+#[tokio::test]
+async fn an_address_of_another_host_is_not_asked_though_it_is_signed() {
+    let (keys, _, lines) = stand_in_by(|_| ok(certificate())).await;
+    let source = Source::clone(&vector(CONFIRMATION).source());
+    let mut source = Source { name: "aws-sns".into(), ..source };
+    let mut pinned = vec!["sns.eu-west-1.amazonaws.com".to_owned()];
+    for hosts in [&mut pinned, &mut vec!["*.amazonaws.com".to_owned()]] {
+        source.handshakes[0].then.as_mut().unwrap().hosts = std::mem::take(hosts);
+        let sources = vec![source.clone()];
+        let host = Host::start(Options { sources, keys: keys.clone(), ..Options::default() }).await;
+        assert_eq!(host.exchange(post(&vector(CONFIRMATION))).await.status, 403);
+        assert_eq!(host.activity.received("aws-sns").confirmation, None);
+    }
+    assert!(lines.lock().unwrap().iter().all(|line| !line.contains("Action=")));
 }

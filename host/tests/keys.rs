@@ -40,7 +40,7 @@ fn section(name: &str, template: &SourceTemplate) -> String {
 fn secret(name: &str, template: &SourceTemplate) -> String {
     let text = format!("{name}_0123456789abcdef0123456789:x");
     match template.key.encoding {
-        KeyEncoding::Utf8 => text,
+        KeyEncoding::Utf8 | KeyEncoding::Sha1 => text,
         KeyEncoding::Base64 => format!("{}{}", template.key.prefix, STANDARD.encode(text)),
         KeyEncoding::Hex => format!("{}{}", template.key.prefix, hex::encode(text)),
     }

@@ -15,6 +15,7 @@ use super::callback;
 use super::handshake::{HandshakeAnswer, MAX_OPEN_BODY_BYTES};
 use super::head::Head;
 use super::intake::Intake;
+use super::once::SentEvent;
 use super::refused::{RefusedRequest, Seen};
 use super::reply::{IngestReply, Rejection};
 use super::source::{Claim, SourceRuntime, Sources, Unproved, Verified};
@@ -71,6 +72,7 @@ impl<'a> Posting<'a> {
         if is_callback {
             callback::check(source, &event, &*intake.reads).await?;
         }
+        let sent = source.takes_tokens_once().then(|| SentEvent::of(&event));
         let untyped =
             (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default());
         let Attributes { source: name, kind, .. } = &event.attributes;
@@ -81,6 +83,9 @@ impl<'a> Posting<'a> {
         let appended = timeout(intake.timeouts.reply, self.append(event, memory, span)).await;
         let _ = fail::point("ingest.before_reply");
         let appended = appended.map_err(|_| Rejection::Unanswered)??;
+        if let Some(sent) = sent.filter(|_| appended.duplicate) {
+            sent.check(appended.id, &*intake.reads).await?;
+        }
         source.metrics.acknowledged(start.elapsed());
         source.tally().stored(appended.duplicate, now_ms);
         if !appended.duplicate {

@@ -14,6 +14,7 @@ pub enum RefusalReason {
     NoId,
     NoPart,
     NoForm,
+    UsedToken,
     UntrustedKey,
     NoKey,
     RepeatedHeader,
@@ -41,7 +42,7 @@ type Explained = (&'static str, &'static str, &'static str);
 
 impl RefusalReason {
     /// Every reason.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::BadSignature,
         Self::EndedSecret,
         Self::StaleTimestamp,
@@ -51,6 +52,7 @@ impl RefusalReason {
         Self::NoId,
         Self::NoPart,
         Self::NoForm,
+        Self::UsedToken,
         Self::UntrustedKey,
         Self::NoKey,
         Self::RepeatedHeader,
@@ -91,7 +93,6 @@ impl RefusalReason {
     fn explained(self) -> Explained {
         match self {
             Self::BadSignature
-            | Self::EndedSecret
             | Self::StaleTimestamp
             | Self::NoSignature
             | Self::MalformedSignature
@@ -101,6 +102,7 @@ impl RefusalReason {
             | Self::NoForm
             | Self::RepeatedHeader
             | Self::NoSecret => self.of_proof(),
+            Self::EndedSecret | Self::UsedToken => self.of_end(),
             Self::UntrustedKey | Self::NoKey => self.of_key(),
             Self::Malformed
             | Self::Method
@@ -117,11 +119,6 @@ impl RefusalReason {
     /// Reasons in what should prove that a request is authentic.
     fn of_proof(self) -> Explained {
         match self {
-            Self::EndedSecret => (
-                "ended_secret",
-                "The signature is made with a secret from before a rotation, and its time is over.",
-                "Look whether the provider still signs with it; `overlap` of the source says how long it stays active.",
-            ),
             Self::StaleTimestamp => (
                 "stale_timestamp",
                 "The signature is right, but the request was signed too long ago or in the future.",
@@ -171,6 +168,22 @@ impl RefusalReason {
                 "bad_signature",
                 "The signature has the right form, and no active key makes it over these bytes.",
                 "Compare the secret with the provider's, and look for a proxy that changes bodies.",
+            ),
+        }
+    }
+
+    /// Reasons in a proof that was good once.
+    fn of_end(self) -> Explained {
+        match self {
+            Self::EndedSecret => (
+                "ended_secret",
+                "The signature is made with a secret from before a rotation, and its time is over.",
+                "Look whether the provider still signs with it; `overlap` of the source says how long it stays active.",
+            ),
+            _ => (
+                "used_token",
+                "The token is right and covers no body, and it has proved another event before.",
+                "Nothing, if it happens now and then: the provider sends it again with a new token.",
             ),
         }
     }

@@ -20,7 +20,7 @@ use super::head::Head;
 use super::identify::{Extracted, Extractor};
 use super::metrics::SourceMetrics;
 use super::verify::{self, Claimed, KeyRing, Proof, Refusal, Verifier};
-use crate::config::source::Source;
+use crate::config::source::{Source, Verify};
 use crate::config::{Config, Routes};
 use crate::event::{Attributes, LegacyKey, MAX_NAME_BYTES, NewEvent};
 use crate::providers::LoggedEvent;
@@ -59,6 +59,13 @@ impl SourceRuntime {
         self.tally = activity.tally(&self.source);
         self.key_uses = self.tally.uses(&self.source);
         self
+    }
+
+    /// Whether a token of its requests is good for one event, because it covers no body.
+    pub(super) fn takes_tokens_once(&self) -> bool {
+        let Verify::Signature(signature) = &self.source.verify else { return false };
+        let mut rules = std::iter::once(signature).chain(&signature.others);
+        rules.any(|rule| rule.is_bare_token() && self.source.dedupe.goes_by_signed(rule))
     }
 
     /// The requests that it answers without storing anything.
@@ -135,7 +142,7 @@ impl SourceRuntime {
             }
         }
         let note = Some("reconciled: from the provider's log, its delivery never came".to_owned());
-        let proof = Proof { key: None, note };
+        let proof = Proof { note, ..Proof::default() };
         let verified = Verified { source: self, head: map.into(), body: body.into(), proof };
         let mut event = verified.identify(routes, now_ms);
         if has_legacy_keys {
@@ -236,7 +243,8 @@ impl<'s> Claim<'s> {
         let Self { source, head, claimed } = self;
         let Some(claimed) = claimed else {
             let note = Some("a callback: its address is secret, and nothing is signed".to_owned());
-            return Ok(Verified { source, head, body, proof: Proof { key: None, note } });
+            let proof = Proof { note, ..Proof::default() };
+            return Ok(Verified { source, head, body, proof });
         };
         match source.verifier.check(&claimed, &head, &body, now_ms) {
             Ok(proof) if source.has_ended(proof.key, now_ms) => {
@@ -276,12 +284,13 @@ impl Verified<'_> {
             source: SourceRuntime { source, verifier, extractor, stored, .. },
             head,
             body,
-            proof,
+            proof: Proof { note, sent_at, signed, .. },
         } = self;
         let headers = &head.headers;
-        let sent_at = || verifier.sent_at(&head);
+        let sent_at = || sent_at.as_deref().or_else(|| verifier.sent_at(&head));
+        let signed = signed.map(|signed| signed.of_request());
         let Extracted { kind, id, subject, is_json, dedupe, note } =
-            extractor.extract(&head, &body, sent_at, proof.note);
+            extractor.extract(&head, &body, sent_at, signed, note);
         let content_type = match headers.get(CONTENT_TYPE) {
             Some(value) => {
                 value.to_str().ok().filter(|text| text.len() <= MAX_NAME_BYTES).map(str::to_owned)

@@ -3,12 +3,13 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use hookbox::config::{MakeSecrets, Partial, Surroundings};
+use hookbox::config::{MakeSecrets, Partial, Source, Surroundings};
 use hookbox::ingest::{Head, Refusal, SourceRuntime, Unverified};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::rand::SystemRandom;
@@ -17,21 +18,25 @@ use serde_json::{Value, json};
 
 use super::providers::ProviderVector;
 
-pub(crate) const NOW_S: i64 = 1_772_000_000;
+const NOW_S: i64 = 1_772_000_000;
 
 pub(crate) const SECRET: &str = "0123456789abcdef";
 
-/// A source of this section, whose secret is [`SECRET`].
-pub(crate) fn source(section: &str) -> SourceRuntime {
+/// The source of this section, whose secret is [`SECRET`].
+pub(crate) fn section(section: &str) -> Arc<Source> {
     let text = format!("[sources.acme]\n{section}\n");
     let env = |name: &str| (name == "S").then(|| OsString::from(SECRET));
     let around = Surroundings { make_secrets: MakeSecrets::No, env: &env };
     let source = Partial::parse(Path::new("/config.toml"), &text, around).take_source("acme");
     let source = source.expect("it is a section");
-    SourceRuntime::new(source.unwrap_or_else(|problems| panic!("{}", problems.render(false))))
+    source.unwrap_or_else(|problems| panic!("{}", problems.render(false)))
 }
 
-pub(crate) fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> Head {
+fn source(text: &str) -> SourceRuntime {
+    SourceRuntime::new(section(text))
+}
+
+fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> Head {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.append(name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap());
@@ -39,7 +44,7 @@ pub(crate) fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> He
     Head { method, uri: target.parse().unwrap(), headers: map }
 }
 
-pub(crate) fn check(source: &SourceRuntime, head: Head, body: &str) -> Result<(), Refusal> {
+fn check(source: &SourceRuntime, head: Head, body: &str) -> Result<(), Refusal> {
     let request = Unverified::new(head, Bytes::copy_from_slice(body.as_bytes()));
     request.verify(source, NOW_S * 1_000).map(|_| ())
 }
@@ -99,7 +104,7 @@ const THEIRS: &str = "arn:aws:sns:us-east-1:999999999999:Other";
 const CERTIFICATE: &str = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-x.pem";
 
 /// A topic's subscriber that knows the certificate of the tests.
-pub(crate) fn sns() -> SourceRuntime {
+fn sns() -> SourceRuntime {
     let source = source(&format!("preset = \"aws-sns\"\nparams = {{ topic_arn = \"{OURS}\" }}"));
     let pem = include_str!("../data/sns-certificate.pem");
     assert!(source.keep_key(CERTIFICATE, pem, NOW_S * 1_000));

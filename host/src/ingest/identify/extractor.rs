@@ -64,13 +64,14 @@ impl Extractor {
         self.dedupe.legacy_key(body)
     }
 
-    /// Extracts the attributes of a request. `sent_at` gives the text of its timestamp, `note` is a
-    /// remark from before.
+    /// Extracts the attributes of a request. `sent_at` gives the text of its timestamp, `signed` is
+    /// the digest of the signed text, `note` a remark from before.
     pub(in crate::ingest) fn extract<'a>(
         &self,
         head: &Head,
         body: &Bytes,
         sent_at: impl Fn() -> Option<&'a [u8]>,
+        signed: Option<[u8; 32]>,
         note: Option<String>,
     ) -> Extracted {
         let mut notes = NoteLine::after(note);
@@ -96,7 +97,8 @@ impl Extractor {
             notes.add(&problem);
         }
         let kind = kind.unwrap_or_else(|| UNIDENTIFIED.to_owned());
-        let dedupe = self.dedupe.keys(&KeyParts { id: id.as_deref(), kind: &kind, body }, sent_at);
+        let parts = KeyParts { id: id.as_deref(), kind: &kind, body, signed };
+        let dedupe = self.dedupe.keys(&parts, sent_at);
         Extracted { kind, id, subject, is_json, dedupe, note: notes.into_text() }
     }
 

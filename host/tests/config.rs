@@ -1,6 +1,7 @@
 //! The configuration as a user meets it: what is read, what is refused, and how that is told.
 
 mod dedupe;
+mod forms;
 mod gatherings;
 mod grants;
 mod home;

@@ -43,9 +43,9 @@ pub(super) struct SourceJson {
     pub(super) closed: Option<String>,
     /// Its secrets or public keys, in the order of the configuration.
     pub(super) secrets: Vec<SecretJson>,
-    /// Requests that were stored as new events.
+    /// New events that were stored; a request may be several.
     pub(super) accepted: u64,
-    /// Requests that repeated an event.
+    /// Events that repeated one before.
     pub(super) duplicates: u64,
     /// Requests that were refused, by reason.
     pub(super) refused: BTreeMap<&'static str, u64>,
@@ -331,6 +331,11 @@ fn closed(source: &Source) -> Option<String> {
     }
 }
 
+/// The number of keys of a source that are set.
+pub(super) fn keys_set(source: &Source) -> usize {
+    secrets(source, &[]).iter().filter(|secret| secret.set).count()
+}
+
 /// The places of keys with the last use of each; `uses` has those of the keys that are set.
 fn secrets(source: &Source, uses: &[Option<i64>]) -> Vec<SecretJson> {
     let Verify::Signature(signature) = &source.verify else { return Vec::new() };
@@ -368,6 +373,7 @@ fn headers(source: &Source) -> (Vec<String>, Option<String>) {
 fn type_from(pick: &Pick) -> String {
     match pick {
         Pick::Json(pointer) => format!("the body, at {pointer}"),
+        Pick::Request(pointer) => format!("the request, at {pointer}"),
         Pick::Header(name) => format!("the header {name}"),
         Pick::Fixed(kind) => format!("always {kind}"),
         Pick::Form(_) | Pick::Query(_) | Pick::Beside(_) | Pick::First(_) => pick.to_string(),

@@ -94,12 +94,7 @@ pub(super) fn complete(
             let path = keys.folder.join(registered::file_name(&name));
             secrets::read_registration(found, &name, &path, (&template.key, &mut provider), sink);
         }
-        let (kind, id, subject) =
-            (template.kind.clone()?, template.id.clone(), template.subject.clone());
-        let (form, types) = (template.form.clone(), template.types.clone());
-        let trust_traceparent = template.trust_traceparent;
-        let (handshakes, params) = (template.handshakes.clone(), template.params.clone());
-        let (max_body_bytes, dedupe) = (template.max_body_bytes, template.dedupe(is_verified));
+        let kind = template.kind.clone()?;
         let secret_places = found.as_ref().map(|found| found.places.clone()).unwrap_or_default();
         let secrets = found.map_or(Secrets::Set(Vec::new()), |found| {
             let path = keys.folder.join(&name);
@@ -112,24 +107,29 @@ pub(super) fn complete(
                 sink.warn(Warning::of_working_source(&name, what));
             });
         }
-        let verify =
-            if is_verified { Verify::Signature(template.signature(secrets)) } else { Verify::None };
-        let name_of = name.as_str().into();
+        let verify = match is_verified {
+            true => Verify::Signature(template.clone().signature(secrets)),
+            false => Verify::None,
+        };
         let source = Source {
-            name: name_of,
+            name: name.as_str().into(),
             preset,
             verify,
             secret_places,
             kind,
-            id,
-            dedupe,
-            subject,
-            max_body_bytes,
-            form,
-            types,
-            trust_traceparent,
-            handshakes,
-            params,
+            dedupe: template.dedupe(is_verified),
+            id: template.id,
+            subject: template.subject,
+            max_body_bytes: template.max_body_bytes,
+            form: template.form,
+            split: template.split,
+            cloudevents: template.cloudevents,
+            origins: template.origins,
+            types: template.types,
+            trust_traceparent: template.trust_traceparent,
+            handshakes: template.handshakes,
+            replies: template.replies,
+            params: template.params,
             provider,
         };
         Some((name, Arc::new(source)))

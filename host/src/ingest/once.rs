@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::reply::Rejection;
 use super::verify::Refusal;
+use crate::config::source::{Source, Verify};
 use crate::event::{EventId, NewEvent};
 use crate::store::Read;
 
@@ -19,8 +20,12 @@ pub(super) struct SentEvent {
 }
 
 impl SentEvent {
-    pub(super) fn of(event: &NewEvent) -> Self {
-        Self { id: event.provider_id.clone(), body: event.attributes.body.clone() }
+    /// For a source that takes a token once, because it says nothing of the body.
+    pub(super) fn to_check(source: &Source, event: &NewEvent) -> Option<Self> {
+        let Verify::Signature(first) = &source.verify else { return None };
+        let mut rules = std::iter::once(first).chain(&first.others);
+        let is_once = rules.any(|rule| rule.is_bare_token() && source.dedupe.goes_by_signed(rule));
+        is_once.then(|| Self { id: event.provider_id.clone(), body: event.attributes.body.clone() })
     }
 
     /// Refuses a request that has nothing but its token in common with the event that it was taken

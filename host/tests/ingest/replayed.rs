@@ -25,11 +25,16 @@ fn preset(name: &str, more: &str) -> String {
 
 const ADDRESS: &str = "verify = { public_url = \"https://h\" }";
 
-/// `accepted` or `duplicate`, or the status of a refusal.
+/// `accepted` if an event was stored, `duplicate` if none was, or the status of a refusal.
 async fn post(host: &Host, query: &str, headers: &[(&str, &str)], body: &str) -> String {
     let path = format!("/webhook/acme{query}");
+    let before = host.events().await.len();
     let response = host.exchange(request("POST", &path, headers, body.as_bytes())).await;
-    if response.status == 200 { response.stored().1 } else { response.status.to_string() }
+    match (response.status, host.events().await.len() - before) {
+        (200, 0) => "duplicate".to_owned(),
+        (200, 1) => "accepted".to_owned(),
+        (status, _) => status.to_string(),
+    }
 }
 
 fn mac(algorithm: Algorithm, text: &str) -> hmac::Tag {

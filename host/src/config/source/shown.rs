@@ -75,6 +75,7 @@ impl fmt::Display for Pick {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json(pointer) => write!(f, "{{json:{pointer}}}"),
+            Self::Request(pointer) => write!(f, "{{request:{pointer}}}"),
             Self::Header(name) => write!(f, "{{header:{name}}}"),
             Self::Fixed(text) => f.write_str(text),
             Self::Form(name) => write!(f, "{{form:{name}}}"),

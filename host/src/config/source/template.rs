@@ -9,6 +9,7 @@ use super::param::ParamText;
 use super::pick::{EventTypes, Pick};
 use super::place::{BodyHash, JwtRule, KeyAddress, ValueCondition};
 use super::public_key::PublicKey;
+use super::replies::Replies;
 use super::signature::{self, Field, Part, Secrets, Signature, SignatureScheme, Timestamp};
 
 /// A source without its name and keys. A preset is nothing but a value of it.
@@ -46,6 +47,8 @@ pub struct SourceTemplate {
     pub others: Vec<SourceTemplate>,
     /// See [`Source::handshakes`](super::Source::handshakes).
     pub handshakes: Vec<HandshakeRule>,
+    /// See [`Source::replies`](super::Source::replies).
+    pub replies: Replies,
     /// The values of [`Part::Param`].
     pub params: BTreeMap<String, ParamText>,
     /// The way from the text of a secret to a key.
@@ -64,6 +67,12 @@ pub struct SourceTemplate {
     pub max_body_bytes: Option<usize>,
     /// See [`Source::form`](super::Source::form).
     pub form: Option<String>,
+    /// See [`Source::split`](super::Source::split).
+    pub split: Option<String>,
+    /// See [`Source::cloudevents`](super::Source::cloudevents).
+    pub cloudevents: bool,
+    /// See [`Source::origins`](super::Source::origins).
+    pub origins: Vec<String>,
     /// See [`Source::types`](super::Source::types).
     pub types: EventTypes,
     /// See [`Source::trust_traceparent`](super::Source::trust_traceparent).
@@ -90,6 +99,7 @@ impl Default for SourceTemplate {
             key_address: None,
             others: Vec::new(),
             handshakes: Vec::new(),
+            replies: Replies::default(),
             params: BTreeMap::new(),
             key: KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 },
             kind: None,
@@ -99,6 +109,9 @@ impl Default for SourceTemplate {
             subject: None,
             max_body_bytes: None,
             form: None,
+            split: None,
+            cloudevents: false,
+            origins: Vec::new(),
             types: EventTypes::Any,
             trust_traceparent: false,
         }

@@ -13,6 +13,7 @@ use ring::{digest, hmac};
 use secrecy::{ExposeSecret, SecretSlice};
 use subtle::ConstantTimeEq;
 
+use super::consent::Consent;
 use super::{HandshakeAnswer, MAX_ECHO_BYTES};
 use crate::config::source::{
     AnswerPart, AnswerValue, Encoding, HandshakeMethod, HandshakeRule, ParamText, Place, Secrets,
@@ -25,7 +26,10 @@ use crate::ingest::verify::{Check, Reading, Spot, is_challenge};
 
 /// The handshakes of one source.
 #[derive(Debug, Default)]
-pub(in crate::ingest) struct Handshakes(Vec<ReadyHandshake>);
+pub(in crate::ingest) struct Handshakes {
+    rules: Vec<ReadyHandshake>,
+    consent: Consent,
+}
 
 /// [`HandshakeRule`] made ready.
 #[derive(Debug)]
@@ -47,18 +51,19 @@ impl Handshakes {
     /// Those of a source. A rule that cannot be made ready is left out: it answers nothing.
     pub(in crate::ingest) fn new(source: &Source) -> Self {
         let ready = source.handshakes.iter();
-        Self(ready.filter_map(|rule| ReadyHandshake::new(rule, source).ok()).collect())
+        let rules = ready.filter_map(|rule| ReadyHandshake::new(rule, source).ok()).collect();
+        Self { rules, consent: Consent::new(source) }
     }
 
     /// Whether there is one for this method.
     pub(in crate::ingest) fn takes(&self, method: &Method) -> bool {
-        self.0.iter().any(|ready| ready.method == *method)
+        self.rules.iter().any(|ready| ready.method == *method)
     }
 
     /// Whether a POST that has not proved itself may be one, by its head.
     pub(in crate::ingest) fn may_be_open_post(&self, head: &Head) -> bool {
         let reading = Reading { head, body: &[], found: &[] };
-        self.0.iter().any(|ready| {
+        self.rules.iter().any(|ready| {
             ready.method == Method::POST
                 && !ready.rule.verified
                 && ready.when.iter().all(|when| when.is_in_body() || when.holds(reading))
@@ -73,10 +78,11 @@ impl Handshakes {
         is_verified: bool,
     ) -> Option<HandshakeAnswer> {
         let fitting = self
-            .0
+            .rules
             .iter()
             .filter(|ready| ready.method == head.method && (is_verified || !ready.rule.verified));
-        fitting.filter_map(|ready| ready.answer(head, body)).next()
+        let own = fitting.filter_map(|ready| ready.answer(head, body)).next();
+        own.or_else(|| self.consent.answer(head))
     }
 }
 

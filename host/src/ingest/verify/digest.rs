@@ -12,6 +12,18 @@ pub(in crate::ingest) enum SignedDigest {
 }
 
 impl SignedDigest {
+    /// That of the event at this position of a request with several, or else of the request.
+    pub(in crate::ingest) fn of(&self, at: Option<usize>) -> [u8; 32] {
+        let Some(at) = at else { return self.of_request() };
+        match self {
+            Self::Items(digests) if at < digests.len() => digests[at],
+            _ => {
+                let whole = Sha256::new_with_prefix(self.of_request());
+                whole.chain_update((at as u64).to_le_bytes()).finalize().into()
+            }
+        }
+    }
+
     /// One digest for the request. The order of items says nothing, nor does an item that is there
     /// twice.
     pub(in crate::ingest) fn of_request(&self) -> [u8; 32] {
@@ -39,5 +51,8 @@ mod tests {
         assert_eq!(items(&[1, 2]), items(&[2, 1, 2]));
         assert_ne!(items(&[1, 2]), items(&[1]));
         assert_ne!(items(&[1]), SignedDigest::Whole([1; 32]).of_request());
+        let whole = SignedDigest::Whole([1; 32]);
+        assert_ne!(whole.of(Some(0)), whole.of(Some(1)), "two events of one request");
+        assert_eq!(SignedDigest::Items(vec![[1; 32], [2; 32]]).of(Some(1)), [2; 32]);
     }
 }

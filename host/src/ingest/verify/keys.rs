@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::fetches::{FetchEnd, FetchEnded, Fetches};
 use crate::config::source::{KeyAddress, KeyDocument, KeyFrom, PublicKey};
+use crate::server::ShareKey;
 
 /// The most documents that are kept of a source.
 const MAX_DOCUMENTS: usize = 32;
@@ -30,8 +32,15 @@ struct Ring {
     documents: Mutex<HashMap<String, Document>>,
     /// The addresses that failed, and when.
     failed: Mutex<HashMap<String, i64>>,
-    /// Held while an address is asked.
-    turn: tokio::sync::Mutex<()>,
+    fetches: Fetches,
+}
+
+/// The duty to fetch a document. Dropping it ends the fetch without one.
+#[derive(Debug)]
+pub(in crate::ingest) struct FetchDuty {
+    ring: KeyRing,
+    url: String,
+    end: FetchEnd,
 }
 
 /// The keys of one document, and when it was fetched.
@@ -44,7 +53,7 @@ struct Document {
 impl KeyRing {
     pub(super) fn new(address: KeyAddress) -> Self {
         let (documents, failed) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Ring { address, documents, failed, turn: tokio::sync::Mutex::new(()) }))
+        Self(Arc::new(Ring { address, documents, failed, fetches: Fetches::default() }))
     }
 
     /// The address, if the configuration names it.
@@ -84,9 +93,17 @@ impl KeyRing {
         self.documents().contains_key(url)
     }
 
-    /// The lock of whoever asks an address.
-    pub(in crate::ingest) fn turn(&self) -> &tokio::sync::Mutex<()> {
-        &self.0.turn
+    /// The end of the fetch of an address, and the duty to perform it unless it is under way;
+    /// `None` if too many others are. Addresses that have answered before are asked in any case.
+    pub(in crate::ingest) fn join(
+        &self,
+        url: &str,
+        client: Option<ShareKey>,
+    ) -> Option<(FetchEnded, Option<FetchDuty>)> {
+        let is_known = self.is_known(url);
+        let (ended, end) = self.0.fetches.join(url, client, is_known)?;
+        let duty = end.map(|end| FetchDuty { ring: self.clone(), url: url.to_owned(), end });
+        Some((ended, duty))
     }
 
     /// Whether an address failed a moment ago.
@@ -95,8 +112,8 @@ impl KeyRing {
         failed.get(url).is_some_and(|at| now_ms.saturating_sub(*at).unsigned_abs() < REST_MS)
     }
 
-    /// Notes that an address is asked: it rests until it has answered well.
-    pub(in crate::ingest) fn failed(&self, url: &str, now_ms: i64) {
+    /// Notes that an address failed: it rests for a while.
+    fn failed(&self, url: &str, now_ms: i64) {
         let mut failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.retain(|_, at| now_ms.saturating_sub(*at).unsigned_abs() < REST_MS);
         if failed.len() < MAX_DOCUMENTS {
@@ -129,6 +146,31 @@ impl KeyRing {
 
     fn documents(&self) -> MutexGuard<'_, HashMap<String, Document>> {
         self.0.documents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FetchDuty {
+    /// The address.
+    pub(in crate::ingest) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Ends the fetch: keeps the document, or has the address rest.
+    pub(in crate::ingest) fn end(self, fetched: Result<String, String>, now_ms: i64) {
+        let kept = fetched.and_then(|text| match self.ring.keep(&self.url, &text, now_ms) {
+            true => Ok(()),
+            false => Err("the document has no key that can be used".to_owned()),
+        });
+        if kept.is_err() {
+            self.ring.failed(&self.url, now_ms);
+        }
+        self.end.send_replace(Some(kept));
+    }
+}
+
+impl Drop for FetchDuty {
+    fn drop(&mut self) {
+        self.ring.0.fetches.forget(&self.url);
     }
 }
 

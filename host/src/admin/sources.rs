@@ -79,6 +79,8 @@ pub(super) struct SourceDetail {
     pub(super) timestamp_header: Option<String>,
     /// The place in which it looks for the type.
     pub(super) type_from: String,
+    /// The part of a request that becomes an event.
+    pub(super) events: String,
     /// What it received within the last 24 hours, as far as charts know.
     pub(super) day: DayJson,
     /// The reasons for which requests were refused since the start, the most frequent first.
@@ -197,6 +199,7 @@ pub(super) async fn show_source(
         signature_headers,
         timestamp_header,
         type_from: type_from(&source.kind),
+        events: source.events_of_a_request(),
         types: types(&admin, &source.name),
         day,
         reasons,

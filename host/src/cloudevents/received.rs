@@ -20,7 +20,7 @@ const MAX_EXTENSIONS: usize = 64;
 /// The longest value of an attribute, in bytes.
 const MAX_VALUE_BYTES: usize = 4 << 10;
 
-/// What is percent-encoded in a header's value (§3.1.3.2).
+/// The characters that are percent-encoded in a header's value (§3.1.3.2).
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// The attributes that the specification names.
@@ -79,7 +79,7 @@ impl ReceivedEvent {
     /// Reads an event of the structured mode.
     ///
     /// # Errors
-    /// What is missing or wrong, for people.
+    /// The attribute that is missing or wrong, for people.
     pub fn structured(text: &[u8]) -> Result<Self, String> {
         let Members(members) = serde_json::from_slice(text)
             .map_err(|error| format!("it cannot be read as a JSON object: {error}"))?;
@@ -116,7 +116,7 @@ impl ReceivedEvent {
     /// body.
     ///
     /// # Errors
-    /// What is missing or wrong, for people.
+    /// The attribute that is missing or wrong, for people.
     pub fn binary<'h>(
         headers: impl Iterator<Item = (&'h str, &'h [u8])>,
         content_type: Option<&str>,

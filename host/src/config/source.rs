@@ -73,10 +73,22 @@ pub struct Source {
     pub trust_traceparent: bool,
     /// Requests that are answered and not stored.
     pub handshakes: Vec<HandshakeRule>,
-    /// What it replies.
+    /// Its replies.
     pub replies: Replies,
     /// Values that an operator knows of the registration.
     pub params: BTreeMap<String, ParamText>,
     /// Its provider's API, and what is registered there.
     pub provider: ProviderSettings,
+}
+
+impl Source {
+    /// The events of one request, in words.
+    pub fn events_of_a_request(&self) -> String {
+        match self.split.as_deref() {
+            _ if self.cloudevents => "CloudEvents".to_owned(),
+            None => "the request".to_owned(),
+            Some("") => "the items of the body".to_owned(),
+            Some(list) => format!("the items of {list}"),
+        }
+    }
 }

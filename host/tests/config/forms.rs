@@ -1,4 +1,4 @@
-//! What a section says of the forms of requests and replies.
+//! The keys of a section for the forms of requests and replies.
 
 use hookbox::config::source::{FixedReply, Pick};
 

@@ -6,7 +6,7 @@ use hookbox::fail::POINTS;
 use serde_json::{Value, json};
 
 use super::{Reply, documented, sent};
-use crate::support::{Host, SOURCE, Site, guest, sign};
+use crate::support::{Host, SOURCE, Site, agent, guest, sign};
 
 /// The section of docs/sources.md, and lists elsewhere.
 const SOURCES: &str = r#"
@@ -48,7 +48,7 @@ fn json_of(reply: &Reply) -> Value {
 /// The body of an event, byte for byte.
 fn body_of(host: &Host, id: &str) -> String {
     let url = format!("{}/api/v1/events/{id}/body", host.admin_url);
-    let answer = crate::support::agent().get(url).call().unwrap();
+    let answer = agent().get(url).call().unwrap();
     answer.into_body().read_to_string().unwrap()
 }
 
@@ -84,6 +84,10 @@ fn each_item_of_a_list_becomes_an_event_with_its_own_bytes() {
     assert_eq!(json_of(&post(&host, "acme", &[], body))["status"], "duplicate");
     assert_eq!(host.api("/api/v1/stats")["events"], 3);
     let source = host.api("/api/v1/sources/acme");
+    assert_eq!(source["events"], "the items of /events", "{source}");
+    let page = agent().get(format!("{}/sources/acme", host.admin_url)).call().unwrap();
+    let page = page.into_body().read_to_string().unwrap();
+    assert!(page.contains("the items of /events"), "{page}");
     assert_eq!((&source["accepted"], &source["duplicates"]), (&json!(3), &json!(4)), "{source}");
 }
 
@@ -174,7 +178,7 @@ fn a_host_that_is_killed_leaves_no_half_of_a_list() {
         let site = site();
         let plan = format!("{point}:{passage}");
         let Some(host) = Host::start_with(&site, &[("HOOKBOX_FAIL", &plan)]) else { continue };
-        let answer = crate::support::agent()
+        let answer = agent()
             .post(format!("{}/webhook/acme", host.public_url))
             .header("x-signature", &signature)
             .send(&body);

@@ -305,6 +305,7 @@ fn facts(detail: &SourceDetail) -> Vec<(&'static str, Html)> {
         facts.push(("looked for in", shown(&detail.signature_headers.join(", "))));
     }
     facts.extend(detail.timestamp_header.as_deref().map(|name| ("time of sending", shown(name))));
+    facts.push(("events", shown(&detail.events)));
     facts.push(("type", shown(&detail.type_from)));
     facts
 }

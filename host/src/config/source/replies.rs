@@ -1,6 +1,6 @@
 //! The replies of a source to its provider, as data.
 
-/// What a source replies, where its provider insists on something of its own.
+/// The replies of a source, where its provider insists on something of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replies {
     /// The reply to an event that is stored, now or before; `None` for JSON with its id.

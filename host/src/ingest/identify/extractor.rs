@@ -28,7 +28,7 @@ pub(in crate::ingest) struct Extractor {
     dedupe: Deduplicator,
 }
 
-/// What is extracted from: a request, or an item of one.
+/// The bytes that attributes are extracted from: a request, or an item of one.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ingest) struct EventPart<'a> {
     /// The bytes that become the event's body.

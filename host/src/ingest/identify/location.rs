@@ -99,7 +99,7 @@ pub(super) struct Reader<'a> {
     pub(super) head: &'a Head,
     pub(super) body: &'a [u8],
     pub(super) found: &'a [PointerValue],
-    /// What the pointers into the request have found.
+    /// The values that the pointers into the request have found.
     pub(super) request: &'a [PointerValue],
     pub(super) notes: &'a mut NoteLine,
 }

@@ -193,8 +193,7 @@ impl SourceRuntime {
         event
     }
 
-    /// The event of a verified request, or of an item of one with its position, without its body and
-    /// its targets.
+    /// The event of a request, or of the item at a position, without its body and its targets.
     fn bare_event(
         &self,
         head: &Head,

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use hookbox::config::source::Verify;
 use hookbox::config::{MakeSecrets, Partial, Source, Surroundings};
 use hookbox::ingest::{Head, Refusal, SourceRuntime, Unverified};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -97,6 +98,59 @@ fn a_challenge_and_its_answer_are_no_event_and_its_signature() {
     let unsigned = format!("{}.{}", coded(r#"{"alg":"HS256"}"#), coded(&claims));
     assert!(unsigned.len() < 128);
     assert_eq!(answered(&token, &unsigned), None);
+}
+
+/// The padding of SHA-256 after this many bytes (FIPS 180-4 §5.1.1).
+fn padding(bytes: usize) -> Vec<u8> {
+    let zeros = (119 - bytes % 64) % 64;
+    let length = (bytes as u64 * 8).to_be_bytes();
+    [&[0x80][..], &vec![0; zeros], &length].concat()
+}
+
+#[test]
+fn a_digest_that_begins_with_the_secret_is_not_made_longer() {
+    let v1 = source("preset = \"hubspot-v1\"\nsecrets = [{ env = \"S\" }]");
+    let body = br#"[{"eventId":1,"subscriptionType":"contact.creation"}]"#;
+    let sent = |source: &SourceRuntime, text: &[u8], body: &[u8]| {
+        // Whoever has the digest of the beginning has that of the whole, without the secret.
+        let digest = hex::encode(ring::digest::digest(&ring::digest::SHA256, text));
+        let head = head(Method::POST, "/", &[("x-hubspot-signature", &digest)]);
+        let request = Unverified::new(head, Bytes::copy_from_slice(body));
+        request.verify(source, NOW_S * 1_000).map(|_| ())
+    };
+    let text = [SECRET.as_bytes(), body].concat();
+    assert_eq!(sent(&v1, &text, body), Ok(()));
+    let more = [&padding(text.len())[..], b"evil"].concat();
+    assert_eq!((text.len() + padding(text.len()).len()) % 64, 0);
+    let longer = |text: &[u8]| [text, &more].concat();
+    assert_eq!(sent(&v1, &longer(&text), &longer(body)), Err(Refusal::Mismatch));
+    // Behind the body the secret ends the text: any bytes may be signed.
+    let last = source(
+        "type = { fixed = \"a\" }\nsecrets = [{ env = \"S\" }]\nverify = { scheme = \"digest-sha256\", header = \"X-HubSpot-Signature\", signed = \"{body}{secret}\" }",
+    );
+    let bytes = b"\x80\xff";
+    assert_eq!(sent(&last, &[&bytes[..], SECRET.as_bytes()].concat(), bytes), Ok(()));
+}
+
+#[test]
+fn what_a_section_says_over_a_preset_takes_the_place_of_all_its_keys_and_rules() {
+    let pem = include_str!("../data/sns-certificate.pem");
+    let own = |verify: &str| {
+        section(&format!(
+            "preset = \"aws-sns\"\nparams = {{ topic_arn = \"{OURS}\" }}\n[sources.acme.verify]\n{verify}"
+        ))
+    };
+    let keyed = own(&format!("public_keys = ['''{pem}''']"));
+    let Verify::Signature(rules) = &keyed.verify else { panic!("it is verified") };
+    for rule in std::iter::once(rules).chain(&rules.others) {
+        assert!(rule.key_address.is_none() && rule.public_keys.len() == 1, "{rule:?}");
+    }
+    let source = SourceRuntime::new(keyed);
+    let good = notification("hello", &signed_by_sns("hello", None, OURS)).to_string();
+    assert_eq!(to_sns(&source, &good), Ok(()));
+    let newer = own("scheme = \"rsa-sha256\"");
+    let Verify::Signature(rules) = &newer.verify else { panic!("it is verified") };
+    assert!(rules.others.is_empty(), "signatures with SHA-1 are off");
 }
 
 const OURS: &str = "arn:aws:sns:us-east-1:123456789012:MyTopic";

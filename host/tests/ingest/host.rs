@@ -49,6 +49,7 @@ pub(crate) struct Host {
     pub(crate) address: SocketAddr,
     pub(crate) config: Arc<ArcSwap<Config>>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
     pub(crate) unidentified: Arc<Unidentified>,
     pub(crate) activity: Arc<SourceActivity>,
     pub(crate) shutdown: CancellationToken,
@@ -150,14 +151,14 @@ impl Host {
 
     /// A host on the `hookbox.db` of a folder.
     pub(crate) async fn start_in(
-        folder: TempDir,
+        _folder: TempDir,
         options: Options,
         wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Queue>,
     ) -> Self {
         let clock = Clock::manual(NOW_S * 1_000);
         let sqlite = SqliteOptions {
             max_waiting_appends: options.max_waiting_appends,
-            ..SqliteOptions::at(folder.path().join("hookbox.db"), clock.clone())
+            ..SqliteOptions::at(_folder.path().join("hookbox.db"), clock.clone())
         };
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(sqlite).expect("a store"));
         let config = Arc::new(ArcSwap::new(config(options.sources)));
@@ -170,7 +171,7 @@ impl Host {
             config: config.clone(),
             store: wrap(store.clone()),
             reads: store.clone(),
-            clock,
+            clock: clock.clone(),
             timeouts: options.timeouts,
             capacity: options.capacity,
             unidentified: unidentified.clone(),
@@ -180,7 +181,7 @@ impl Host {
             series: Arc::default(),
         };
         let serving = tokio::spawn(serve(listener, intake, shutdown.clone()));
-        Self { address, config, store, unidentified, activity, shutdown, serving, _folder: folder }
+        Self { address, config, store, clock, unidentified, activity, shutdown, serving, _folder }
     }
 
     pub(crate) async fn connect(&self) -> Client {

@@ -7,6 +7,7 @@ use crate::config::source::{Joined, Pick};
 pub(super) fn values(pick: &Pick) -> Vec<&Pick> {
     match pick {
         Pick::Joined(joined) => joined.values.iter().map(|(_, pick)| pick).collect(),
+        Pick::First(picks) => picks.first().map(values).unwrap_or_default(),
         pick => vec![pick],
     }
 }
@@ -16,13 +17,20 @@ pub(super) fn kind_values(
     source: &Source,
     kind: &str,
 ) -> Result<Vec<(Pick, Option<String>)>, String> {
-    match &source.kind {
-        Pick::Fixed(fixed) if fixed != kind => {
-            Err(format!("every event of source `{}` has the type `{fixed}`", source.name))
+    of_pick(&source.kind, &source.name, kind)
+}
+
+/// The same for a place of a type; of several the first is used.
+fn of_pick(pick: &Pick, source: &str, kind: &str) -> Result<Vec<(Pick, Option<String>)>, String> {
+    match pick {
+        Pick::First(picks) if !matches!(picks[..], [] | [Pick::Fixed(_), ..]) => {
+            of_pick(&picks[0], source, kind)
         }
-        Pick::Joined(joined) => split(joined, kind).ok_or_else(|| {
-            format!("source `{}` cannot make the type `{kind}` of its parts", source.name)
-        }),
+        Pick::Fixed(fixed) if fixed != kind => {
+            Err(format!("every event of source `{source}` has the type `{fixed}`"))
+        }
+        Pick::Joined(joined) => split(joined, kind)
+            .ok_or_else(|| format!("source `{source}` cannot make the type `{kind}` of its parts")),
         pick => Ok(vec![(pick.clone(), Some(kind.to_owned()))]),
     }
 }

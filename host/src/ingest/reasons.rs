@@ -23,6 +23,8 @@ pub enum RefusalReason {
     Method,
     UnknownSource,
     UnknownCallback,
+    UnaskedSecret,
+    UnkeptSecret,
     Encoded,
     TooLarge,
     SlowBody,
@@ -43,7 +45,7 @@ type Explained = (&'static str, &'static str, &'static str);
 
 impl RefusalReason {
     /// Every reason.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::BadSignature,
         Self::EndedSecret,
         Self::StaleTimestamp,
@@ -62,6 +64,8 @@ impl RefusalReason {
         Self::Method,
         Self::UnknownSource,
         Self::UnknownCallback,
+        Self::UnaskedSecret,
+        Self::UnkeptSecret,
         Self::Encoded,
         Self::TooLarge,
         Self::SlowBody,
@@ -110,6 +114,8 @@ impl RefusalReason {
             | Self::Method
             | Self::UnknownSource
             | Self::UnknownCallback
+            | Self::UnaskedSecret
+            | Self::UnkeptSecret
             | Self::Encoded
             | Self::TooLarge
             | Self::SlowBody
@@ -219,6 +225,16 @@ impl RefusalReason {
                 "unknown_source",
                 "The configuration has no source of this name.",
                 "Compare the address at the provider with `/webhook/NAME`.",
+            ),
+            Self::UnaskedSecret => (
+                "unasked_secret",
+                "A handshake brought a secret, and no operator waits for one.",
+                "Run `hookbox sources NAME take-secret`, and let the provider send the handshake again.",
+            ),
+            Self::UnkeptSecret => (
+                "unkept_secret",
+                "The secret of a handshake could not be written, so the handshake was not answered.",
+                "Look at the log for the reason, and let the provider send the handshake again.",
             ),
             Self::UnknownCallback => (
                 "unknown_callback",

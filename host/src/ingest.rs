@@ -12,6 +12,7 @@
 //! - `sample` makes events as providers send them;
 //! - `source` composes what a source needs for every request: its verifier, extractor and counters;
 //! - `verify` checks signatures and makes them, `identify` finds type, id, subject and dedupe keys;
+//! - `once` refuses a token that has proved another event;
 //! - `ce` reads CloudEvents, `sources` holds the sources of one configuration;
 //! - `callback` finds the source of a request without a signature by its token;
 //! - `handshake` answers requests that are not events, `window` keeps the secrets that they bring,
@@ -43,6 +44,7 @@ mod header;
 mod identify;
 mod intake;
 mod metrics;
+mod once;
 mod post;
 mod reasons;
 mod receive;

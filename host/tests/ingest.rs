@@ -22,6 +22,7 @@ mod parts;
 mod providers;
 mod public_keys;
 mod refusals;
+mod replayed;
 mod roundtrip;
 mod routing;
 mod schemes;

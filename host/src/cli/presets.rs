@@ -142,8 +142,14 @@ fn described(name: &str) -> Option<Value> {
 
 /// Where signatures stand, as `Header: prefix…`.
 fn places(template: &SourceTemplate) -> String {
-    let fields = template.signatures.iter();
-    fields.map(|field| format!("{}: {}…", field.place, field.prefix)).collect::<Vec<_>>().join(", ")
+    const SHOWN: usize = 8;
+    let fields = template.signatures.iter().take(SHOWN);
+    let mut texts: Vec<_> =
+        fields.map(|field| format!("{}: {}…", field.place, field.prefix)).collect();
+    if let Some(last) = template.signatures.get(SHOWN..).and_then(<[_]>::last) {
+        texts.push(format!("and so on to {}", last.place));
+    }
+    texts.join(", ")
 }
 
 /// Its rules: the first one that is for a request decides.

@@ -230,6 +230,7 @@ mod tests {
 
     use super::*;
     use crate::config::source::DedupeBy;
+    use crate::config::sources::may_be_repeated;
 
     #[test]
     fn every_preset_file_is_listed_and_read_without_a_problem() {
@@ -272,6 +273,18 @@ mod tests {
             let problems = read("acme", &bad).unwrap_err().to_string();
             assert!(problems.contains(says), "{says}\n{problems}");
         }
+    }
+
+    #[test]
+    fn no_captured_request_of_a_preset_is_another_event_once_it_is_written_in_other_bytes() {
+        let open: Vec<_> = NAMES
+            .into_iter()
+            .filter(|name| find(name).is_some_and(|preset| may_be_repeated(&preset)))
+            .collect();
+        assert_eq!(open, [""; 0]);
+        let mailgun =
+            SourceTemplate { dedupe: Some(vec![DedupeBy::Id]), ..find("mailgun").unwrap() };
+        assert!(may_be_repeated(&mailgun));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::raw::{Item, Section, did_you_mean};
 use super::secrets::{self, Fallback, FoundSecrets, Keyless, MakeSecrets, Places};
 use super::source::{
-    KeyEncoding, Part, ProviderSettings, Secrets, SignatureScheme, Source, SourceTemplate, Verify,
+    DedupeBy, KeyEncoding, Part, Pick, ProviderSettings, Secrets, SignatureScheme, Source,
+    SourceTemplate, Verify,
 };
 use super::warnings::Warning;
 use super::{presets, template};
@@ -184,9 +185,7 @@ fn settle_url(
 fn weaknesses(template: &SourceTemplate) -> Vec<&'static str> {
     let mut found = Vec::new();
     for rule in std::iter::once(template).chain(&template.others) {
-        let covers = |part: &Part| {
-            !matches!(part, Part::Literal(_) | Part::Param(..) | Part::Timestamp | Part::Id)
-        };
+        let covers_body = rule.binds_body() || rule.signed.contains(&Part::Form);
         let weakness = match rule.scheme {
             SignatureScheme::Token | SignatureScheme::Basic => {
                 "its requests carry the secret itself, which proves nothing about the body"
@@ -200,11 +199,11 @@ fn weaknesses(template: &SourceTemplate) -> Vec<&'static str> {
             SignatureScheme::DigestSha256 => {
                 "it signs with a plain digest, which is weaker than an HMAC"
             }
-            _ if rule.scheme.signs() && !rule.signed.iter().any(covers) => {
-                "its signature covers values of the body, but not the whole body"
-            }
             _ if rule.signed.contains(&Part::BodyCrc32) => {
                 "its signature covers a checksum of the body that others can meet"
+            }
+            _ if rule.scheme.signs() && !covers_body => {
+                "its signature covers values of the body, but not the whole body"
             }
             _ => continue,
         };
@@ -212,7 +211,28 @@ fn weaknesses(template: &SourceTemplate) -> Vec<&'static str> {
             found.push(weakness);
         }
     }
+    if may_be_repeated(template) {
+        found.push(
+            "a captured request can be sent again in other bytes as another event: add \"signed\" \
+             to its `dedupe`",
+        );
+    }
     found
+}
+
+/// Whether a captured request counts as another event once it is written in other bytes.
+pub(super) fn may_be_repeated(template: &SourceTemplate) -> bool {
+    let keys = template.dedupe(true).keys;
+    let signs_id = |rule: &SourceTemplate| match &template.id {
+        Some(Pick::Header(name)) => {
+            rule.signed.contains(&Part::Id) || rule.signed.contains(&Part::Header(name.clone()))
+        }
+        _ => false,
+    };
+    let goes_by_id = keys.contains(&DedupeBy::Id)
+        && std::iter::once(template).chain(&template.others).all(signs_id);
+    let is_known = keys.is_empty() || keys.contains(&DedupeBy::Signed) || goes_by_id;
+    template.leaves_bytes_open() && !is_known
 }
 
 /// `None` if what was refused leaves nothing to go on with.

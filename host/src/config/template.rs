@@ -3,7 +3,7 @@
 
 use super::raw::{Item, Section};
 use super::server::MAX_BODY_BOUNDS;
-use super::source::{EventTypes, Part, Pick, SourceTemplate};
+use super::source::{EventTypes, Part, Pick, SignatureScheme, SourceTemplate};
 
 mod cloudevents;
 mod dedupe;
@@ -47,6 +47,9 @@ pub(super) fn read(
         let available = dedupe::Available {
             id: template.id.is_some() || section.keys().any(|key| key == "id"),
             timestamp: template.timestamp.is_some() || says_timestamp,
+            signs: std::iter::once(&*template)
+                .chain(&template.others)
+                .any(|rule| rule.scheme.signs() || rule.scheme == SignatureScheme::Jwt),
             is_verified,
         };
         template.dedupe = dedupe::read(&item, available).or(template.dedupe.take());

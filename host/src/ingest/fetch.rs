@@ -103,6 +103,19 @@ impl KeyFetcher {
         }
     }
 
+    /// Fetches the keys of an address again, for a request that they do not fit. Says whether they
+    /// have been fetched; a document of the last minute is not.
+    pub(super) async fn renew(
+        &self,
+        ring: &KeyRing,
+        url: &str,
+        client: Option<ShareKey>,
+        clock: &Clock,
+    ) -> bool {
+        ring.is_renewable(url, clock.now_ms())
+            && self.fetched(ring, url, client, clock).await.is_ok()
+    }
+
     /// Waits for the fetch of an address, which begins now unless it is under way.
     async fn fetched(
         &self,

@@ -16,10 +16,12 @@ use super::confirm;
 use super::handshake::{HandshakeAnswer, MAX_OPEN_BODY_BYTES, Offer};
 use super::head::Head;
 use super::intake::Intake;
+use super::once::SentEvent;
 use super::refused::{RefusedRequest, Seen};
 use super::reply::{IngestReply, Rejection};
 use super::source::{Claim, SourceRuntime, Unproved, Verified};
 use super::sources::Sources;
+use super::verify::{KeyRing, Refusal};
 use crate::event::{AppendSpan, Attributes, NewEvent, UNIDENTIFIED};
 use crate::series::PairKind;
 use crate::server::Client;
@@ -78,6 +80,7 @@ impl<'a> Posting<'a> {
         if is_callback {
             callback::check(source, &event, &*intake.reads).await?;
         }
+        let sent = SentEvent::to_check(source.source(), &event);
         let untyped = untyped(&event);
         let Attributes { source: name, kind, .. } = &event.attributes;
         let pair = intake.series.pairs().of(PairKind::Received, name, kind);
@@ -87,6 +90,9 @@ impl<'a> Posting<'a> {
         let appended = timeout(intake.timeouts.reply, self.append(event, memory, span)).await;
         let _ = fail::point("ingest.before_reply");
         let appended = appended.map_err(|_| Rejection::Unanswered)??;
+        if let Some(sent) = sent.filter(|_| appended.duplicate) {
+            sent.check(appended.id, &*intake.reads).await?;
+        }
         source.metrics.acknowledged(start.elapsed());
         source.tally().stored(appended.duplicate, now_ms);
         if !appended.duplicate {
@@ -132,18 +138,41 @@ impl<'a> Posting<'a> {
             Ok(received) => received,
             Err(rejection) => return Err(self.refused(rejection, claim.head())),
         };
-        if let Some((ring, url)) = claim.wanted_key(&received)
-            && let Err(no_key) = intake.keys.have(ring, &url, client.share, &intake.clock).await
+        let wanted = claim.wanted_key(&received);
+        if let Some((ring, url)) = &wanted
+            && let Err(no_key) = intake.keys.have(ring, url, client.share, &intake.clock).await
         {
             return Err(self.refused(no_key.into(), claim.head()));
         }
         let _ = fail::point("ingest.body_read");
         let start = Instant::now();
         let now_ms = intake.clock.now_ms();
-        match claim.verify(received, now_ms) {
+        let verified = match claim.verify(received, now_ms) {
+            Err(unproved) => self.verify_again(unproved, wanted, now_ms).await,
+            verified => verified,
+        };
+        match verified {
             Ok(verified) => Ok(Checked::Proved(verified, start, now_ms)),
             Err(unproved) => self.open_answer(*unproved),
         }
+    }
+
+    /// Checks a request with newer keys, if the known ones do not fit and may be fetched again.
+    async fn verify_again(
+        self,
+        unproved: Box<Unproved>,
+        wanted: Option<(&KeyRing, String)>,
+        now_ms: i64,
+    ) -> Result<Verified<'a>, Box<Unproved>> {
+        let Self { intake, source, client, .. } = self;
+        let Some((ring, url)) = wanted.filter(|_| unproved.refusal == Refusal::Mismatch) else {
+            return Err(unproved);
+        };
+        if !intake.keys.renew(ring, &url, client.share, &intake.clock).await {
+            return Err(unproved);
+        }
+        let Unproved { head, body, .. } = *unproved;
+        Claim::new(head, source)?.verify(body.unwrap_or_default(), now_ms)
     }
 
     /// Reads a body to its end, within its time.

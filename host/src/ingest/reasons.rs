@@ -14,6 +14,7 @@ pub enum RefusalReason {
     NoId,
     NoPart,
     NoForm,
+    UsedToken,
     UntrustedKey,
     NoKey,
     RepeatedHeader,
@@ -44,7 +45,7 @@ type Explained = (&'static str, &'static str, &'static str);
 
 impl RefusalReason {
     /// Every reason.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::BadSignature,
         Self::EndedSecret,
         Self::StaleTimestamp,
@@ -54,6 +55,7 @@ impl RefusalReason {
         Self::NoId,
         Self::NoPart,
         Self::NoForm,
+        Self::UsedToken,
         Self::UntrustedKey,
         Self::NoKey,
         Self::RepeatedHeader,
@@ -97,7 +99,6 @@ impl RefusalReason {
     fn explained(self) -> Explained {
         match self {
             Self::BadSignature
-            | Self::EndedSecret
             | Self::StaleTimestamp
             | Self::NoSignature
             | Self::MalformedSignature
@@ -107,6 +108,7 @@ impl RefusalReason {
             | Self::NoForm
             | Self::RepeatedHeader
             | Self::NoSecret => self.of_proof(),
+            Self::EndedSecret | Self::UsedToken => self.of_end(),
             Self::UntrustedKey | Self::NoKey => self.of_key(),
             Self::Malformed
             | Self::Method
@@ -126,11 +128,6 @@ impl RefusalReason {
     /// Reasons in what should prove that a request is authentic.
     fn of_proof(self) -> Explained {
         match self {
-            Self::EndedSecret => (
-                "ended_secret",
-                "The signature is made with a secret from before a rotation, and its time is over.",
-                "Look whether the provider still signs with it; `overlap` of the source says how long it stays active.",
-            ),
             Self::StaleTimestamp => (
                 "stale_timestamp",
                 "The signature is right, but the request was signed too long ago or in the future.",
@@ -180,6 +177,22 @@ impl RefusalReason {
                 "bad_signature",
                 "The signature has the right form, and no active key makes it over these bytes.",
                 "Compare the secret with the provider's, and look for a proxy that changes bodies.",
+            ),
+        }
+    }
+
+    /// Reasons in a proof that was good once.
+    fn of_end(self) -> Explained {
+        match self {
+            Self::EndedSecret => (
+                "ended_secret",
+                "The signature is made with a secret from before a rotation, and its time is over.",
+                "Look whether the provider still signs with it; `overlap` of the source says how long it stays active.",
+            ),
+            _ => (
+                "used_token",
+                "The token is right and covers no body, and it has proved another event before.",
+                "Nothing, if it happens now and then: the provider sends it again with a new token.",
             ),
         }
     }

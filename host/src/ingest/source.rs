@@ -143,7 +143,7 @@ impl SourceRuntime {
             }
         }
         let note = Some("reconciled: from the provider's log, its delivery never came".to_owned());
-        let proof = Proof { key: None, note };
+        let proof = Proof { note, ..Proof::default() };
         let verified = Verified { source: self, head: map.into(), body: body.into(), proof };
         let mut event = verified.identify(routes, now_ms);
         if has_legacy_keys {
@@ -163,7 +163,7 @@ impl SourceRuntime {
         &self,
         head: &Head,
         received: ReceivedEvent,
-        note: Option<String>,
+        proof: (&Proof, Option<usize>),
         now_ms: i64,
     ) -> NewEvent {
         let head = ce::head(head, &received);
@@ -171,7 +171,7 @@ impl SourceRuntime {
         let body = Bytes::from(data);
         let scope = attributes.iter().find(|(name, _)| name == "source");
         let part = EventPart::of_scope(&body, scope.map(|(_, value)| value.as_str()));
-        let mut event = self.event(&head, part, note, now_ms);
+        let mut event = self.event(&head, part, proof, now_ms);
         for (name, value) in attributes {
             let name = format!("ce-{name}");
             event.headers.retain(|(known, _)| *known != name);
@@ -185,26 +185,27 @@ impl SourceRuntime {
         &self,
         head: &Head,
         part: EventPart<'_>,
-        note: Option<String>,
+        proof: (&Proof, Option<usize>),
         now_ms: i64,
     ) -> NewEvent {
-        let mut event = self.bare_event(head, part, note, now_ms);
+        let mut event = self.bare_event(head, part, proof, now_ms);
         event.attributes.body = part.body.clone();
         event
     }
 
-    /// The event of a verified request, or of an item of one, without its body and its targets.
+    /// The event of a request, or of the item at a position, without its body and its targets.
     fn bare_event(
         &self,
         head: &Head,
         part: EventPart<'_>,
-        note: Option<String>,
+        (proof, at): (&Proof, Option<usize>),
         now_ms: i64,
     ) -> NewEvent {
         let headers = &head.headers;
-        let sent_at = || self.verifier.sent_at(head);
+        let sent_at = || proof.sent_at.as_deref().or_else(|| self.verifier.sent_at(head));
+        let signed = proof.signed.as_ref().map(|signed| signed.of(at));
         let Extracted { kind, id, subject, is_json, dedupe, note } =
-            self.extractor.extract(head, part, sent_at, note);
+            self.extractor.extract(head, part, sent_at, signed, proof.note.clone());
         let content_type = match headers.get(CONTENT_TYPE).filter(|_| !part.is_item()) {
             Some(value) => {
                 value.to_str().ok().filter(|text| text.len() <= MAX_NAME_BYTES).map(str::to_owned)
@@ -319,7 +320,8 @@ impl<'s> Claim<'s> {
         let Self { source, head, claimed } = self;
         let Some(claimed) = claimed else {
             let note = Some("a callback: its address is secret, and nothing is signed".to_owned());
-            return Ok(Verified { source, head, body, proof: Proof { key: None, note } });
+            let proof = Proof { note, ..Proof::default() };
+            return Ok(Verified { source, head, body, proof });
         };
         match source.verifier.check(&claimed, &head, &body, now_ms) {
             Ok(proof) if source.has_ended(proof.key, now_ms) => {
@@ -362,7 +364,8 @@ impl Verified<'_> {
     /// is not one event but [`Self::events`].
     pub fn identify(self, routes: &Routes, now_ms: i64) -> NewEvent {
         let Self { source, head, body, proof } = self;
-        let mut event = source.bare_event(&head, EventPart::whole(&body), proof.note, now_ms);
+        let part = EventPart::whole(&body);
+        let mut event = source.bare_event(&head, part, (&proof, None), now_ms);
         event.attributes.body = body;
         event.signed_by = proof.key;
         routes.route(&mut event);
@@ -375,17 +378,17 @@ impl Verified<'_> {
     /// There is no such list, or an item cannot be an event.
     pub fn events(&self, routes: &Routes, now_ms: i64) -> Result<Vec<NewEvent>, BatchFault> {
         let Self { source, head, body, proof } = self;
-        let note = || proof.note.clone();
         let events = if source.source.cloudevents {
-            let each = ce::read(head, body)?.into_iter();
-            each.map(|event| source.cloud_event(head, event, note(), now_ms)).collect()
+            let each = ce::read(head, body)?.into_iter().enumerate();
+            each.map(|(at, event)| source.cloud_event(head, event, (proof, Some(at)), now_ms))
+                .collect()
         } else if source.extractor.splits() {
             let items = source.extractor.items(head, body)?;
-            let each = items.parts();
-            each.map(|part| source.event(head, part, note(), now_ms)).collect()
+            let each = items.parts().enumerate();
+            each.map(|(at, part)| source.event(head, part, (proof, Some(at)), now_ms)).collect()
         } else {
             let part = EventPart::whole(body);
-            vec![source.event(head, part, note(), now_ms)]
+            vec![source.event(head, part, (proof, None), now_ms)]
         };
         let routed = |mut event: NewEvent| {
             event.signed_by = proof.key;

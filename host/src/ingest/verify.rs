@@ -12,6 +12,7 @@
 //! - `challenge` has the texts that a handshake signs for anybody;
 //! - `check` is one rule made ready, `keyed` its scheme with the keys; `verifier` is a source;
 //! - `whole` checks by rules that need the body to find a signature, or that have alternatives;
+//! - `digest` is what a request is by its signature, for deduplication;
 //! - `hint` explains a refusal to the operator, after it;
 //! - `sign` is the other direction, for `hookbox send` and tests.
 //!
@@ -22,6 +23,7 @@
 mod candidates;
 mod challenge;
 mod check;
+mod digest;
 mod ed25519;
 mod fetches;
 mod field;

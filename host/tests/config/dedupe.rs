@@ -43,6 +43,8 @@ fn where_nothing_is_written_what_is_signed_decides() {
         (signed("{timestamp}.{body}"), "timestamp+body"),
         (ACME.to_owned(), "body"),
         (signed("{body}"), "body"),
+        (signed("{json:/a}"), "body, signed"),
+        (with_id(&signed("{json:/a}")), "id, signed"),
         (with_id(OPEN), "id"),
         (OPEN.to_owned(), "none"),
     ] {
@@ -102,6 +104,9 @@ fn what_cannot_be_a_key_is_refused() {
         home.refuses(&format!("{ACME}dedupe = {written}\n"), says);
     }
     home.refuses(&format!("{OPEN}dedupe = \"timestamp+body\"\n"), &["not verified", "\"none\""]);
+    home.refuses(&format!("{OPEN}dedupe = \"signed\"\n"), &["nothing is signed"]);
+    let token = ACME.replace("hmac-sha256", "token");
+    home.refuses(&format!("{token}dedupe = \"signed\"\n"), &["nothing is signed"]);
     // A mistake elsewhere is told once.
     home.refuses(&format!("{ACME}id = {{}}\ndedupe = \"id\"\n"), &["exactly one place"]);
     let timed = ACME.replace("header =", "timestamp = {}, header =");

@@ -234,6 +234,7 @@ fn the_keys_are_what_the_documentation_says() {
         (DedupeBy::Id, "79da783f6b88a653b823f16226d5cbfc"),
         (DedupeBy::Body, "e717218f0b3280cd7c491c46623ec246"),
         (DedupeBy::TimestampAndBody, "5c68d3b4c3d0a21a948497134635882c"),
+        (DedupeBy::Signed, "ba7097c36fd6b66fd35781baa5d49169"),
     ] {
         assert_eq!(identified(&going_by(&[by]), &named).dedupe, [key(expected)], "{by:?}");
     }
@@ -247,7 +248,7 @@ fn a_key_of_one_source_is_none_of_another() {
         at_s: NOW_S,
         body: "{}".to_owned(),
     };
-    let keys = [DedupeBy::Id, DedupeBy::Body, DedupeBy::TimestampAndBody];
+    let keys = [DedupeBy::Id, DedupeBy::Body, DedupeBy::TimestampAndBody, DedupeBy::Signed];
     let of = |name: &str, id: &str| {
         let source = Source { name: name.into(), ..going_by(&keys) };
         identified(&source, &Named { id: Some(id.to_owned()), ..named.clone() }).dedupe
@@ -269,8 +270,8 @@ fn any_named() -> impl Strategy<Value = Named> {
 
 fn any_keys() -> impl Strategy<Value = Vec<DedupeBy>> {
     proptest::sample::subsequence(
-        vec![DedupeBy::Id, DedupeBy::Body, DedupeBy::TimestampAndBody],
-        0..=3,
+        vec![DedupeBy::Id, DedupeBy::Body, DedupeBy::TimestampAndBody, DedupeBy::Signed],
+        0..=4,
     )
 }
 
@@ -297,6 +298,7 @@ proptest! {
             DedupeBy::Id => first.id.is_some() && first.id == second.id,
             DedupeBy::Body => same_body,
             DedupeBy::TimestampAndBody => same_body && first.at_s == second.at_s,
+            DedupeBy::Signed => first.body == second.body && first.at_s == second.at_s,
         });
         prop_assert_eq!(one.dedupe.iter().any(|key| other.dedupe.contains(key)), agree);
     }

@@ -3,12 +3,14 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use hookbox::config::{MakeSecrets, Partial, Surroundings};
+use hookbox::config::source::Verify;
+use hookbox::config::{MakeSecrets, Partial, Source, Surroundings};
 use hookbox::ingest::{Head, Refusal, SourceRuntime, Unverified};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::rand::SystemRandom;
@@ -17,21 +19,25 @@ use serde_json::{Value, json};
 
 use super::providers::ProviderVector;
 
-pub(crate) const NOW_S: i64 = 1_772_000_000;
+const NOW_S: i64 = 1_772_000_000;
 
 pub(crate) const SECRET: &str = "0123456789abcdef";
 
-/// A source of this section, whose secret is [`SECRET`].
-pub(crate) fn source(section: &str) -> SourceRuntime {
+/// The source of this section, whose secret is [`SECRET`].
+pub(crate) fn section(section: &str) -> Arc<Source> {
     let text = format!("[sources.acme]\n{section}\n");
     let env = |name: &str| (name == "S").then(|| OsString::from(SECRET));
     let around = Surroundings { make_secrets: MakeSecrets::No, env: &env };
     let source = Partial::parse(Path::new("/config.toml"), &text, around).take_source("acme");
     let source = source.expect("it is a section");
-    SourceRuntime::new(source.unwrap_or_else(|problems| panic!("{}", problems.render(false))))
+    source.unwrap_or_else(|problems| panic!("{}", problems.render(false)))
 }
 
-pub(crate) fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> Head {
+fn source(text: &str) -> SourceRuntime {
+    SourceRuntime::new(section(text))
+}
+
+fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> Head {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.append(name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap());
@@ -39,7 +45,7 @@ pub(crate) fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> He
     Head { method, uri: target.parse().unwrap(), headers: map }
 }
 
-pub(crate) fn check(source: &SourceRuntime, head: Head, body: &str) -> Result<(), Refusal> {
+fn check(source: &SourceRuntime, head: Head, body: &str) -> Result<(), Refusal> {
     let request = Unverified::new(head, Bytes::copy_from_slice(body.as_bytes()));
     request.verify(source, NOW_S * 1_000).map(|_| ())
 }
@@ -94,12 +100,65 @@ fn a_challenge_and_its_answer_are_no_event_and_its_signature() {
     assert_eq!(answered(&token, &unsigned), None);
 }
 
+/// The padding of SHA-256 after this many bytes (FIPS 180-4 §5.1.1).
+fn padding(bytes: usize) -> Vec<u8> {
+    let zeros = (119 - bytes % 64) % 64;
+    let length = (bytes as u64 * 8).to_be_bytes();
+    [&[0x80][..], &vec![0; zeros], &length].concat()
+}
+
+#[test]
+fn a_digest_that_begins_with_the_secret_is_not_made_longer() {
+    let v1 = source("preset = \"hubspot-v1\"\nsecrets = [{ env = \"S\" }]");
+    let body = br#"[{"eventId":1,"subscriptionType":"contact.creation"}]"#;
+    let sent = |source: &SourceRuntime, text: &[u8], body: &[u8]| {
+        // Whoever has the digest of the beginning has that of the whole, without the secret.
+        let digest = hex::encode(ring::digest::digest(&ring::digest::SHA256, text));
+        let head = head(Method::POST, "/", &[("x-hubspot-signature", &digest)]);
+        let request = Unverified::new(head, Bytes::copy_from_slice(body));
+        request.verify(source, NOW_S * 1_000).map(|_| ())
+    };
+    let text = [SECRET.as_bytes(), body].concat();
+    assert_eq!(sent(&v1, &text, body), Ok(()));
+    let more = [&padding(text.len())[..], b"evil"].concat();
+    assert_eq!((text.len() + padding(text.len()).len()) % 64, 0);
+    let longer = |text: &[u8]| [text, &more].concat();
+    assert_eq!(sent(&v1, &longer(&text), &longer(body)), Err(Refusal::Mismatch));
+    // Behind the body the secret ends the text: any bytes may be signed.
+    let last = source(
+        "type = { fixed = \"a\" }\nsecrets = [{ env = \"S\" }]\nverify = { scheme = \"digest-sha256\", header = \"X-HubSpot-Signature\", signed = \"{body}{secret}\" }",
+    );
+    let bytes = b"\x80\xff";
+    assert_eq!(sent(&last, &[&bytes[..], SECRET.as_bytes()].concat(), bytes), Ok(()));
+}
+
+#[test]
+fn what_a_section_says_over_a_preset_takes_the_place_of_all_its_keys_and_rules() {
+    let pem = include_str!("../data/sns-certificate.pem");
+    let own = |verify: &str| {
+        section(&format!(
+            "preset = \"aws-sns\"\nparams = {{ topic_arn = \"{OURS}\" }}\n[sources.acme.verify]\n{verify}"
+        ))
+    };
+    let keyed = own(&format!("public_keys = ['''{pem}''']"));
+    let Verify::Signature(rules) = &keyed.verify else { panic!("it is verified") };
+    for rule in std::iter::once(rules).chain(&rules.others) {
+        assert!(rule.key_address.is_none() && rule.public_keys.len() == 1, "{rule:?}");
+    }
+    let source = SourceRuntime::new(keyed);
+    let good = notification("hello", &signed_by_sns("hello", None, OURS)).to_string();
+    assert_eq!(to_sns(&source, &good), Ok(()));
+    let newer = own("scheme = \"rsa-sha256\"");
+    let Verify::Signature(rules) = &newer.verify else { panic!("it is verified") };
+    assert!(rules.others.is_empty(), "signatures with SHA-1 are off");
+}
+
 const OURS: &str = "arn:aws:sns:us-east-1:123456789012:MyTopic";
 const THEIRS: &str = "arn:aws:sns:us-east-1:999999999999:Other";
 const CERTIFICATE: &str = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-x.pem";
 
 /// A topic's subscriber that knows the certificate of the tests.
-pub(crate) fn sns() -> SourceRuntime {
+fn sns() -> SourceRuntime {
     let source = source(&format!("preset = \"aws-sns\"\nparams = {{ topic_arn = \"{OURS}\" }}"));
     let pem = include_str!("../data/sns-certificate.pem");
     assert!(source.keep_key(CERTIFICATE, pem, NOW_S * 1_000));

@@ -64,13 +64,16 @@ pub(super) async fn stand_in_named(
     (keys, connections)
 }
 
-/// The same, whose answers to requests that are not `prompt` wait for a permit.
+/// The same with an answer for each connection, of which the last stays. Answers to requests that
+/// are not `prompt` wait for a permit.
 async fn stand_in_with(
-    answer: Vec<u8>,
+    answers: Vec<Vec<u8>>,
     prompt: fn(&[u8]) -> bool,
     permits: Arc<Semaphore>,
 ) -> (KeyFetcher, Arc<AtomicUsize>) {
-    let (keys, connections, _) = stand_in_for(move |_| answer.clone(), prompt, permits).await;
+    let (last, served) = (answers.len() - 1, AtomicUsize::new(0));
+    let next = move |_: &str| answers[served.fetch_add(1, Ordering::Relaxed).min(last)].clone();
+    let (keys, connections, _) = stand_in_for(next, prompt, permits).await;
     (keys, connections)
 }
 
@@ -198,6 +201,25 @@ async fn a_key_is_fetched_once_and_serves_many_requests() {
 }
 
 #[tokio::test]
+async fn a_key_that_the_provider_has_replaced_is_fetched_again_within_minutes() {
+    let pem = include_str!("../data/certificates.pem");
+    let replaced = pem.split_inclusive("-----END CERTIFICATE-----\n").nth(1).unwrap();
+    let permits = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+    let answers = vec![ok(replaced), ok(certificate())];
+    let (keys, connections) = stand_in_with(answers, |_| true, permits).await;
+    let host = host(keys).await;
+    let good = vector("a notification, signature version 2");
+    let asked = || connections.load(Ordering::Relaxed);
+    assert_eq!((host.exchange(post(&good)).await.status, asked()), (401, 1));
+    assert_eq!((host.exchange(post(&good)).await.status, asked()), (401, 1), "it is too young");
+    host.clock.set(host.clock.now_ms() + 61_000);
+    assert_eq!((host.exchange(post(&good)).await.status, asked()), (200, 2));
+    // Nobody makes the host ask again at once.
+    let bad = vector("another message");
+    assert_eq!((host.exchange(post(&bad)).await.status, asked()), (401, 2));
+}
+
+#[tokio::test]
 async fn an_address_that_is_not_pinned_is_never_asked() {
     let (keys, connections) = stand_in(ok(certificate())).await;
     let host = host(keys).await;
@@ -235,7 +257,7 @@ const KEY_FILE: &str = "SimpleNotificationService-0123456789abcdef0123456789abcd
 async fn addresses_that_never_answer_do_not_keep_a_request_from_its_key() {
     let prompt = |head: &[u8]| String::from_utf8_lossy(head).contains(KEY_FILE);
     let nothing = Arc::new(Semaphore::new(0));
-    let (keys, connections) = stand_in_with(ok(certificate()), prompt, nothing).await;
+    let (keys, connections) = stand_in_with(vec![ok(certificate())], prompt, nothing).await;
     let host = host(keys).await;
     let good = vector("a notification, signature version 2");
     let text = String::from_utf8(good.body()).unwrap();
@@ -259,7 +281,8 @@ async fn addresses_that_never_answer_do_not_keep_a_request_from_its_key() {
 #[tokio::test]
 async fn a_slow_fetch_goes_on_without_its_request_and_serves_the_next_one() {
     let permits = Arc::new(Semaphore::new(0));
-    let (keys, connections) = stand_in_with(ok(certificate()), |_| false, permits.clone()).await;
+    let (keys, connections) =
+        stand_in_with(vec![ok(certificate())], |_| false, permits.clone()).await;
     let host = host(keys.waiting(SOON)).await;
     let good = vector("a notification, signature version 2");
     for _ in 0..2 {

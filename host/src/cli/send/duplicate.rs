@@ -35,6 +35,9 @@ pub(super) fn another(source: &Source) -> String {
             "send it in another second, or change the body, for example with --set PATH=VALUE"
                 .to_owned()
         }
+        _ if keys.contains(&DedupeBy::Signed) => {
+            "change the body, for example with --set PATH=VALUE".to_owned()
+        }
         _ => "change what the host's `dedupe` of this source goes by".to_owned(),
     }
 }

@@ -1,7 +1,9 @@
 //! The keys by which a repeated request is recognised: `dedupe = ["id", "body", "timestamp+body"]`,
-//! or `"none"`.
+//! `"signed"`, or `"none"`.
 
 use std::fmt;
+
+use super::signature::Signature;
 
 /// A key of a request. A request that has it in common with an earlier one of its source is a
 /// duplicate.
@@ -13,6 +15,8 @@ pub enum DedupeBy {
     Body,
     /// The timestamp's text, type and body.
     TimestampAndBody,
+    /// The text that is signed, however the request is written.
+    Signed,
 }
 
 impl DedupeBy {
@@ -22,6 +26,7 @@ impl DedupeBy {
             Self::Id => "id",
             Self::Body => "body",
             Self::TimestampAndBody => "timestamp+body",
+            Self::Signed => "signed",
         }
     }
 }
@@ -54,6 +59,14 @@ impl Dedupe {
     /// The rule of a section that names its keys.
     pub fn by(keys: impl Into<Vec<DedupeBy>>) -> Self {
         Self { keys: keys.into(), is_default: false, placeholder: None }
+    }
+
+    /// Whether requests that are checked by this rule have a key of the text that it signs.
+    ///
+    /// By default not where the signature binds the body: other keys are as good there, and this
+    /// one costs a digest.
+    pub fn goes_by_signed(&self, rule: &Signature) -> bool {
+        self.keys.contains(&DedupeBy::Signed) && !(self.is_default && rule.binds_body())
     }
 
     /// Whether only type and body are left to tell events apart, and nobody has chosen that.

@@ -111,7 +111,24 @@ impl SignatureScheme {
     }
 }
 
+/// Whether a rule with these parts fixes each byte of the body.
+pub(super) fn binds_body(signed: &[Part], hash: Option<&BodyHash>, jwt: Option<&JwtRule>) -> bool {
+    signed.iter().any(|part| matches!(part, Part::Body | Part::BodySha256))
+        || hash.is_some()
+        || jwt.is_some_and(|jwt| jwt.body_claim.is_some())
+}
+
 impl Signature {
+    /// Whether it fixes each byte of the body.
+    pub fn binds_body(&self) -> bool {
+        binds_body(&self.signed, self.body_hash.as_ref(), self.jwt.as_ref())
+    }
+
+    /// Whether a token is all that proves a request, and says nothing about its body.
+    pub fn is_bare_token(&self) -> bool {
+        self.scheme == SignatureScheme::Jwt && !self.binds_body()
+    }
+
     /// Whether it, or a rule beside it, is checked with secrets.
     pub fn has_secrets(&self) -> bool {
         std::iter::once(self).chain(&self.others).any(|rule| {

@@ -10,7 +10,7 @@ use super::pick::{EventTypes, Pick};
 use super::place::{BodyHash, JwtRule, KeyAddress, ValueCondition};
 use super::public_key::{PublicKey, PublicKeyKind};
 use super::replies::Replies;
-use super::signature::{Field, Part, Secrets, Signature, SignatureScheme, Timestamp};
+use super::signature::{self, Field, Part, Secrets, Signature, SignatureScheme, Timestamp};
 
 /// A source without its name and keys. A preset is nothing but a value of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,10 +260,22 @@ impl SourceTemplate {
         self.signed.contains(&Part::Timestamp) && self.timestamp.as_ref().is_some_and(in_head)
     }
 
+    /// Whether it fixes each byte of the body.
+    pub fn binds_body(&self) -> bool {
+        signature::binds_body(&self.signed, self.body_hash.as_ref(), self.jwt.as_ref())
+    }
+
+    /// Whether a rule signs less than the whole body, as it is written: a captured request can then
+    /// be sent again in other bytes.
+    pub fn leaves_bytes_open(&self) -> bool {
+        let mut rules = std::iter::once(self).chain(&self.others);
+        rules.any(|rule| rule.scheme.signs() && !rule.binds_body())
+    }
+
     /// Two different events must never count as one. So the body alone is a key only where the
     /// signature covers nothing else: there a captured request could be sent again for ever.
     fn default_keys(&self, is_verified: bool) -> Vec<DedupeBy> {
-        if self.id.is_some() {
+        let mut keys = if self.id.is_some() {
             vec![DedupeBy::Id]
         } else if !is_verified {
             Vec::new()
@@ -271,7 +283,11 @@ impl SourceTemplate {
             vec![DedupeBy::TimestampAndBody]
         } else {
             vec![DedupeBy::Body]
+        };
+        if is_verified && self.leaves_bytes_open() {
+            keys.push(DedupeBy::Signed);
         }
+        keys
     }
 }
 

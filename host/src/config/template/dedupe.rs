@@ -8,13 +8,15 @@ use crate::config::source::DedupeBy;
 pub(super) struct Available {
     pub(super) id: bool,
     pub(super) timestamp: bool,
+    pub(super) signs: bool,
     pub(super) is_verified: bool,
 }
 
 /// The words that may be written.
-const WORDS: [(&str, Option<DedupeBy>); 4] = [
+const WORDS: [(&str, Option<DedupeBy>); 5] = [
     ("id", Some(DedupeBy::Id)),
     ("body", Some(DedupeBy::Body)),
+    ("signed", Some(DedupeBy::Signed)),
     ("timestamp+body", Some(DedupeBy::TimestampAndBody)),
     ("none", None),
 ];
@@ -65,6 +67,10 @@ fn has_what_it_needs(item: &Item<'_>, key: DedupeBy, given: Available) -> bool {
         DedupeBy::TimestampAndBody if !given.timestamp => (
             "asks for a timestamp, but nothing says where it is found",
             "add `timestamp = { header = \"X-Timestamp\" }` to `verify`",
+        ),
+        DedupeBy::Signed if !given.is_verified || !given.signs => (
+            "asks for the signed text, but nothing is signed",
+            "write \"id\", \"body\" or \"none\"",
         ),
         _ => return true,
     };

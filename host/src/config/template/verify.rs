@@ -12,6 +12,9 @@ use crate::config::source::{
 /// The most places in which a signature is looked for.
 const MAX_HEADERS: usize = 8;
 
+/// The numbers that `-*` at the end of a header's name stands for.
+const MAX_NUMBERED: usize = 100;
+
 /// The most tables of a list.
 const MAX_RULES: usize = 8;
 
@@ -87,7 +90,10 @@ fn read_one(item: &Item<'_>, template: &mut SourceTemplate, over_preset: bool) -
     };
     match section.take("scheme") {
         Some(scheme) => match scheme.word(&SCHEMES) {
-            Some(Some(scheme)) => chose(scheme, template),
+            Some(Some(scheme)) => {
+                template.others.clear();
+                chose(scheme, template);
+            }
             Some(None) => {
                 let help = "take it out, or take `scheme = \"none\"` out";
                 section.refuse_others("has no use without verification", help);
@@ -198,11 +204,26 @@ fn read_public_keys(section: &mut Section<'_>, template: &mut SourceTemplate) {
     if has_secrets {
         return read_key(section, &mut template.key);
     }
-    if let Some(keys) = section.take("public_keys") {
-        template.public_keys = public_keys::read(&keys, template.scheme);
-    }
-    if let Some(address) = section.take("key_url").and_then(|item| key_address::read(&item)) {
-        template.key_address = Some(address);
+    // One says which keys count, so it takes the place of the other in a preset.
+    let (keys, address) = (section.take("public_keys"), section.take("key_url"));
+    match (keys, address) {
+        (Some(keys), Some(_)) => {
+            keys.refuse_key("is written beside `key_url`", "take one of them out");
+        }
+        (Some(keys), None) => {
+            template.public_keys = public_keys::read(&keys, template.scheme);
+            for rule in &mut template.others {
+                rule.key_address = None;
+            }
+            template.key_address = None;
+        }
+        (None, Some(address)) => {
+            if let Some(address) = key_address::read(&address) {
+                template.key_address = Some(address);
+                template.public_keys.clear();
+            }
+        }
+        (None, None) => {}
     }
 }
 
@@ -215,6 +236,11 @@ fn read_headers(item: &Item<'_>, like: &Field) -> Vec<Field> {
         );
     }
     let names = list.iter().take(MAX_HEADERS).filter_map(pick::header);
+    let numbered = |name: String| match name.strip_suffix('*').filter(|name| name.ends_with('-')) {
+        Some(name) => (1..=MAX_NUMBERED).map(|number| format!("{name}{number}")).collect(),
+        None => vec![name],
+    };
+    let names = names.flat_map(numbered);
     names.map(|header| Field { place: Place::Header(header), ..like.clone() }).collect()
 }
 

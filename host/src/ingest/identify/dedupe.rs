@@ -6,7 +6,8 @@
 //! - `hookbox.dedupe.type+body`: the type, with its length in front like the name, and the raw
 //!   body;
 //! - `hookbox.dedupe.timestamp+body`: the timestamp's text and the type, both with their length in
-//!   front, and the body.
+//!   front, and the body;
+//! - `hookbox.dedupe.signed`: the SHA-256 of the text that the signature covers.
 //!
 //! No domain begins another one, so an id is never taken for a body, nor one source's key for
 //! another's. A request without an id, or without a timestamp, has no key of that kind; one without
@@ -51,6 +52,8 @@ pub(super) struct KeyParts<'a> {
     pub(super) id: Option<&'a str>,
     pub(super) kind: &'a str,
     pub(super) body: &'a Bytes,
+    /// The digest of the signed text.
+    pub(super) signed: Option<[u8; 32]>,
 }
 
 impl Deduplicator {
@@ -62,6 +65,7 @@ impl Deduplicator {
                 DedupeBy::Id => "hookbox.dedupe.id",
                 DedupeBy::Body => "hookbox.dedupe.type+body",
                 DedupeBy::TimestampAndBody => "hookbox.dedupe.timestamp+body",
+                DedupeBy::Signed => "hookbox.dedupe.signed",
             };
             (*by, state(domain))
         });
@@ -96,6 +100,10 @@ impl Deduplicator {
                 DedupeBy::TimestampAndBody => match sent_at() {
                     Some(text) => with_text(with_text(state.clone(), text), parts.kind.as_bytes())
                         .chain_update(parts.body),
+                    None => continue,
+                },
+                DedupeBy::Signed => match parts.signed {
+                    Some(digest) => state.clone().chain_update(digest),
                     None => continue,
                 },
             };

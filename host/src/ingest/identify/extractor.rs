@@ -148,13 +148,14 @@ impl Extractor {
         self.dedupe.legacy_key(body)
     }
 
-    /// Extracts the attributes of an event. `sent_at` gives the text of its timestamp, `note` is a
-    /// remark from before.
+    /// Extracts the attributes of an event. `sent_at` gives the text of its timestamp, `signed` is
+    /// the digest of the signed text, `note` a remark from before.
     pub(in crate::ingest) fn extract<'a>(
         &self,
         head: &Head,
         part: EventPart<'_>,
         sent_at: impl Fn() -> Option<&'a [u8]>,
+        signed: Option<[u8; 32]>,
         note: Option<String>,
     ) -> Extracted {
         let mut notes = NoteLine::after(note);
@@ -191,7 +192,8 @@ impl Extractor {
         // An id holds no line end, so no two pairs make the same text.
         let scoped = scope.zip(id.as_ref()).map(|(scope, id)| format!("{scope}\n{id}"));
         let own = scoped.as_deref().or(id.as_deref());
-        let dedupe = self.dedupe.keys(&KeyParts { id: own, kind: &kind, body }, sent_at);
+        let parts = KeyParts { id: own, kind: &kind, body, signed };
+        let dedupe = self.dedupe.keys(&parts, sent_at);
         Extracted { kind, id, subject, is_json, dedupe, note: notes.into_text() }
     }
 

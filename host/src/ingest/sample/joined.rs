@@ -7,6 +7,7 @@ use crate::config::source::{Joined, Pick};
 pub(super) fn values(pick: &Pick) -> Vec<&Pick> {
     match pick {
         Pick::Joined(joined) => joined.values.iter().map(|(_, pick)| pick).collect(),
+        Pick::First(picks) => picks.first().map(values).unwrap_or_default(),
         pick => vec![pick],
     }
 }
@@ -16,25 +17,31 @@ pub(super) fn kind_values(
     source: &Source,
     kind: &str,
 ) -> Result<Vec<(Pick, Option<String>)>, String> {
-    match &source.kind {
+    of_pick(&source.kind, &source.name, kind)
+}
+
+/// The same for a place of a type; of several the first is used.
+fn of_pick(pick: &Pick, source: &str, kind: &str) -> Result<Vec<(Pick, Option<String>)>, String> {
+    match pick {
+        Pick::First(picks) => first(picks, source, kind),
         Pick::Fixed(fixed) if fixed != kind => {
-            Err(format!("every event of source `{}` has the type `{fixed}`", source.name))
+            Err(format!("every event of source `{source}` has the type `{fixed}`"))
         }
-        Pick::Joined(joined) => split(joined, kind).ok_or_else(|| {
-            format!("source `{}` cannot make the type `{kind}` of its parts", source.name)
-        }),
-        Pick::First(picks) => Ok(first(picks, kind)),
+        Pick::Joined(joined) => split(joined, kind)
+            .ok_or_else(|| format!("source `{source}` cannot make the type `{kind}` of its parts")),
         pick => Ok(vec![(in_sample(pick), Some(kind.to_owned()))]),
     }
 }
 
 /// The first place that can hold the type, unless it is what counts where none holds one.
-fn first(picks: &[Pick], kind: &str) -> Vec<(Pick, Option<String>)> {
+fn first(picks: &[Pick], source: &str, kind: &str) -> Result<Vec<(Pick, Option<String>)>, String> {
     let is_fixed = |pick: &&Pick| matches!(pick, Pick::Fixed(_));
-    let places = picks.iter().filter(|pick| !is_fixed(pick)).map(in_sample);
+    let mut places = picks.iter().filter(|pick| !is_fixed(pick));
     match picks.iter().find(is_fixed) {
-        Some(Pick::Fixed(fixed)) if fixed == kind => places.map(|place| (place, None)).collect(),
-        _ => places.take(1).map(|place| (place, Some(kind.to_owned()))).collect(),
+        Some(Pick::Fixed(fixed)) if fixed == kind => {
+            Ok(places.map(|place| (in_sample(place), None)).collect())
+        }
+        _ => places.next().map_or(Ok(Vec::new()), |place| of_pick(place, source, kind)),
     }
 }
 
@@ -87,8 +94,9 @@ mod tests {
         let fixed = Pick::Fixed("acme.event".to_owned());
         let picks = [form("Event"), form("a/b"), fixed];
         let json = |pointer: &str| Pick::Json(pointer.to_owned());
-        assert_eq!(first(&picks, "order.paid"), [(json("/Event"), Some("order.paid".to_owned()))]);
-        assert_eq!(first(&picks, "acme.event"), [(json("/Event"), None), (json("/a~1b"), None)]);
+        let first = |kind| first(&picks, "acme", kind).unwrap();
+        assert_eq!(first("order.paid"), [(json("/Event"), Some("order.paid".to_owned()))]);
+        assert_eq!(first("acme.event"), [(json("/Event"), None), (json("/a~1b"), None)]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One rule of a source, made ready: where its signatures are, what they cover, and the keys.
 
 use super::candidates::Candidates;
+use super::digest::SignedDigest;
 use super::field::Items;
 use super::keyed;
 use super::keys::KeyRing;
@@ -9,7 +10,7 @@ use super::place::{Check, Reading, Spot};
 use super::refusal::Refusal;
 use super::scheme::Scheme;
 use super::timestamp::TimestampCheck;
-use crate::config::source::{Encoding, Field, Part, Pick, Place, Signature};
+use crate::config::source::{Encoding, Field, Part, Pick, Place, Signature, Source};
 use crate::ingest::head::Head;
 use crate::ingest::header;
 use crate::ingest::identify::{items, json::Pointers};
@@ -36,17 +37,23 @@ pub(in crate::ingest) struct SignatureCheck {
     pub(super) ring: Option<(KeyRing, Option<Spot>)>,
     /// Whether a handshake of the source signs challenges for anybody.
     pub(super) refuses_challenges: bool,
+    /// Whether the signed text is a key of deduplication.
+    pub(super) keeps_digest: bool,
     pub(super) others: Vec<SignatureCheck>,
 }
 
 /// The findings of the check of an authentic request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::ingest) struct Proof {
     /// The position of the key that matched, in the order of the configuration; `None` for an open
     /// source.
     pub(in crate::ingest) key: Option<u32>,
     /// A remark for the operator.
     pub(in crate::ingest) note: Option<String>,
+    /// The text of the time of sending, unless it is in a header of the first rule.
+    pub(in crate::ingest) sent_at: Option<Vec<u8>>,
+    /// The digest of the signed text, if it is a key of deduplication.
+    pub(in crate::ingest) signed: Option<SignedDigest>,
 }
 
 impl SignatureCheck {
@@ -96,6 +103,7 @@ impl SignatureCheck {
             body_hash,
             ring,
             refuses_challenges: false,
+            keeps_digest: false,
             others: signature
                 .others
                 .iter()
@@ -106,10 +114,13 @@ impl SignatureCheck {
         Ok(made)
     }
 
-    /// Says for all rules whether a handshake of the source signs challenges for anybody.
-    pub(super) fn refuse_challenges(&mut self, signs: bool) {
-        self.refuses_challenges = signs;
-        self.others.iter_mut().for_each(|other| other.refuse_challenges(signs));
+    /// Takes in what the rest of the source asks of its rules, of which `signature` has this one.
+    pub(super) fn fit(&mut self, source: &Source, signature: &Signature) {
+        self.refuses_challenges = source.handshakes.iter().any(|rule| rule.signs_unproved());
+        self.keeps_digest = source.dedupe.goes_by_signed(signature);
+        for (other, signature) in self.others.iter_mut().zip(&signature.others) {
+            other.fit(source, signature);
+        }
     }
 
     /// Whether the head, and the raw body, have all that is needed, by one rule.
@@ -175,7 +186,19 @@ impl SignatureCheck {
             return Err(Refusal::Mismatch);
         }
         let freshness = self.timestamp.as_ref().map(|check| check.freshness(timestamp, now_ms));
-        Ok(Proof { key: Some(key), note: freshness.transpose()?.flatten() })
+        let note = freshness.transpose()?.flatten();
+        let signed = self.digest(&message, candidates);
+        Ok(Proof { key: Some(key), note, sent_at: None, signed })
+    }
+
+    /// The digest of what is signed, if it is kept.
+    pub(super) fn digest(
+        &self,
+        message: &Message<'_>,
+        candidates: &Candidates,
+    ) -> Option<SignedDigest> {
+        let digest = self.keeps_digest.then(|| self.scheme.digest(message, candidates));
+        digest.flatten().map(SignedDigest::Whole)
     }
 
     /// The address of the public key that the request is checked with; `None` for keys that are

@@ -125,7 +125,15 @@ impl Scheme for PlainDigest {
         self.secrets.len()
     }
 
+    /// A digest of text that begins with the secret is also the beginning of the digest of a longer
+    /// text: the same one, the padding of the hash, and anything. The padding is no UTF-8, so text
+    /// that is could not have been made without the secret.
     fn matching_key(&self, message: &Message<'_>, candidates: &Candidates) -> Option<u32> {
+        let mut is_text = true;
+        message.each(|piece| is_text &= std::str::from_utf8(piece).is_ok());
+        if !is_text && !message.template.ends_with_secret() {
+            return None;
+        }
         position(&self.secrets, candidates, |secret| self.digest(secret, message))
     }
 

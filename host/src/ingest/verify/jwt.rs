@@ -274,6 +274,13 @@ impl Scheme for JsonWebToken {
         self.check(token, message)
     }
 
+    /// That of the token without its signature, which can be written in several ways.
+    fn digest(&self, _: &Message<'_>, candidates: &Candidates) -> Option<[u8; 32]> {
+        let token = candidates.iter().next()?;
+        let end = token.iter().rposition(|byte| *byte == b'.')?;
+        digest::digest(&digest::SHA256, &token[..end]).as_ref().try_into().ok()
+    }
+
     /// A token that expires in five minutes; its time is that of the message.
     fn sign(&self, message: &Message<'_>) -> Option<Vec<u8>> {
         let now_s = message.now_ms / 1_000;

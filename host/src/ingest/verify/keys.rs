@@ -16,6 +16,10 @@ const MAX_DOCUMENTS: usize = 32;
 /// The longest address, in bytes.
 const MAX_ADDRESS_BYTES: usize = 512;
 
+/// The time after which a document is fetched again when a signature does not match its keys, in
+/// milliseconds.
+const RENEWABLE_MS: i64 = 60_000;
+
 /// The time for which a document is used, in milliseconds.
 const FRESH_MS: i64 = 6 * 60 * 60_000;
 
@@ -88,6 +92,14 @@ impl KeyRing {
         let documents = self.documents();
         let document = documents.get(url);
         document.is_none_or(|document| now_ms.saturating_sub(document.fetched_ms) > FRESH_MS)
+    }
+
+    /// Whether the keys of an address may be fetched again before they are old: the provider may
+    /// have others meanwhile.
+    pub(in crate::ingest) fn is_renewable(&self, url: &str, now_ms: i64) -> bool {
+        let documents = self.documents();
+        let age_ms = |document: &Document| now_ms.saturating_sub(document.fetched_ms);
+        documents.get(url).is_some_and(|document| age_ms(document) > RENEWABLE_MS)
     }
 
     /// Whether there are keys of an address, however old.

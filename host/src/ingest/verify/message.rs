@@ -87,6 +87,11 @@ impl MessageTemplate {
         })
     }
 
+    /// Whether the secret is the last that is signed.
+    pub(super) fn ends_with_secret(&self) -> bool {
+        matches!(self.pieces.last(), Some(Piece::Other(OtherPiece::Secret)))
+    }
+
     /// Whether the head alone, with the raw body, has all that is signed.
     pub(super) fn is_plain(&self) -> bool {
         self.pieces.iter().all(|piece| !matches!(piece, Piece::Other(_)))

@@ -41,6 +41,9 @@ pub enum Refusal {
     /// fields.
     #[error("the signature covers a form, and the body is not one")]
     NoForm,
+    /// The token has proved another event before.
+    #[error("the token has proved another event")]
+    UsedToken,
     /// The request names a public key from a host that is not the provider's.
     #[error("the public key is not from the provider")]
     ForeignKey,
@@ -61,6 +64,7 @@ impl Refusal {
             Self::NoId => RefusalReason::NoId,
             Self::NoPart => RefusalReason::NoPart,
             Self::NoForm => RefusalReason::NoForm,
+            Self::UsedToken => RefusalReason::UsedToken,
             Self::ForeignKey => RefusalReason::UntrustedKey,
         }
     }

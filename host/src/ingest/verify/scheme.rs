@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use super::candidates::Candidates;
 use super::message::Message;
 use super::refusal::Refusal;
@@ -31,6 +33,13 @@ pub(super) trait Scheme: fmt::Debug + Send + Sync {
     /// The same, with the reason of a refusal where a scheme knows more than that nothing matches.
     fn judge(&self, message: &Message<'_>, candidates: &Candidates) -> Result<u32, Refusal> {
         self.matching_key(message, candidates).ok_or(Refusal::Mismatch)
+    }
+
+    /// The digest of the text that the signature covers; `None` if it covers none.
+    fn digest(&self, message: &Message<'_>, _: &Candidates) -> Option<[u8; 32]> {
+        let mut state = Sha256::new();
+        message.each(|piece| state.update(piece));
+        Some(state.finalize().into())
     }
 
     /// A signature with the first key; `None` if the keys can only check.

@@ -55,6 +55,10 @@ impl Scheme for SharedToken {
         found
     }
 
+    fn digest(&self, _: &Message<'_>, _: &Candidates) -> Option<[u8; 32]> {
+        None
+    }
+
     fn sign(&self, _: &Message<'_>) -> Option<Vec<u8>> {
         self.secrets.first().map(|secret| secret.expose_secret().to_vec())
     }

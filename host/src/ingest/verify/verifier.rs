@@ -35,8 +35,7 @@ impl Verifier {
             Verify::Signature(signature) => {
                 match SignatureCheck::new(signature, source.id.as_ref()) {
                     Ok(mut check) => {
-                        let signs = source.handshakes.iter().any(|rule| rule.signs_unproved());
-                        check.refuse_challenges(signs);
+                        check.fit(source, signature);
                         Self::Signed(Box::new(check))
                     }
                     Err(what) => Self::Closed(what),
@@ -68,7 +67,7 @@ impl Verifier {
         check.timestamp.as_ref().and_then(TimestampCheck::header)
     }
 
-    /// The text of the time of sending.
+    /// The text of the time of sending, if it is in a header of the first rule.
     pub(in crate::ingest) fn sent_at<'a>(&self, head: &'a Head) -> Option<&'a [u8]> {
         let Self::Signed(check) = self else { return None };
         check.timestamp.as_ref()?.text(&head.headers).ok().flatten()
@@ -119,7 +118,7 @@ impl Verifier {
         now_ms: i64,
     ) -> Result<Proof, Refusal> {
         match self {
-            Self::Open => Ok(Proof { key: None, note: None }),
+            Self::Open => Ok(Proof::default()),
             Self::Closed(_) => Err(Refusal::Closed),
             Self::Signed(check) if check.is_plain => check.check(&claimed.0, head, body, now_ms),
             Self::Signed(check) => whole::check(check, head, body, now_ms),

@@ -1,7 +1,10 @@
 //! The check of a request by rules that look into its body, or that have alternatives.
 
+use std::borrow::Cow;
+
 use super::candidates::Candidates;
 use super::check::{Proof, SignatureCheck};
+use super::digest::SignedDigest;
 use super::field::Items;
 use super::jwt;
 use super::message::Message;
@@ -34,12 +37,14 @@ pub(super) fn check(
 fn by_rule(rule: &SignatureCheck, head: &Head, body: &[u8], now_ms: i64) -> Result<Proof, Refusal> {
     let Some(each) = &rule.each else { return one(rule, head, body, body, now_ms) };
     let listed = items::items(body, each, MAX_ITEMS).ok_or(Refusal::NoSignature)?;
-    let mut proof = None;
+    let (mut proof, mut digests) = (None, Vec::new());
     for item in listed {
-        let checked = one(rule, head, body, item.as_bytes(), now_ms)?;
+        let mut checked = one(rule, head, body, item.as_bytes(), now_ms)?;
+        digests.extend(checked.signed.take().map(|signed| signed.of_request()));
         proof = proof.or(Some(checked));
     }
-    proof.ok_or(Refusal::NoSignature)
+    let signed = rule.keeps_digest.then_some(SignedDigest::Items(digests));
+    proof.map(|proof| Proof { signed, ..proof }).ok_or(Refusal::NoSignature)
 }
 
 /// Checks the request, or the item `json` of its body.
@@ -96,7 +101,10 @@ fn one(
     }
     let freshness =
         rule.timestamp.as_ref().map(|check| check.freshness(timestamp.as_deref(), now_ms));
-    Ok(Proof { key: Some(key), note: freshness.transpose()?.flatten() })
+    let note = freshness.transpose()?.flatten();
+    let signed = rule.digest(&message, &candidates);
+    let sent_at = timestamp.map(Cow::into_owned);
+    Ok(Proof { key: Some(key), note, sent_at, signed })
 }
 
 /// The key that made a candidate, and the message with the spelling of the address that it signed.

@@ -264,8 +264,8 @@ fn events_that_never_came_are_appended_once_and_a_gap_is_told() {
     clock.set(start_ms + 20 * MINUTE_MS);
     sees("the API key is not accepted");
     for _ in 0..3 {
-        clock.set(clock.now_ms() + 5 * MINUTE_MS);
         let before = heygen.requests().len();
+        clock.set(clock.now_ms() + 5 * MINUTE_MS);
         wait_for("the next call", || (heygen.requests().len() > before).then_some(()));
     }
     wait_for("the trouble to end", || {

@@ -12,6 +12,7 @@ mod crash;
 mod egress;
 mod examples;
 mod files;
+mod forms;
 mod handshakes;
 mod held;
 mod hostile;

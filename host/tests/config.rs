@@ -1,6 +1,8 @@
 //! The configuration as a user meets it: what is read, what is refused, and how that is told.
 
+mod addresses;
 mod dedupe;
+mod forms;
 mod gatherings;
 mod grants;
 mod home;

@@ -23,6 +23,9 @@ use crate::names::hint;
 use crate::series::{PairKind, PairWindow};
 
 pub(in crate::admin) mod test;
+pub(in crate::admin) mod window;
+
+use window::{ConfirmationJson, WindowJson};
 
 /// The most types that are shown of a source.
 const MAX_TYPES: usize = 50;
@@ -43,9 +46,9 @@ pub(super) struct SourceJson {
     pub(super) closed: Option<String>,
     /// Its secrets or public keys, in the order of the configuration.
     pub(super) secrets: Vec<SecretJson>,
-    /// Requests that were stored as new events.
+    /// New events that were stored; a request may be several.
     pub(super) accepted: u64,
-    /// Requests that repeated an event.
+    /// Events that repeated one before.
     pub(super) duplicates: u64,
     /// Requests that were refused, by reason.
     pub(super) refused: BTreeMap<&'static str, u64>,
@@ -79,6 +82,8 @@ pub(super) struct SourceDetail {
     pub(super) timestamp_header: Option<String>,
     /// The place in which it looks for the type.
     pub(super) type_from: String,
+    /// The part of a request that becomes an event.
+    pub(super) events: String,
     /// What it received within the last 24 hours, as far as charts know.
     pub(super) day: DayJson,
     /// The reasons for which requests were refused since the start, the most frequent first.
@@ -90,6 +95,10 @@ pub(super) struct SourceDetail {
     pub(super) samples: Vec<String>,
     /// The reason for which this host cannot sign a test event.
     pub(super) untestable: Option<String>,
+    /// The window in which the secret of a handshake is taken; absent if they bring none.
+    pub(super) secret_window: Option<WindowJson>,
+    /// The newest confirmation of a subscription, since the start of the host.
+    pub(super) confirmation: Option<ConfirmationJson>,
 }
 
 /// A type that came from a source.
@@ -197,10 +206,13 @@ pub(super) async fn show_source(
         signature_headers,
         timestamp_header,
         type_from: type_from(&source.kind),
+        events: source.events_of_a_request(),
         types: types(&admin, &source.name),
         day,
         reasons,
         samples: sample::suggested(&source),
+        secret_window: WindowJson::of(&admin, &source),
+        confirmation: received.confirmation.map(ConfirmationJson::from),
         untestable: sign_request(&source, b"{}", "id", 0).err().map(|error| error.to_string()),
     }))
 }
@@ -373,9 +385,12 @@ fn headers(source: &Source) -> (Vec<String>, Option<String>) {
 fn type_from(pick: &Pick) -> String {
     match pick {
         Pick::Json(pointer) => format!("the body, at {pointer}"),
+        Pick::Request(pointer) => format!("the request, at {pointer}"),
         Pick::Header(name) => format!("the header {name}"),
         Pick::Fixed(kind) => format!("always {kind}"),
-        Pick::Form(_) | Pick::Query(_) | Pick::Beside(_) | Pick::First(_) => pick.to_string(),
+        Pick::Form(_) | Pick::Query(_) | Pick::Method | Pick::Beside(_) | Pick::First(_) => {
+            pick.to_string()
+        }
         Pick::Joined(joined) => {
             let values = joined.values.iter().map(|(_, pick)| type_from(pick));
             values.collect::<Vec<_>>().join(", then ")

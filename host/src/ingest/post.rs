@@ -12,14 +12,17 @@ use tokio::time::timeout;
 
 use super::body::{self, MaxBody, Reservation};
 use super::callback;
-use super::handshake::{HandshakeAnswer, MAX_OPEN_BODY_BYTES};
+use super::confirm;
+use super::handshake::{HandshakeAnswer, MAX_OPEN_BODY_BYTES, Offer};
 use super::head::Head;
 use super::intake::Intake;
 use super::refused::{RefusedRequest, Seen};
 use super::reply::{IngestReply, Rejection};
-use super::source::{Claim, SourceRuntime, Sources, Unproved, Verified};
+use super::source::{Claim, SourceRuntime, Unproved, Verified};
+use super::sources::Sources;
 use crate::event::{AppendSpan, Attributes, NewEvent, UNIDENTIFIED};
 use crate::series::PairKind;
+use crate::server::Client;
 use crate::store::{Appended, StoreError};
 use crate::trace::SpanContext;
 use crate::{fail, tasks};
@@ -32,17 +35,18 @@ pub(super) struct Posting<'a> {
     pub(super) source: &'a SourceRuntime,
     /// The request's span, if it is traced.
     pub(super) trace: Option<SpanContext>,
+    /// Who sends it.
+    pub(super) client: &'a Client,
     /// Whether it came to the address of callbacks, and so needs no signature.
     pub(super) is_callback: bool,
 }
 
 /// A request that was looked at.
-#[expect(clippy::large_enum_variant, reason = "nearly all are authentic events")]
 enum Checked<'a> {
     /// It is authentic: with the moment and the time at which it was there.
     Proved(Verified<'a>, Instant, i64),
     /// It is a handshake that needs no proof.
-    Open(HandshakeAnswer),
+    Open(HandshakeAnswer, Head),
 }
 
 impl<'a> Posting<'a> {
@@ -56,13 +60,16 @@ impl<'a> Posting<'a> {
         let Self { intake, sources, source, is_callback, .. } = self;
         let (verified, start, now_ms) = match self.verify(request, &mut memory).await? {
             Checked::Proved(verified, start, now_ms) => (verified, start, now_ms),
-            Checked::Open(answer) => return Ok(IngestReply::Handshake(answer)),
+            Checked::Open(answer, head) => return self.handshake(answer, &head).await,
         };
         if let Some(answer) = verified.handshake().filter(|_| !is_callback) {
-            return Ok(IngestReply::Handshake(answer));
+            return self.handshake(answer, verified.head()).await;
         }
         if let Some(key) = verified.key() {
             source.key_used(key, now_ms);
+        }
+        if source.splits() {
+            return self.receive_all(&verified, (start, now_ms), memory).await;
         }
         let mut event = verified.identify(&sources.config().routes, now_ms);
         if intake.store.has_legacy_keys() {
@@ -71,8 +78,7 @@ impl<'a> Posting<'a> {
         if is_callback {
             callback::check(source, &event, &*intake.reads).await?;
         }
-        let untyped =
-            (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default());
+        let untyped = untyped(&event);
         let Attributes { source: name, kind, .. } = &event.attributes;
         let pair = intake.series.pairs().of(PairKind::Received, name, kind);
         let span = self.trace.and_then(|parent| intake.tracer.child_of(parent));
@@ -98,7 +104,7 @@ impl<'a> Posting<'a> {
         request: Request<Incoming>,
         memory: &mut Reservation,
     ) -> Result<Checked<'a>, Box<RefusedRequest>> {
-        let Self { intake, sources, source, is_callback, .. } = self;
+        let Self { intake, sources, source, is_callback, client, .. } = self;
         let (head, body) = request.into_parts();
         let may_be_open = !is_callback && source.handshakes().takes(&Method::POST);
         if let Some(what) = source.closed().filter(|_| !may_be_open && !is_callback) {
@@ -127,7 +133,7 @@ impl<'a> Posting<'a> {
             Err(rejection) => return Err(self.refused(rejection, claim.head())),
         };
         if let Some((ring, url)) = claim.wanted_key(&received)
-            && let Err(no_key) = intake.keys.have(ring, &url, &intake.clock).await
+            && let Err(no_key) = intake.keys.have(ring, &url, client.share, &intake.clock).await
         {
             return Err(self.refused(no_key.into(), claim.head()));
         }
@@ -172,13 +178,44 @@ impl<'a> Posting<'a> {
         let body = unproved.body.as_deref().unwrap_or_default();
         let answer = self.source.handshakes().answer(&unproved.head, body, false);
         match answer.filter(|_| !self.is_callback) {
-            Some(answer) => Ok(Checked::Open(answer)),
+            Some(answer) => Ok(Checked::Open(answer, unproved.head)),
             None => Err(self.unproved(unproved, false)),
         }
     }
 
+    /// Answers a handshake, once the secret that it brings is kept.
+    async fn handshake(
+        self,
+        mut answer: HandshakeAnswer,
+        head: &Head,
+    ) -> Result<IngestReply, Box<RefusedRequest>> {
+        let Self { intake, source, client, .. } = self;
+        if let Some(url) = answer.then.take() {
+            let (name, tally) = (&source.source().name, source.tally());
+            let with = (intake.keys.clone(), intake.clock.clone());
+            confirm::begin(url, Arc::clone(name), Arc::clone(tally), with);
+        }
+        let Some(Offer { secret, shows }) = answer.offer.take() else {
+            return Ok(IngestReply::Handshake(answer));
+        };
+        let now_ms = intake.clock.now_ms();
+        let windows = intake.activity.windows();
+        let offer = (&**source.source(), secret);
+        let asked = (now_ms, shows);
+        match windows.take(offer, &intake.config, client.to_string(), asked).await {
+            Ok(()) => Ok(IngestReply::Handshake(answer)),
+            Err(not_taken) => {
+                let mut refused = self.refused(not_taken.into(), head);
+                let name = &source.source().name;
+                let command = format!("`hookbox sources {name} take-secret`");
+                refused.seen.say(format!("{command} takes the secret of the next handshake"));
+                Err(refused)
+            }
+        }
+    }
+
     #[cold]
-    fn refused(self, rejection: Rejection, head: &Head) -> Box<RefusedRequest> {
+    pub(super) fn refused(self, rejection: Rejection, head: &Head) -> Box<RefusedRequest> {
         let seen = Seen::of_head(self.source, head, self.intake.clock.now_ms());
         Box::new(RefusedRequest { rejection, seen })
     }
@@ -194,7 +231,7 @@ impl<'a> Posting<'a> {
 
     /// Counts an event without a type. A route that names `hookbox.unidentified` says that this is
     /// expected.
-    fn tell_untyped(self, appended: &Appended, reason: &str, now_ms: i64) {
+    pub(super) fn tell_untyped(self, appended: &Appended, reason: &str, now_ms: i64) {
         self.source.metrics.unidentified();
         let name = &self.source.source().name;
         if !self.sources.config().routes.names(name, UNIDENTIFIED) {
@@ -221,6 +258,11 @@ impl<'a> Posting<'a> {
         }));
         appending.await.map_err(Rejection::Broken)?.map_err(|error: StoreError| error.into())
     }
+}
+
+/// Why an event has no type, if it has none.
+pub(super) fn untyped(event: &NewEvent) -> Option<String> {
+    (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default())
 }
 
 /// Whether the body has a content encoding. Signatures cover the bytes as sent, and decoding them

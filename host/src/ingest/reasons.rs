@@ -22,10 +22,13 @@ pub enum RefusalReason {
     Method,
     UnknownSource,
     UnknownCallback,
+    UnaskedSecret,
+    UnkeptSecret,
     Encoded,
     TooLarge,
     SlowBody,
     BrokenBody,
+    BadEvents,
     NoRoom,
     ClientShare,
     Saturated,
@@ -41,7 +44,7 @@ type Explained = (&'static str, &'static str, &'static str);
 
 impl RefusalReason {
     /// Every reason.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::BadSignature,
         Self::EndedSecret,
         Self::StaleTimestamp,
@@ -59,10 +62,13 @@ impl RefusalReason {
         Self::Method,
         Self::UnknownSource,
         Self::UnknownCallback,
+        Self::UnaskedSecret,
+        Self::UnkeptSecret,
         Self::Encoded,
         Self::TooLarge,
         Self::SlowBody,
         Self::BrokenBody,
+        Self::BadEvents,
         Self::NoRoom,
         Self::ClientShare,
         Self::Saturated,
@@ -106,10 +112,13 @@ impl RefusalReason {
             | Self::Method
             | Self::UnknownSource
             | Self::UnknownCallback
+            | Self::UnaskedSecret
+            | Self::UnkeptSecret
             | Self::Encoded
             | Self::TooLarge
             | Self::SlowBody
-            | Self::BrokenBody => self.of_request(),
+            | Self::BrokenBody
+            | Self::BadEvents => self.of_request(),
             _ => self.of_host(),
         }
     }
@@ -204,6 +213,16 @@ impl RefusalReason {
                 "The configuration has no source of this name.",
                 "Compare the address at the provider with `/webhook/NAME`.",
             ),
+            Self::UnaskedSecret => (
+                "unasked_secret",
+                "A handshake brought a secret, and no operator waits for one.",
+                "Run `hookbox sources NAME take-secret`, and let the provider send the handshake again.",
+            ),
+            Self::UnkeptSecret => (
+                "unkept_secret",
+                "The secret of a handshake could not be written, so the handshake was not answered.",
+                "Look at the log for the reason, and let the provider send the handshake again.",
+            ),
             Self::UnknownCallback => (
                 "unknown_callback",
                 "The callback has no key that `known` of the source asks for, so nobody waits for it.",
@@ -228,6 +247,11 @@ impl RefusalReason {
                 "broken_body",
                 "The connection ended before the body did.",
                 "Look at timeouts of the provider and of proxies in between; the provider sends it again.",
+            ),
+            Self::BadEvents => (
+                "bad_events",
+                "The request is authentic, but its events are not what `split` or `cloudevents` of the source says.",
+                "Read the hint, compare the source with what the provider sends, and let it send the events again.",
             ),
             _ => (
                 "malformed",

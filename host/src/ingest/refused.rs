@@ -12,7 +12,8 @@ use super::activity::{self, RefusalNote, SourceTally};
 use super::head::Head;
 use super::reasons::RefusalReason;
 use super::reply::Rejection;
-use super::source::{SourceRuntime, Sources, Unproved};
+use super::source::{SourceRuntime, Unproved};
+use super::sources::Sources;
 use super::verify::{MAX_HINT_BYTES, Refusal};
 use crate::server::{Client, LineLimit};
 use crate::tasks;
@@ -33,7 +34,7 @@ pub(super) struct Seen {
     headers: Vec<String>,
     body_bytes: Option<u64>,
     offset_s: Option<i64>,
-    hint: Option<String>,
+    pub(super) hint: Option<String>,
     /// The request itself, if a hint may be looked for.
     evidence: Option<Evidence>,
 }
@@ -52,6 +53,11 @@ impl From<Rejection> for Box<RefusedRequest> {
 }
 
 impl Seen {
+    /// Adds a hint.
+    pub(super) fn say(&mut self, hint: String) {
+        self.hint = Some(hint);
+    }
+
     /// The parts that the headers show.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let names = headers.keys().map(|name| name.as_str());

@@ -23,6 +23,12 @@ pub const MAX_BYTES: u64 = 16 << 10;
 /// The most secrets that are kept; the oldest ones go first.
 const MAX_SECRETS: usize = 4;
 
+/// The most secrets of handshakes that are kept: a provider has one for each webhook.
+const MAX_BESIDE: usize = 8;
+
+/// The id of an endpoint that only its handshake has told of.
+const HANDSHAKE: &str = "handshake";
+
 /// An address that is registered, with its secrets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +39,9 @@ pub struct Registration {
     pub endpoint_id: String,
     /// The address that is registered.
     pub url: String,
+    /// The types of events that the endpoint gets; none is every type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
     /// The secrets, the newest first.
     pub secrets: Vec<TimedSecret>,
 }
@@ -83,11 +92,50 @@ impl Registration {
         }
     }
 
+    /// The types that a command or a provider names, as they are kept: a star is every type.
+    pub fn types(named: &[String]) -> Vec<String> {
+        let is_every = named.iter().any(|kind| kind == "*");
+        if is_every { Vec::new() } else { named.to_vec() }
+    }
+
+    /// Whether the endpoint gets events of a type.
+    pub fn gets(&self, kind: &str) -> bool {
+        self.events.is_empty() || self.events.iter().any(|of| of == kind)
+    }
+
     /// The content of the file.
     pub fn text(&self) -> Zeroizing<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(self).expect("texts and numbers are JSON");
         text.push(b'\n');
         Zeroizing::new(text)
+    }
+
+    /// A file for the secrets that a provider's handshakes bring.
+    pub fn of_handshake(provider: &str) -> Self {
+        let (endpoint_id, url) = (HANDSHAKE.to_owned(), String::new());
+        let (provider, events) = (provider.to_owned(), Vec::new());
+        Self { provider, endpoint_id, url, events, secrets: Vec::new() }
+    }
+
+    /// Whether there can be one more beside the others.
+    ///
+    /// # Errors
+    /// There are too many; for people.
+    pub fn has_place(&self) -> Result<(), String> {
+        if self.secrets.len() < MAX_BESIDE {
+            return Ok(());
+        }
+        Err(format!("it holds {MAX_BESIDE} secrets already, which are the most"))
+    }
+
+    /// Puts a secret in front; the others stay active beside it.
+    ///
+    /// # Errors
+    /// There are too many; for people.
+    pub fn add(&mut self, secret: &str) -> Result<(), String> {
+        self.has_place()?;
+        self.secrets.insert(0, TimedSecret { secret: secret.to_owned(), until_ms: None });
+        Ok(())
     }
 
     /// Puts a new secret in front. Those before it end at `until_ms`, or earlier if they were to;
@@ -136,6 +184,7 @@ mod tests {
             provider: "heygen".to_owned(),
             endpoint_id: "ep_1".to_owned(),
             url: "https://a.example/webhook/heygen".to_owned(),
+            events: Vec::new(),
             secrets: vec![first],
         }
     }

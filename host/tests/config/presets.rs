@@ -27,6 +27,7 @@ impl Vector {
         let text = self.secret.strip_prefix(&preset.key.prefix).unwrap_or(&self.secret);
         let key = match preset.key.encoding {
             KeyEncoding::Utf8 => text.as_bytes().to_vec(),
+            KeyEncoding::Sha1 => panic!("these presets have no such key"),
             KeyEncoding::Base64 => STANDARD.decode(text).expect("base64"),
             KeyEncoding::Hex => hex::decode(text).expect("hex"),
         };
@@ -41,9 +42,13 @@ impl Vector {
             subject: preset.subject.clone(),
             max_body_bytes: None,
             form: preset.form.clone(),
+            split: None,
+            cloudevents: false,
+            origins: Vec::new(),
             types: preset.types.clone(),
             trust_traceparent: false,
             handshakes: Vec::new(),
+            replies: Default::default(),
             params: std::collections::BTreeMap::new(),
             verify: Verify::Signature(preset.signature(Secrets::Set(vec![key.into()]))),
         }))

@@ -27,8 +27,8 @@ pub enum Verify {
 pub struct Signature {
     /// The algorithm.
     pub scheme: SignatureScheme,
-    /// The request that it is for; `None` for all.
-    pub when: Option<ValueCondition>,
+    /// The requests that it is for: all of these hold.
+    pub when: Vec<ValueCondition>,
     /// The places of signatures, in order of preference: the first that is present counts.
     pub signatures: Vec<Field>,
     /// Whether those at all places count, not only at the first.

@@ -9,6 +9,7 @@ use super::param::ParamText;
 use super::pick::{EventTypes, Pick};
 use super::place::{BodyHash, JwtRule, KeyAddress, ValueCondition};
 use super::public_key::PublicKey;
+use super::replies::Replies;
 use super::signature::{Field, Part, Secrets, Signature, SignatureScheme, Timestamp};
 
 /// A source without its name and keys. A preset is nothing but a value of it.
@@ -17,7 +18,7 @@ pub struct SourceTemplate {
     /// See [`Signature::scheme`].
     pub scheme: SignatureScheme,
     /// See [`Signature::when`].
-    pub when: Option<ValueCondition>,
+    pub when: Vec<ValueCondition>,
     /// See [`Signature::signatures`].
     pub signatures: Vec<Field>,
     /// See [`Signature::matches_any`].
@@ -46,6 +47,8 @@ pub struct SourceTemplate {
     pub others: Vec<SourceTemplate>,
     /// See [`Source::handshakes`](super::Source::handshakes).
     pub handshakes: Vec<HandshakeRule>,
+    /// See [`Source::replies`](super::Source::replies).
+    pub replies: Replies,
     /// The values of [`Part::Param`].
     pub params: BTreeMap<String, ParamText>,
     /// The way from the text of a secret to a key.
@@ -64,6 +67,12 @@ pub struct SourceTemplate {
     pub max_body_bytes: Option<usize>,
     /// See [`Source::form`](super::Source::form).
     pub form: Option<String>,
+    /// See [`Source::split`](super::Source::split).
+    pub split: Option<String>,
+    /// See [`Source::cloudevents`](super::Source::cloudevents).
+    pub cloudevents: bool,
+    /// See [`Source::origins`](super::Source::origins).
+    pub origins: Vec<String>,
     /// See [`Source::types`](super::Source::types).
     pub types: EventTypes,
     /// See [`Source::trust_traceparent`](super::Source::trust_traceparent).
@@ -75,7 +84,7 @@ impl Default for SourceTemplate {
     fn default() -> Self {
         Self {
             scheme: SignatureScheme::HmacSha256,
-            when: None,
+            when: Vec::new(),
             signatures: Vec::new(),
             matches_any: false,
             each: None,
@@ -90,6 +99,7 @@ impl Default for SourceTemplate {
             key_address: None,
             others: Vec::new(),
             handshakes: Vec::new(),
+            replies: Replies::default(),
             params: BTreeMap::new(),
             key: KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 },
             kind: None,
@@ -99,6 +109,9 @@ impl Default for SourceTemplate {
             subject: None,
             max_body_bytes: None,
             form: None,
+            split: None,
+            cloudevents: false,
+            origins: Vec::new(),
             types: EventTypes::Any,
             trust_traceparent: false,
         }
@@ -116,10 +129,17 @@ impl SourceTemplate {
             Self { params, ..other }.signature(secrets.clone())
         };
         let others = self.others.into_iter().map(other).collect();
+        let mut signatures = self.signatures;
+        for field in &mut signatures {
+            if let Some((before, name, after)) = param_in(&field.prefix) {
+                let text = params.get(name).map(ParamText::as_str).unwrap_or_default();
+                field.prefix = format!("{before}{text}{after}");
+            }
+        }
         Signature {
             scheme: self.scheme,
-            when: self.when,
-            signatures: self.signatures,
+            when: self.when.into_iter().map(|when| filled_condition(when, &params)).collect(),
+            signatures,
             matches_any: self.matches_any,
             each: self.each,
             encoding: self.encoding,
@@ -151,13 +171,32 @@ impl SourceTemplate {
             || self.others.iter().any(Self::needs_url)
     }
 
-    /// The names of the parameters that are signed.
+    /// Whether something depends on the address of the host: what is signed, or an answer.
+    pub fn uses_url(&self) -> bool {
+        self.needs_url() || self.handshakes.iter().any(HandshakeRule::uses_url)
+    }
+
+    /// Takes an address of the host, where none is named for the signature.
+    pub fn take_url(&mut self, url: Option<&String>) {
+        for rule in std::iter::once(&mut self.public_url)
+            .chain(self.others.iter_mut().map(|other| &mut other.public_url))
+        {
+            if rule.is_none() {
+                *rule = url.cloned();
+            }
+        }
+    }
+
+    /// The names of the parameters that are signed, or that a rule compares.
     pub fn needed_params(&self) -> Vec<&str> {
         let own = self.signed.iter().filter_map(|part| match part {
             Part::Param(name, _) => Some(name.as_str()),
             _ => None,
         });
-        own.chain(self.others.iter().flat_map(Self::needed_params)).collect()
+        let prefixes = self.signatures.iter().filter_map(|field| param_in(&field.prefix));
+        let own = own.chain(prefixes.map(|(_, name, _)| name));
+        let compared = self.when.iter().filter_map(|when| Some(when.param.as_ref()?.0.as_str()));
+        own.chain(compared).chain(self.others.iter().flat_map(Self::needed_params)).collect()
     }
 
     /// The keys of repeated requests that the template names, or the default ones of a source that
@@ -188,6 +227,22 @@ impl SourceTemplate {
             vec![DedupeBy::Body]
         }
     }
+}
+
+/// A parameter in a prefix, with the text on both sides of it.
+fn param_in(prefix: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = prefix.split_once("{param:")?;
+    let (name, after) = rest.split_once('}')?;
+    Some((before, name, after))
+}
+
+/// The condition, with the value of its parameter.
+fn filled_condition(when: ValueCondition, params: &BTreeMap<String, ParamText>) -> ValueCondition {
+    let param = when.param.map(|(name, _)| {
+        let text = params.get(&name).cloned();
+        (name, text)
+    });
+    ValueCondition { param, ..when }
 }
 
 /// The part, with the value of its parameter.
@@ -222,4 +277,6 @@ pub enum KeyEncoding {
     Base64,
     /// The key in hex digits.
     Hex,
+    /// The key is the SHA-1 of the text.
+    Sha1,
 }

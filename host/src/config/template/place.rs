@@ -39,10 +39,26 @@ pub(super) fn read(item: &Item<'_>) -> Option<Place> {
     place
 }
 
+/// The most conditions of a rule.
+const MAX_CONDITIONS: usize = 8;
+
+/// One condition or a list of them, all of which hold.
+pub(super) fn conditions(item: &Item<'_>) -> Vec<ValueCondition> {
+    let items = item.one_or_many();
+    if items.is_empty() || items.len() > MAX_CONDITIONS {
+        let help = format!("write 1 to {MAX_CONDITIONS}, all of which have to hold");
+        item.refuse(format_args!("lists {} conditions", items.len()), help);
+    }
+    items.iter().take(MAX_CONDITIONS).filter_map(condition).collect()
+}
+
 /// A condition: a place, and the text there.
 pub(in crate::config) fn condition(item: &Item<'_>) -> Option<ValueCondition> {
     let mut section = item.section("{ json = \"/type\", is = \"ping\" }")?;
     let is = section.take("is").and_then(|item| short(&item));
+    let starts = section.take("starts").and_then(|item| short(&item));
+    let hex = section.take("hex").and_then(|item| hex_digits(&item));
+    let param = section.take("param").and_then(|item| short(&item));
     let absent = section.take("absent").and_then(|item| item.truth()).unwrap_or_default();
     let place = take(item, &mut section);
     section.finish();
@@ -50,7 +66,27 @@ pub(in crate::config) fn condition(item: &Item<'_>) -> Option<ValueCondition> {
         let help = "write for example { json = \"/type\", is = \"ping\" }";
         item.refuse("names no place to look at", help);
     }
-    Some(ValueCondition { place: place?, is, absent })
+    let kinds = [is.is_some(), param.is_some(), starts.is_some(), hex.is_some(), absent];
+    if kinds.into_iter().filter(|is_said| *is_said).count() > 1 {
+        let help = "write one of `is`, `param`, `starts`, `hex` and `absent`";
+        item.refuse("says several things of a value", help);
+    }
+    let param = param.map(|name| (name, None));
+    Some(ValueCondition { place: place?, is, starts, hex, param, absent })
+}
+
+/// `[20, 32]`: the least and the most digits.
+fn hex_digits(item: &Item<'_>) -> Option<(usize, usize)> {
+    let bounds = item.one_or_many();
+    let digits = bounds.iter().filter_map(|item| item.whole(1..=1_024));
+    let digits: Vec<usize> = digits.filter_map(|count| count.try_into().ok()).collect();
+    match digits[..] {
+        [least, most] if least <= most => Some((least, most)),
+        _ => {
+            item.refuse("is no length", "write the least and the most digits, such as [20, 32]");
+            None
+        }
+    }
 }
 
 fn short(item: &Item<'_>) -> Option<String> {

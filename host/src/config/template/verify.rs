@@ -102,8 +102,8 @@ fn read_one(item: &Item<'_>, template: &mut SourceTemplate, over_preset: bool) -
              `scheme = \"none\"` to take requests from anyone",
         ),
     }
-    if let Some(when) = section.take("when").and_then(|item| place::condition(&item)) {
-        template.when = Some(when);
+    if let Some(when) = section.take("when") {
+        template.when = place::conditions(&when);
     }
     read_signature(item, &mut section, template);
     read_token(item, &mut section, template);
@@ -219,8 +219,12 @@ fn read_headers(item: &Item<'_>, like: &Field) -> Vec<Field> {
 }
 
 fn read_key(section: &mut Section<'_>, format: &mut KeyFormat) {
-    let encodings =
-        [("utf8", KeyEncoding::Utf8), ("base64", KeyEncoding::Base64), ("hex", KeyEncoding::Hex)];
+    let encodings = [
+        ("utf8", KeyEncoding::Utf8),
+        ("base64", KeyEncoding::Base64),
+        ("hex", KeyEncoding::Hex),
+        ("sha1", KeyEncoding::Sha1),
+    ];
     if let Some(encoding) = section.take("secret_encoding").and_then(|item| item.word(&encodings)) {
         format.encoding = encoding;
     }

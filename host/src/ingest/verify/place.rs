@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use axum::http::HeaderName;
+use subtle::ConstantTimeEq;
 
 use super::refusal::Refusal;
-use crate::config::source::{Place, ValueCondition};
+use crate::config::source::{ParamText, Place, ValueCondition};
 use crate::event::form;
 use crate::ingest::head::Head;
 use crate::ingest::header;
@@ -72,8 +73,26 @@ impl Spot {
 #[derive(Debug)]
 pub(in crate::ingest) struct Check {
     spot: Spot,
-    is: Option<String>,
+    is: Option<Expected>,
+    starts: Option<String>,
+    hex: Option<(usize, usize)>,
     absent: bool,
+}
+
+/// The text that a value has to have.
+#[derive(Debug)]
+enum Expected {
+    Text(String),
+    Param(ParamText),
+}
+
+impl Expected {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Param(text) => text.as_str(),
+        }
+    }
 }
 
 impl Check {
@@ -82,7 +101,13 @@ impl Check {
         pointers: &mut Pointers,
     ) -> Result<Self, String> {
         let spot = Spot::new(&condition.place, pointers)?;
-        Ok(Self { spot, is: condition.is.clone(), absent: condition.absent })
+        let is = match &condition.param {
+            Some((_, Some(text))) => Some(Expected::Param(text.clone())),
+            Some((name, None)) => return Err(format!("the parameter `{name}` is not set")),
+            None => condition.is.clone().map(Expected::Text),
+        };
+        let ValueCondition { starts, hex, absent, .. } = condition.clone();
+        Ok(Self { spot, is, starts, hex, absent })
     }
 
     /// Whether the body has to be there to look.
@@ -92,12 +117,21 @@ impl Check {
 
     /// Whether it holds.
     pub(in crate::ingest) fn holds(&self, reading: Reading<'_>) -> bool {
-        match (self.spot.value(reading), &self.is) {
-            (Ok(Some(value)), Some(is)) => *value == *is.as_bytes(),
-            (Ok(Some(_)), None) => !self.absent,
-            (Ok(None), None) => self.absent,
-            _ => false,
+        match self.spot.value(reading) {
+            Ok(Some(value)) => !self.absent && self.fits(&value),
+            Ok(None) => self.absent,
+            Err(_) => false,
         }
+    }
+
+    fn fits(&self, value: &[u8]) -> bool {
+        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let is_hex = |(least, most): (usize, usize)| {
+            (least..=most).contains(&value.len()) && value.iter().all(is_digit)
+        };
+        self.is.as_ref().is_none_or(|is| bool::from(value.ct_eq(is.as_str().as_bytes())))
+            && self.starts.as_ref().is_none_or(|start| value.starts_with(start.as_bytes()))
+            && self.hex.is_none_or(is_hex)
     }
 }
 

@@ -10,6 +10,9 @@ use crate::event::name::{self, RESERVED};
 /// The most values that are joined.
 const MAX_VALUES: usize = 8;
 
+/// The kinds of parts.
+const PARTS: [&str; 6] = ["header", "json", "request", "form", "query", "method"];
+
 /// Reads the text; a single value without any text around it is that value.
 pub(super) fn read(item: &Item<'_>, text: &str, attribute: Attribute) -> Option<Pick> {
     if text.len() > MAX_NAME_BYTES {
@@ -41,6 +44,7 @@ pub(super) fn read(item: &Item<'_>, text: &str, attribute: Attribute) -> Option<
     }
     if let ([(before, pick)], "") = (&values[..], end)
         && before.is_empty()
+        && *pick != Pick::Method
     {
         return Some(pick.clone());
     }
@@ -64,7 +68,9 @@ fn value(item: &Item<'_>, part: &str) -> Option<Pick> {
             pick
         }
         Some(("form", name)) if !name.is_empty() => Some(Pick::Form(name.to_owned())),
-        Some(("json", pointer)) => {
+        Some(("query", name)) if !name.is_empty() => Some(Pick::Query(name.to_owned())),
+        None if part == "method" => Some(Pick::Method),
+        Some((place @ ("json" | "request"), pointer)) => {
             if !is_pointer(pointer) {
                 item.refuse(
                     format_args!("has the part {{{part}}}, but \"{pointer}\" is not a JSON pointer (RFC 6901)"),
@@ -72,13 +78,16 @@ fn value(item: &Item<'_>, part: &str) -> Option<Pick> {
                 );
                 return None;
             }
-            Some(Pick::Json(pointer.to_owned()))
+            let pointer = pointer.to_owned();
+            Some(if place == "json" { Pick::Json(pointer) } else { Pick::Request(pointer) })
         }
         _ => {
-            let near = did_you_mean(part.split(':').next().unwrap_or_default(), ["header", "json"]);
+            let near = did_you_mean(part.split(':').next().unwrap_or_default(), PARTS);
             item.refuse(
                 format_args!("names the unknown part {{{part}}}"),
-                format!("{near}write {{header:NAME}} or {{json:/POINTER}}"),
+                format!(
+                    "{near}write {{header:NAME}}, {{json:/POINTER}}, {{form:NAME}}, {{query:NAME}} or {{method}}"
+                ),
             );
             None
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{arrived, count, events_of, rate};
+use super::{arrived, events_of, rate};
 use crate::admin::map::{EdgeJson, MapJson, NodeJson};
 use crate::admin::page::parts::graph::{self, EdgeRoute, NODE_HEIGHT, NodeBox};
 use crate::admin::page::parts::html::Html;
@@ -186,7 +186,7 @@ fn edge_svg(out: &mut Html, map: &MapJson, edge: &EdgeJson, route: &EdgeRoute) {
     says.push_str(&match edge.count {
         _ if edge.kind == "gathered" => String::new(),
         0 => ": nothing came".to_owned(),
-        number => format!(": {} ({})", count(edge), rate(number, edge.per_s, map.window)),
+        count => format!(": {} ({})", grouped(count), rate(count, edge.per_s, map.window)),
     });
     if edge.failed > 0 {
         says.push_str(&format!(", {} failed", grouped(edge.failed)));

@@ -63,7 +63,10 @@ pub(in crate::admin::page) async fn ask(
     };
     let frame = PageFrame::of(&admin, &asked, "failures", heading.clone()).await;
     let page = ConfirmPage {
-        frame: frame.same_as(command(&asked), asked.call("/api/v1/operations") + "' -X 'POST"),
+        // What was counted stays as it was shown, also when somebody has acted on it meanwhile.
+        frame: frame
+            .live("")
+            .same_as(command(&asked), asked.call("/api/v1/operations") + "' -X 'POST"),
         heading,
         lines: lines(&action, &counted.sample, counted.total, now_ms),
         action: "/operations".to_owned(),

@@ -3,19 +3,18 @@
 //!
 //! The cluster lies in a folder below the machine's temporary one, so that each test process finds
 //! it. It is made by the first that needs it. A guardian (a shell) stops it when no test process
-//! has held the folder for some seconds; the kernel lets go of what a process held that panicked or
-//! was killed. `fsync` is off, which nothing here tests: what tests faults makes a cluster of its
-//! own (`own`).
+//! has held the folder for some seconds, and removes it with all databases: to drop one costs a
+//! checkpoint. The kernel lets go of what a process held that panicked or was killed. `fsync` is
+//! off, which nothing here tests: what tests faults makes a cluster of its own (`own`).
 
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::geteuid;
 use tokio_postgres::{Client, NoTls};
@@ -61,7 +60,7 @@ pub(super) struct TestCluster {
     _users: File,
 }
 
-/// A database that goes when this is dropped.
+/// A database of one case. It goes with its cluster.
 pub(super) struct TestDatabase {
     pub(super) name: String,
     pub(super) port: u16,
@@ -98,9 +97,13 @@ pub(super) fn programs() -> Option<PathBuf> {
     found.pop()
 }
 
-/// The folder of all clusters.
+/// The folder of all clusters of this copy of the repository. A name in the machine's temporary
+/// folder is short enough for a socket.
 pub(super) fn root() -> PathBuf {
-    let root = std::env::temp_dir().join(format!("hookbox-postgres-{}", geteuid().as_raw()));
+    let (user, mut hasher) = (geteuid().as_raw(), DefaultHasher::new());
+    env!("CARGO_MANIFEST_DIR").hash(&mut hasher);
+    let name = format!("hookbox-postgres-{user}-{:08x}", hasher.finish() as u32);
+    let root = std::env::temp_dir().join(name);
     fs::create_dir_all(&root).expect("a folder can be made");
     let owner = fs::symlink_metadata(&root).expect("it is there").uid();
     assert_eq!(owner, geteuid().as_raw(), "`{}` is somebody else's", root.display());
@@ -307,9 +310,7 @@ impl TestCluster {
     }
 
     async fn copy(&self, of: &str) -> TestDatabase {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("case_{}_{number}", std::process::id());
+        let name = format!("case_{:016x}", RandomState::new().build_hasher().finish());
         let admin = connect(self.port, "postgres", "postgres").await;
         let sql = format!("CREATE DATABASE {name} OWNER {USER} {of}");
         admin.batch_execute(&sql).await.expect("a database of its own");
@@ -329,16 +330,5 @@ impl TestDatabase {
     /// A connection of the server's owner.
     pub(super) async fn admin(&self) -> Client {
         connect(self.port, "postgres", &self.name).await
-    }
-}
-
-impl Drop for TestDatabase {
-    fn drop(&mut self) {
-        let (name, port) = (self.name.clone(), self.port);
-        on_thread(async move {
-            let admin = connect(port, "postgres", "postgres").await;
-            // A database that stays goes with its cluster.
-            let _ = admin.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
-        });
     }
 }

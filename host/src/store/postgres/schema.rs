@@ -3,7 +3,7 @@
 //! Migrations run in one transaction, one host at a time. A version adds and never takes away, as
 //! long as a host of the version before may live; its functions have names of their own.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Transaction};
 
 use super::connect::DatabaseAddress;
 use super::error::PostgresOpenError;
@@ -48,31 +48,7 @@ pub(super) async fn prepare(
         .batch_execute("SET LOCAL lock_timeout = '60s'; SELECT pg_advisory_xact_lock(7450001, 0)")
         .await
         .map_err(refusal)?;
-    let found = transaction
-        .query_one(
-            "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'hookbox'),
-                 EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                     WHERE n.nspname = 'hookbox' AND c.relname = 'meta')",
-            &[],
-        )
-        .await
-        .map_err(refusal)?;
-    let present = match (found.get(0), found.get(1)) {
-        (false, _) => 0,
-        (true, false) => return Err(PostgresOpenError::Foreign(address.database.clone())),
-        (true, true) => {
-            let meta = transaction
-                .query_one("SELECT version, min_host FROM hookbox.meta", &[])
-                .await
-                .map_err(refusal)?;
-            let (found, least): (i32, i32) = (meta.get(0), meta.get(1));
-            if least > VERSION {
-                let (database, known) = (address.database.clone(), VERSION);
-                return Err(PostgresOpenError::Newer { database, found, known });
-            }
-            found
-        }
-    };
+    let present = present(&transaction, address).await?;
     for migration in MIGRATIONS.iter().skip(usize::try_from(present).unwrap_or(0)) {
         for sql in *migration {
             transaction.batch_execute(sql).await.map_err(refusal)?;
@@ -89,4 +65,37 @@ pub(super) async fn prepare(
             .map_err(refusal)?;
     }
     transaction.commit().await.map_err(refusal)
+}
+
+/// The version of the schema that is there; 0 if there is none.
+async fn present(
+    transaction: &Transaction<'_>,
+    address: &DatabaseAddress,
+) -> Result<i32, PostgresOpenError> {
+    let refusal = |error| address.refusal(&error);
+    let found = transaction
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'hookbox'),
+                 EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                     WHERE n.nspname = 'hookbox' AND c.relname = 'meta')",
+            &[],
+        )
+        .await
+        .map_err(refusal)?;
+    match (found.get(0), found.get(1)) {
+        (false, _) => Ok(0),
+        (true, false) => Err(PostgresOpenError::Foreign(address.database.clone())),
+        (true, true) => {
+            let meta = transaction
+                .query_one("SELECT version, min_host FROM hookbox.meta", &[])
+                .await
+                .map_err(refusal)?;
+            let (found, least): (i32, i32) = (meta.get(0), meta.get(1));
+            if least > VERSION {
+                let (database, known) = (address.database.clone(), VERSION);
+                return Err(PostgresOpenError::Newer { database, found, known });
+            }
+            Ok(found)
+        }
+    }
 }

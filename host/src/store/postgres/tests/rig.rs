@@ -84,17 +84,14 @@ pub(super) fn cluster() -> Option<&'static TestCluster> {
 
 /// The folder of `initdb` and its like, of the newest version.
 pub(super) fn programs() -> Option<PathBuf> {
+    let is_whole = |folder: &PathBuf| {
+        ["initdb", "pg_ctl", "pg_basebackup"].iter().all(|name| folder.join(name).exists())
+    };
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let folder = |entry: std::io::Result<fs::DirEntry>| entry.ok().map(|it| it.path().join("bin"));
+    let debian = versions.filter_map(folder).filter(is_whole).max();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut found: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .map(|entry| entry.expect("a readable folder").path().join("bin"))
-        .chain(std::env::split_paths(&path))
-        .filter(|folder| folder.join("initdb").exists() && folder.join("pg_ctl").exists())
-        .collect();
-    found.sort();
-    // Those that Debian installs come last.
-    found.pop()
+    debian.or_else(|| std::env::split_paths(&path).find(is_whole))
 }
 
 /// The folder of all clusters of this copy of the repository. A name in the machine's temporary

@@ -16,12 +16,12 @@ class HbKeys extends HTMLElement {
       this.append(button, " ");
       return button;
     };
-    const keys = add(off() ? "keys: off" : "keys: on", () => {
+    const keys = add(off() ? "shortcuts: off" : "shortcuts: on", () => {
       document.cookie = `hb-keys=${off() ? "on" : "off"}; path=/; max-age=31536000; samesite=strict`;
-      keys.textContent = off() ? "keys: off" : "keys: on";
+      keys.textContent = off() ? "shortcuts: off" : "shortcuts: on";
     });
     const times = add("times: switch", () => (times.textContent = `times: ${nextMode()}`));
-    add("keys: list", () => this.help());
+    add("shortcuts: list", () => this.help());
     document.addEventListener("keydown", (event) => this.key(event));
   }
   help() {
@@ -29,7 +29,7 @@ class HbKeys extends HTMLElement {
     if (old) return old.remove();
     const box = document.createElement("section");
     box.className = "keys";
-    box.setAttribute("aria-label", "Keys");
+    box.setAttribute("aria-label", "Shortcuts");
     const list = document.createElement("dl");
     for (const [key, text] of HELP) {
       const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];

@@ -302,6 +302,7 @@ impl App {
             closing: closing.clone(),
             streams: Arc::default(),
             clock: self.clock.clone(),
+            started_ms: self.clock.now_ms(),
             own_address: self.addresses.admin.ip(),
             operations: Arc::default(),
             keyed_changes: Arc::default(),

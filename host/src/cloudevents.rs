@@ -14,6 +14,10 @@ use serde_json::value::RawValue;
 
 use crate::event::Event;
 
+mod received;
+
+pub use received::{HttpMode, ReceivedEvent, encode_header};
+
 /// The media type of one event in this format.
 pub const MEDIA_TYPE: &str = "application/cloudevents+json";
 /// The media type of a list of them.

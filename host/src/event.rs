@@ -66,6 +66,8 @@ pub struct NewEvent {
     pub headers: Vec<(String, String)>,
     /// A remark for operators, such as a stale timestamp or a body that did not parse.
     pub note: Option<String>,
+    /// The position of the key of its source that signed it; `None` if nothing was checked.
+    pub signed_by: Option<u32>,
     /// The event that it was made of, if an operator has edited one.
     pub edited: Option<EditedFrom>,
     /// The event whose handling emitted this one.
@@ -104,6 +106,7 @@ impl From<Attributes> for NewEvent {
             legacy_key: None,
             headers: Vec::new(),
             note: None,
+            signed_by: None,
             edited: None,
             parent: None,
             hops: 0,

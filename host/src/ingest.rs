@@ -5,13 +5,14 @@
 //! way across. The reply is sent after the commit; neither a client that hangs up nor an overdue
 //! reply cancels an append.
 //!
-//! - `receive` takes requests, `post` is the road of a webhook, `body` reads its body, `reply` has
-//!   all replies to senders;
+//! - `receive` takes requests, `post` is the road of a webhook, `batch` that of a list of events;
+//! - `body` reads a body, `reply` has all replies to senders, `replies` those of a source's own;
 //! - `refused` notes refusals and has hints looked for, `reasons` explains them, `activity` keeps
 //!   what each source received;
 //! - `sample` makes events as providers send them;
 //! - `source` composes what a source needs for every request: its verifier, extractor and counters;
 //! - `verify` checks signatures and makes them, `identify` finds type, id, subject and dedupe keys;
+//! - `ce` reads CloudEvents, `sources` holds the sources of one configuration;
 //! - `callback` finds the source of a request without a signature by its token;
 //! - `handshake` answers requests that are not events;
 //! - `spans` tells of requests;
@@ -29,8 +30,10 @@ use tokio_util::sync::CancellationToken;
 use crate::server::{self, ServerOptions};
 
 mod activity;
+mod batch;
 mod body;
 mod callback;
+mod ce;
 mod fetch;
 mod handshake;
 mod head;
@@ -43,9 +46,11 @@ mod reasons;
 mod receive;
 mod refused;
 mod rejection_log;
+mod replies;
 mod reply;
 pub mod sample;
 mod source;
+mod sources;
 mod spans;
 mod unidentified;
 mod verify;
@@ -54,6 +59,7 @@ pub use activity::{KEPT_REFUSALS, ReasonSummary, RefusalNote, SourceActivity, So
 pub use fetch::KeyFetcher;
 pub use handshake::HandshakeAnswer;
 pub use head::Head;
+pub use identify::BatchFault;
 pub use intake::{Capacity, Intake};
 pub use reasons::RefusalReason;
 pub use source::{SourceRuntime, Unverified, Verified};

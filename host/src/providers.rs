@@ -73,10 +73,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Reads a list of endpoints, and where the next page begins.
     fn endpoints(&self, answer: &Value) -> Option<(Vec<RegisteredEndpoint>, Option<String>)>;
 
-    /// Reads a page of events, the newest first.
+    /// Reads a page of events, the newest first. A log in the other order is read to its end with
+    /// each pass.
     ///
     /// # Errors
-    /// It is no such page: why, for people.
+    /// It is no such page, or the time of an event cannot be read: why, for people.
     fn events(&self, body: &[u8]) -> Result<LoggedPage, String>;
 
     /// The reason in an answer that tells of an error, whatever its status.
@@ -207,7 +208,7 @@ pub struct LoggedEvent {
     /// The type.
     pub kind: String,
     /// When it happened, Unix ms.
-    pub at_ms: Option<i64>,
+    pub at_ms: i64,
     /// The headers that would have come along, but for the signature.
     pub headers: Vec<(&'static str, String)>,
     /// The body.
@@ -243,6 +244,9 @@ pub enum ApiError {
     /// The provider cannot answer now.
     #[error("the provider cannot answer now ({0})")]
     Unavailable(String),
+    /// The call was made, and its answer never came: nobody knows whether it had an effect.
+    #[error("the answer was lost ({0})")]
+    Lost(String),
     /// The provider refuses the request.
     #[error("the provider refuses ({0})")]
     Refused(String),
@@ -254,7 +258,7 @@ pub enum ApiError {
 impl ApiError {
     /// Whether the same call may succeed later.
     pub fn passes(&self) -> bool {
-        matches!(self, Self::Limited { .. } | Self::Unavailable(_))
+        matches!(self, Self::Limited { .. } | Self::Unavailable(_) | Self::Lost(_))
     }
 }
 

@@ -17,6 +17,9 @@
 //! Invariant: `invoke` always returns, at the latest shortly after the deadline, and never panics
 //! because of a guest. Decisions: `docs/design/sandbox.md`.
 
+/// The engine that runs plugins, and its version.
+pub const ENGINE: &str = "wasmtime 48.0.8";
+
 mod attempt;
 mod bindings;
 mod compile;
@@ -39,3 +42,14 @@ pub use host::{Capability, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use kinds::Contract;
 pub use load::{LoadError, MAX_FILE_BYTES};
 pub use run::{Plugin, Sandbox, SandboxError, SandboxOptions};
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_engine_is_that_of_the_lock_file() {
+        let lock = include_str!("../../Cargo.lock");
+        let (_, after) = lock.split_once("name = \"wasmtime\"\nversion = \"").unwrap();
+        let version = after.split('"').next().unwrap();
+        assert_eq!(super::ENGINE, format!("wasmtime {version}"));
+    }
+}

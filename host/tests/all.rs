@@ -12,6 +12,8 @@ mod crash;
 mod egress;
 mod examples;
 mod files;
+mod forms;
+mod handshakes;
 mod held;
 mod hostile;
 mod ingest;

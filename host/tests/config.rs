@@ -1,9 +1,11 @@
 //! The configuration as a user meets it: what is read, what is refused, and how that is told.
 
 mod dedupe;
+mod forms;
 mod gatherings;
 mod grants;
 mod home;
+mod params;
 mod partial;
 mod presets;
 mod problems;

@@ -7,6 +7,7 @@ mod dedupe;
 mod doors;
 mod ed25519;
 mod ends;
+mod forged;
 mod host;
 mod hostile;
 mod http;

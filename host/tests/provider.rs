@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::support::{API_KEY, HeyGen, Host, Ran, Site, guest, replace, wait_for};
 
+mod log;
+mod lost;
 mod walk;
 
 fn config(heygen: &HeyGen, more: &str) -> String {

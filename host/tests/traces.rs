@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 
 use crate::support::{Collector, Host, Site, agent, attribute, guest, sign};
 
+mod callbacks;
 mod collectors;
 mod logs;
 mod trees;

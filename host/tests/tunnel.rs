@@ -35,8 +35,12 @@ fn first_line(child: &mut Child) -> String {
 }
 
 fn interrupt(child: &Child) {
+    signal(child, "-INT");
+}
+
+fn signal(child: &Child, signal: &str) {
     let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
 }
 
 fn is_alive(pid: &str) -> bool {
@@ -110,6 +114,67 @@ fn a_tunnel_registers_its_address_and_removes_it_at_the_end() {
     assert!(!site.path("data/secrets/heygen.registered").exists());
     let absent = tunnel(&site, &host, &["--register", "shop"]).output().unwrap();
     assert_eq!(absent.status.code(), Some(2));
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_the_tunnel_its_programs_and_the_registration() {
+    let heygen = HeyGen::start();
+    let config = format!(
+        "[sources.heygen]\npreset = \"heygen\"\napi_url = \"{}\"\napi_key = {{ file = \"api.key\" }}\n",
+        heygen.url
+    );
+    let site = Site::new(&config, &[]);
+    site.put("api.key", API_KEY);
+    let host = Host::start(&site);
+    heygen.takes_any_address();
+    // A wrapper, as package managers install them: the program itself is its child.
+    let inner = "while :; do read line < wait; done";
+    program(
+        &site,
+        "cloudflared",
+        &format!(
+            "({inner}) & echo $! > inner.pid\n\
+             echo 'ERR Post \"https://api.trycloudflare.com/tunnel\": context deadline exceeded' >&2\n\
+             echo 'INF |  https://a-b-c.trycloudflare.com  |' >&2\n{inner}"
+        ),
+    );
+    assert!(Command::new("mkfifo").arg(site.path("wait")).status().unwrap().success());
+    let mut child = tunnel(&site, &host, &["--register", "heygen"]).spawn().unwrap();
+    assert_eq!(first_line(&mut child), "https://a-b-c.trycloudflare.com");
+    wait_for("the registration", || (heygen.endpoints() == ["ep_1"]).then_some(()));
+    let file = site.path("data/secrets/heygen.registered");
+    wait_for("its file", || file.exists().then_some(()));
+    let pid = fs::read_to_string(site.path("inner.pid")).unwrap().trim().to_owned();
+    assert!(is_alive(&pid));
+    // Nobody reads what it prints any more.
+    drop((child.stdout.take(), child.stderr.take()));
+    signal(&child, "-HUP");
+    child.wait().unwrap();
+    assert!(heygen.endpoints().is_empty() && !file.exists());
+    wait_for("the wrapped program to end", || (!is_alive(&pid)).then_some(()));
+}
+
+#[test]
+fn a_tunnel_that_was_started_to_outlive_its_terminal_does() {
+    let site = Site::new("", &[]);
+    program(
+        &site,
+        "ngrok",
+        "echo 'url=https://ab12.ngrok-free.app'\nwhile :; do read line < wait; done",
+    );
+    assert!(Command::new("mkfifo").arg(site.path("wait")).status().unwrap().success());
+    let mut command = Command::new("/bin/sh");
+    let ignoring = "trap '' HUP; exec \"$0\" \"$@\"";
+    command.args(["-c", ignoring, env!("CARGO_BIN_EXE_hookbox"), "tunnel", "--to", "127.0.0.1:9"]);
+    site.prepare(&mut command);
+    command.env("PATH", site.path("bin")).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    assert_eq!(first_line(&mut child), "https://ab12.ngrok-free.app");
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    assert_eq!(u64::from_str_radix(ignored.trim(), 16).unwrap() & 1, 1, "{status}");
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use tokio::sync::watch;
 
 use super::role::Identity;
 use crate::config::AdminToken;
@@ -50,6 +51,8 @@ pub struct Access {
     failed: Mutex<FailedLogins>,
     /// When each token was used last, Unix ms.
     used: Mutex<HashMap<String, i64>>,
+    /// Told of each log-out.
+    ended: watch::Sender<()>,
 }
 
 /// A browser that has logged in.
@@ -142,7 +145,13 @@ impl Access {
     pub(super) fn end(&self, headers: &HeaderMap) {
         if let Some(key) = cookie(headers) {
             lock(&self.sessions).remove(&hash(key));
+            self.ended.send_replace(());
         }
+    }
+
+    /// Tells of log-outs: streams ask again whose they are.
+    pub(super) fn log_outs(&self) -> watch::Receiver<()> {
+        self.ended.subscribe()
     }
 
     /// The time for which an address has to wait before it may try to log in.

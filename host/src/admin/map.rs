@@ -1,5 +1,6 @@
 //! The map: how sources, types and plugins hang together, and what flows between them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -14,6 +15,7 @@ use super::problem::ProblemJson;
 use super::state::Admin;
 use crate::clock::rfc3339;
 use crate::names::hint;
+use crate::series::{PairKind, PairWindow};
 
 mod build;
 mod fold;
@@ -114,6 +116,19 @@ pub(super) async fn show_map(
         folded,
         truncated,
     }))
+}
+
+/// Types of the last hour that no route takes, each with the number of its events.
+pub(super) fn unrouted_types(admin: &Admin) -> BTreeMap<String, u64> {
+    let config = admin.config.load();
+    let totals = admin.series.pairs().totals(PairWindow::Hour, admin.clock.now_ms());
+    let mut found = BTreeMap::new();
+    for total in totals.iter().filter(|total| total.kind != PairKind::Handled && total.count > 0) {
+        if !config.routes.takes(&build::source_of(total), &total.to) {
+            *found.entry(total.to.to_string()).or_default() += total.count;
+        }
+    }
+    found
 }
 
 impl NodeJson {

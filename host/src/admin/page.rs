@@ -38,6 +38,7 @@ mod parts;
 mod pauses;
 mod plugins;
 mod problem;
+mod recent;
 mod schedules;
 mod settings;
 mod sources;

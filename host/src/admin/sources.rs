@@ -43,9 +43,9 @@ pub(super) struct SourceJson {
     pub(super) closed: Option<String>,
     /// Its secrets or public keys, in the order of the configuration.
     pub(super) secrets: Vec<SecretJson>,
-    /// Requests that were stored as new events.
+    /// New events that were stored; a request may be several.
     pub(super) accepted: u64,
-    /// Requests that repeated an event.
+    /// Events that repeated one before.
     pub(super) duplicates: u64,
     /// Requests that were refused, by reason.
     pub(super) refused: BTreeMap<&'static str, u64>,
@@ -79,6 +79,8 @@ pub(super) struct SourceDetail {
     pub(super) timestamp_header: Option<String>,
     /// The place in which it looks for the type.
     pub(super) type_from: String,
+    /// The part of a request that becomes an event.
+    pub(super) events: String,
     /// What it received within the last 24 hours, as far as charts know.
     pub(super) day: DayJson,
     /// The reasons for which requests were refused since the start, the most frequent first.
@@ -197,6 +199,7 @@ pub(super) async fn show_source(
         signature_headers,
         timestamp_header,
         type_from: type_from(&source.kind),
+        events: source.events_of_a_request(),
         types: types(&admin, &source.name),
         day,
         reasons,
@@ -331,6 +334,11 @@ fn closed(source: &Source) -> Option<String> {
     }
 }
 
+/// The number of keys of a source that are set.
+pub(super) fn keys_set(source: &Source) -> usize {
+    secrets(source, &[]).iter().filter(|secret| secret.set).count()
+}
+
 /// The places of keys with the last use of each; `uses` has those of the keys that are set.
 fn secrets(source: &Source, uses: &[Option<i64>]) -> Vec<SecretJson> {
     let Verify::Signature(signature) = &source.verify else { return Vec::new() };
@@ -368,6 +376,7 @@ fn headers(source: &Source) -> (Vec<String>, Option<String>) {
 fn type_from(pick: &Pick) -> String {
     match pick {
         Pick::Json(pointer) => format!("the body, at {pointer}"),
+        Pick::Request(pointer) => format!("the request, at {pointer}"),
         Pick::Header(name) => format!("the header {name}"),
         Pick::Fixed(kind) => format!("always {kind}"),
         Pick::Form(_) | Pick::Query(_) | Pick::Beside(_) | Pick::First(_) => pick.to_string(),

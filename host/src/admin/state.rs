@@ -91,6 +91,8 @@ pub struct Admin {
     pub public_address: SocketAddr,
     /// The clock of the host.
     pub clock: Clock,
+    /// When the host started, Unix ms.
+    pub started_ms: i64,
     /// Renders every metric.
     pub render_metrics: RenderMetrics,
     /// Rates and durations over time.

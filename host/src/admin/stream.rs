@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body::Frame;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -67,6 +67,7 @@ pub(super) async fn show_stream(
         commit: 0,
         headers,
         sender,
+        log_outs: admin.access.log_outs(),
         _permit: permit,
     };
     tasks::spawn(stream.run(Arc::clone(&admin), admin.store.changes(), admin.closing.clone()));
@@ -85,6 +86,7 @@ struct HintStream {
     /// The client shows again who it is, now and then and when the configuration changes.
     headers: HeaderMap,
     sender: mpsc::Sender<Bytes>,
+    log_outs: watch::Receiver<()>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -119,7 +121,10 @@ impl HintStream {
                     Ok(()) => self.change("operations"),
                     Err(_) => return,
                 },
-                // A session ends with its time, and when its client logs out.
+                // A session ends when its client logs out, and with its time.
+                Ok(()) = self.log_outs.changed() => {
+                    if identify(&admin, &self.headers).is_none() { return }
+                }
                 _ = known.tick() => if identify(&admin, &self.headers).is_none() { return },
                 _ = sources.tick() => self.change("sources"),
                 permit = ready(&sender, next), if has_hints => {

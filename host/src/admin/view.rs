@@ -98,6 +98,9 @@ pub(super) struct EventDetail {
     /// Stands for the body if the client's token does not read payloads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hidden: Option<String>,
+    /// How it was verified; absent for events that nobody signed, and for those that
+    /// earlier versions stored.
+    pub(super) verified: Option<VerifiedJson>,
     /// Request headers that were kept.
     pub(super) headers: Vec<HeaderJson>,
     /// Requests that were acknowledged as duplicates of it.
@@ -118,6 +121,15 @@ pub(super) struct EventDetail {
     pub(super) trace_id: Option<String>,
     /// The page of that trace, if `telemetry.trace_url` says where it is.
     pub(super) trace_url: Option<String>,
+}
+
+/// How a request was verified.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Verified)]
+pub(super) struct VerifiedJson {
+    /// The position of the key that signed it, from 0, in `secrets` of its source as it was
+    /// configured then; the label `key` of `hookbox_ingest_signatures_total`.
+    pub(super) key: u32,
 }
 
 /// A request header.
@@ -227,6 +239,7 @@ impl EventDetail {
             event,
             provider_id,
             note,
+            signed_by,
             emptied,
             headers,
             duplicates,
@@ -249,6 +262,7 @@ impl EventDetail {
             data_base64: (data.is_none() && sees.payloads()).then(|| STANDARD.encode(raw)),
             data,
             hidden,
+            verified: signed_by.map(|key| VerifiedJson { key }),
             headers: headers.into_iter().map(header).collect(),
             duplicates,
             last_duplicate_at: last_duplicate_ms.map(rfc3339),

@@ -32,6 +32,9 @@ const PATIENCE: u32 = 3;
 /// The first pause after a failure, in milliseconds; it doubles.
 const FIRST_PAUSE_MS: i64 = 30_000;
 
+/// The most pages of one pass; the next one goes on after them.
+const MAX_PAGES: u32 = 1_000;
+
 /// The longest pause after a failure, in milliseconds.
 const LONGEST_PAUSE_MS: i64 = 60 * 60 * 1000;
 
@@ -155,49 +158,55 @@ impl Reconciler {
         });
     }
 
-    /// Reads a log back to what is known, and appends what is missing.
+    /// Reads a log back to what is known, and appends what is missing. A cursor that was stored may
+    /// be unknown by now, and is forgotten; one of this pass that is refused is an error.
     async fn pass(&self, config: &Config, source: &Arc<Source>) -> Result<(), PassError> {
         let Some(provider) = source.provider.provider() else { return Ok(()) };
         let stored = self.store.log_position(Arc::clone(&source.name)).await?;
         let mut position = LogPosition::read(stored.as_deref());
         let runtime = SourceRuntime::new(Arc::clone(source));
-        loop {
+        let mut is_stored = true;
+        for _ in 0..MAX_PAGES {
             let mut pass = position.resume(self.clock.now_ms());
             let cursor = pass.cursor.clone();
             let mut page = match ask::page(&self.egress, provider, source, cursor.as_deref()).await
             {
-                // The place where the last host stopped is not known any more.
-                Err(ApiError::Refused(_) | ApiError::Absent(_)) if cursor.is_some() => {
+                Err(ApiError::Refused(_) | ApiError::Absent(_))
+                    if is_stored && cursor.is_some() =>
+                {
                     position.going = None;
+                    is_stored = false;
                     continue;
                 }
                 page => page?,
             };
+            is_stored = false;
             let next = page.next.clone().filter(|next| Some(next) != cursor.as_ref());
             let is_empty = page.events.is_empty();
-            let reached = pass.see(&mut page, &position);
+            let ends = pass.see(&mut page, &position);
             self.append(config, &runtime, page).await?;
-            match next.filter(|_| !reached && !is_empty) {
+            match next.filter(|_| !ends && !is_empty) {
                 Some(next) => {
                     pass.cursor = Some(next);
                     position.going = Some(pass);
                     self.keep(source, &position).await?;
                 }
                 None => {
-                    self.end(source, &mut position, pass, reached);
+                    self.end(source, &mut position, pass);
                     return Ok(self.keep(source, &position).await?);
                 }
             }
         }
+        Err(ApiError::Strange(format!("the log goes on after {MAX_PAGES} pages")).into())
     }
 
     /// Ends a pass: tells of a gap if the log does not reach back to what is known.
-    fn end(&self, source: &Source, position: &mut LogPosition, pass: Pass, reached: bool) {
+    fn end(&self, source: &Source, position: &mut LogPosition, pass: Pass) {
         let now_ms = self.clock.now_ms();
         let provider = source.provider.provider();
         let keeps_ms = provider.and_then(|provider| provider.keeps_ms());
         let period_ms = source.provider.reconcile_ms.unwrap_or_default();
-        if let Some((from_ms, to_ms)) = position.end(pass, reached, keeps_ms, period_ms, now_ms) {
+        if let Some((from_ms, to_ms)) = position.end(pass, keeps_ms, period_ms, now_ms) {
             let (from, to) = (rfc3339(from_ms), rfc3339(to_ms));
             tracing::error!(source.name = %source.name, from, to, "the log of a provider has a gap");
         }
@@ -225,11 +234,18 @@ impl Reconciler {
         &self,
         config: &Config,
         runtime: &SourceRuntime,
-        page: LoggedPage,
+        mut page: LoggedPage,
     ) -> Result<(), StoreError> {
         let source = runtime.source();
-        for logged in page.events.into_iter().rev() {
+        let registration = source.provider.registration.as_ref();
+        page.events.reverse();
+        page.events.sort_by_key(|logged| logged.at_ms);
+        for logged in page.events {
             let id = logged.id.clone();
+            if registration.is_some_and(|registration| !registration.gets(&logged.kind)) {
+                count(source, "other_type");
+                continue;
+            }
             if logged.body.len() > config.max_body_bytes(source) {
                 tracing::warn!(source.name = %source.name, id, "an event of the log is larger than `max_body`");
                 count(source, "too_large");

@@ -54,7 +54,10 @@ fn show(name: &str, as_json: bool) -> Result<(), Failure> {
     for field in ["page", "register", "scheme", "keys", "signature", "encoding", "signed"] {
         out.field(field, &preset[field]);
     }
-    for field in ["time", "tolerance_s", "type", "id", "subject", "dedupe", "samples"] {
+    for field in ["time", "tolerance_s", "split", "type", "id", "subject", "dedupe"] {
+        out.field(field, &preset[field]);
+    }
+    for field in ["answer", "refuse_status", "methods", "samples"] {
         out.field(field, &preset[field]);
     }
     out.line(format!("[sources.{name}]"));
@@ -86,10 +89,17 @@ fn described(name: &str) -> Option<Value> {
         "signed": template.signed.iter().map(Part::to_string).collect::<String>(),
         "time": template.timestamp.as_ref().map(|rule| rule.field.place.to_string()),
         "tolerance_s": template.timestamp.as_ref().map(|rule| rule.tolerance_ms / 1_000),
+        "split": template.split.as_deref().map(|list| match list {
+            "" => "the whole body",
+            list => list,
+        }),
         "type": pick(&template.kind),
         "id": pick(&template.id),
         "subject": pick(&template.subject),
         "dedupe": template.dedupe(true).to_string(),
+        "answer": template.replies.accepted.as_ref().map(ToString::to_string),
+        "refuse_status": template.replies.refuse_status,
+        "methods": template.replies.methods().join(", "),
         "samples": samples.collect::<Vec<_>>().join(", "),
     }))
 }

@@ -11,6 +11,7 @@ use super::Common;
 use super::failure::Failure;
 use super::output::{print_json, printable};
 use super::{known, remarks};
+use crate::cloudevents::HttpMode;
 use crate::config::Partial;
 use crate::ingest::sample::{self, Assignment, Sample};
 use crate::names::{closest, hint};
@@ -38,6 +39,7 @@ Examples:
   hookbox send heygen avatar_video.fail --set event_data.msg='\"Script too long\"'
   hookbox send heygen avatar_video.success --count 10000 --rate 200
   hookbox send acme acme.order --data order.json
+  hookbox send partner com.example.order.paid --form batch
   hookbox send heygen video_translate.success --url https://hooks.example.com")]
 pub(super) struct Send {
     #[command(flatten)]
@@ -77,9 +79,33 @@ pub(super) struct Aim {
     /// Set a member of the JSON body: JSON if it reads as JSON, otherwise a string
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<Assignment>,
+    /// The form of a CloudEvent, for a source that takes them [default: binary]
+    #[arg(long, value_name = "FORM")]
+    form: Option<CloudEventForm>,
     /// The host's address, if not `server.listen` of the configuration
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
+}
+
+/// The forms of a CloudEvent over HTTP.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum CloudEventForm {
+    /// The attributes in headers, the data as the body
+    Binary,
+    /// One JSON object
+    Structured,
+    /// A list of two
+    Batch,
+}
+
+impl From<CloudEventForm> for HttpMode {
+    fn from(form: CloudEventForm) -> Self {
+        match form {
+            CloudEventForm::Binary => Self::Binary,
+            CloudEventForm::Structured => Self::Structured,
+            CloudEventForm::Batch => Self::Batch,
+        }
+    }
 }
 
 pub(super) fn rate(text: &str) -> Result<f64, String> {
@@ -138,6 +164,10 @@ impl Aim {
             sample.and_then(Sample::varied)
         } else {
             sample
+        };
+        let sample = match self.form {
+            Some(form) => sample.and_then(|sample| sample.in_mode(form.into())),
+            None => sample,
         };
         let sample = sample.map_err(|problem| match &self.data {
             Some(file) => Failure::usage(format!("{problem} (in --data {file})")),

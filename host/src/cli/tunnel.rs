@@ -1,15 +1,19 @@
 //! `hookbox tunnel`: a public address for the host on a developer's machine, by a program that is
 //! installed.
 
+use std::future::poll_fn;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::task::Poll;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use rustix::process::{Pid, kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::net::unix::pipe::Receiver;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Common;
 use super::failure::Failure;
@@ -83,18 +87,25 @@ impl TunnelProgram {
     }
 
     /// The public address in a line of the program's output, if it is there. Programs also print
-    /// addresses of their own pages.
+    /// addresses of their own pages and APIs.
     fn address(self, line: &str) -> Option<String> {
         let (before, after) = match self {
             Self::Cloudflared => ("https://", ".trycloudflare.com"),
             Self::Ngrok => ("url=https://", ""),
             Self::Ssh => ("tunneled with tls termination, https://", ""),
         };
-        let rest = &line[line.find(before)? + before.len()..];
         let is_host = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-        let host = &rest[..rest.find(|c| !is_host(c)).unwrap_or(rest.len())];
-        let fits = !host.is_empty() && host.ends_with(after) && host.contains('.');
-        fits.then(|| format!("https://{host}"))
+        let hosts = line.match_indices(before).map(|(at, _)| {
+            let rest = &line[at + before.len()..];
+            &rest[..rest.find(|c| !is_host(c)).unwrap_or(rest.len())]
+        });
+        let fits = |host: &&str| {
+            let own = host.strip_suffix(after).unwrap_or_default();
+            // The address of a quick tunnel is asked for at this one.
+            let is_api = self == Self::Cloudflared && own == "api";
+            !own.is_empty() && host.contains('.') && !is_api
+        };
+        hosts.into_iter().find(fits).map(|host| format!("https://{host}"))
     }
 }
 
@@ -106,15 +117,46 @@ struct Running {
     err: Lines<BufReader<Receiver>>,
 }
 
-/// The process, which ends with its owner.
+/// The process, which ends with its owner, as do those that it has started.
 struct TunnelChild(Child);
 
 impl Drop for TunnelChild {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
+        // It may have ended by itself. Its id stays its own until it is waited for.
+        let _ = kill_process_group(Pid::from_child(&self.0), rustix::process::Signal::KILL);
         let _ = self.0.wait();
     }
+}
+
+/// The signals that end the command: ctrl-c, SIGTERM, and a terminal that is closed.
+struct EndSignals(Vec<Signal>);
+
+impl EndSignals {
+    fn new() -> io::Result<Self> {
+        let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+        if !ignores_hangup() {
+            kinds.push(SignalKind::hangup());
+        }
+        kinds.into_iter().map(signal).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Waits for one of them.
+    async fn next(&mut self) {
+        let signals = &mut self.0;
+        poll_fn(|cx| match signals.iter_mut().any(|signal| signal.poll_recv(cx).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+}
+
+/// Whether the command was started with `nohup`: it outlives its terminal then.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 == 1)
 }
 
 impl Tunnel {
@@ -130,18 +172,14 @@ impl Tunnel {
         }
         // A source that cannot be registered is found before anything is started.
         let talk = self.talk(common)?;
-        let failed = |error: std::io::Error| Failure::failed(format!("no tunnel: {error}"));
+        let failed = |error: io::Error| Failure::failed(format!("no tunnel: {error}"));
         let runtime = tasks::runtime("hookbox-tunnel", 1).map_err(failed)?;
         runtime.block_on(async {
-            let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-            let terminate = signal(SignalKind::terminate()).map_err(failed)?;
-            let mut signals = [interrupt, terminate];
-            let [interrupt, terminate] = &mut signals;
+            let mut signals = EndSignals::new().map_err(failed)?;
             let mut running = self.start(&to.to_string())?;
             let url = tokio::select! {
                 url = running.address() => url?,
-                _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
-                _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+                () = signals.next() => return Ok(ExitCode::SUCCESS),
             };
             let mut out = Printout::new();
             out.line(&url);
@@ -151,19 +189,32 @@ impl Tunnel {
             ));
             out.print()?;
             if let Some(talk) = talk {
-                talk.register(Some(&format!("{url}/webhook/{}", talk.name())), &[])?;
+                self.register(common, &talk, &url)?;
             }
             let ended = tokio::select! {
                 ended = running.ended() => Err(ended),
-                _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
-                _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+                () = signals.next() => Ok(ExitCode::SUCCESS),
             };
             // It is read again: it has the registration now.
             if let Some(talk) = self.talk(common)? {
-                talk.delete(None)?;
+                talk.delete_at(&at(&talk, &url))?;
             }
             ended
         })
+    }
+
+    /// Registers the address. A registration that was made and cannot be told is removed again.
+    fn register(&self, common: &Common, talk: &Talk, url: &str) -> Result<(), Failure> {
+        let url = at(talk, url);
+        let told = talk.register(Some(&url), &[]);
+        if told.is_err()
+            && !talk.is_registered()
+            && let Some(talk) = self.talk(common)?
+            && talk.is_registered()
+        {
+            talk.delete_at(&url)?;
+        }
+        told
     }
 
     fn talk(&self, common: &Common) -> Result<Option<Talk>, Failure> {
@@ -183,7 +234,7 @@ impl Tunnel {
             command.args(program.arguments(to)).process_group(0);
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
             match command.spawn() {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     let name = program.name();
                     return Err(Failure::failed(format!("{name} cannot be started: {error}")));
@@ -202,9 +253,14 @@ impl Tunnel {
     }
 }
 
+/// The address of the source behind a tunnel.
+fn at(talk: &Talk, url: &str) -> String {
+    format!("{url}/webhook/{}", talk.name())
+}
+
 /// The lines of an output of a process.
 fn lines(output: Option<OwnedFd>) -> Result<Lines<BufReader<Receiver>>, Failure> {
-    let gone = || std::io::Error::other("an output is missing");
+    let gone = || io::Error::other("an output is missing");
     let read = output.ok_or_else(gone).and_then(Receiver::from_owned_fd);
     let read = read.map_err(|error| Failure::failed(format!("no tunnel: {error}")))?;
     Ok(BufReader::new(read).lines())
@@ -278,6 +334,12 @@ mod tests {
                 Some("https://a-b-c.trycloudflare.com"),
             ),
             (Cloudflared, "see https://developers.cloudflare.com/cloudflare-one", None),
+            (Cloudflared, "Post \"https://api.trycloudflare.com/tunnel\": context deadline", None),
+            (
+                Cloudflared,
+                "by https://api.trycloudflare.com/ at https://a-b.trycloudflare.com/",
+                Some("https://a-b.trycloudflare.com"),
+            ),
             (
                 Ngrok,
                 "lvl=info msg=\"started tunnel\" url=https://ab12.ngrok-free.app",

@@ -7,10 +7,12 @@ mod callback;
 mod dedupe;
 mod encoding;
 mod handshake;
+mod param;
 mod pick;
 mod place;
 mod provider;
 mod public_key;
+mod replies;
 mod shown;
 mod signature;
 mod template;
@@ -19,12 +21,14 @@ pub use callback::{CallbackRule, KnownKey};
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
 pub use encoding::Encoding;
 pub use handshake::{AnswerPart, AnswerRule, AnswerValue, HandshakeMethod, HandshakeRule};
+pub use param::ParamText;
 pub use pick::{EventTypes, Joined, Pick};
 pub use place::{
     BodyHash, JwtAlgorithm, JwtRule, KeyAddress, KeyDocument, KeyFrom, Place, ValueCondition,
 };
 pub use provider::{ApiKey, ProviderSettings};
 pub use public_key::{PublicKey, PublicKeyKind};
+pub use replies::{FixedReply, Replies};
 pub use signature::{
     Field, Part, SecretPlace, Secrets, Signature, SignatureScheme, Stale, TimeFormat, Timestamp,
     Verify,
@@ -55,6 +59,13 @@ pub struct Source {
     /// The field of a form that holds the JSON, for requests whose media type says that they are
     /// forms.
     pub form: Option<String>,
+    /// An RFC 6901 pointer to the list in the JSON body whose items are the events; empty for the
+    /// body itself. `None` if a request is one event.
+    pub split: Option<String>,
+    /// Whether its requests are CloudEvents, which say type, id and subject themselves.
+    pub cloudevents: bool,
+    /// The origins that may send, by the abuse protection of CloudEvents; `*` is any.
+    pub origins: Vec<String>,
     /// The known types of its events.
     pub types: EventTypes,
     /// Whether the span that a sender names in `traceparent` is the parent of its request's span,
@@ -62,8 +73,22 @@ pub struct Source {
     pub trust_traceparent: bool,
     /// Requests that are answered and not stored.
     pub handshakes: Vec<HandshakeRule>,
+    /// Its replies.
+    pub replies: Replies,
     /// Values that an operator knows of the registration.
-    pub params: BTreeMap<String, String>,
+    pub params: BTreeMap<String, ParamText>,
     /// Its provider's API, and what is registered there.
     pub provider: ProviderSettings,
+}
+
+impl Source {
+    /// The events of one request, in words.
+    pub fn events_of_a_request(&self) -> String {
+        match self.split.as_deref() {
+            _ if self.cloudevents => "CloudEvents".to_owned(),
+            None => "the request".to_owned(),
+            Some("") => "the items of the body".to_owned(),
+            Some(list) => format!("the items of {list}"),
+        }
+    }
 }

@@ -16,6 +16,7 @@ use crate::names::{MAX_NAME_BYTES, is_source_name};
 use crate::providers::{Provider, registered};
 
 mod callback;
+mod params;
 mod provider;
 
 /// The most sources a file may have.
@@ -92,12 +93,7 @@ pub(super) fn complete(
             let path = keys.folder.join(registered::file_name(&name));
             secrets::read_registration(found, &name, &path, (&template.key, &mut provider), sink);
         }
-        let (kind, id, subject) =
-            (template.kind.clone()?, template.id.clone(), template.subject.clone());
-        let (form, types) = (template.form.clone(), template.types.clone());
-        let trust_traceparent = template.trust_traceparent;
-        let (handshakes, params) = (template.handshakes.clone(), template.params.clone());
-        let (max_body_bytes, dedupe) = (template.max_body_bytes, template.dedupe(is_verified));
+        let kind = template.kind.clone()?;
         let secret_places = found.as_ref().map(|found| found.places.clone()).unwrap_or_default();
         let secrets = found.map_or(Secrets::Set(Vec::new()), |found| {
             let path = keys.folder.join(&name);
@@ -110,24 +106,29 @@ pub(super) fn complete(
                 sink.warn(Warning::of_working_source(&name, what));
             });
         }
-        let verify =
-            if is_verified { Verify::Signature(template.signature(secrets)) } else { Verify::None };
-        let name_of = name.as_str().into();
+        let verify = match is_verified {
+            true => Verify::Signature(template.clone().signature(secrets)),
+            false => Verify::None,
+        };
         let source = Source {
-            name: name_of,
+            name: name.as_str().into(),
             preset,
             verify,
             secret_places,
             kind,
-            id,
-            dedupe,
-            subject,
-            max_body_bytes,
-            form,
-            types,
-            trust_traceparent,
-            handshakes,
-            params,
+            dedupe: template.dedupe(is_verified),
+            id: template.id,
+            subject: template.subject,
+            max_body_bytes: template.max_body_bytes,
+            form: template.form,
+            split: template.split,
+            cloudevents: template.cloudevents,
+            origins: template.origins,
+            types: template.types,
+            trust_traceparent: template.trust_traceparent,
+            handshakes: template.handshakes,
+            replies: template.replies,
+            params: template.params,
             provider,
         };
         Some((name, Arc::new(source)))
@@ -139,7 +140,9 @@ pub(super) fn complete(
 fn weaknesses(template: &SourceTemplate) -> Vec<&'static str> {
     let mut found = Vec::new();
     for rule in std::iter::once(template).chain(&template.others) {
-        let covers = |part: &Part| !matches!(part, Part::Literal(_) | Part::Timestamp | Part::Id);
+        let covers = |part: &Part| {
+            !matches!(part, Part::Literal(_) | Part::Param(..) | Part::Timestamp | Part::Id)
+        };
         let weakness = match rule.scheme {
             SignatureScheme::Token | SignatureScheme::Basic => {
                 "its requests carry the secret itself, which proves nothing about the body"
@@ -185,7 +188,7 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     if is_verified {
         check_own(verify_item.as_ref().unwrap_or(item), &template);
     }
-    read_params(item, &mut section, &mut template);
+    params::read(item, &mut section, &mut template, places);
     let named = preset_item.as_ref().and_then(|item| item.value.as_str());
     let mut provider = provider::read(&mut section, named, places);
     let callback_item = section.take("callback").filter(|_| provider.name.is_some());
@@ -240,37 +243,6 @@ fn read_secrets(
             None
         }
         (false, None) => None,
-    }
-}
-
-/// The most parameters, and the longest value in bytes.
-const MAX_PARAMS: usize = 16;
-const MAX_PARAM_BYTES: usize = 512;
-
-/// Reads `params`, the values that an operator knows of a registration.
-fn read_params(item: &Item<'_>, section: &mut Section<'_>, template: &mut SourceTemplate) {
-    let needed: Vec<String> = template.needed_params().into_iter().map(str::to_owned).collect();
-    let example = "{ webhook_id = \"…\" }";
-    let given = section.take_section("params", example).entries();
-    for param in given.iter().take(MAX_PARAMS) {
-        let Some(text) = param.text("\"…\"") else { continue };
-        if text.is_empty() || text.len() > MAX_PARAM_BYTES {
-            param.refuse("cannot be used", format!("write 1 to {MAX_PARAM_BYTES} bytes"));
-        }
-        template.params.insert(param.key.to_owned(), text.to_owned());
-    }
-    let checked = template.handshakes.iter().filter_map(|rule| Some(&rule.check.as_ref()?.1));
-    for name in checked.filter(|name| !template.params.contains_key(*name)) {
-        item.sink().warn(Warning::of_working_source(
-            item.key,
-            &format!(
-                "the provider's handshake is refused until `params = {{ {name} = \"…\" }}` is set"
-            ),
-        ));
-    }
-    for name in needed.iter().filter(|name| !template.params.contains_key(*name)) {
-        let help = format!("copy it from the provider: `params = {{ {name} = \"…\" }}`");
-        item.refuse_key(format_args!("signs {{param:{name}}}, but does not say what it is"), help);
     }
 }
 

@@ -5,6 +5,7 @@ use super::raw::{Item, Section};
 use super::server::MAX_BODY_BOUNDS;
 use super::source::{EventTypes, Part, Pick, SourceTemplate};
 
+mod cloudevents;
 mod dedupe;
 mod field;
 mod handshake;
@@ -13,6 +14,7 @@ mod key_address;
 mod pick;
 mod place;
 mod public_keys;
+mod replies;
 mod signed;
 mod timestamp;
 mod verify;
@@ -36,6 +38,7 @@ pub(super) fn read(
     if let Some(item) = section.take("handshake") {
         template.handshakes = handshake::read_all(&item);
     }
+    replies::read(section, &mut template.replies);
     if let Some(item) = section.take("dedupe") {
         // A value that was refused in its own place is reported there only.
         let says_timestamp = verify_item.and_then(|item| item.value.as_table());
@@ -72,7 +75,9 @@ fn read_picks(
     template: &mut SourceTemplate,
     over_preset: bool,
 ) {
+    let says_itself = cloudevents::read(section, template);
     match section.take("type") {
+        _ if says_itself => {}
         Some(kind) => {
             template.kind = pick::read(&kind, pick::Attribute::Type);
             template.types = EventTypes::Any;
@@ -83,13 +88,26 @@ fn read_picks(
         }
         None => {}
     }
-    if let Some(id) = section.take("id") {
+    if let Some(id) = section.take("id").filter(|_| !says_itself) {
         template.id = pick::read(&id, pick::Attribute::Id);
     }
-    if let Some(form) = section.take("form").and_then(|item| pick::form_field(&item)) {
+    if let Some(form) =
+        section.take("form").filter(|_| !says_itself).and_then(|item| pick::form_field(&item))
+    {
         template.form = Some(form);
     }
     if let Some(subject) = section.take("subject") {
         template.subject = pick::read(&subject, pick::Attribute::Subject);
+    }
+    if let Some(split) =
+        section.take("split").filter(|_| !says_itself).and_then(|item| pick::list(&item))
+    {
+        template.split = Some(split);
+    }
+    let picks = [&template.kind, &template.id, &template.subject];
+    let of_request = picks.into_iter().flatten().any(Pick::is_of_request);
+    if of_request && template.split.is_none() {
+        let help = "without `split` the event is the request: write { json = … }, or {json:…}";
+        item.refuse_key("names a member of the request beside the event", help);
     }
 }

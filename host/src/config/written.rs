@@ -63,13 +63,15 @@ fn collect(
             DeValue::Table(below) if !shown.starts_with('{') => {
                 collect(text, starts, below, &path, found);
             }
-            DeValue::Table(_) if is_secret(key.get_ref(), &path) => {}
+            DeValue::Table(_) if is_secret(key.get_ref(), &path) && !is_param(&path) => {}
             DeValue::Table(below) if !is_own(&path) && hides(below, &path) => {
                 collect(text, starts, below, &path, found);
             }
             value => {
-                let may_be_secret =
-                    is_secret(key.get_ref(), &path) || is_own(&path) || is_hiding(value, &path);
+                let names_place = value.is_table() && is_param(&path);
+                let may_be_secret = is_secret(key.get_ref(), &path) && !names_place
+                    || is_own(&path)
+                    || is_hiding(value, &path);
                 let one_line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
                 let value = (!may_be_secret).then(|| one_line.chars().take(MAX_VALUE).collect());
                 let line = starts.partition_point(|start| *start <= key.span().start);
@@ -101,8 +103,18 @@ fn is_hiding(value: &DeValue<'_>, path: &str) -> bool {
     }
 }
 
+/// Whether a key is a parameter of a source, or in the table of one.
+fn is_param(path: &str) -> bool {
+    let mut names = path.split('.');
+    names.next() == Some("sources") && names.nth(1) == Some("params") && names.next().is_some()
+}
+
 /// Whether the value of a key may be a secret.
 fn is_secret(key: &str, path: &str) -> bool {
+    if is_param(path) {
+        let names_place = path.split('.').count() > 4 && ["env", "file"].contains(&key);
+        return !names_place;
+    }
     let names_events = NAME_EVENTS.contains(&key)
         && ["plugins.", "joins.", "batches."].iter().any(|section| path.starts_with(section));
     looks_secret(key) && !names_events && path != ADMIN_TOKENS

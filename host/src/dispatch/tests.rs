@@ -14,7 +14,7 @@ use self::gate::Gate;
 use super::*;
 use crate::clock::Clock;
 use crate::config::{Config, MakeSecrets};
-use crate::event::{Attributes, NewEvent, State, Target};
+use crate::event::{Attributes, Event, EventId, NewEvent, Outcome, State, Target};
 use crate::fair::FairPermit;
 use crate::plugins::{LoadContext, Registry};
 use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
@@ -227,6 +227,36 @@ async fn a_place_is_kept_for_every_loaded_plugin() {
     bench.shared().deps.registry.store(Arc::default());
     bench.dispatcher.refresh();
     taking.await;
+}
+
+/// An event that is tried.
+fn tried() -> Arc<Event> {
+    let id = EventId::first_at(0);
+    let attributes = Attributes {
+        source: "test".into(),
+        kind: "step.one".to_owned(),
+        subject: None,
+        content_type: None,
+        time_ms: 0,
+        body: Bytes::from_static(b"1"),
+    };
+    Arc::new(Event { id, attributes, parent: None, root: None, hops: 0, trace: None })
+}
+
+#[tokio::test]
+async fn a_trial_without_a_place_is_not_run_and_does_not_wait_for_ever() {
+    let bench = Bench::new(1).await;
+    let trials = bench.dispatcher.trials();
+    let worker = "worker".into();
+    let run = || trials.run(&worker, tried(), None);
+    let others = bench.shared().running.acquire(&"other".into(), MAX_RUNNING - 1).await;
+    // The last place is the worker's own.
+    let own = bench.shared().running.acquire(&worker, 1).await;
+    assert_eq!(run().await.err(), Some(NotTried::NoCapacity));
+    assert_eq!(bench.shared().running.held(), MAX_RUNNING, "nothing was taken from them");
+    drop((others, own));
+    let trial = run().await.expect("there is a place");
+    assert_eq!((trial.record.outcome, trial.emitted.len()), (Outcome::Ok, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

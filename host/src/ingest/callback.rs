@@ -8,7 +8,8 @@ use secrecy::ExposeSecret;
 use subtle::ConstantTimeEq as _;
 
 use super::reply::Rejection;
-use super::source::{SourceRuntime, Sources};
+use super::source::SourceRuntime;
+use super::sources::Sources;
 use crate::event::NewEvent;
 use crate::store::Read;
 

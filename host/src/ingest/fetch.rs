@@ -1,8 +1,9 @@
 //! Fetches public keys that requests name by address, over the egress connector.
 //!
-//! A fetch is on the road of the request that needs it, so it is bounded: one at a time for each
-//! source, [`FETCH_TIMEOUT`] with all waiting, 64 KiB, no redirect. After a failure the address
-//! rests for a while, and its requests are refused with 503 at once.
+//! A fetch is no part of the request that needs it: it has a task and a time of its own, and
+//! serves every request that waits for the same address. A request waits [`WAIT`] at most, and is
+//! then refused with 503; the sender's next try finds the key. A document is 64 KiB at most, and
+//! no redirect is followed. An address that failed rests for a while.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,13 +13,18 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use tokio::time::timeout;
 
-use super::verify::KeyRing;
+use super::verify::{FetchDuty, KeyRing};
 use crate::clock::Clock;
 use crate::config::{Grants, HostPattern, HttpRule, Limits};
 use crate::egress::{Egress, RequestContext, RequestTimeouts};
+use crate::server::ShareKey;
+use crate::tasks;
 
 /// The time that a request waits for a key.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+const WAIT: Duration = Duration::from_secs(3);
+
+/// The time that a fetch may take.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The longest document, in bytes.
 const MAX_DOCUMENT_BYTES: usize = 64 << 10;
@@ -32,6 +38,7 @@ pub struct KeyFetcher {
     egress: Egress,
     /// Certificates (DER) of authorities in place of the public ones.
     authorities: Option<Arc<Vec<Vec<u8>>>>,
+    wait: Duration,
 }
 
 /// The key of a request cannot be had; for people.
@@ -42,43 +49,69 @@ pub(super) struct NoKey(String);
 impl KeyFetcher {
     /// Over the machine's network, with the public authorities.
     pub fn system() -> Self {
-        Self { egress: Egress::system(), authorities: None }
+        Self { egress: Egress::system(), authorities: None, wait: WAIT }
     }
 
     /// Over another network, with these authorities (DER).
     pub fn over(egress: Egress, authorities: Vec<Vec<u8>>) -> Self {
-        Self { egress, authorities: Some(Arc::new(authorities)) }
+        Self { egress, authorities: Some(Arc::new(authorities)), wait: WAIT }
     }
 
-    /// Has the keys of an address in the ring, fetched if they are missing or old.
-    pub(super) async fn have(&self, ring: &KeyRing, url: &str, clock: &Clock) -> Result<(), NoKey> {
+    /// The same, where a request waits this long for a key.
+    #[must_use]
+    pub fn waiting(self, wait: Duration) -> Self {
+        Self { wait, ..self }
+    }
+
+    /// Has the keys of an address in the ring, fetched for `client` if they are missing or old.
+    pub(super) async fn have(
+        &self,
+        ring: &KeyRing,
+        url: &str,
+        client: Option<ShareKey>,
+        clock: &Clock,
+    ) -> Result<(), NoKey> {
         if !ring.is_missing(url, clock.now_ms()) {
             return Ok(());
         }
-        let fetched = timeout(FETCH_TIMEOUT, self.fetch_once(ring, url, clock)).await;
-        match fetched.unwrap_or_else(|_| Err(NoKey("no answer came in time".to_owned()))) {
+        let fetched = self.fetched(ring, url, client, clock).await;
+        match fetched {
             // An older document serves until there is a newer one.
             Err(_) if ring.is_known(url) => Ok(()),
-            fetched => fetched,
+            fetched => fetched.map_err(NoKey),
         }
     }
 
-    async fn fetch_once(&self, ring: &KeyRing, url: &str, clock: &Clock) -> Result<(), NoKey> {
-        let _one = ring.turn().lock().await;
-        let now_ms = clock.now_ms();
-        if !ring.is_missing(url, now_ms) {
-            return Ok(());
+    /// Waits for the fetch of an address, which begins now unless it is under way.
+    async fn fetched(
+        &self,
+        ring: &KeyRing,
+        url: &str,
+        client: Option<ShareKey>,
+        clock: &Clock,
+    ) -> Result<(), String> {
+        if ring.rests(url, clock.now_ms()) {
+            return Err("the address failed a moment ago".to_owned());
         }
-        if ring.rests(url, now_ms) {
-            return Err(NoKey("the address failed a moment ago".to_owned()));
+        let joined = ring.join(url, client);
+        let (mut ended, duty) =
+            joined.ok_or_else(|| "too many other addresses are being asked".to_owned())?;
+        if let Some(duty) = duty {
+            let (fetcher, clock) = (self.clone(), clock.clone());
+            drop(tasks::spawn(async move { fetcher.perform(duty, &clock).await }));
         }
-        ring.failed(url, now_ms);
-        let text = self.fetch(url).await.map_err(NoKey)?;
-        if ring.keep(url, &text, clock.now_ms()) {
-            Ok(())
-        } else {
-            Err(NoKey("the document has no key that can be used".to_owned()))
+        match timeout(self.wait, ended.wait_for(Option::is_some)).await {
+            Ok(Ok(end)) => end.clone().unwrap_or(Ok(())),
+            // The host is closing.
+            Ok(Err(_)) => Err("the fetch was given up".to_owned()),
+            Err(_) => Err("no answer came in time".to_owned()),
         }
+    }
+
+    async fn perform(&self, duty: FetchDuty, clock: &Clock) {
+        let fetched = timeout(FETCH_TIMEOUT, self.fetch(duty.url())).await;
+        let fetched = fetched.unwrap_or_else(|_| Err("no answer came in time".to_owned()));
+        duty.end(fetched, clock.now_ms());
     }
 
     async fn fetch(&self, url: &str) -> Result<String, String> {

@@ -3,16 +3,20 @@
 //! A handshake is data: the requests that it is for, what proves them, and the answer. Providers
 //! ask whether an address takes webhooks before they send any, or later from time to time. Every
 //! source answers OPTIONS; the others are `[[sources.NAME.handshake]]` (`rule`).
+//! `consent` is the abuse protection of CloudEvents.
 
 use axum::http::header::{ALLOW, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 
+mod consent;
 mod rule;
 
 pub(super) use rule::Handshakes;
 
 /// The methods that a source accepts.
-pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
+pub(super) fn methods(takes_put: bool) -> HeaderValue {
+    HeaderValue::from_static(if takes_put { "POST, PUT, OPTIONS" } else { "POST, OPTIONS" })
+}
 
 /// The most of a request that an answer repeats, in bytes.
 const MAX_ECHO_BYTES: usize = 4 << 10;
@@ -43,11 +47,11 @@ impl HandshakeAnswer {
 /// The answer of every source to this method, if it has one.
 ///
 /// HeyGen probes with OPTIONS; the answer is what RFC 9110 §9.3.7 says of it.
-pub(super) fn find(method: &Method) -> Option<HandshakeAnswer> {
+pub(super) fn find(method: &Method, takes_put: bool) -> Option<HandshakeAnswer> {
     (*method == Method::OPTIONS).then(|| HandshakeAnswer {
         name: "options",
         status: StatusCode::NO_CONTENT,
-        headers: vec![(ALLOW, METHODS)],
+        headers: vec![(ALLOW, methods(takes_put))],
         body: String::new(),
     })
 }

@@ -8,7 +8,7 @@
 //! deeper than [`json::MAX_DEPTH`], nor at a key that occurs twice, since host and plugin might
 //! read different ones. An event without a type is stored as `hookbox.unidentified`.
 //!
-//! - `extractor` does this for one source;
+//! - `extractor` does this for one source, `split` finds the events of a list;
 //! - `location` reads a value from a header or the body, `json` finds pointers in a body in one
 //!   pass;
 //! - `dedupe` makes the keys, `notes` collects remarks for the operator.
@@ -19,5 +19,8 @@ pub(super) mod items;
 pub(super) mod json;
 mod location;
 mod notes;
+mod split;
 
-pub(super) use extractor::{Extracted, Extractor};
+pub(super) use extractor::{EventPart, Extracted, Extractor};
+pub use split::BatchFault;
+pub(super) use split::MAX_ITEMS;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// The counters of one source.
@@ -16,12 +17,13 @@ pub(super) struct SourceMetrics {
 }
 
 impl SourceMetrics {
-    /// For a source with this many keys.
-    pub(super) fn new(source: &Arc<str>, keys: usize) -> Self {
+    /// For a source with this many keys, which answers an event with this status.
+    pub(super) fn new(source: &Arc<str>, keys: usize, status: StatusCode) -> Self {
         let source = || Arc::clone(source);
         Self {
             accepted: counter!(
-                "hookbox_ingest_requests_total", "source" => source(), "reason" => "accepted", "code" => "200"
+                "hookbox_ingest_requests_total", "source" => source(), "reason" => "accepted",
+                "code" => status.as_u16().to_string()
             ),
             ack_seconds: histogram!("hookbox_ingest_ack_duration_seconds", "source" => source()),
             unidentified: counter!("hookbox_ingest_unidentified_total", "source" => source()),

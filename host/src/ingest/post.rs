@@ -17,9 +17,11 @@ use super::head::Head;
 use super::intake::Intake;
 use super::refused::{RefusedRequest, Seen};
 use super::reply::{IngestReply, Rejection};
-use super::source::{Claim, SourceRuntime, Sources, Unproved, Verified};
+use super::source::{Claim, SourceRuntime, Unproved, Verified};
+use super::sources::Sources;
 use crate::event::{AppendSpan, Attributes, NewEvent, UNIDENTIFIED};
 use crate::series::PairKind;
+use crate::server::Client;
 use crate::store::{Appended, StoreError};
 use crate::trace::SpanContext;
 use crate::{fail, tasks};
@@ -32,6 +34,8 @@ pub(super) struct Posting<'a> {
     pub(super) source: &'a SourceRuntime,
     /// The request's span, if it is traced.
     pub(super) trace: Option<SpanContext>,
+    /// Who sends it.
+    pub(super) client: &'a Client,
     /// Whether it came to the address of callbacks, and so needs no signature.
     pub(super) is_callback: bool,
 }
@@ -64,6 +68,9 @@ impl<'a> Posting<'a> {
         if let Some(key) = verified.key() {
             source.key_used(key, now_ms);
         }
+        if source.splits() {
+            return self.receive_all(&verified, (start, now_ms), memory).await;
+        }
         let mut event = verified.identify(&sources.config().routes, now_ms);
         if intake.store.has_legacy_keys() {
             event.legacy_key = source.legacy_key(&event.attributes.body);
@@ -71,8 +78,7 @@ impl<'a> Posting<'a> {
         if is_callback {
             callback::check(source, &event, &*intake.reads).await?;
         }
-        let untyped =
-            (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default());
+        let untyped = untyped(&event);
         let Attributes { source: name, kind, .. } = &event.attributes;
         let pair = intake.series.pairs().of(PairKind::Received, name, kind);
         let span = self.trace.and_then(|parent| intake.tracer.child_of(parent));
@@ -98,7 +104,7 @@ impl<'a> Posting<'a> {
         request: Request<Incoming>,
         memory: &mut Reservation,
     ) -> Result<Checked<'a>, Box<RefusedRequest>> {
-        let Self { intake, sources, source, is_callback, .. } = self;
+        let Self { intake, sources, source, is_callback, client, .. } = self;
         let (head, body) = request.into_parts();
         let may_be_open = !is_callback && source.handshakes().takes(&Method::POST);
         if let Some(what) = source.closed().filter(|_| !may_be_open && !is_callback) {
@@ -127,7 +133,7 @@ impl<'a> Posting<'a> {
             Err(rejection) => return Err(self.refused(rejection, claim.head())),
         };
         if let Some((ring, url)) = claim.wanted_key(&received)
-            && let Err(no_key) = intake.keys.have(ring, &url, &intake.clock).await
+            && let Err(no_key) = intake.keys.have(ring, &url, client.share, &intake.clock).await
         {
             return Err(self.refused(no_key.into(), claim.head()));
         }
@@ -178,7 +184,7 @@ impl<'a> Posting<'a> {
     }
 
     #[cold]
-    fn refused(self, rejection: Rejection, head: &Head) -> Box<RefusedRequest> {
+    pub(super) fn refused(self, rejection: Rejection, head: &Head) -> Box<RefusedRequest> {
         let seen = Seen::of_head(self.source, head, self.intake.clock.now_ms());
         Box::new(RefusedRequest { rejection, seen })
     }
@@ -194,7 +200,7 @@ impl<'a> Posting<'a> {
 
     /// Counts an event without a type. A route that names `hookbox.unidentified` says that this is
     /// expected.
-    fn tell_untyped(self, appended: &Appended, reason: &str, now_ms: i64) {
+    pub(super) fn tell_untyped(self, appended: &Appended, reason: &str, now_ms: i64) {
         self.source.metrics.unidentified();
         let name = &self.source.source().name;
         if !self.sources.config().routes.names(name, UNIDENTIFIED) {
@@ -221,6 +227,11 @@ impl<'a> Posting<'a> {
         }));
         appending.await.map_err(Rejection::Broken)?.map_err(|error: StoreError| error.into())
     }
+}
+
+/// Why an event has no type, if it has none.
+pub(super) fn untyped(event: &NewEvent) -> Option<String> {
+    (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default())
 }
 
 /// Whether the body has a content encoding. Signatures cover the bytes as sent, and decoding them

@@ -26,6 +26,7 @@ pub enum RefusalReason {
     TooLarge,
     SlowBody,
     BrokenBody,
+    BadEvents,
     NoRoom,
     ClientShare,
     Saturated,
@@ -41,7 +42,7 @@ type Explained = (&'static str, &'static str, &'static str);
 
 impl RefusalReason {
     /// Every reason.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::BadSignature,
         Self::EndedSecret,
         Self::StaleTimestamp,
@@ -63,6 +64,7 @@ impl RefusalReason {
         Self::TooLarge,
         Self::SlowBody,
         Self::BrokenBody,
+        Self::BadEvents,
         Self::NoRoom,
         Self::ClientShare,
         Self::Saturated,
@@ -109,7 +111,8 @@ impl RefusalReason {
             | Self::Encoded
             | Self::TooLarge
             | Self::SlowBody
-            | Self::BrokenBody => self.of_request(),
+            | Self::BrokenBody
+            | Self::BadEvents => self.of_request(),
             _ => self.of_host(),
         }
     }
@@ -228,6 +231,11 @@ impl RefusalReason {
                 "broken_body",
                 "The connection ended before the body did.",
                 "Look at timeouts of the provider and of proxies in between; the provider sends it again.",
+            ),
+            Self::BadEvents => (
+                "bad_events",
+                "The request is authentic, but its events are not what `split` or `cloudevents` of the source says.",
+                "Read the hint, compare the source with what the provider sends, and let it send the events again.",
             ),
             _ => (
                 "malformed",

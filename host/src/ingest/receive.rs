@@ -20,10 +20,10 @@ use super::post::Posting;
 use super::refused::{RefusalDesk, RefusedRequest, Seen};
 use super::rejection_log::RejectionLog;
 use super::reply::{IngestReply, Rejection};
-use super::source::{SourceRuntime, Sources};
+use super::source::SourceRuntime;
+use super::sources::Sources;
 use super::spans::RequestSpan;
 use crate::server::{self, Client, Handler, ShareKey, ShareLog};
-use crate::store::Appended;
 use crate::trace;
 
 /// The label of sources that do not exist: names from outside are never labels.
@@ -55,7 +55,8 @@ impl Handler for Arc<Receiver> {
         let source = named.or(called);
         let method = request.method().clone();
         let span = source.and_then(|source| {
-            RequestSpan::begin(&self.intake.tracer, source.source(), &request, &client)
+            let is_callback = called.is_some();
+            RequestSpan::begin(&self.intake.tracer, source.source(), is_callback, &request, &client)
         });
         let trace = span.as_ref().map(RequestSpan::context);
         let reply = match source {
@@ -65,11 +66,12 @@ impl Handler for Arc<Receiver> {
             }
             None if path == HEALTH => health(&method).map_err(Into::into),
             None => Err(Rejection::NoSource.into()),
-            Some(source) if method == Method::POST => {
+            Some(source) if takes(source, &method) => {
                 let memory = self.memory.reserve(client.share);
                 let is_callback = called.is_some();
                 let intake = &self.intake;
-                let posting = Posting { intake, sources: &sources, source, trace, is_callback };
+                let (sources, client) = (&*sources, &client);
+                let posting = Posting { intake, sources, source, trace, client, is_callback };
                 let received = posting.receive(request, memory);
                 match trace {
                     None => received.await,
@@ -96,16 +98,22 @@ impl Handler for Arc<Receiver> {
     }
 }
 
-/// The answer to a request that is no POST.
+/// Whether events come by this method.
+fn takes(source: &SourceRuntime, method: &Method) -> bool {
+    *method == Method::POST || (*method == Method::PUT && source.replies().takes_put)
+}
+
+/// The answer to a request by which no event comes.
 fn answer_early(
     source: &SourceRuntime,
     request: Request<Incoming>,
 ) -> Result<HandshakeAnswer, Box<RefusedRequest>> {
     let head = Head::from(request.into_parts().0);
     let own = source.handshakes().answer(&head, &[], false);
-    own.or_else(|| handshake::find(&head.method)).ok_or_else(|| {
+    let takes_put = source.replies().takes_put;
+    own.or_else(|| handshake::find(&head.method, takes_put)).ok_or_else(|| {
         let seen = Seen::of(&head.headers);
-        Box::new(RefusedRequest { rejection: Rejection::Method, seen })
+        Box::new(RefusedRequest { rejection: Rejection::Method { takes_put }, seen })
     })
 }
 
@@ -179,14 +187,12 @@ impl Receiver {
             }
             IngestReply::Rejected(rejection)
         });
-        if let (Some(source), IngestReply::Stored(Appended { duplicate: false, .. })) =
-            (source, &reply)
-        {
+        if let Some(source) = source.filter(|_| reply.is_new()) {
             source.metrics.accepted();
-            return reply.into_response();
+            return reply.into_response(Some(source.replies()));
         }
         let reason = reply.reason();
-        let response = reply.into_response();
+        let response = reply.into_response(source.map(SourceRuntime::replies));
         metrics::counter!(
             "hookbox_ingest_requests_total",
             "source" => name,

@@ -12,7 +12,8 @@ use super::activity::{self, RefusalNote, SourceTally};
 use super::head::Head;
 use super::reasons::RefusalReason;
 use super::reply::Rejection;
-use super::source::{SourceRuntime, Sources, Unproved};
+use super::source::{SourceRuntime, Unproved};
+use super::sources::Sources;
 use super::verify::{MAX_HINT_BYTES, Refusal};
 use crate::server::{Client, LineLimit};
 use crate::tasks;
@@ -33,7 +34,7 @@ pub(super) struct Seen {
     headers: Vec<String>,
     body_bytes: Option<u64>,
     offset_s: Option<i64>,
-    hint: Option<String>,
+    pub(super) hint: Option<String>,
     /// The request itself, if a hint may be looked for.
     evidence: Option<Evidence>,
 }

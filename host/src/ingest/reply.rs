@@ -1,5 +1,7 @@
 //! The replies to senders: success as JSON, rejections as problem details (RFC 9457).
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::http::header::{
@@ -11,8 +13,10 @@ use serde::Serialize;
 
 use super::body::{BodyError, MaxBody, NoMemory};
 use super::fetch::NoKey;
-use super::handshake::{HandshakeAnswer, METHODS};
+use super::handshake::{self, HandshakeAnswer};
+use super::identify::BatchFault;
 use super::reasons::RefusalReason;
+use super::replies::SourceReplies;
 use super::verify::Refusal;
 use crate::server::Ambiguous;
 use crate::store::{Appended, StoreError};
@@ -30,6 +34,8 @@ const NOT_READY: &str = "The source is not ready to receive.";
 pub(super) enum IngestReply {
     /// Committed, now or before.
     Stored(Appended),
+    /// The events of a list, committed together, now or before.
+    StoredAll(Vec<Appended>),
     /// Answered without storing anything.
     Handshake(HandshakeAnswer),
     /// The process answers.
@@ -49,8 +55,8 @@ pub(super) enum Rejection {
     /// It came to the address of callbacks.
     #[error("nobody waits for this callback")]
     Unawaited,
-    #[error("only POST and OPTIONS are taken")]
-    Method,
+    #[error("only POST{} and OPTIONS are taken", if *.takes_put { ", PUT" } else { "" })]
+    Method { takes_put: bool },
     #[error("a probe is a GET or a HEAD")]
     ProbeMethod,
     #[error("the source cannot check signatures: {0}")]
@@ -66,6 +72,9 @@ pub(super) enum Rejection {
     /// The header alone says so, and the body has not been read.
     #[error("{0}; the body was not read")]
     Unread(Refusal),
+    /// It is authentic, but not the list that the source says.
+    #[error(transparent)]
+    Batch(#[from] BatchFault),
     #[error(transparent)]
     NoKey(#[from] NoKey),
     #[error(transparent)]
@@ -80,7 +89,7 @@ pub(super) enum Rejection {
 #[derive(Debug)]
 struct Outside {
     status: StatusCode,
-    detail: &'static str,
+    detail: Cow<'static, str>,
     retry_after_s: Option<u32>,
     /// The rest of the request is not read, so the connection cannot be used again.
     close: bool,
@@ -88,13 +97,13 @@ struct Outside {
 
 impl Outside {
     fn new(status: StatusCode, detail: &'static str) -> Self {
-        Self { status, detail, retry_after_s: None, close: false }
+        Self { status, detail: Cow::Borrowed(detail), retry_after_s: None, close: false }
     }
 
     fn later(detail: &'static str, retry_after_s: u32) -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
-            detail,
+            detail: Cow::Borrowed(detail),
             retry_after_s: Some(retry_after_s),
             close: false,
         }
@@ -131,8 +140,10 @@ impl Rejection {
             Self::ProbeMethod => {
                 Outside::new(StatusCode::METHOD_NOT_ALLOWED, "Probe with GET or HEAD.")
             }
-            Self::Method => {
-                Outside::new(StatusCode::METHOD_NOT_ALLOWED, "Send webhooks with POST.")
+            Self::Method { takes_put } => {
+                let put = "Send webhooks with POST or PUT.";
+                let detail = if *takes_put { put } else { "Send webhooks with POST." };
+                Outside::new(StatusCode::METHOD_NOT_ALLOWED, detail)
             }
             Self::Encoded => Outside::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -142,6 +153,10 @@ impl Rejection {
             Self::BodyTimeout { .. } => {
                 Outside::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time.")
                     .close()
+            }
+            Self::Batch(fault) => {
+                let detail = Cow::Owned(format!("Nothing is stored: {fault}"));
+                Outside { detail, ..Outside::new(StatusCode::BAD_REQUEST, "") }
             }
             Self::Closed(_) => Outside::later(NOT_READY, 60),
             Self::NoKey(_) => Outside::later("The public key cannot be had at the moment.", 10),
@@ -166,7 +181,7 @@ impl Rejection {
             Self::Malformed(_) => Reason::Malformed,
             Self::NoSource => Reason::UnknownSource,
             Self::Unawaited => Reason::UnknownCallback,
-            Self::Method | Self::ProbeMethod => Reason::Method,
+            Self::Method { .. } | Self::ProbeMethod => Reason::Method,
             Self::Closed(_) => Reason::NoSecret,
             Self::Encoded => Reason::Encoded,
             Self::Body(BodyError::TooLarge(_)) => Reason::TooLarge,
@@ -174,6 +189,7 @@ impl Rejection {
             Self::Body(BodyError::Broken(_)) => Reason::BrokenBody,
             Self::Body(BodyError::NoMemory(NoMemory::Full)) => Reason::NoRoom,
             Self::Body(BodyError::NoMemory(NoMemory::ClientShare)) => Reason::ClientShare,
+            Self::Batch(_) => Reason::BadEvents,
             Self::NoKey(_) => Reason::NoKey,
             Self::Unverified(refusal) | Self::Unread(refusal) => refusal.reason(),
             Self::Store(StoreError::Saturated { .. }) => Reason::Saturated,
@@ -207,37 +223,49 @@ impl BodyError {
 
 /// RFC 9457 §3.1. There is no type of our own: title and status say it, as for `about:blank`.
 #[derive(Debug, Serialize)]
-struct ProblemBody {
+struct ProblemBody<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
-    detail: &'static str,
+    detail: &'a str,
 }
 
 impl IngestReply {
+    /// The events that are stored, now or before; `None` if the request was something else.
+    fn events(&self) -> Option<&[Appended]> {
+        match self {
+            Self::Stored(event) => Some(std::slice::from_ref(event)),
+            Self::StoredAll(events) => Some(events),
+            _ => None,
+        }
+    }
+
+    /// Whether it stored a new event.
+    pub(super) fn is_new(&self) -> bool {
+        self.events().unwrap_or_default().iter().any(|event| !event.duplicate)
+    }
+
     /// The `reason` label of the metrics: the outcome of the request, from a fixed set.
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Self::Stored(Appended { duplicate: false, .. }) => "accepted",
-            Self::Stored(Appended { duplicate: true, .. }) => "duplicate",
+            Self::StoredAll(events) if events.is_empty() => "empty",
+            Self::Stored(_) | Self::StoredAll(_) if self.is_new() => "accepted",
+            Self::Stored(_) | Self::StoredAll(_) => "duplicate",
             Self::Handshake(handshake) => handshake.name,
             Self::Healthy => "health",
             Self::Rejected(rejection) => rejection.reason().name(),
         }
     }
 
-    pub(super) fn into_response(self) -> Response {
+    /// The response; `own` are the replies of the source, if there is one.
+    pub(super) fn into_response(self, own: Option<&SourceReplies>) -> Response {
+        let fixed = self.events().and_then(|events| own?.accepted(events));
+        if let Some((status, headers, body)) = fixed {
+            return answer(status, body, &headers);
+        }
         match self {
-            Self::Stored(Appended { id, duplicate }) => {
-                let status = if duplicate { "duplicate" } else { "accepted" };
-                // An id is made of letters, digits and `_`.
-                let body = format!(r#"{{"id":"{id}","status":"{status}"}}"#);
-                answer(
-                    StatusCode::OK,
-                    body,
-                    &[(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
-                )
-            }
+            Self::Stored(event) => stored(object(&event)),
+            Self::StoredAll(events) => stored(list(&events)),
             Self::Handshake(given) => answer(given.status, given.body, &given.headers),
             Self::Healthy => {
                 let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -247,19 +275,48 @@ impl IngestReply {
                     &[json, (CACHE_CONTROL, NO_STORE)],
                 )
             }
-            Self::Rejected(rejection) => problem(&rejection),
+            Self::Rejected(rejection) => problem(&rejection, own),
         }
     }
 }
 
-fn problem(rejection: &Rejection) -> Response {
-    let outside = rejection.outside();
+fn stored(body: String) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    answer(StatusCode::OK, body, &[(CONTENT_TYPE, json)])
+}
+
+fn object(Appended { id, duplicate }: &Appended) -> String {
+    let status = if *duplicate { "duplicate" } else { "accepted" };
+    // An id is made of letters, digits and `_`.
+    format!(r#"{{"id":"{id}","status":"{status}"}}"#)
+}
+
+/// One event as it is without a list; of several also the first, and whether any is new.
+fn list(events: &[Appended]) -> String {
+    let (first, all) = match events {
+        [] => (r#""status":"empty""#.to_owned(), String::new()),
+        [event] => return object(event),
+        [first, ..] => {
+            let duplicate = events.iter().all(|event| event.duplicate);
+            let first = object(&Appended { id: first.id, duplicate });
+            let all = events.iter().map(object).collect::<Vec<_>>().join(",");
+            (first.trim_matches(['{', '}']).to_owned(), all)
+        }
+    };
+    format!(r#"{{{first},"events":[{all}]}}"#)
+}
+
+fn problem(rejection: &Rejection, own: Option<&SourceReplies>) -> Response {
+    let mut outside = rejection.outside();
+    if let Some(own) = own.filter(|_| outside.status == StatusCode::UNAUTHORIZED) {
+        outside.status = own.refused;
+    }
     let title = outside.status.canonical_reason().unwrap_or_default();
     let problem = ProblemBody {
         r#type: "about:blank",
         title,
         status: outside.status.as_u16(),
-        detail: outside.detail,
+        detail: &outside.detail,
     };
     let body = serde_json::to_string(&problem).expect("texts and a number are JSON");
     let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
@@ -271,7 +328,10 @@ fn problem(rejection: &Rejection) -> Response {
     }
     match outside.status {
         _ if matches!(rejection, Rejection::ProbeMethod) => headers.push((ALLOW, PROBE_METHODS)),
-        StatusCode::METHOD_NOT_ALLOWED => headers.push((ALLOW, METHODS)),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let takes_put = own.is_some_and(|own| own.takes_put);
+            headers.push((ALLOW, handshake::methods(takes_put)));
+        }
         // RFC 9110 §11.6.1 wants a challenge with every 401; RFC 9421 names no scheme, the
         // signature is the scheme.
         StatusCode::UNAUTHORIZED => {

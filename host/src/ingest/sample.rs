@@ -3,10 +3,13 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::cloudevents::HttpMode;
 use crate::config::source::Pick;
 use crate::config::{Source, presets};
 use crate::event::form;
 
+mod ce;
+mod items;
 mod joined;
 mod set;
 #[cfg(test)]
@@ -40,6 +43,10 @@ pub struct Sample {
     kind: Vec<(Pick, Option<String>)>,
     pick_id: Option<Pick>,
     pick_subject: Option<Pick>,
+    /// Where the list is whose items are the events.
+    split: Option<Vec<String>>,
+    /// The form in which it is a CloudEvent.
+    mode: Option<HttpMode>,
     template: SampleBody,
     set: Vec<Assignment>,
     /// The field of a form that wraps JSON, if this provider sends such forms.
@@ -85,15 +92,18 @@ impl Sample {
         set: Vec<Assignment>,
     ) -> Result<Self, String> {
         let values = joined::kind_values(source, kind)?;
+        let split = source.split.as_deref().map(tokens);
         let template = match data {
             None => SampleBody::Json(payload(source, kind)),
-            Some(data) => body(data, &values, &set)?,
+            Some(data) => body(data, &values, split.as_deref(), &set)?,
         };
         let sample = Self {
             kind: values,
             form: source.form.clone(),
             pick_id: source.id.clone(),
             pick_subject: source.subject.clone(),
+            split,
+            mode: source.cloudevents.then_some(HttpMode::Binary),
             template,
             set,
             varied: false,
@@ -113,7 +123,13 @@ impl Sample {
                 .map_err(|error| format!("the event is not JSON ({error}): {WANTED}"))?;
             self.template = SampleBody::Json(value);
         }
-        if !matches!(&self.template, SampleBody::Json(value) if value.is_object()) {
+        let may_have_it = |value: &Value| match &self.split {
+            None => value.is_object(),
+            Some(path) => {
+                items::list(value, path).is_some_and(|items| items.iter().all(Value::is_object))
+            }
+        };
+        if !matches!(&self.template, SampleBody::Json(value) if may_have_it(value)) {
             return Err(format!("the event is JSON, but no object: {WANTED}"));
         }
         self.varied = true;
@@ -121,8 +137,26 @@ impl Sample {
         Ok(self)
     }
 
+    /// The same as a CloudEvent in this form.
+    ///
+    /// # Errors
+    /// The source takes no CloudEvents; for people.
+    pub fn in_mode(mut self, mode: HttpMode) -> Result<Self, String> {
+        if self.mode.is_none() {
+            return Err("the source takes no CloudEvents: leave --form out, or set \
+                        `cloudevents = true`"
+                .to_owned());
+        }
+        self.mode = Some(mode);
+        Ok(self)
+    }
+
     /// The media type of its bodies.
     pub fn content_type(&self) -> &'static str {
+        self.mode.and_then(ce::content_type).unwrap_or_else(|| self.own_type())
+    }
+
+    fn own_type(&self) -> &'static str {
         match &self.template {
             SampleBody::Json(_) => "application/json",
             SampleBody::Bytes(bytes)
@@ -161,39 +195,60 @@ impl Sample {
             .iter()
             .flat_map(joined::values)
             .filter_map(|pick| in_header(pick, &subject));
-        let headers = kind.chain(about).collect();
-        Made { body, id, headers }
+        let made = Made { body, id, headers: kind.chain(about).collect() };
+        match self.mode {
+            Some(mode) => ce::write(mode, made, self.own_type()),
+            None => made,
+        }
     }
 
     /// The body with `id` in its place, unless it is sent as it is.
     fn json(&self, id: &str) -> Option<Result<Value, String>> {
         let SampleBody::Json(template) = &self.template else { return None };
         let mut body = template.clone();
-        fill(&mut body, id);
-        if self.varied
-            && let Some(members) = body.as_object_mut()
-        {
-            members.insert(MARK.to_owned(), Value::String(id.to_owned()));
-        }
-        let filled = self
-            .picks(&mut body, id)
-            .and_then(|()| self.set.iter().try_for_each(|set| set.apply(&mut body)));
+        let filled = match &self.split {
+            None => {
+                fill(&mut body, id);
+                self.mark(&mut body, id);
+                self.picks(&mut body, id, items::own)
+            }
+            Some(path) => self.all_picks(&mut body, path, id),
+        };
+        let filled = filled.and_then(|()| self.set.iter().try_for_each(|set| set.apply(&mut body)));
         Some(filled.map(|()| body))
     }
 
-    fn picks(&self, body: &mut Value, id: &str) -> Result<(), String> {
-        if let Some(Pick::Json(pointer)) = &self.pick_id {
+    fn mark(&self, event: &mut Value, id: &str) {
+        if let Some(members) = event.as_object_mut().filter(|_| self.varied) {
+            members.insert(MARK.to_owned(), Value::String(id.to_owned()));
+        }
+    }
+
+    /// Puts the attributes into each item, and into the request beside them.
+    fn all_picks(&self, body: &mut Value, path: &[String], id: &str) -> Result<(), String> {
+        items::fill_all(body, path, id)?;
+        self.picks(body, id, items::of_request)?;
+        for (at, item) in items::made(body, path)?.iter_mut().enumerate() {
+            let id = items::id(id, at);
+            self.mark(item, &id);
+            self.picks(item, &id, items::own)?;
+        }
+        Ok(())
+    }
+
+    fn picks(&self, body: &mut Value, id: &str, of: items::PointerOf) -> Result<(), String> {
+        if let Some(pointer) = self.pick_id.as_ref().and_then(of) {
             put(body, &tokens(pointer), Value::String(id.to_owned()))?;
         }
         for pick in self.pick_subject.iter().flat_map(joined::values) {
-            if let Pick::Json(pointer) = pick
+            if let Some(pointer) = of(pick)
                 && body.pointer(pointer).is_none()
             {
                 put(body, &tokens(pointer), Value::String(format!("subject_{id}")))?;
             }
         }
         for (pick, value) in &self.kind {
-            let Pick::Json(pointer) = pick else { continue };
+            let Some(pointer) = of(pick) else { continue };
             match value {
                 Some(value) => put(body, &tokens(pointer), Value::String(value.clone()))?,
                 // The type that is asked for is one without it.
@@ -215,6 +270,7 @@ fn is_form(body: &[u8], field: &str) -> bool {
 fn body(
     data: Vec<u8>,
     kind: &[(Pick, Option<String>)],
+    split: Option<&[String]>,
     set: &[Assignment],
 ) -> Result<SampleBody, String> {
     let Ok(value) = serde_json::from_slice::<Value>(&data) else {
@@ -224,12 +280,18 @@ fn body(
             Err("--set needs --data that is JSON".to_owned())
         };
     };
-    let fits = kind.iter().all(|(pick, wanted)| match pick {
-        Pick::Json(pointer) => {
-            let there = value.pointer(pointer).filter(|value| !value.is_null());
-            there.is_some() == wanted.is_some()
-                && there.and_then(Value::as_str) == wanted.as_deref()
-        }
+    let has = |value: &Value, pointer: &str, wanted: &Option<String>| {
+        let there = value.pointer(pointer).filter(|value| !value.is_null());
+        there.is_some() == wanted.is_some() && there.and_then(Value::as_str) == wanted.as_deref()
+    };
+    let listed = split.map(|path| items::list(&value, path));
+    if listed.is_some_and(|items| items.is_none()) && set.is_empty() {
+        // Sent as it is: the host says what is wrong with it.
+        return Ok(SampleBody::Bytes(data));
+    }
+    let fits = kind.iter().all(|(pick, wanted)| match (pick, listed.flatten()) {
+        (Pick::Json(pointer), Some(items)) => items.iter().all(|item| has(item, pointer, wanted)),
+        (Pick::Json(pointer) | Pick::Request(pointer), _) => has(&value, pointer, wanted),
         _ => true,
     });
     Ok(if fits && set.is_empty() { SampleBody::Bytes(data) } else { SampleBody::Json(value) })

@@ -6,7 +6,6 @@
 //!
 //! Invariant: a [`Verified`] is only made here.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -15,26 +14,28 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use bytes::Bytes;
 
 use super::activity::{SourceActivity, SourceTally};
+use super::ce;
 use super::handshake::{HandshakeAnswer, Handshakes};
 use super::head::Head;
-use super::identify::{Extracted, Extractor};
+use super::header;
+use super::identify::{BatchFault, EventPart, Extracted, Extractor};
 use super::metrics::SourceMetrics;
+use super::replies::SourceReplies;
 use super::verify::{self, Claimed, KeyRing, Proof, Refusal, Verifier};
+use crate::cloudevents::ReceivedEvent;
+use crate::config::Routes;
 use crate::config::source::Source;
-use crate::config::{Config, Routes};
 use crate::event::{Attributes, LegacyKey, MAX_NAME_BYTES, NewEvent};
 use crate::providers::LoggedEvent;
-
-/// A stored header's value is cut to this many bytes.
-const MAX_HEADER_BYTES: usize = 1_024;
 
 /// The runtime of a source, made once for every configuration.
 #[derive(Debug)]
 pub struct SourceRuntime {
     source: Arc<Source>,
-    verifier: Verifier,
+    pub(super) verifier: Verifier,
     extractor: Extractor,
     handshakes: Handshakes,
+    replies: SourceReplies,
     /// Request headers that are stored with the event.
     stored: Vec<HeaderName>,
     pub(super) metrics: SourceMetrics,
@@ -48,14 +49,16 @@ impl SourceRuntime {
     pub fn new(source: Arc<Source>) -> Self {
         let (verifier, extractor) = (Verifier::new(&source), Extractor::new(&source));
         let stored = stored_headers(&verifier, &extractor);
-        let metrics = SourceMetrics::new(&source.name, verifier.keys());
+        let replies = SourceReplies::new(&source.replies);
+        let accepted = replies.accepted_status();
+        let metrics = SourceMetrics::new(&source.name, verifier.keys(), accepted);
         let (tally, key_uses) = (Arc::default(), Vec::new());
         let handshakes = Handshakes::new(&source);
-        Self { source, verifier, extractor, handshakes, stored, metrics, tally, key_uses }
+        Self { source, verifier, extractor, handshakes, replies, stored, metrics, tally, key_uses }
     }
 
     /// The same, counted where operators see it.
-    fn counted_in(mut self, activity: &SourceActivity) -> Self {
+    pub(super) fn counted_in(mut self, activity: &SourceActivity) -> Self {
         self.tally = activity.tally(&self.source);
         self.key_uses = self.tally.uses(&self.source);
         self
@@ -64,6 +67,11 @@ impl SourceRuntime {
     /// The requests that it answers without storing anything.
     pub(super) fn handshakes(&self) -> &Handshakes {
         &self.handshakes
+    }
+
+    /// Its own replies.
+    pub(super) fn replies(&self) -> &SourceReplies {
+        &self.replies
     }
 
     /// The answer to a request, if it is a handshake, at `now_ms` (Unix ms).
@@ -142,6 +150,81 @@ impl SourceRuntime {
             event.legacy_key = self.legacy_key(&event.attributes.body);
         }
         event
+    }
+
+    /// Whether its requests may be several events.
+    pub(super) fn splits(&self) -> bool {
+        self.source.cloudevents || self.extractor.splits()
+    }
+
+    /// The event of a CloudEvent. The attributes that an event has no place for, such as `time`,
+    /// `source` and extensions, stand beside it like headers, whole.
+    fn cloud_event(
+        &self,
+        head: &Head,
+        received: ReceivedEvent,
+        note: Option<String>,
+        now_ms: i64,
+    ) -> NewEvent {
+        let head = ce::head(head, &received);
+        let ReceivedEvent { attributes, data, .. } = received;
+        let body = Bytes::from(data);
+        let scope = attributes.iter().find(|(name, _)| name == "source");
+        let part = EventPart::of_scope(&body, scope.map(|(_, value)| value.as_str()));
+        let mut event = self.event(&head, part, note, now_ms);
+        for (name, value) in attributes {
+            let name = format!("ce-{name}");
+            event.headers.retain(|(known, _)| *known != name);
+            event.headers.push((name, value));
+        }
+        event
+    }
+
+    /// The event of an item, or of a request that is kept.
+    fn event(
+        &self,
+        head: &Head,
+        part: EventPart<'_>,
+        note: Option<String>,
+        now_ms: i64,
+    ) -> NewEvent {
+        let mut event = self.bare_event(head, part, note, now_ms);
+        event.attributes.body = part.body.clone();
+        event
+    }
+
+    /// The event of a verified request, or of an item of one, without its body and its targets.
+    fn bare_event(
+        &self,
+        head: &Head,
+        part: EventPart<'_>,
+        note: Option<String>,
+        now_ms: i64,
+    ) -> NewEvent {
+        let headers = &head.headers;
+        let sent_at = || self.verifier.sent_at(head);
+        let Extracted { kind, id, subject, is_json, dedupe, note } =
+            self.extractor.extract(head, part, sent_at, note);
+        let content_type = match headers.get(CONTENT_TYPE).filter(|_| !part.is_item()) {
+            Some(value) => {
+                value.to_str().ok().filter(|text| text.len() <= MAX_NAME_BYTES).map(str::to_owned)
+            }
+            None => is_json.then(|| "application/json".to_owned()),
+        };
+        NewEvent {
+            dedupe,
+            headers: header::values(&self.stored, headers),
+            provider_id: id,
+            note,
+            ..NewEvent::from(Attributes {
+                source: Arc::clone(&self.source.name),
+                kind,
+                subject,
+                content_type,
+                time_ms: now_ms,
+                body: Bytes::new(),
+            })
+        }
     }
 
     /// The key under which a host of an earlier version may have stored this body.
@@ -270,86 +353,45 @@ impl Verified<'_> {
         self.proof.key
     }
 
-    /// Extracts its attributes and finds the plugins that get it.
+    /// The head.
+    pub(super) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Extracts its attributes and finds the plugins that get it. A request to a source that splits
+    /// is not one event but [`Self::events`].
     pub fn identify(self, routes: &Routes, now_ms: i64) -> NewEvent {
-        let Self {
-            source: SourceRuntime { source, verifier, extractor, stored, .. },
-            head,
-            body,
-            proof,
-        } = self;
-        let headers = &head.headers;
-        let sent_at = || verifier.sent_at(&head);
-        let Extracted { kind, id, subject, is_json, dedupe, note } =
-            extractor.extract(&head, &body, sent_at, proof.note);
-        let content_type = match headers.get(CONTENT_TYPE) {
-            Some(value) => {
-                value.to_str().ok().filter(|text| text.len() <= MAX_NAME_BYTES).map(str::to_owned)
-            }
-            None => is_json.then(|| "application/json".to_owned()),
-        };
-        let mut event = NewEvent {
-            dedupe,
-            headers: values(stored, headers),
-            provider_id: id,
-            note,
-            ..NewEvent::from(Attributes {
-                source: Arc::clone(&source.name),
-                kind,
-                subject,
-                content_type,
-                time_ms: now_ms,
-                body,
-            })
-        };
+        let Self { source, head, body, proof } = self;
+        let mut event = source.bare_event(&head, EventPart::whole(&body), proof.note, now_ms);
+        event.attributes.body = body;
+        event.signed_by = proof.key;
         routes.route(&mut event);
         event
     }
-}
 
-/// The values of these headers as text of a bounded length.
-fn values(names: &[HeaderName], headers: &HeaderMap) -> Vec<(String, String)> {
-    let text = |value: &HeaderValue| {
-        let bytes = value.as_bytes();
-        let mut text =
-            String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_HEADER_BYTES)]).into_owned();
-        text.truncate(text.floor_char_boundary(MAX_HEADER_BYTES));
-        text
-    };
-    names.iter().filter_map(|name| Some((name.to_string(), text(headers.get(name)?)))).collect()
-}
-
-/// The sources of one configuration.
-#[derive(Debug)]
-pub(super) struct Sources {
-    config: Arc<Config>,
-    by_name: HashMap<Arc<str>, SourceRuntime>,
-}
-
-impl Sources {
-    pub(super) fn new(config: Arc<Config>, activity: &SourceActivity) -> Self {
-        let runtime = |source: &Arc<Source>| {
-            let runtime = SourceRuntime::new(Arc::clone(source)).counted_in(activity);
-            (Arc::clone(&source.name), runtime)
+    /// The same for each item of its list.
+    ///
+    /// # Errors
+    /// There is no such list, or an item cannot be an event.
+    pub fn events(&self, routes: &Routes, now_ms: i64) -> Result<Vec<NewEvent>, BatchFault> {
+        let Self { source, head, body, proof } = self;
+        let note = || proof.note.clone();
+        let events = if source.source.cloudevents {
+            let each = ce::read(head, body)?.into_iter();
+            each.map(|event| source.cloud_event(head, event, note(), now_ms)).collect()
+        } else if source.extractor.splits() {
+            let items = source.extractor.items(head, body)?;
+            let each = items.parts();
+            each.map(|part| source.event(head, part, note(), now_ms)).collect()
+        } else {
+            let part = EventPart::whole(body);
+            vec![source.event(head, part, note(), now_ms)]
         };
-        activity.retain(|name| config.sources.contains_key(name));
-        Self { by_name: config.sources.values().map(runtime).collect(), config }
-    }
-
-    /// The variation with which a refused request of a source would have been authentic.
-    pub(super) fn hint(&self, name: &str, head: &Head, body: &[u8]) -> Option<String> {
-        let SourceRuntime { source, verifier, .. } = self.get(name)?;
-        let others = self.by_name.values().filter(|other| *other.source.name != *name);
-        let others = others.map(|other| (&*other.source, &other.verifier));
-        verify::find_hint(source, verifier, head, body, others)
-    }
-
-    /// The configuration they were made from.
-    pub(super) fn config(&self) -> &Arc<Config> {
-        &self.config
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<&SourceRuntime> {
-        self.by_name.get(name)
+        let routed = |mut event: NewEvent| {
+            event.signed_by = proof.key;
+            routes.route(&mut event);
+            event
+        };
+        Ok(Vec::into_iter(events).map(routed).collect())
     }
 }

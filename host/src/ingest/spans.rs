@@ -36,9 +36,13 @@ pub(super) struct RequestSpan {
 impl RequestSpan {
     /// Begins it, if requests are traced. The span that the sender names is linked, or is the
     /// parent if the source trusts its sender with that.
+    ///
+    /// Its path is that of the source and not that of the request, which may end in the token of
+    /// callbacks.
     pub(super) fn begin<B>(
         tracer: &Tracer,
         source: &Source,
+        is_callback: bool,
         request: &Request<B>,
         client: &Client,
     ) -> Option<Self> {
@@ -54,7 +58,8 @@ impl RequestSpan {
         let mut fields = SpanFields::default();
         fields.add("http.request.method", method);
         fields.add("http.route", ROUTE);
-        fields.add("url.path", request.uri().path().to_owned());
+        let hidden = if is_callback { "/REDACTED" } else { "" };
+        fields.add("url.path", format!("/webhook/{}{hidden}", source.name));
         fields.add("client.address", client.address().to_string());
         Some(Self { span, name, fields })
     }

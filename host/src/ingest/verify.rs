@@ -9,6 +9,7 @@
 //! - `message` is the data that is signed, put together from parts of the request;
 //! - `field` and `candidates` read signatures, `timestamp` reads the time of sending, `place` finds
 //!   values in headers, the address and the body;
+//! - `challenge` has the texts that a handshake signs for anybody;
 //! - `check` is one rule made ready, `keyed` its scheme with the keys; `verifier` is a source;
 //! - `whole` checks by rules that need the body to find a signature, or that have alternatives;
 //! - `hint` explains a refusal to the operator, after it;
@@ -19,8 +20,10 @@
 //! can be timed.
 
 mod candidates;
+mod challenge;
 mod check;
 mod ed25519;
+mod fetches;
 mod field;
 mod hashed;
 mod hint;
@@ -40,9 +43,10 @@ mod token;
 mod verifier;
 mod whole;
 
+pub(super) use challenge::is_challenge;
 pub(super) use check::Proof;
 pub(super) use hint::{MAX_BODY_BYTES as MAX_HINT_BYTES, find as find_hint, shape};
-pub(super) use keys::KeyRing;
+pub(super) use keys::{FetchDuty, KeyRing};
 pub(super) use place::{Check, Reading, Spot};
 pub use refusal::Refusal;
 pub use sign::{SignError, sign};

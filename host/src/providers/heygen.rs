@@ -67,7 +67,7 @@ impl Provider for HeyGen {
 
     fn events(&self, body: &[u8]) -> Result<LoggedPage, String> {
         let page: LogPage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        let events = page.data.into_iter().map(logged).collect();
+        let events = page.data.into_iter().map(logged).collect::<Result<_, _>>()?;
         let next = page.next_token.or(page.token).filter(|token| !token.is_empty());
         Ok(LoggedPage { events, next: next.filter(|_| page.has_more != Some(false)) })
     }
@@ -170,25 +170,38 @@ struct LogRow<'a> {
     /// As it is written: a delivery of the same event has the same bytes here.
     #[serde(borrow)]
     event_data: &'a RawValue,
-    created_at: Option<Value>,
+    created_at: Value,
 }
 
-fn logged(row: LogRow<'_>) -> LoggedEvent {
+fn logged(row: LogRow<'_>) -> Result<LoggedEvent, String> {
     let LogRow { event_id, event_type, event_data, created_at } = row;
     let kind = Value::String(event_type);
     let body = format!(r#"{{"event_type":{kind},"event_data":{event_data}}}"#);
-    let at_ms = created_at.as_ref().and_then(time_ms);
+    let at_ms = time_ms(&created_at)
+        .ok_or_else(|| format!("`created_at` of {event_id} is no time: {created_at}"))?;
     let headers = vec![("heygen-event-id", event_id.clone())];
     let kind = kind.as_str().unwrap_or_default().to_owned();
-    LoggedEvent { id: event_id, kind, at_ms, headers, body: body.into_bytes() }
+    Ok(LoggedEvent { id: event_id, kind, at_ms, headers, body: body.into_bytes() })
 }
 
-/// A time as text or as Unix seconds.
+/// A time as text, as Unix seconds or as Unix milliseconds. A text without a zone is in UTC.
 fn time_ms(value: &Value) -> Option<i64> {
-    match value {
-        Value::String(text) => text.parse().ok().map(jiff::Timestamp::as_millisecond),
-        _ => value.as_i64().map(|seconds| seconds.saturating_mul(1000)),
+    let Value::String(text) = value else { return unix_ms(value.as_f64()?) };
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Some(time.as_millisecond());
     }
+    if let Ok(number) = text.parse() {
+        return unix_ms(number);
+    }
+    let time: jiff::civil::DateTime = text.parse().ok()?;
+    Some(jiff::tz::TimeZone::UTC.to_timestamp(time).ok()?.as_millisecond())
+}
+
+/// Milliseconds of a number of seconds, which has ten digits until the year 2286, or of
+/// milliseconds.
+fn unix_ms(number: f64) -> Option<i64> {
+    let ms = if number < 1e11 { number * 1000.0 } else { number };
+    (ms.is_finite() && (0.0..1e14).contains(&ms)).then_some(ms.round() as i64)
 }
 
 #[cfg(test)]
@@ -207,9 +220,33 @@ mod tests {
             r#"{"event_type":"avatar_video.success","event_data":{"b":1.50,"a":"\u00e9"}}"#;
         assert_eq!(String::from_utf8_lossy(&newest.body), expected);
         assert_eq!(newest.headers, [("heygen-event-id", "e1".to_owned())]);
-        assert_eq!(newest.at_ms, Some(1_770_091_506_000));
-        assert_eq!((oldest.at_ms, page.next.as_deref()), (Some(17_000), Some("t1")));
+        assert_eq!(newest.at_ms, 1_770_091_506_000);
+        assert_eq!((oldest.at_ms, page.next.as_deref()), (17_000, Some("t1")));
         assert!(HeyGen.events(b"{}").is_err() && HeyGen.events(b"<html>").is_err());
+    }
+
+    #[test]
+    fn a_time_is_read_in_every_usual_form_and_anything_else_is_told() {
+        let ms = 1_770_091_506_000;
+        for (written, expected) in [
+            (json!("2026-02-03T04:05:06Z"), ms),
+            (json!("2026-02-03T05:05:06.250+01:00"), ms + 250),
+            (json!("2026-02-03T04:05:06"), ms),
+            (json!("2026-02-03 04:05:06"), ms),
+            (json!(1_770_091_506), ms),
+            (json!(1_770_091_506.25), ms + 250),
+            (json!("1770091506"), ms),
+            (json!(1_770_091_506_000_i64), ms),
+        ] {
+            assert_eq!(time_ms(&written), Some(expected), "{written}");
+        }
+        for written in
+            [json!(null), json!("a while ago"), json!(""), json!(-1), json!(1e300), json!("NaN")]
+        {
+            let row = json!({ "event_id": "e1", "event_type": "x", "event_data": 1, "created_at": written });
+            let said = HeyGen.events(json!({ "data": [row] }).to_string().as_bytes()).unwrap_err();
+            assert!(said.contains("`created_at` of e1 is no time"), "{said}");
+        }
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub struct Registration {
     pub endpoint_id: String,
     /// The address that is registered.
     pub url: String,
+    /// The types of events that the endpoint gets; none is every type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
     /// The secrets, the newest first.
     pub secrets: Vec<TimedSecret>,
 }
@@ -81,6 +84,17 @@ impl Registration {
             Some(_) if read.endpoint_id.is_empty() => Err("names no endpoint".to_owned()),
             Some(_) => Ok(read),
         }
+    }
+
+    /// The types that a command or a provider names, as they are kept: a star is every type.
+    pub fn types(named: &[String]) -> Vec<String> {
+        let is_every = named.iter().any(|kind| kind == "*");
+        if is_every { Vec::new() } else { named.to_vec() }
+    }
+
+    /// Whether the endpoint gets events of a type.
+    pub fn gets(&self, kind: &str) -> bool {
+        self.events.is_empty() || self.events.iter().any(|of| of == kind)
     }
 
     /// The content of the file.
@@ -136,6 +150,7 @@ mod tests {
             provider: "heygen".to_owned(),
             endpoint_id: "ep_1".to_owned(),
             url: "https://a.example/webhook/heygen".to_owned(),
+            events: Vec::new(),
             secrets: vec![first],
         }
     }

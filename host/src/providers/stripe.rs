@@ -101,7 +101,7 @@ impl Provider for Stripe {
             let text = event.get();
             let head: EventHead = serde_json::from_str(text).map_err(|error| error.to_string())?;
             let EventHead { id, kind, created } = head;
-            let at_ms = Some(created.saturating_mul(1000));
+            let at_ms = created.saturating_mul(1000);
             Ok(LoggedEvent { id, kind, at_ms, headers: Vec::new(), body: text.into() })
         });
         let events: Vec<_> = events.collect::<Result<_, String>>()?;
@@ -154,7 +154,7 @@ mod tests {
         let page = json!({ "data": [event("evt_2"), event("evt_1")], "has_more": true });
         let read = Stripe.events(page.to_string().as_bytes()).unwrap();
         assert_eq!((read.events.len(), read.next.as_deref()), (2, Some("evt_1")));
-        assert_eq!(read.events[0].at_ms, Some(1_000_000));
+        assert_eq!(read.events[0].at_ms, 1_000_000);
         assert_eq!(serde_json::from_slice::<Value>(&read.events[0].body).unwrap(), event("evt_2"));
         let last = json!({ "data": [], "has_more": false }).to_string();
         assert_eq!(Stripe.events(last.as_bytes()).unwrap(), LoggedPage::default());

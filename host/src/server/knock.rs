@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{Request, StatusCode, header};
+use axum::http::{Request, Response, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -27,7 +27,7 @@ pub async fn post(
     headers: &[(String, String)],
     body: Vec<u8>,
     within: Duration,
-) -> io::Result<(StatusCode, Bytes)> {
+) -> io::Result<Response<Bytes>> {
     let address = reachable(address);
     let mut request = Request::post(path).header(header::HOST, address.to_string());
     for (name, value) in headers {
@@ -39,7 +39,7 @@ pub async fn post(
         .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
 }
 
-async fn exchange(address: SocketAddr, request: Request<Body>) -> io::Result<(StatusCode, Bytes)> {
+async fn exchange(address: SocketAddr, request: Request<Body>) -> io::Result<Response<Bytes>> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
@@ -48,9 +48,9 @@ async fn exchange(address: SocketAddr, request: Request<Body>) -> io::Result<(St
         let _ = connection.await;
     });
     let response = sender.send_request(request).await.map_err(io::Error::other)?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), MAX_REPLY_BYTES).collect().await;
-    Ok((status, body.map_err(io::Error::other)?.to_bytes()))
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, MAX_REPLY_BYTES).collect().await;
+    Ok(Response::from_parts(head, body.map_err(io::Error::other)?.to_bytes()))
 }
 
 /// The address at which this machine reaches a listener.

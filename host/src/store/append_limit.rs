@@ -19,11 +19,12 @@ struct TakenPermits {
     by_source: HashMap<Arc<str>, usize>,
 }
 
-/// A permit for one append that waits, until it is dropped.
+/// The permits of an append that waits, until it is dropped.
 #[derive(Debug)]
 pub(super) struct AppendPermit {
     limit: Arc<AppendLimit>,
     source: Arc<str>,
+    count: usize,
 }
 
 impl AppendLimit {
@@ -31,8 +32,13 @@ impl AppendLimit {
         Arc::new(Self { most, taken: Mutex::default() })
     }
 
-    /// A permit for one more append of `source`; how many wait, if there is none for it.
-    pub(super) fn take(self: &Arc<Self>, source: &Arc<str>) -> Result<AppendPermit, usize> {
+    /// Permits for one more append of `source`, one for each of its events as far as there are
+    /// any; how many wait, if there is none for it.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        source: &Arc<str>,
+        events: usize,
+    ) -> Result<AppendPermit, usize> {
         let mut taken = self.taken();
         let left = self.most.saturating_sub(taken.all);
         let all = taken.all;
@@ -41,9 +47,10 @@ impl AppendLimit {
         if own >= left {
             return Err(all);
         }
-        taken.all += 1;
-        taken.by_source.insert(source.clone(), own + 1);
-        Ok(AppendPermit { limit: self.clone(), source: source.clone() })
+        let count = events.clamp(1, left - own);
+        taken.all += count;
+        taken.by_source.insert(source.clone(), own + count);
+        Ok(AppendPermit { limit: self.clone(), source: source.clone(), count })
     }
 
     fn taken(&self) -> MutexGuard<'_, TakenPermits> {
@@ -54,9 +61,9 @@ impl AppendLimit {
 impl Drop for AppendPermit {
     fn drop(&mut self) {
         let mut taken = self.limit.taken();
-        taken.all -= 1;
+        taken.all -= self.count;
         if let Some(own) = taken.by_source.get_mut(&self.source) {
-            *own -= 1;
+            *own -= self.count;
             if *own == 0 {
                 taken.by_source.remove(&self.source);
             }
@@ -70,7 +77,7 @@ mod tests {
 
     fn flood(limit: &Arc<AppendLimit>, source: &str) -> Vec<AppendPermit> {
         let source: Arc<str> = source.into();
-        std::iter::from_fn(|| limit.take(&source).ok()).collect()
+        std::iter::from_fn(|| limit.take(&source, 1).ok()).collect()
     }
 
     #[test]
@@ -81,9 +88,9 @@ mod tests {
         let second = flood(&limit, "b");
         assert_eq!(second.len(), 30);
         assert!(!flood(&limit, "c").is_empty());
-        assert_eq!(limit.take(&"a".into()).err(), Some(90));
+        assert_eq!(limit.take(&"a".into(), 1).err(), Some(90));
         drop(first);
-        assert!(limit.take(&"b".into()).is_ok());
+        assert!(limit.take(&"b".into(), 1).is_ok());
     }
 
     #[test]
@@ -91,7 +98,19 @@ mod tests {
         let limit = AppendLimit::new(4);
         drop(flood(&limit, "a"));
         assert!(limit.taken().by_source.is_empty() && limit.taken().all == 0);
-        assert_eq!(AppendLimit::new(0).take(&"a".into()).err(), Some(0));
-        assert!(AppendLimit::new(1).take(&"a".into()).is_ok());
+        assert_eq!(AppendLimit::new(0).take(&"a".into(), 1).err(), Some(0));
+        assert!(AppendLimit::new(1).take(&"a".into(), 1).is_ok());
+    }
+
+    #[test]
+    fn a_list_takes_a_permit_for_each_event_and_leaves_some_to_the_next() {
+        let limit = AppendLimit::new(100);
+        let few = limit.take(&"a".into(), 10).unwrap();
+        assert_eq!(limit.taken().all, 10);
+        let many = limit.take(&"a".into(), 1_000).unwrap();
+        assert_eq!(limit.taken().all, 90, "no more than there are for it");
+        assert!(limit.take(&"a".into(), 1).is_err() && limit.take(&"b".into(), 1).is_ok());
+        drop((few, many));
+        assert!(limit.taken().by_source.is_empty() && limit.taken().all == 0);
     }
 }

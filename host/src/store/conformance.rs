@@ -22,6 +22,7 @@ use crate::event::{
 };
 
 pub(super) mod append;
+pub(super) mod append_all;
 pub(super) mod approvals;
 pub(super) mod audit;
 pub(super) mod bulk;

@@ -112,6 +112,14 @@ impl Queue for MemoryStore {
         done(self.write(|data| Ok(data.append(event, None))))
     }
 
+    fn append_all(&self, events: Vec<NewEvent>) -> Pending<'_, Vec<Appended>> {
+        done(
+            self.write(|data| {
+                Ok(events.into_iter().map(|event| data.append(event, None)).collect())
+            }),
+        )
+    }
+
     fn has_legacy_keys(&self) -> bool {
         false
     }

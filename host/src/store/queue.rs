@@ -19,6 +19,10 @@ pub trait Queue: Send + Sync + std::fmt::Debug {
     /// Stores an event and its deliveries. `Ok` means committed and fsynced.
     fn append(&self, event: NewEvent) -> Pending<'_, Appended>;
 
+    /// Stores the events of one request, all in one commit or none of them; the answers are in
+    /// their order. Each is deduplicated for itself, also against those before it in the list.
+    fn append_all(&self, events: Vec<NewEvent>) -> Pending<'_, Vec<Appended>>;
+
     /// Whether an event still has a dedupe key of a host before schema version 5. Until all of
     /// these have expired, appends have to bring [`NewEvent::legacy_key`].
     fn has_legacy_keys(&self) -> bool;

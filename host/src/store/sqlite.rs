@@ -172,12 +172,25 @@ impl Queue for Sqlite {
             let full = StoreError::Full(reason.to_string());
             return Box::pin(async move { Err(full) });
         }
-        let permit = match self.waiting.take(&event.attributes.source) {
+        let permit = match self.waiting.take(&event.attributes.source, 1) {
             Ok(permit) => permit,
             Err(waiting) => return Box::pin(async move { Err(StoreError::Saturated { waiting }) }),
         };
         let event = Box::new(event);
         self.ask(|reply| WriteCommand::Append { event, reply, permit })
+    }
+
+    fn append_all(&self, events: Vec<NewEvent>) -> Pending<'_, Vec<Appended>> {
+        let Some(first) = events.first() else { return Box::pin(async { Ok(Vec::new()) }) };
+        if let Some(reason) = &*self.published.full.load() {
+            let full = StoreError::Full(reason.to_string());
+            return Box::pin(async move { Err(full) });
+        }
+        let permit = match self.waiting.take(&first.attributes.source, events.len()) {
+            Ok(permit) => permit,
+            Err(waiting) => return Box::pin(async move { Err(StoreError::Saturated { waiting }) }),
+        };
+        self.ask(|reply| WriteCommand::AppendAll { events, reply, permit })
     }
 
     fn has_legacy_keys(&self) -> bool {

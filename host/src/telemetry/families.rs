@@ -172,7 +172,7 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 61] = [
     (
         "hookbox_reconciled_events_total",
         Counter,
-        "Events of a provider's log by source and result: appended, known, too_large, no_key",
+        "Events of a provider's log by source and result: appended, known, other_type, too_large, no_key",
     ),
     (
         "hookbox_route_errors_total",

@@ -144,3 +144,22 @@ async fn many_are_discarded_only_by_one_who_types_their_number() {
     assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
     assert_eq!(site.get("/api/v1/operations").await["items"][0]["total"], 101);
 }
+
+#[tokio::test]
+async fn more_that_match_than_the_number_that_was_typed_are_left_alone() {
+    let site = site();
+    for n in 0..102 {
+        site.append(event("video.done", &format!("order_{n}"), b"{}", &["audit"])).await;
+    }
+    while site.work("audit", Ends::Dead).await > 0 {}
+    let form = |count: u32| format!("action=discard&state=dead&count={count}&typed={count}");
+    // One has died since the page counted.
+    let late = post(&site, "/operations", &form(101)).await;
+    assert_eq!(late.status, StatusCode::CONFLICT, "{}", late.text);
+    assert!(late.text.contains("102 match now, more than the 101 that you typed"), "{}", late.text);
+    assert_eq!(site.get("/api/v1/operations").await["items"], serde_json::json!([]));
+    assert_eq!(site.get("/api/v1/stats").await["deliveries"]["dead"], 102);
+    let asked_again = post(&site, "/operations", &form(102)).await;
+    assert_eq!(asked_again.status, StatusCode::SEE_OTHER, "{}", asked_again.text);
+    assert_eq!(site.get("/api/v1/operations").await["items"][0]["total"], 102);
+}

@@ -2,9 +2,10 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
 
 use super::roles::{TOKENS, ask, guarded, with_hashes};
-use super::site::Console;
+use super::site::{Console, event};
 
 /// A form or, without one, a look, of a browser that may have a cookie.
 async fn browse(
@@ -175,4 +176,54 @@ async fn a_client_is_told_who_it_is_which_tokens_there_are_and_what_applies() {
     assert!(
         config.contains("{\"key\":\"store.retention\",\"value\":\"\\\"30d\\\"\",\"line\":null}")
     );
+}
+
+#[tokio::test]
+async fn the_streams_of_a_session_end_with_its_log_out_and_no_other_does() {
+    let site = guarded();
+    let (gone, stays) = (log_in(&site, "viewer-token").await, log_in(&site, "viewer-token").await);
+    let hints = "/api/v1/stream?topics=events";
+    let mut ends = Vec::new();
+    for path in [hints, "/api/v1/events/stream"] {
+        ends.push(site.stream(path, &[("cookie", &gone)]).await);
+    }
+    let mut goes_on = site.stream(hints, &[("cookie", &stays)]).await;
+    let with = [("cookie", gone.as_str())];
+    let (status, ..) = browse(&site, "/logout", Some(""), &with).await;
+    assert_eq!(status, StatusCode::SEE_OTHER);
+    for mut stream in ends {
+        // A comment or none, and then the end: nothing has happened, and nothing else ends it.
+        while let Some(chunk) = stream.frame().await {
+            assert!(chunk.unwrap().into_data().unwrap().trim_ascii().len() <= 1);
+        }
+    }
+    site.append(event("video.done", "order_1", b"{}", &[])).await;
+    let mut told = String::new();
+    while !told.contains("\"topic\":\"events\"") {
+        let chunk = goes_on.frame().await.expect("it goes on").unwrap();
+        told += std::str::from_utf8(&chunk.into_data().unwrap()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_without_payloads_who_searches_is_told_what_else_to_look_for() {
+    let site = guarded();
+    let cookie = log_in(&site, "viewer-token").await;
+    let with = [("cookie", cookie.as_str())];
+    let (status, headers, _) = browse(&site, "/find?q=order_1", None, &with).await;
+    assert_eq!(
+        (status, &headers[header::LOCATION]),
+        (StatusCode::SEE_OTHER, &"/events?q=order_1".parse().unwrap())
+    );
+    let (status, _, page) = browse(&site, "/events?q=order_1", None, &with).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    for part in [
+        "your token does not read payloads",
+        "href=\"/events?subject=order_1\"",
+        "<form class=\"filters\"",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let (status, ..) = browse(&site, "/events?subject=order_1", None, &with).await;
+    assert_eq!(status, StatusCode::OK);
 }

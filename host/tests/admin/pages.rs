@@ -145,6 +145,7 @@ async fn every_link_of_every_page_answers_and_every_page_keeps_the_rules() {
         let scripts: Vec<_> = text.split("<script").skip(1).collect();
         assert!(scripts.len() == 1 && scripts[0].starts_with(" type=\"module\" src=\"/assets/"));
         assert!(!text.contains("<img") && !visible(text).contains('\u{202e}'), "{path}");
+        assert!(!visible(text).contains('`'), "{path}: code is shown as code");
         for link in links(text) {
             let is_ours = link.starts_with('/') || link.starts_with('#') || link == "?";
             assert!(is_ours, "{path} leads to {link}");
@@ -305,10 +306,11 @@ async fn a_list_narrows_by_its_filters_and_says_what_was_wrong_with_them() {
     let wrong = page(&site, "/events?state=deda&type=video.*").await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     assert!(
-        wrong.text.contains("did you mean `dead`?") && wrong.text.contains("value=\"video.*\"")
+        wrong.text.contains("did you mean <code>dead</code>?")
+            && wrong.text.contains("value=\"video.*\"")
     );
     let unknown = page(&site, "/events?sorce=heygen").await;
-    assert!(unknown.text.contains("did you mean `source`?"), "{}", unknown.text);
+    assert!(unknown.text.contains("did you mean <code>source</code>?"), "{}", unknown.text);
 }
 
 #[tokio::test]

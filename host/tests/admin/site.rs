@@ -88,6 +88,7 @@ pub(super) fn site() -> Console {
         public_address: ([127, 0, 0, 1], 0).into(),
         render_metrics: Arc::new(|_, _| "# no recorder\n".to_owned()),
         clock,
+        started_ms: NOW_MS - 90_000,
         series: Arc::default(),
         tracer: Default::default(),
         closing: CancellationToken::new(),

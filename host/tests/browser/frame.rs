@@ -141,10 +141,10 @@ fn the_pages_are_reached_and_used_by_keys_alone_and_a_switch_turns_the_keys_off(
     browser.press("g");
     assert_eq!(browser.eval("document.activeElement.value"), "g", "keys are text while typing");
     browser.open("/events");
-    browser.click_on("keys: on");
+    browser.click_on("shortcuts: on");
     browser.press("gf");
     assert_eq!(browser.path(), "/events");
-    browser.click_on("keys: off");
+    browser.click_on("shortcuts: off");
     browser.press("gf");
     browser.until_at("/failures");
     browser.end();

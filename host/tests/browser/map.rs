@@ -12,9 +12,9 @@ const ROUTES: &str = r#"
 "#;
 
 /// The edges of the drawing, or the rows of the table: the ends of each, sorted.
-const DRAWN: &str = "[...document.querySelectorAll('#map svg a:has(.e) > title')]
+const DRAWN: &str = "[...document.querySelectorAll('#map svg.map a:has(.e) > title')]
     .map((it) => it.textContent.replace(/, (received|routed|emitted).*/, ''))
-    .concat([...document.querySelectorAll('#map svg text.bad')]
+    .concat([...document.querySelectorAll('#map svg.map text.bad')]
       .filter((it) => it.textContent === 'no route').map(() => 'no route')).sort()";
 const LISTED: &str = "[...document.querySelectorAll('#map tbody tr')]
     .map((it) => it.children[1].innerText.includes('no route') ? 'no route'
@@ -28,9 +28,12 @@ fn an_edge_turns_red_a_cycle_and_an_unrouted_type_are_drawn_and_the_table_has_th
     let browser = Browser::on(&host);
     browser.open("/map");
     browser.until_text("hb-live", "live ◉");
-    assert_eq!(browser.count("#map svg .e-bad"), 0);
+    assert_eq!(browser.count("#map svg.map .e-bad"), 0);
     // Whatever is configured is drawn dashed: nothing has come.
-    assert_eq!(browser.count("#map svg .e"), browser.count("#map svg .e[stroke-dasharray]"));
+    assert_eq!(
+        browser.count("#map svg.map .e"),
+        browser.count("#map svg.map .e[stroke-dasharray]")
+    );
     browser.eval("window.same = true");
 
     host.send("step.one", "order_1");
@@ -39,7 +42,7 @@ fn an_edge_turns_red_a_cycle_and_an_unrouted_type_are_drawn_and_the_table_has_th
     wait_for("the cycle to end", || (host.count("dead") == 32).then_some(()));
     let edge = |says: &str| {
         format!(
-            "[...document.querySelectorAll('#map svg a:has(.e)')]
+            "[...document.querySelectorAll('#map svg.map a:has(.e)')]
                .filter((it) => it.querySelector('title').textContent.includes('{says}'))"
         )
     };
@@ -51,7 +54,7 @@ fn an_edge_turns_red_a_cycle_and_an_unrouted_type_are_drawn_and_the_table_has_th
     assert_eq!(browser.eval(&format!("{cycle}.length")), 1);
     let below = browser.eval(&format!(
         "(() => {{ const bottom = (it) => it.getBoundingClientRect().bottom;
-           const plugins = [...document.querySelectorAll('#map svg .n-plugin')].map(bottom);
+           const plugins = [...document.querySelectorAll('#map svg.map .n-plugin')].map(bottom);
            return bottom({cycle}[0]) > Math.max(...plugins); }})()"
     ));
     assert_eq!(below, true, "it runs below");

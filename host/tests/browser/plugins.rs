@@ -33,7 +33,7 @@ fn a_held_file_shows_what_it_asks_for_and_another_file_meanwhile_is_a_conflict()
     browser.click_on("Let it in …");
     let second = hold(&site, &host, 2);
     browser.click("main form button");
-    browser.until_text("main", "it is another file of plugin `worker` that waits");
+    browser.until_text("main", "it is another file of plugin worker that waits");
     assert_ne!(host.plugin("worker")["digest"], second);
     browser.open("/plugins/worker");
     browser.click_on("Let it in …");

@@ -80,7 +80,7 @@ fn a_test_event_is_sent_from_the_page_of_a_source_and_linked_there() {
     browser.fill("[name=type]", "step.one");
     browser.fill("[name=set]", "event_data..callback_id=order_7");
     browser.click_on("Send it");
-    browser.until_text("main", "`set`: `event_data..callback_id`");
+    browser.until_text("main", "set: event_data..callback_id");
     browser.back();
     browser.until_at("/sources/test");
     browser.fill("[name=set]", "event_data.callback_id=order_7");

@@ -102,7 +102,7 @@ fn eight_tabs_all_say_that_the_host_is_gone_and_are_live_again_by_themselves() {
         browser.go_to_tab(tab);
         browser.until_text("hb-live", "live ◉");
         assert_eq!(browser.eval("window.same"), true, "it was not loaded again");
-        assert!(browser.text("#pulse").contains("ready"), "tab {n}");
+        assert!(browser.text("#pulse").contains("serving"), "tab {n}");
     }
     // The list of events shows what comes now.
     browser.go_to_tab(&tabs[2]);

@@ -41,9 +41,13 @@ impl Vector {
             subject: preset.subject.clone(),
             max_body_bytes: None,
             form: preset.form.clone(),
+            split: None,
+            cloudevents: false,
+            origins: Vec::new(),
             types: preset.types.clone(),
             trust_traceparent: false,
             handshakes: Vec::new(),
+            replies: Default::default(),
             params: std::collections::BTreeMap::new(),
             verify: Verify::Signature(preset.signature(Secrets::Set(vec![key.into()]))),
         }))

@@ -13,10 +13,12 @@ use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use super::host::{Host, Options};
+use super::host::{Host, Options, SOON};
 use super::providers::ProviderVector;
+use crate::support::until;
 
 /// The host that Amazon SNS names in its requests.
 const PROVIDER: &str = "sns.us-east-1.amazonaws.com";
@@ -46,6 +48,15 @@ impl Network for OneServer {
 
 /// A stand-in that answers every request with this, and a fetcher that reaches it.
 async fn stand_in(answer: Vec<u8>) -> (KeyFetcher, Arc<AtomicUsize>) {
+    stand_in_with(answer, |_| true, Arc::new(Semaphore::new(Semaphore::MAX_PERMITS))).await
+}
+
+/// The same, whose answers to requests that are not `prompt` wait for a permit.
+async fn stand_in_with(
+    answer: Vec<u8>,
+    prompt: fn(&[u8]) -> bool,
+    permits: Arc<Semaphore>,
+) -> (KeyFetcher, Arc<AtomicUsize>) {
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
@@ -69,6 +80,7 @@ async fn stand_in(answer: Vec<u8>) -> (KeyFetcher, Arc<AtomicUsize>) {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let (acceptor, answer) = (acceptor.clone(), answer.clone());
+            let permits = permits.clone();
             tokio::spawn(async move {
                 let Ok(mut stream) = acceptor.accept(stream).await else { return };
                 let mut head = Vec::new();
@@ -76,6 +88,9 @@ async fn stand_in(answer: Vec<u8>) -> (KeyFetcher, Arc<AtomicUsize>) {
                     if stream.read_buf(&mut head).await.unwrap_or(0) == 0 {
                         return;
                     }
+                }
+                if !prompt(&head) {
+                    permits.acquire().await.unwrap().forget();
                 }
                 let _ = stream.write_all(&answer).await;
                 let _ = stream.shutdown().await;
@@ -110,7 +125,10 @@ async fn host(keys: KeyFetcher) -> Host {
 }
 
 fn post(vector: &ProviderVector) -> Vec<u8> {
-    let body = vector.body();
+    post_body(vector.body())
+}
+
+fn post_body(body: Vec<u8>) -> Vec<u8> {
     let head = format!(
         "POST /webhook/aws-sns HTTP/1.1\r\nhost: h\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n",
         body.len()
@@ -164,4 +182,47 @@ async fn a_key_that_cannot_be_had_is_no_fault_of_the_sender() {
         assert_eq!(connections.load(Ordering::Relaxed), 1, "the address rests after a failure");
         assert_eq!(host.events().await.len(), 0);
     }
+}
+
+/// The last part of the address of the key in the vectors.
+const KEY_FILE: &str = "SimpleNotificationService-0123456789abcdef0123456789abcdef.pem";
+
+#[tokio::test]
+async fn addresses_that_never_answer_do_not_keep_a_request_from_its_key() {
+    let prompt = |head: &[u8]| String::from_utf8_lossy(head).contains(KEY_FILE);
+    let nothing = Arc::new(Semaphore::new(0));
+    let (keys, connections) = stand_in_with(ok(certificate()), prompt, nothing).await;
+    let host = host(keys).await;
+    let good = vector("a notification, signature version 2");
+    let text = String::from_utf8(good.body()).unwrap();
+    let mut waiting = Vec::new();
+    for n in 0..20 {
+        let mut client = host.connect_from([127, 0, 0, 2].into()).await;
+        let file = format!("SimpleNotificationService-{n}.pem");
+        client.send(post_body(text.replace(KEY_FILE, &file).into_bytes())).await;
+        waiting.push(client);
+    }
+    until("a fetch", async || (connections.load(Ordering::Relaxed) > 0).then_some(())).await;
+    assert_eq!(host.exchange(post(&good)).await.status, 200);
+    for client in &mut waiting {
+        let refused = client.response().await;
+        assert_eq!((refused.status, refused.header("retry-after")), (503, "10"));
+    }
+    // Two for the client that names what never answers, and one for the other client.
+    assert_eq!(connections.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn a_slow_fetch_goes_on_without_its_request_and_serves_the_next_one() {
+    let permits = Arc::new(Semaphore::new(0));
+    let (keys, connections) = stand_in_with(ok(certificate()), |_| false, permits.clone()).await;
+    let host = host(keys.waiting(SOON)).await;
+    let good = vector("a notification, signature version 2");
+    for _ in 0..2 {
+        assert_eq!(host.exchange(post(&good)).await.status, 503);
+    }
+    permits.add_permits(1);
+    let accepted = async || (host.exchange(post(&good)).await.status == 200).then_some(());
+    until("the key", accepted).await;
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
 }

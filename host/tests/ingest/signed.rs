@@ -10,7 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hookbox::config::source::{Encoding, KeyEncoding, Part, Pick, SignatureScheme, SourceTemplate};
-use hookbox::config::{MakeSecrets, Partial, Source, Surroundings, presets};
+use hookbox::config::{MakeSecrets, Partial, Routes, Source, Surroundings, presets};
+use hookbox::event::UNIDENTIFIED;
 use hookbox::ingest::sample::Sample;
 use hookbox::ingest::{Head, SignedParts, SourceRuntime, Unverified, sign_request};
 
@@ -81,17 +82,20 @@ impl Sent {
         }
     }
 
-    /// Whether it is accepted; a request that HTTP does not know is not.
-    fn is_accepted(&self, source: &SourceRuntime) -> bool {
+    /// The request as it comes; nothing if HTTP knows no such request.
+    fn request(&self) -> Option<Unverified> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
-            let Ok(value) = HeaderValue::from_bytes(value) else { return false };
+            let value = HeaderValue::from_bytes(value).ok()?;
             headers.append(name.parse::<HeaderName>().expect("a name"), value);
         }
-        let Ok(uri) = self.target.parse() else { return false };
-        let head = Head { method: Method::POST, uri, headers };
-        let request = Unverified::new(head, Bytes::copy_from_slice(&self.body));
-        request.verify(source, NOW_S * 1_000).is_ok()
+        let head = Head { method: Method::POST, uri: self.target.parse().ok()?, headers };
+        Some(Unverified::new(head, Bytes::copy_from_slice(&self.body)))
+    }
+
+    /// Whether it is accepted.
+    fn is_accepted(&self, source: &SourceRuntime) -> bool {
+        self.request().is_some_and(|request| request.verify(source, NOW_S * 1_000).is_ok())
     }
 }
 
@@ -184,4 +188,27 @@ fn means_the_same(template: &SourceTemplate, sent: &Sent, changed: &Sent) -> boo
             old == new
                 || (named || template.encoding == Encoding::Hex) && old.eq_ignore_ascii_case(new)
         })
+}
+
+#[test]
+fn the_sample_of_a_provider_that_sends_lists_is_two_events() {
+    let mut count = 0;
+    for preset in keyed() {
+        let runtime = SourceRuntime::new(source(preset, SECRET));
+        if runtime.source().split.is_none() {
+            continue;
+        }
+        let request = Sent::of(runtime.source(), preset).request().expect("a request");
+        let verified = request.verify(&runtime, NOW_S * 1_000).expect("it is authentic");
+        let events = verified.events(&Routes::default(), NOW_S * 1_000);
+        let events = events.unwrap_or_else(|fault| panic!("{preset}: {fault}"));
+        let [first, second] = &events[..] else { panic!("{preset}: {} events", events.len()) };
+        assert!(first.dedupe.iter().all(|key| !second.dedupe.contains(key)), "{preset}");
+        for event in [first, second] {
+            assert_ne!(event.attributes.kind, UNIDENTIFIED, "{preset}: {:?}", event.note);
+            assert!(event.attributes.body.starts_with(b"{"), "{preset}");
+        }
+        count += 1;
+    }
+    assert!(count >= 19, "{count} presets");
 }

@@ -42,9 +42,13 @@ pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
         subject,
         max_body_bytes: None,
         form,
+        split: None,
+        cloudevents: false,
+        origins: Vec::new(),
         types,
         trust_traceparent: false,
         handshakes: Vec::new(),
+        replies: Default::default(),
         params: std::collections::BTreeMap::new(),
     }
 }
@@ -102,9 +106,13 @@ pub(crate) fn open() -> Source {
         subject: Some(json("/order/id")),
         max_body_bytes: None,
         form: None,
+        split: None,
+        cloudevents: false,
+        origins: Vec::new(),
         types: EventTypes::Any,
         trust_traceparent: false,
         handshakes: Vec::new(),
+        replies: Default::default(),
         params: std::collections::BTreeMap::new(),
     }
 }

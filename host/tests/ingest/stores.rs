@@ -66,6 +66,16 @@ impl Queue for Held {
         self.inner.attach(dispatch);
     }
 
+    fn append_all(&self, events: Vec<NewEvent>) -> Pending<'_, Vec<Appended>> {
+        Box::pin(async move {
+            self.begun.send_modify(|count| *count += 1);
+            self.open.subscribe().wait_for(|open| *open).await.expect("the sender lives");
+            let appended = self.inner.append_all(events).await;
+            self.ended.send_modify(|count| *count += 1);
+            appended
+        })
+    }
+
     fn has_legacy_keys(&self) -> bool {
         self.inner.has_legacy_keys()
     }

@@ -34,6 +34,10 @@ struct State {
     failures: Vec<(u16, String, bool)>,
     requests: Vec<String>,
     takes_any_address: bool,
+    /// Changes that are performed and not answered: the connection ends.
+    unanswered: u32,
+    refuses_cursors: bool,
+    oldest_first: bool,
 }
 
 #[derive(Clone)]
@@ -78,6 +82,21 @@ impl HeyGen {
         self.state().failures.insert(0, (status, retry_after.to_owned(), late));
     }
 
+    /// Has the next change performed and its connection closed without an answer.
+    pub(crate) fn lose_an_answer(&self) {
+        self.state().unanswered += 1;
+    }
+
+    /// From now on it refuses every cursor that it gave.
+    pub(crate) fn refuse_cursors(&self) {
+        self.state().refuses_cursors = true;
+    }
+
+    /// From now on its log begins with the oldest event.
+    pub(crate) fn turn_the_log(&self) {
+        self.state().oldest_first = true;
+    }
+
     /// `METHOD path` of every call so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.state().requests.clone()
@@ -103,8 +122,19 @@ impl HeyGen {
         self.state().add(url, &Value::Null).id
     }
 
+    /// Removes an endpoint without the host's doing.
+    pub(crate) fn remove(&self, id: &str) {
+        self.state().endpoints.retain(|endpoint| endpoint.id != id);
+    }
+
     /// An event happens, and no delivery of it arrives.
-    pub(crate) fn happen(&self, kind: &str, data: &Value, at: i64) -> (String, String) {
+    pub(crate) fn happen(
+        &self,
+        kind: &str,
+        data: &Value,
+        at: impl Into<Value>,
+    ) -> (String, String) {
+        let at = at.into();
         let mut state = self.state();
         state.made += 1;
         let id = format!("hg_evt_{}", state.made);
@@ -169,6 +199,13 @@ impl Registered {
 fn answer(mut stream: TcpStream, state: &Mutex<State>) {
     let Some(seen) = read(&stream) else { return };
     let (status, retry_after, body) = respond(&seen, state);
+    if seen.method != "GET" {
+        let mut state = state.lock().unwrap();
+        if state.unanswered > 0 {
+            state.unanswered -= 1;
+            return;
+        }
+    }
     let body = if status == 204 { String::new() } else { body.to_string() };
     let retry_after = retry_after.map(|value| format!("Retry-After: {value}\r\n"));
     let head = format!(
@@ -268,9 +305,15 @@ fn perform(seen: &Seen, state: &Mutex<State>) -> (u16, Value) {
             (200, json!({ "data": state.add(&url, &seen.body["events"]).shown(true) }))
         }
         ("GET", ["endpoints"]) => page(&state.endpoints, seen, |endpoint| endpoint.shown(false)),
+        ("GET", ["events"]) if state.refuses_cursors && seen.query.contains_key("token") => {
+            error(400, "invalid_parameter", "token is not valid")
+        }
         ("GET", ["events"]) => {
-            let newest_first: Vec<Value> = state.log.iter().rev().cloned().collect();
-            page(&newest_first, seen, Value::clone)
+            let mut log = state.log.clone();
+            if !state.oldest_first {
+                log.reverse();
+            }
+            page(&log, seen, Value::clone)
         }
         ("PATCH", ["endpoints", id]) => match state.find(id) {
             Some(endpoint) => {

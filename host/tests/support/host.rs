@@ -14,8 +14,9 @@ use hookbox::app::{self, Observed};
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::sandbox::{ChildCompiler, CompileLimits, Compiler};
+use hookbox::series::Series;
 use hookbox::store::OnLoss;
-use hookbox::telemetry::otlp;
+use hookbox::telemetry::{self, otlp};
 use serde_json::Value;
 use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
@@ -96,6 +97,19 @@ impl Host {
 
     /// Starts a host in this process that goes by this clock.
     pub(crate) fn start_by(site: &Site, clock: &Clock) -> Self {
+        Self::start_observed(site, clock, Observed::default())
+    }
+
+    /// The same for a host that is measured, with its series. What measures is there once in a
+    /// process, so a test starts one such host.
+    pub(crate) fn start_measured_by(site: &Site, clock: &Clock) -> (Self, Arc<Series>) {
+        let series = Arc::<Series>::default();
+        let render_metrics = telemetry::metrics(series.clone()).expect("the one of this process");
+        let observed = Observed { render_metrics, series: series.clone(), ..Observed::default() };
+        (Self::start_observed(site, clock, observed), series)
+    }
+
+    fn start_observed(site: &Site, clock: &Clock, observed: Observed) -> Self {
         let config = Config::load(&site.path("config.toml"), MakeSecrets::No).unwrap();
         let (shutdown, clock) = (CancellationToken::new(), clock.clone());
         let (say, said) = std::sync::mpsc::channel();
@@ -111,7 +125,7 @@ impl Host {
                 let tracer = exporter.as_ref().map(otlp::Exporter::tracer).unwrap_or_default();
                 let app = app::build_by(config, compiler(), OnLoss::Refuse, clock).await.unwrap();
                 say.send(app.addresses()).unwrap();
-                app.run(stopping, Observed { tracer, ..Observed::default() }).await.unwrap();
+                app.run(stopping, Observed { tracer, ..observed }).await.unwrap();
                 if let Some(exporter) = exporter {
                     exporter.flush().await;
                 }

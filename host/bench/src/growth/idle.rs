@@ -9,11 +9,12 @@ use crate::receivers::{Receiver, Running, plugin};
 use crate::watch::until_loaded;
 use hookbox_tools::{Result, say};
 
-/// Until the start is over.
-const CALM: Duration = Duration::from_secs(3);
+/// Until the start, or a load before, is over with all that follows it.
+const CALM: Duration = Duration::from_secs(10);
 
-/// How long it is watched.
-const WATCHED: Duration = Duration::from_secs(20);
+/// How long it is watched: the kernel tells processor time in hundredths of a second, and a host
+/// without work takes two or three of them a minute.
+const WATCHED: Duration = Duration::from_secs(60);
 
 /// Processor time and memory with two plugins in Rust.
 pub(super) fn measure(sites: &Path) -> Result<Vec<Figure>> {

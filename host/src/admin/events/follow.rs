@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -78,8 +78,16 @@ pub(in crate::admin) async fn follow_events(
     let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let as_lines = !accepts.is_some_and(|accepts| accepts.contains(EVENT_STREAM));
     let (sender, receiver) = mpsc::channel(1);
-    let stream =
-        Follower { filter, last, is_new: !begins_now, as_lines, headers, sender, _permit: permit };
+    let stream = Follower {
+        filter,
+        last,
+        is_new: !begins_now,
+        as_lines,
+        headers,
+        sender,
+        log_outs: admin.access.log_outs(),
+        _permit: permit,
+    };
     tasks::spawn(stream.run(Arc::clone(&admin), changes, admin.closing.clone()));
     let headers = [(header::CONTENT_TYPE, if as_lines { NDJSON } else { EVENT_STREAM })];
     Ok((headers, Body::new(Chunks(receiver))).into_response())
@@ -103,6 +111,7 @@ struct Follower {
     /// The client shows again who it is, now and then and when the configuration changes.
     headers: HeaderMap,
     sender: mpsc::Sender<Bytes>,
+    log_outs: watch::Receiver<()>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -123,7 +132,10 @@ impl Follower {
                     Some(hint) => self.is_new |= hint.events || hint.missed,
                     None => return,
                 },
-                // A session ends with its time, and when its client logs out.
+                // A session ends when its client logs out, and with its time.
+                Ok(()) = self.log_outs.changed() => {
+                    if identify(&admin, &self.headers).is_none() { return }
+                }
                 _ = known.tick() => if identify(&admin, &self.headers).is_none() { return },
                 changed = status.changed() => match changed {
                     // Its token may be gone.

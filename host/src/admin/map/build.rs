@@ -38,6 +38,14 @@ pub(super) fn build(admin: &Admin, totals: Vec<PairTotal>) -> MapGraph {
     map.graph
 }
 
+/// The source of the events of a pair, as they name it.
+pub(super) fn source_of(total: &PairTotal) -> String {
+    match total.kind {
+        PairKind::Emitted if !is_built_in(&total.from) => format!("plugins/{}", total.from),
+        _ => total.from.to_string(),
+    }
+}
+
 struct MapBuilder<'a> {
     config: &'a Config,
     graph: MapGraph,
@@ -116,13 +124,8 @@ impl MapBuilder<'_> {
     /// What came, and what was emitted.
     fn came(&mut self, totals: &[PairTotal]) {
         for total in totals {
-            let (source, edge) = match total.kind {
-                PairKind::Emitted if !is_built_in(&total.from) => {
-                    (format!("plugins/{}", total.from), "emitted")
-                }
-                PairKind::Emitted => (total.from.to_string(), "emitted"),
-                _ => (total.from.to_string(), "received"),
-            };
+            let source = source_of(total);
+            let edge = if total.kind == PairKind::Emitted { "emitted" } else { "received" };
             let (from, to) = self.is_known(&source, &total.to, edge);
             self.graph.edge(&from, &to, edge).add(total.count, total.failed, total.last_ms);
         }

@@ -12,7 +12,7 @@ use super::asked::Asked;
 use super::events::{FilterField, chips, choices, older};
 use super::form::see_other;
 use super::frame::PageFrame;
-use super::parts::html::{Html, shown};
+use super::parts::html::{Html, coded, shown};
 use super::parts::link::{Link, word};
 use super::parts::state::badge;
 use super::parts::when::when_text;
@@ -70,7 +70,7 @@ pub(super) async fn show(
     let (status, problem, Listing { items, next_cursor }) = match answer {
         Ok(Json(page)) => (StatusCode::OK, None, page),
         Err(problem) if problem.parts().0 == StatusCode::BAD_REQUEST => {
-            let text = shown(problem.parts().1);
+            let text = coded(problem.parts().1);
             let none = Listing { items: Vec::new(), next_cursor: None };
             (StatusCode::BAD_REQUEST, Some(text), none)
         }
@@ -154,7 +154,7 @@ impl DeliveryRow {
     pub(in crate::admin::page) fn of(row: DeliveryJson, asked: &Asked, now_ms: i64) -> Self {
         let last = row.attempts.last();
         let time = row.due_at.as_deref().or(last.map(|last| last.started_at.as_str()));
-        let waits = row.waits_for.as_ref().map(|wait| shown(&format!("waits for {}", wait.text)));
+        let waits = row.waits_for.as_ref().map(|wait| coded(&format!("waits for {}", wait.text)));
         let error = last.and_then(|last| last.error.as_deref()).map(shown);
         Self {
             path: path(&row.event_id, &row.id),

@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use super::asked::Asked;
 use super::frame::PageFrame;
-use super::parts::html::{Html, shown};
+use super::parts::html::{Html, coded, shown};
 use super::parts::link::Link;
 use super::parts::measure::bytes;
 use super::parts::payload::{self, BodyView};
@@ -21,6 +21,7 @@ use super::{html, params};
 use crate::admin::events::{body::body, show_event};
 use crate::admin::params::{Id, NoQuery, TreeQuery};
 use crate::admin::problem::ProblemJson;
+use crate::admin::sources::keys_set;
 use crate::admin::state::Admin;
 use crate::admin::tree::show_tree;
 use crate::admin::view::EventDetail;
@@ -116,9 +117,9 @@ pub(super) async fn show(
         subject: attributes.subject.as_deref().map(|subject| {
             (shown(subject), Link::to("/events").with("subject", subject).into_text())
         }),
-        facts: facts(&event, now_ms),
+        facts: facts(&admin, &event, now_ms),
         summary: summary(&fall),
-        note: attributes.note.as_deref().map(shown),
+        note: attributes.note.as_deref().map(coded),
         erased: attributes
             .erased_at
             .as_deref()
@@ -208,7 +209,7 @@ fn body_shown(raw: &[u8], event: &EventDetail, view: Option<BodyView>, asked: &A
 }
 
 /// What is known of the event, in a line.
-fn facts(event: &EventDetail, now_ms: i64) -> Vec<Html> {
+fn facts(admin: &Admin, event: &EventDetail, now_ms: i64) -> Vec<Html> {
     let attributes = &event.attributes;
     let mut facts = Vec::new();
     let mut fact = |label: &str, value: &str, path: Option<String>| {
@@ -228,6 +229,10 @@ fn facts(event: &EventDetail, now_ms: i64) -> Vec<Html> {
     }
     if let Some(id) = &attributes.provider_id {
         fact("provider's id", id, None);
+    }
+    if let Some(verified) = &event.verified {
+        let path = Link::to("/sources").segment(source).into_text();
+        fact("signed with", &key_text(admin, source, verified.key), Some(path));
     }
     if let Some(parent) = &attributes.parent_id {
         fact("emitted by", parent, Some(Link::to("/events").segment(parent).into_text()));
@@ -253,6 +258,13 @@ fn facts(event: &EventDetail, now_ms: i64) -> Vec<Html> {
     time.raw(when_text(&attributes.time, now_ms));
     facts.insert(1, time);
     facts
+}
+
+/// The key that signed an event, in words: it may be gone from the configuration since.
+fn key_text(admin: &Admin, source: &str, key: u32) -> String {
+    let keys = admin.config.load().sources.get(source).map_or(0, |it| keys_set(it));
+    let key = key as usize + 1;
+    if key <= keys { format!("key {key} of {keys}") } else { format!("key {key}") }
 }
 
 /// How the tree stands, in a few words.

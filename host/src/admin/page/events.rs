@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use super::asked::Asked;
 use super::frame::PageFrame;
-use super::parts::html::{Html, shown};
+use super::parts::html::{Html, coded, shown};
 use super::parts::link::{Link, word};
 use super::parts::measure::bytes;
 use super::parts::state::{badge, named};
@@ -86,8 +86,13 @@ pub(super) async fn show(
     let (status, problem, page) = match answer {
         Ok(Json(page)) => (StatusCode::OK, None, page),
         Err(problem) if problem.parts().0 == StatusCode::BAD_REQUEST => {
-            let text = shown(problem.parts().1);
+            let text = coded(problem.parts().1);
             (StatusCode::BAD_REQUEST, Some(text), EventPage::default())
+        }
+        // Nobody is sent away for a search: what they may look for is beside the refusal.
+        Err(problem) if problem.parts().0 == StatusCode::FORBIDDEN => {
+            let text = without_payloads(problem.parts().1, &asked);
+            (StatusCode::FORBIDDEN, Some(text), EventPage::default())
         }
         Err(problem) => return Err(problem),
     };
@@ -110,6 +115,22 @@ pub(super) async fn show(
         total: if is_whole { Some(admin.store.stats().await?.events) } else { None },
     };
     html(status, &shows)
+}
+
+/// The refusal of a search of payloads, and the searches that look into none.
+fn without_payloads(detail: &str, asked: &Asked) -> Html {
+    let mut html = coded(detail);
+    if let Some(text) = asked.field("q") {
+        html.text(". Without payloads, look for events with this ");
+        let names = [("subject", "subject"), ("type", "type"), ("source", "source")];
+        for (at, (name, label)) in names.into_iter().enumerate() {
+            let path = Link::to("/events").with(name, text).into_text();
+            html.raw(if at == 0 { "" } else { ", " }).raw("<a href=\"").text(&path).raw("\">");
+            html.text(label).raw("</a>");
+        }
+        html.text(", or by an id.");
+    }
+    html
 }
 
 /// The page after this one.

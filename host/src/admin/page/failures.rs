@@ -11,7 +11,7 @@ use axum::response::Response;
 use super::asked::Asked;
 use super::events::{FilterField, chips, choices, older};
 use super::frame::PageFrame;
-use super::parts::html::{Html, shown};
+use super::parts::html::{Html, coded, shown};
 use super::parts::link::{Link, word};
 use super::parts::spark::spark;
 use super::parts::state::badge;
@@ -110,7 +110,7 @@ pub(super) async fn show(
     let (status, problem, Listing { items, next_cursor }) = match answer {
         Ok(Json(page)) => (StatusCode::OK, None, page),
         Err(problem) if problem.parts().0 == StatusCode::BAD_REQUEST => {
-            let text = shown(problem.parts().1);
+            let text = coded(problem.parts().1);
             let none = Listing { items: Vec::new(), next_cursor: None };
             (StatusCode::BAD_REQUEST, Some(text), none)
         }

@@ -3,7 +3,7 @@
 use super::asked::Asked;
 use super::assets;
 use super::parts::html::{Html, shown};
-use super::parts::measure::three_digits;
+use super::recent::RateSpan;
 use crate::admin::health::readiness;
 use crate::admin::role::{Identity, VIEWER};
 use crate::admin::state::Admin;
@@ -11,9 +11,6 @@ use crate::config::{AdminUrl, Server};
 use crate::event::State as DeliveryState;
 use crate::series::{Meter, OwnerKind, SeriesOwner};
 use crate::text::grouped;
-
-/// Steps of ten seconds that make a rate.
-const RATE_STEPS: usize = 6;
 
 /// A page in the navigation.
 #[derive(Debug)]
@@ -121,8 +118,8 @@ impl PageFrame {
             fragment: asked.fragment,
             here: asked.call(asked.path()),
             topics: "stats",
-            health: health.status,
-            per_second: three_digits(accepted_per_second(admin)),
+            health: health_word(health.status),
+            per_second: accepted_per_second(admin),
             waiting: count(DeliveryState::Waiting),
             nav: nav(dead.clone(), held),
             dead,
@@ -193,11 +190,14 @@ fn nav(dead: Option<String>, held: Option<String>) -> Vec<NavItem> {
     ]
 }
 
-/// Events that came in, in the last minute.
-fn accepted_per_second(admin: &Admin) -> f64 {
-    let owner = SeriesOwner { kind: OwnerKind::Source, name: None };
-    let steps = admin.series.window(&owner);
-    let last = steps.iter().rev().take(RATE_STEPS);
-    let events: u32 = last.map(|step| step.point.counts[Meter::ACCEPTED]).sum();
-    f64::from(events) / (RATE_STEPS as f64 * 10.0)
+/// Events that came in, a second.
+fn accepted_per_second(admin: &Admin) -> String {
+    let span = RateSpan::of(admin);
+    let all = SeriesOwner { kind: OwnerKind::Source, name: None };
+    span.per_second(span.acts(admin, &all).count(Meter::ACCEPTED))
+}
+
+/// The word for the health of the host; `ready` is a state of deliveries.
+fn health_word(status: &'static str) -> &'static str {
+    if status == "ready" { "serving" } else { status }
 }

@@ -140,7 +140,7 @@ fn rows(map: &MapJson, asked: &Asked, now_ms: i64) -> Vec<MapRow> {
             to_path: None,
             kind: "unrouted",
             pattern: String::new(),
-            count: grouped(came),
+            count: format!("{} event{}", grouped(came), plural(came)),
             rate: rate(came, per_s, map.window),
             events: Link::to("/events")
                 .with("type", &node.label)
@@ -153,9 +153,18 @@ fn rows(map: &MapJson, asked: &Asked, now_ms: i64) -> Vec<MapRow> {
     rows
 }
 
-/// The count of an edge; members of joins and batches are not counted.
+/// The count of an edge, and what is counted; members of joins and batches are not.
 fn count(edge: &EdgeJson) -> String {
-    if edge.kind == "gathered" { "–".to_owned() } else { grouped(edge.count) }
+    let of = |word| format!("{} {word}{}", grouped(edge.count), plural(edge.count));
+    match edge.kind {
+        "gathered" => "–".to_owned(),
+        "routed" => of("attempt"),
+        _ => of("event"),
+    }
+}
+
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 /// Events of a type that came or were emitted.

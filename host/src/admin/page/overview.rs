@@ -14,6 +14,7 @@ use super::html;
 use super::parts::chart::Chart;
 use super::parts::html::Html;
 use super::parts::when::when_text;
+use super::recent::RateSpan;
 use crate::admin::history::show_history;
 use crate::admin::params::{HistoryQuery, WINDOWS};
 use crate::admin::problem::ProblemJson;
@@ -34,6 +35,8 @@ mod welcome;
 struct OverviewPage {
     frame: PageFrame,
     troubles: Vec<TroubleRow>,
+    /// Types that no route takes, and where their events are.
+    unrouted: Option<(String, &'static str)>,
     last: LastMinute,
     windows: Vec<(&'static str, String, bool)>,
     charts: Vec<Chart>,
@@ -65,14 +68,18 @@ pub(super) async fn show(
     });
     let frame = PageFrame::of(&admin, &asked, "overview", "Overview").await;
     let call = format!("/api/v1/stats/history?window={window}");
+    let span = RateSpan::of(&admin);
+    let troubles = trouble::rows(&admin, &stats, span).await;
+    let is_refusing = troubles.iter().any(|row| row.is_refusing);
     let page = OverviewPage {
         frame: frame.live("stats,plugins").same_as("hookbox health".to_owned(), call),
-        troubles: trouble::rows(&admin, &stats).await,
-        last: LastMinute::of(&admin, &stats),
+        last: LastMinute::of(&admin, &stats, span, is_refusing),
+        unrouted: trouble::unrouted(&admin),
+        troubles,
         windows: windows.into(),
         since: history.since.as_deref().map(|at| when_text(at, admin.clock.now_ms())),
         charts: charts::of(history),
-        plugins: table::rows(&admin, &stats),
+        plugins: table::rows(&admin, &stats, span),
         welcome: Welcome::of(&admin, &stats).await?,
     };
     html(StatusCode::OK, &page)

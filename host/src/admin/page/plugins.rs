@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use super::asked::Asked;
 use super::frame::PageFrame;
-use super::parts::html::{Html, shown, shown_lines};
+use super::parts::html::{Html, coded, coded_lines, shown};
 use super::parts::link::{Link, word};
 use super::parts::measure::{bytes, duration};
 use super::parts::state::badge;
@@ -206,8 +206,8 @@ pub(super) async fn one(
         pause_path: own
             .segment(if plugin.paused.is_some() { "resume" } else { "pause" })
             .into_text(),
-        error: plugin.error.as_deref().map(shown_lines),
-        warnings: plugin.warnings.iter().map(|warning| shown(warning)).collect(),
+        error: plugin.error.as_deref().map(coded_lines),
+        warnings: plugin.warnings.iter().map(|warning| coded(warning)).collect(),
         held: plugin.held.as_ref().map(|held| HeldPart::of(&plugin, held, now_ms)),
         groups: groups(&plugin, now_ms),
         failures: reloads::failures(&plugin),

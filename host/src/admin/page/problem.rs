@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use super::asked::Asked;
 use super::frame::PageFrame;
 use super::html;
-use super::parts::html::{Html, shown_lines};
+use super::parts::html::{Html, coded_lines};
 use crate::admin::problem::{ProblemJson, ShownProblem};
 use crate::admin::state::Admin;
 
@@ -28,7 +28,7 @@ pub(super) async fn page(admin: &Admin, asked: Asked, problem: ShownProblem) -> 
         frame: PageFrame::of_problem(admin, &asked, title).await,
         status: status.as_u16(),
         title,
-        detail: shown_lines(&detail),
+        detail: coded_lines(&detail),
         next: match status {
             StatusCode::NOT_FOUND => {
                 "It may be past its retention, or was never stored here. Look for it by its id, type or subject:"

@@ -11,14 +11,16 @@ use axum::response::Response;
 use super::asked::Asked;
 use super::events::{FilterField, chips, older};
 use super::frame::PageFrame;
-use super::parts::html::{Html, shown};
-use super::parts::when::when_text;
+use super::parts::html::{Html, coded, shown};
+use super::parts::measure::duration;
+use super::parts::when::{when, when_text};
 use super::{html, params};
 use crate::admin::audit::{AuditEntryJson, list_audit};
 use crate::admin::params::{AuditQuery, NoQuery};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::{Admin, MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_STREAMS};
 use crate::admin::who::{ConfigJson, list_tokens, show_config};
+use crate::sandbox::ENGINE;
 
 /// The parts of the settings, with their addresses.
 const PARTS: [(&str, &str); 4] = [
@@ -115,7 +117,7 @@ pub(super) async fn audit(
     let (status, problem, items, next) = match answer {
         Ok(Json(page)) => (StatusCode::OK, None, page.items, page.next_cursor),
         Err(problem) if problem.parts().0 == StatusCode::BAD_REQUEST => {
-            (StatusCode::BAD_REQUEST, Some(shown(problem.parts().1)), Vec::new(), None)
+            (StatusCode::BAD_REQUEST, Some(coded(problem.parts().1)), Vec::new(), None)
         }
         Err(problem) => return Err(problem),
     };
@@ -194,7 +196,7 @@ pub(super) async fn tokens(
 struct AboutPage {
     frame: PageFrame,
     parts: PartLinks,
-    facts: Vec<(&'static str, String)>,
+    facts: Vec<(&'static str, Html)>,
 }
 
 /// Says what this host is.
@@ -204,20 +206,24 @@ pub(super) async fn about(
 ) -> Result<Response, ProblemJson> {
     asked.query::<NoQuery>()?;
     let config = admin.config.load();
+    let mut up = when(admin.started_ms, admin.clock.now_ms());
+    up.text(", for ").text(&duration((admin.clock.now_ms() - admin.started_ms) as f64));
     let facts = vec![
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("name", config.server.name.clone()),
-        ("configuration", config.path.display().to_string()),
-        ("generation", admin.status.get().generation.to_string()),
-        ("webhooks", config.server.listen.to_string()),
-        ("this address", config.server.admin.to_string()),
-        ("connections here, at most", MAX_CONNECTIONS.to_string()),
-        ("pages that are live at once", MAX_STREAMS.to_string()),
-        ("bytes of a request, at most", MAX_BODY_BYTES.to_string()),
+        ("version", shown(env!("CARGO_PKG_VERSION"))),
+        ("engine", shown(ENGINE)),
+        ("started", up),
+        ("name", shown(&config.server.name)),
+        ("configuration", shown(&config.path.display().to_string())),
+        ("generation", shown(&admin.status.get().generation.to_string())),
+        ("webhooks", shown(&config.server.listen.to_string())),
+        ("this address", shown(&config.server.admin.to_string())),
+        ("connections here, at most", shown(&MAX_CONNECTIONS.to_string())),
+        ("pages that are live at once", shown(&MAX_STREAMS.to_string())),
+        ("bytes of a request, at most", shown(&MAX_BODY_BYTES.to_string())),
     ];
     let frame = PageFrame::of(&admin, &asked, "settings", "About").await;
     let page = AboutPage {
-        frame: frame.same_as("hookbox --version".to_owned(), "/api/v1/openapi.json".to_owned()),
+        frame: frame.same_as("hookbox stats --json".to_owned(), "/api/v1/stats".to_owned()),
         parts: parts(&asked),
         facts,
     };

@@ -11,7 +11,7 @@ use axum::response::Response;
 use super::asked::Asked;
 use super::form::{FormFields, ONCE, once, see_other};
 use super::frame::PageFrame;
-use super::parts::html::{Html, shown};
+use super::parts::html::{Html, coded, shown};
 use super::parts::link::{Link, word};
 use super::parts::measure::{bytes, duration};
 use super::parts::state::badge;
@@ -208,7 +208,7 @@ impl ReasonRow {
 /// A hint as a sentence; some are questions.
 fn sentence(hint: &str) -> Html {
     let end = if hint.ends_with(['?', '.']) { "" } else { "." };
-    shown(&format!("{hint}{end}"))
+    coded(&format!("{hint}{end}"))
 }
 
 impl RefusalRow {
@@ -220,7 +220,7 @@ impl RefusalRow {
             body: refusal.body_bytes.map(bytes).unwrap_or_default(),
             headers: shown(&refusal.headers.join(", ")),
             offset: refusal.offset_s.map(offset),
-            hint: refusal.hint.as_deref().map(shown),
+            hint: refusal.hint.as_deref().map(coded),
         }
     }
 }
@@ -258,12 +258,12 @@ pub(super) async fn one(
     let call = Link::to("/api/v1/sources").segment(&name).into_text();
     let secret = |it: &SecretJson| {
         let last = it.last_used_at.as_deref().map(|at| when_text(at, now_ms));
-        (shown(&it.from), if it.set { "set" } else { "not set" }, last)
+        (coded(&it.from), if it.set { "set" } else { "not set" }, last)
     };
     let page = SourceShown {
         frame: frame.live(TOPICS).same_as(format!("hookbox sources {}", word(&name)), call),
         state: badge(state(&source)),
-        closed: source.closed.as_deref().map(shown),
+        closed: source.closed.as_deref().map(coded),
         facts,
         tiles,
         is_new: source.last_at.is_none() && source.refused.is_empty(),
@@ -276,7 +276,7 @@ pub(super) async fn one(
         refusals: refusals.items.into_iter().map(|it| RefusalRow::of(it, now_ms)).collect(),
         tested,
         samples,
-        untestable: untestable.as_deref().map(shown),
+        untestable: untestable.as_deref().map(coded),
         events: Link::to("/events").with("source", &name).into_text(),
         trail: Trail::of_name(&admin, asked.sees(), &name, "sources").await?,
         name,
@@ -305,6 +305,7 @@ fn facts(detail: &SourceDetail) -> Vec<(&'static str, Html)> {
         facts.push(("looked for in", shown(&detail.signature_headers.join(", "))));
     }
     facts.extend(detail.timestamp_header.as_deref().map(|name| ("time of sending", shown(name))));
+    facts.push(("events", shown(&detail.events)));
     facts.push(("type", shown(&detail.type_from)));
     facts
 }

@@ -171,13 +171,17 @@ async fn post(
     let address = admin.public_address;
     let begun = Instant::now();
     let posted = server::post(address, &path, &headers, body, WITHIN).await;
-    let (status, reply) = posted.map_err(|error| {
+    let posted = posted.map_err(|error| {
         let detail = format!("no answer from the public address {address}: {error}");
         ProblemJson::new(StatusCode::BAD_GATEWAY, detail)
     })?;
-    let reply: Value = serde_json::from_slice(&reply)
-        .unwrap_or_else(|_| String::from_utf8_lossy(&reply).into_owned().into());
-    let id = reply["id"].as_str().filter(|_| status.is_success()).map(str::to_owned);
+    let (status, reply) = (posted.status(), posted.body());
+    let reply: Value = serde_json::from_slice(reply)
+        .unwrap_or_else(|_| String::from_utf8_lossy(reply).into_owned().into());
+    // A source with an answer of its own names the event in a header.
+    let named = posted.headers().get("hookbox-event").and_then(|value| value.to_str().ok());
+    let named = named.and_then(|text| text.split(' ').next());
+    let id = reply["id"].as_str().or(named).filter(|_| status.is_success()).map(str::to_owned);
     Ok(Tested {
         status: status.as_u16(),
         event_id: id,

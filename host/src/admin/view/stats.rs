@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::admin::state::Admin;
 use crate::clock::rfc3339;
 use crate::event::{Outcome, PluginName, State};
+use crate::sandbox::ENGINE;
 use crate::series::{Meter, OwnerKind, Point, SeriesOwner};
 use crate::store::{DueTimes, Pausable, PluginCounts, Stats};
 
@@ -40,6 +41,12 @@ pub(in crate::admin) struct CountsJson {
 pub(in crate::admin) struct StatsJson {
     /// When this is so, by the host's clock, RFC 3339 with milliseconds.
     pub(in crate::admin) at: String,
+    /// The version of the host.
+    pub(in crate::admin) version: &'static str,
+    /// The engine that runs plugins, and its version.
+    pub(in crate::admin) engine: &'static str,
+    /// When the host started, RFC 3339 with milliseconds.
+    pub(in crate::admin) started_at: String,
     /// Events stored.
     pub(in crate::admin) events: u64,
     /// Requests recognised as duplicates since the start of the host.
@@ -145,6 +152,9 @@ impl StatsJson {
         let first = |of: fn(&DueTimes) -> Option<i64>| due.values().filter_map(of).min();
         Self {
             at: rfc3339(admin.clock.now_ms()),
+            version: env!("CARGO_PKG_VERSION"),
+            engine: ENGINE,
+            started_at: rfc3339(admin.started_ms),
             events: stats.events,
             duplicates: stats.duplicates,
             deliveries: total.into(),

@@ -1,5 +1,7 @@
-//! How far the log of a provider has been read. Times are those of the provider's and this host's
-//! wall clocks, with a margin for their difference.
+//! How far the log of a provider has been read.
+//!
+//! Times of events are compared with each other, because they are all the provider's. The clock of
+//! this host says how long ago a pass was, and how far the first one goes back.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +20,10 @@ const GAP_SHOWN_MS: i64 = 24 * 60 * 60 * 1000;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct LogPosition {
-    /// Every event before this time is known, Unix ms.
+    /// Every event before this time of the provider is known, Unix ms.
     pub(super) complete_ms: Option<i64>,
+    /// When the last complete pass began by this host's clock, Unix ms.
+    last_ms: Option<i64>,
     /// The newest event that a complete pass has seen.
     newest: Option<Seen>,
     /// The pass that is not complete.
@@ -32,7 +36,9 @@ pub(super) struct LogPosition {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
     id: String,
-    at_ms: Option<i64>,
+    at_ms: i64,
+    /// When the first pass that saw it began by this host's clock, Unix ms.
+    first_ms: i64,
 }
 
 /// A pass from the newest event back.
@@ -43,6 +49,9 @@ pub(super) struct Pass {
     pub(super) cursor: Option<String>,
     newest: Option<Seen>,
     oldest_ms: Option<i64>,
+    /// Whether it has seen what was known before.
+    #[serde(default)]
+    reached: bool,
 }
 
 impl LogPosition {
@@ -58,8 +67,13 @@ impl LogPosition {
 
     /// The pass to go on with.
     pub(super) fn resume(&self, now_ms: i64) -> Pass {
-        let fresh = || Pass { begun_ms: now_ms, cursor: None, newest: None, oldest_ms: None };
-        self.going.clone().unwrap_or_else(fresh)
+        self.going.clone().unwrap_or(Pass {
+            begun_ms: now_ms,
+            cursor: None,
+            newest: None,
+            oldest_ms: None,
+            reached: false,
+        })
     }
 
     /// Takes a pass as complete. Returns the time in which events may be missing, if there is one:
@@ -67,18 +81,21 @@ impl LogPosition {
     pub(super) fn end(
         &mut self,
         pass: Pass,
-        reached: bool,
         keeps_ms: Option<i64>,
         period_ms: u64,
         now_ms: i64,
     ) -> Option<(i64, i64)> {
-        let before = self.complete_ms.replace(pass.begun_ms);
+        let before = self.last_ms.replace(pass.begun_ms);
         let knew_one = self.newest.is_some();
-        self.newest = pass.newest.or(self.newest.take());
+        if let Some(newest) = pass.newest {
+            // A clock that is ahead would otherwise have later events pass as old ones.
+            self.complete_ms = Some(newest.at_ms.min(pass.begun_ms));
+            self.newest = Some(newest);
+        }
         self.going = None;
         // A provider that says nothing of it keeps events at least from one pass to the next.
         let usual = i64::try_from(period_ms).unwrap_or(i64::MAX).saturating_mul(3);
-        let from_ms = before.filter(|_| knew_one && !reached)?;
+        let from_ms = before.filter(|_| knew_one && !pass.reached)?;
         let is_long = pass.begun_ms.saturating_sub(from_ms) > keeps_ms.unwrap_or(usual);
         let gap = (from_ms, pass.oldest_ms.unwrap_or(pass.begun_ms).max(from_ms));
         if is_long {
@@ -92,31 +109,48 @@ impl LogPosition {
         let (from_ms, to_ms, found_ms) = self.gap?;
         (now_ms.saturating_sub(found_ms) < GAP_SHOWN_MS).then_some((from_ms, to_ms))
     }
+
+    /// The time before which events are known, for a pass over a log with this newest event.
+    fn since_ms(&self, begun_ms: i64, newest: &Seen) -> i64 {
+        let Some(complete_ms) = self.complete_ms else {
+            return begun_ms.saturating_sub(FIRST_LOOK_MS);
+        };
+        // The same event has been the newest for so long that nothing enters before it any more.
+        let is_quiet = self.newest.as_ref().is_some_and(|known| {
+            known.id == newest.id && begun_ms.saturating_sub(known.first_ms) > MARGIN_MS
+        });
+        if is_quiet { complete_ms } else { complete_ms.saturating_sub(MARGIN_MS) }
+    }
 }
 
 impl Pass {
-    /// Takes note of a page, and leaves in it what is not known. Returns whether it reaches back to
-    /// what is.
+    /// Takes note of a page, and leaves in it what is not known. Returns whether the pass ends with
+    /// it: everything in it is known, and the pages after it are older.
     pub(super) fn see(&mut self, page: &mut LoggedPage, position: &LogPosition) -> bool {
-        let since_ms = match position.complete_ms {
-            Some(complete_ms) => complete_ms.saturating_sub(MARGIN_MS),
-            None => self.begun_ms.saturating_sub(FIRST_LOOK_MS),
-        };
-        for (index, event) in page.events.iter().enumerate() {
-            if self.newest.is_none() {
-                self.newest = Some(Seen { id: event.id.clone(), at_ms: event.at_ms });
+        let known = position.newest.as_ref();
+        for event in &page.events {
+            let is_newer = self.newest.as_ref().is_none_or(|newest| newest.at_ms < event.at_ms);
+            if is_newer {
+                let (id, at_ms) = (event.id.clone(), event.at_ms);
+                let known = known.filter(|known| known.id == id);
+                let first_ms = known.map_or(self.begun_ms, |known| known.first_ms);
+                self.newest = Some(Seen { id, at_ms, first_ms });
             }
-            self.oldest_ms = event.at_ms.or(self.oldest_ms);
-            let is_old = match event.at_ms {
-                Some(at_ms) => at_ms < since_ms,
-                None => position.newest.as_ref().is_some_and(|newest| newest.id == event.id),
-            };
-            if is_old {
-                page.events.truncate(index);
-                return true;
-            }
+            let oldest_ms = self.oldest_ms.unwrap_or(event.at_ms);
+            self.oldest_ms = Some(oldest_ms.min(event.at_ms));
+            self.reached |= known.is_some_and(|known| known.id == event.id);
         }
-        false
+        let Some(newest) = &self.newest else { return false };
+        let since_ms = position.since_ms(self.begun_ms, newest);
+        // Pages after it may be newer.
+        let may_rise = match page.events.as_slice() {
+            [first, .., last] => first.at_ms <= last.at_ms,
+            _ => false,
+        };
+        let all = page.events.len();
+        page.events.retain(|event| event.at_ms >= since_ms);
+        self.reached |= page.events.len() < all;
+        page.events.is_empty() && !may_rise
     }
 }
 
@@ -131,7 +165,7 @@ mod tests {
         let event = |at_ms: &i64| LoggedEvent {
             id: format!("e{at_ms}"),
             kind: "x".to_owned(),
-            at_ms: Some(*at_ms),
+            at_ms: *at_ms,
             headers: Vec::new(),
             body: Vec::new(),
         };
@@ -141,8 +175,8 @@ mod tests {
     /// A pass over one page that is the whole log.
     fn pass(position: &mut LogPosition, now_ms: i64, times: &[i64]) -> Option<(i64, i64)> {
         let mut pass = position.resume(now_ms);
-        let reached = pass.see(&mut page(times), position);
-        position.end(pass, reached, None, 10 * MINUTE_MS as u64, now_ms)
+        pass.see(&mut page(times), position);
+        position.end(pass, None, 10 * MINUTE_MS as u64, now_ms)
     }
 
     #[test]
@@ -176,5 +210,64 @@ mod tests {
         let now_ms = 48 * 60 * MINUTE_MS;
         let see = |at: i64| first.resume(now_ms).see(&mut page(&[at]), &first);
         assert!(see(now_ms - FIRST_LOOK_MS - 1) && !see(now_ms - FIRST_LOOK_MS));
+    }
+
+    /// The times in a page that a new pass at `now_ms` would append, and whether it ends there.
+    fn fresh(position: &LogPosition, now_ms: i64, times: &[i64]) -> (Vec<i64>, bool) {
+        let mut page = page(times);
+        let ends = position.resume(now_ms).see(&mut page, position);
+        (page.events.iter().map(|event| event.at_ms).collect(), ends)
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_does_not_make_later_events_old() {
+        let day_ms = 24 * 60 * MINUTE_MS;
+        for ahead_ms in [11 * MINUTE_MS, 2 * day_ms] {
+            let mut position = LogPosition::default();
+            let real_ms = 10 * day_ms;
+            pass(&mut position, real_ms + ahead_ms, &[]);
+            pass(&mut position, real_ms + ahead_ms, &[real_ms - MINUTE_MS]);
+            let now_ms = real_ms + ahead_ms + 10 * MINUTE_MS;
+            let late = real_ms - 30_000;
+            assert_eq!(fresh(&position, now_ms, &[late]), (vec![late], false));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_and_an_event_from_the_future_lose_nothing() {
+        let mut position = LogPosition::default();
+        let now_ms = 100 * 60 * MINUTE_MS;
+        pass(&mut position, now_ms, &[now_ms + 60 * MINUTE_MS, now_ms - MINUTE_MS]);
+        let next = now_ms + MINUTE_MS;
+        let times = [now_ms + 60 * MINUTE_MS, next];
+        assert_eq!(fresh(&position, now_ms + 10 * MINUTE_MS, &times), (times.to_vec(), false));
+    }
+
+    #[test]
+    fn old_events_among_new_ones_do_not_end_a_pass_and_a_page_of_old_ones_does() {
+        let now_ms = 100 * 60 * MINUTE_MS;
+        let complete_ms = Some(now_ms - 20 * MINUTE_MS);
+        let position = LogPosition { complete_ms, ..LogPosition::default() };
+        let (old, new) = (now_ms - 40 * MINUTE_MS, now_ms - MINUTE_MS);
+        assert_eq!(fresh(&position, now_ms, &[new, old, new - 1]), (vec![new, new - 1], false));
+        assert_eq!(fresh(&position, now_ms, &[old, old - 1]), (vec![], true));
+        // A log whose oldest events come first goes on to the new ones.
+        assert_eq!(fresh(&position, now_ms, &[old - 1, old]), (vec![], false));
+        assert_eq!(fresh(&position, now_ms, &[old, old]), (vec![], false));
+        assert_eq!(fresh(&position, now_ms, &[]), (vec![], false));
+    }
+
+    #[test]
+    fn a_quiet_log_is_not_read_back_by_the_margin_with_every_pass() {
+        let mut position = LogPosition::default();
+        let now_ms = 100 * 60 * MINUTE_MS;
+        let times = [now_ms - 2, now_ms - 3];
+        pass(&mut position, now_ms, &times);
+        let soon = now_ms + 5 * MINUTE_MS;
+        assert_eq!(fresh(&position, soon, &times).0, times, "one may still come between them");
+        pass(&mut position, soon, &times);
+        assert_eq!(fresh(&position, now_ms + 11 * MINUTE_MS, &times).0, times[..1]);
+        let later = [now_ms + 12 * MINUTE_MS, now_ms - 2, now_ms - 3];
+        assert_eq!(fresh(&position, now_ms + 13 * MINUTE_MS, &later).0, later);
     }
 }

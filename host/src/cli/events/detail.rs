@@ -27,6 +27,9 @@ pub(super) fn detail(event: &Value) -> Printout {
     ] {
         out.field(name, &event[name]);
     }
+    if let Some(key) = event["verified"]["key"].as_u64() {
+        out.field("signed with", &Value::String(format!("key {}", key + 1)));
+    }
     if event["duplicates"].as_u64().is_some_and(|count| count > 0) {
         let (count, last) = (&event["duplicates"], text(&event["last_duplicate_at"]));
         out.field("duplicates", &Value::String(format!("{count}, the last at {last}")));

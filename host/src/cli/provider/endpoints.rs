@@ -6,9 +6,10 @@ use super::kept;
 use super::talk::Talk;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Printout, print_json, printable};
+use crate::cli::remarks::remark;
 use crate::clock::{Clock, rfc3339};
 use crate::providers::registered::{self, Registration, TimedSecret};
-use crate::providers::{ApiRequest, RegisteredEndpoint};
+use crate::providers::{ApiError, ApiRequest, RegisteredEndpoint};
 
 /// The most pages of a list that are read.
 const MAX_PAGES: usize = 100;
@@ -49,6 +50,7 @@ impl Talk {
             provider: self.provider.name().to_owned(),
             endpoint_id: endpoint.id.clone(),
             url: url.clone(),
+            events: Registration::types(events),
             secrets: vec![TimedSecret { secret: secret.0, until_ms: None }],
         };
         if let Err(error) = kept::write(&folder, &self.file_name(), &registration.text()) {
@@ -117,7 +119,8 @@ impl Talk {
         let answer = self.ask_json(&request)?;
         let own = self.source.provider.registration.clone();
         if let Some(own) = own.filter(|own| own.endpoint_id == id) {
-            let moved = Registration { url: url.clone(), ..own };
+            let events = Registration::types(events);
+            let moved = Registration { url: url.clone(), events, ..own };
             kept::write(&folder, &self.file_name(), &moved.text()).map_err(|error| {
                 Failure::failed(format!("cannot write {}: {error}", self.file().display()))
             })?;
@@ -133,6 +136,7 @@ impl Talk {
     pub(super) fn rotate(&self, id: Option<&str>) -> Result<(), Failure> {
         let settings = &self.source.provider;
         let own = settings.registration.clone();
+        self.refuse_another(id)?;
         let url = match &own {
             Some(own) => own.url.clone(),
             None if id.is_some() => String::new(),
@@ -143,21 +147,18 @@ impl Talk {
         if self.shows_only(&request)? {
             return Ok(());
         }
+        self.call(&request)?;
         let folder = kept::folder(&self.secrets_dir)?;
+        let mut kept = match own {
+            Some(own) => own,
+            None => self.taken_over(&id, &url)?,
+        };
         let answer = self.ask_json(&request)?;
-        let known = self.provider.endpoint(&answer).map(|endpoint| endpoint.url);
-        let url = known.filter(|url| !url.is_empty()).unwrap_or(url);
         let fresh = answer["data"]["secret"].as_str().or_else(|| answer["secret"].as_str());
         let secret = fresh.ok_or_else(|| self.strange("it has no secret"))?.to_owned();
         let now_ms = Clock::system().now_ms();
         let overlap_ms = i64::try_from(settings.overlap_ms).unwrap_or(i64::MAX);
         let until_ms = now_ms.saturating_add(overlap_ms);
-        let mut kept = own.filter(|own| own.endpoint_id == id).unwrap_or_else(|| Registration {
-            provider: self.provider.name().to_owned(),
-            endpoint_id: id.clone(),
-            url: url.clone(),
-            secrets: Vec::new(),
-        });
         let had_one = !kept.secrets.is_empty();
         kept.rotate(secret, until_ms, now_ms);
         kept::write(&folder, &self.file_name(), &kept.text()).map_err(|error| {
@@ -166,13 +167,43 @@ impl Talk {
                 self.file().display()
             ))
         })?;
-        let endpoint =
-            RegisteredEndpoint { id, url, events: Vec::new(), status: None, secret: None };
+        let (url, events) = (kept.url, Vec::new());
+        let endpoint = RegisteredEndpoint { id, url, events, status: None, secret: None };
         self.tell("rotated", &endpoint, had_one.then_some(until_ms))
     }
 
+    /// A registration without a secret yet: that of an endpoint which was registered elsewhere.
+    fn taken_over(&self, id: &str, url: &str) -> Result<Registration, Failure> {
+        let listed = self.endpoints()?.into_iter().find(|endpoint| endpoint.id == id);
+        let events = listed.as_ref().map(|endpoint| endpoint.events.clone()).unwrap_or_default();
+        let url = listed
+            .map(|endpoint| endpoint.url)
+            .filter(|url| !url.is_empty())
+            .unwrap_or(url.to_owned());
+        Ok(Registration {
+            provider: self.provider.name().to_owned(),
+            endpoint_id: id.to_owned(),
+            url,
+            events: Registration::types(&events),
+            secrets: Vec::new(),
+        })
+    }
+
+    /// Refuses to take over another endpoint than the registered one, whose secret would be lost.
+    fn refuse_another(&self, id: Option<&str>) -> Result<(), Failure> {
+        let own = self.source.provider.registration.as_ref();
+        let Some(own) = own.filter(|own| id.is_some_and(|id| id != own.endpoint_id)) else {
+            return Ok(());
+        };
+        Err(Failure::usage(format!(
+            "`{0}` is registered already, as {1}, and its secret would be lost: `hookbox provider {0} delete` removes \
+             that endpoint; then another one can be taken over",
+            self.source.name, own.endpoint_id
+        )))
+    }
+
     /// Removes what is registered, and its secret.
-    pub(in crate::cli) fn delete(&self, id: Option<&str>) -> Result<(), Failure> {
+    pub(super) fn delete(&self, id: Option<&str>) -> Result<(), Failure> {
         let own = self.source.provider.registration.as_ref();
         let url = match own {
             Some(own) => own.url.clone(),
@@ -184,13 +215,39 @@ impl Talk {
         if self.shows_only(&request)? {
             return Ok(());
         }
-        self.ask(&request)?;
-        if own.is_some_and(|own| own.endpoint_id == id) {
+        let is_own = own.is_some_and(|own| own.endpoint_id == id);
+        match self.try_to(&request)? {
+            Ok(_) => {}
+            Err(ApiError::Absent(_) | ApiError::Refused(_)) if is_own && self.is_gone(&id)? => {
+                remark(&format!("{} was removed before", printable(&id)));
+            }
+            Err(error) => return Err(self.failure(&request, &error)),
+        }
+        if is_own {
             kept::remove(&self.file())?;
         }
         let endpoint =
             RegisteredEndpoint { id, url, events: Vec::new(), status: None, secret: None };
         self.tell("deleted", &endpoint, None)
+    }
+
+    /// Removes the endpoint of an address, if there is one.
+    pub(in crate::cli) fn delete_at(&self, url: &str) -> Result<(), Failure> {
+        let own = self.source.provider.registration.as_ref().filter(|own| own.url == url);
+        let id = match own {
+            Some(own) => Some(own.endpoint_id.clone()),
+            None => {
+                let listed = self.endpoints()?.into_iter().find(|endpoint| endpoint.url == url);
+                listed.map(|endpoint| endpoint.id)
+            }
+        };
+        id.map_or(Ok(()), |id| self.delete(Some(&id)))
+    }
+
+    /// Whether the provider's list has no such endpoint. An error alone does not say so: a wrong
+    /// `api_url` has one too, and the secret is shown only once.
+    fn is_gone(&self, id: &str) -> Result<bool, Failure> {
+        Ok(!self.endpoints()?.iter().any(|endpoint| endpoint.id == id))
     }
 
     fn file_name(&self) -> String {

@@ -38,10 +38,8 @@ pub(super) fn show(talk: &Talk, limit: u32) -> Result<(), Failure> {
         return out.print();
     }
     let head = ["EVENT", "TYPE", "AT"].map(str::to_owned).to_vec();
-    let row = |event: &LoggedEvent| {
-        let at = event.at_ms.map(rfc3339).unwrap_or_default();
-        vec![event.id.clone(), event.kind.clone(), at]
-    };
+    let row =
+        |event: &LoggedEvent| vec![event.id.clone(), event.kind.clone(), rfc3339(event.at_ms)];
     out.table(&std::iter::once(head).chain(events.iter().map(row)).collect::<Vec<_>>());
     out.print()
 }
@@ -49,5 +47,5 @@ pub(super) fn show(talk: &Talk, limit: u32) -> Result<(), Failure> {
 fn shown(event: &LoggedEvent) -> Value {
     let LoggedEvent { id, kind, at_ms, body, .. } = event;
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    json!({ "event_id": id, "type": kind, "at": at_ms.map(rfc3339), "body": body })
+    json!({ "event_id": id, "type": kind, "at": rfc3339(*at_ms), "body": body })
 }

@@ -71,6 +71,11 @@ impl Talk {
         &self.source.name
     }
 
+    /// Whether something is registered for it here.
+    pub(in crate::cli) fn is_registered(&self) -> bool {
+        self.source.provider.registration.is_some()
+    }
+
     /// The address under which the provider reaches this source.
     pub(super) fn address(&self, given: Option<&str>) -> Result<String, Failure> {
         let name = &self.source.name;
@@ -102,8 +107,8 @@ impl Talk {
         }
     }
 
-    /// The call for a request.
-    fn call(&self, request: &ApiRequest<'_>) -> Result<ApiCall, Failure> {
+    /// The call for a request; refused if this generation of the API has none.
+    pub(super) fn call(&self, request: &ApiRequest<'_>) -> Result<ApiCall, Failure> {
         let api = self.source.provider.api(self.provider);
         self.provider.call(&api, request).map_err(Failure::usage)
     }
@@ -140,20 +145,29 @@ impl Talk {
         Ok(true)
     }
 
-    /// Performs a request, again after a limit or while the provider cannot answer.
+    /// Performs a request, again after a limit, while the provider cannot answer, and where the
+    /// answer was lost.
     pub(super) fn ask(&self, request: &ApiRequest<'_>) -> Result<Vec<u8>, Failure> {
+        self.try_to(request)?.map_err(|error| self.failure(request, &error))
+    }
+
+    /// The same, where the provider's refusal is looked at.
+    pub(super) fn try_to(
+        &self,
+        request: &ApiRequest<'_>,
+    ) -> Result<Result<Vec<u8>, ApiError>, Failure> {
         let call = self.call(request)?;
         // The same for every try, so that a registration is made once.
         let key = request.changes().then(random).transpose()?;
         let mut tries = 1;
         loop {
             let error = match self.perform(&call, key.as_deref())? {
-                Ok(body) => return Ok(body),
+                Ok(body) => return Ok(Ok(body)),
                 Err(error) => error,
             };
             let pause = pause(&error, tries);
             if tries == MAX_TRIES || pause.is_none() {
-                return Err(self.failure(&error));
+                return Ok(Err(error));
             }
             if let Some(pause) = pause.filter(|pause| !pause.is_zero()) {
                 remark(&format!("{error}; once more in {} s", pause.as_secs_f32()));
@@ -202,33 +216,49 @@ impl Talk {
             None => request.body(()).map(|request| agent(TIMEOUT).run(request)),
         };
         let answered = answered.map_err(|error| Failure::usage(format!("`api_url`: {error}")))?;
-        let mut response = answered.map_err(|error| self.unreachable(call, &error))?;
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(error) if was_sent(&error) => return Ok(Err(self.lost(call, &error))),
+            Err(error) => return Err(self.unreachable(call, &error)),
+        };
         let retry_after = response.headers().get("retry-after").cloned();
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
-        let body = body.map_err(|error| self.unreachable(call, &error))?;
+        let body = match body {
+            Ok(body) => body,
+            Err(error) => return Ok(Err(self.lost(call, &error))),
+        };
         let retry_after = retry_after.as_ref().and_then(|value| value.to_str().ok());
         let answer = ApiAnswer { status, retry_after, body: &body };
         Ok(providers::check(self.provider, &answer).map(|()| body))
     }
 
     fn unreachable(&self, call: &ApiCall, error: &ureq::Error) -> Failure {
-        let host: Option<ureq::http::Uri> = call.url.parse().ok();
-        let host = host.and_then(|uri| uri.authority().map(ToString::to_string));
-        let (host, name) = (host.unwrap_or_default(), self.provider.name());
+        let (host, name) = (host_of(call), self.provider.name());
         Failure::failed(format!(
             "no answer from {name} at {host} ({error}): look at the network, and at `api_url` if it is set"
         ))
     }
 
-    fn failure(&self, error: &ApiError) -> Failure {
+    fn lost(&self, call: &ApiCall, error: &ureq::Error) -> ApiError {
+        ApiError::Lost(format!("from {}: {error}", host_of(call)))
+    }
+
+    pub(super) fn failure(&self, request: &ApiRequest<'_>, error: &ApiError) -> Failure {
         let name = self.provider.name();
+        let command = format!("hookbox provider {}", self.source.name);
         let help = match error {
             ApiError::Key(_) => {
                 format!(": compare {} with {name}", self.source.provider.api_key.place)
             }
             ApiError::Absent(_) => {
-                format!(": `hookbox provider {} list` shows what is", self.source.name)
+                format!(": `{command} list` shows what is, and `delete` ends what is no more")
+            }
+            ApiError::Lost(_) if matches!(request, ApiRequest::Rotate { .. }) => {
+                ", and the old secret may have ended: rotate once more".to_owned()
+            }
+            ApiError::Lost(_) if request.changes() => {
+                format!(", and it may have been done: `{command} list` shows what is")
             }
             ApiError::Limited { retry_after_ms: Some(ms), .. } => {
                 format!(": try again in {} s", ms.div_ceil(1000))
@@ -239,7 +269,31 @@ impl Talk {
     }
 
     pub(super) fn strange(&self, why: &str) -> Failure {
-        self.failure(&ApiError::Strange(why.to_owned()))
+        let error = ApiError::Strange(why.to_owned());
+        Failure::failed(format!("{}: {}", self.provider.name(), printable(&error.to_string())))
+    }
+}
+
+/// The host and port of a call, for people.
+fn host_of(call: &ApiCall) -> String {
+    let uri: Option<ureq::http::Uri> = call.url.parse().ok();
+    let authority = uri.and_then(|uri| uri.authority().map(ToString::to_string));
+    authority.unwrap_or_default()
+}
+
+/// Whether a call that failed may have reached the provider.
+fn was_sent(error: &ureq::Error) -> bool {
+    use ureq::{Error, Timeout};
+    match error {
+        Error::Timeout(Timeout::Resolve | Timeout::Connect)
+        | Error::HostNotFound
+        | Error::ConnectionFailed
+        | Error::BadUri(_)
+        | Error::InvalidProxyUrl
+        | Error::Tls(_)
+        | Error::Rustls(_) => false,
+        Error::Io(error) => error.kind() != std::io::ErrorKind::ConnectionRefused,
+        _ => true,
     }
 }
 

@@ -19,11 +19,15 @@ pub(super) fn lines(source: &Source, first: EventId) -> [String; 3] {
 pub(super) fn another(source: &Source) -> String {
     let keys = &source.dedupe.keys;
     match &source.id {
-        Some(Pick::Json(pointer)) if keys.contains(&DedupeBy::Id) => match path(pointer) {
-            // It changes the body as well.
-            Some(path) => format!("give it another id: --set {path}=NEW"),
-            None => format!("give it another id at `{pointer}` of the body"),
-        },
+        Some(Pick::Json(pointer)) if keys.contains(&DedupeBy::Id) => {
+            let whole = source.split.as_ref().map(|list| format!("{list}/0{pointer}"));
+            let pointer = whole.as_ref().unwrap_or(pointer);
+            match path(pointer) {
+                // It changes the body as well.
+                Some(path) => format!("give it another id: --set {path}=NEW"),
+                None => format!("give it another id at `{pointer}` of the body"),
+            }
+        }
         _ if keys.contains(&DedupeBy::Body) => {
             "change the body, for example with --set PATH=VALUE".to_owned()
         }
@@ -63,9 +67,13 @@ mod tests {
             subject: None,
             max_body_bytes: None,
             form: None,
+            split: None,
+            cloudevents: false,
+            origins: Vec::new(),
             types: EventTypes::Any,
             trust_traceparent: false,
             handshakes: Vec::new(),
+            replies: Default::default(),
             params: std::collections::BTreeMap::new(),
         }
     }

@@ -39,6 +39,8 @@ pub(super) struct HostReply {
     pub(super) reason: &'static str,
     pub(super) body: Vec<u8>,
     pub(super) took: Duration,
+    /// The header that names the event where the body is the provider's.
+    event: Option<String>,
 }
 
 /// The acknowledgement of a host that an event is durable.
@@ -81,7 +83,8 @@ impl Sender {
             reply.reason,
             reply.took.as_secs_f64() * 1000.0
         ));
-        out.line(printable(&String::from_utf8_lossy(&reply.body)));
+        let text = if reply.body.is_empty() { b"(no body)" } else { &reply.body[..] };
+        out.line(printable(&String::from_utf8_lossy(text)));
         if let Some(first) = reply.duplicate_of() {
             duplicate::lines(&self.source, first).iter().for_each(|line| out.line(line));
         }
@@ -135,7 +138,9 @@ impl Sender {
         let body = response.body_mut().with_config().limit(MAX_REPLY_BYTES).read_to_vec()?;
         let status = response.status();
         let reason = status.canonical_reason().unwrap_or_default();
-        Ok(HostReply { status: status.as_u16(), reason, body, took: start.elapsed() })
+        let event = response.headers().get("hookbox-event").and_then(|it| it.to_str().ok());
+        let event = event.map(str::to_owned);
+        Ok(HostReply { status: status.as_u16(), reason, body, took: start.elapsed(), event })
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
@@ -159,6 +164,9 @@ impl HostReply {
         struct Body<'a> {
             id: &'a str,
             status: &'a str,
+        }
+        if let Some((id, status)) = self.event.as_deref().and_then(|text| text.split_once(' ')) {
+            return Some(Ack { id: id.parse().ok()?, is_duplicate: status == "duplicate" });
         }
         let body: Body<'_> = serde_json::from_slice(&self.body).ok()?;
         Some(Ack { id: body.id.parse().ok()?, is_duplicate: body.status == "duplicate" })

@@ -24,6 +24,41 @@ pub struct HandshakeRule {
     pub offers: Option<Place>,
 }
 
+impl HandshakeRule {
+    /// Whether it signs values of a request that nothing has proved.
+    pub fn signs_unproved(&self) -> bool {
+        let mut parts =
+            self.answer.headers.iter().flat_map(|(_, parts)| parts).chain(&self.answer.body);
+        !self.verified && parts.any(|part| matches!(part, AnswerPart::Hmac(..)))
+    }
+
+    /// The names of the parameters that it needs.
+    pub fn params(&self) -> Vec<String> {
+        let headers = self.answer.headers.iter().flat_map(|(_, parts)| parts);
+        let values = headers.chain(&self.answer.body).flat_map(AnswerPart::values);
+        let answered = values.filter_map(|value| match value {
+            AnswerValue::Param(name) => Some(name.clone()),
+            AnswerValue::Request(_) | AnswerValue::Url => None,
+        });
+        let mut names: Vec<_> = answered.collect();
+        names.extend(self.check.as_ref().map(|(_, name)| name.clone()));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+impl AnswerPart {
+    /// The values in it.
+    pub fn values(&self) -> &[AnswerValue] {
+        match self {
+            Self::Text(_) => &[],
+            Self::Value(value) => std::slice::from_ref(value),
+            Self::Hmac(_, values) | Self::Digest(_, values) => values,
+        }
+    }
+}
+
 /// A method of handshakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of HTTP")]

@@ -5,8 +5,10 @@ use std::sync::Arc;
 /// The place of a routing attribute in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pick {
-    /// An RFC 6901 pointer into the JSON body.
+    /// An RFC 6901 pointer into the JSON body; into the item, where events are items of a list.
     Json(String),
+    /// An RFC 6901 pointer into the JSON body of the request, where events are items of it.
+    Request(String),
     /// A request header, lower case.
     Header(String),
     /// Always this value.
@@ -21,6 +23,18 @@ pub enum Pick {
     Beside(String),
     /// The first one that is there.
     First(Vec<Self>),
+}
+
+impl Pick {
+    /// Whether it looks into the body of a request whose events are items.
+    pub fn is_of_request(&self) -> bool {
+        match self {
+            Self::Request(_) => true,
+            Self::First(picks) => picks.iter().any(Self::is_of_request),
+            Self::Joined(joined) => joined.values.iter().any(|(_, pick)| pick.is_of_request()),
+            _ => false,
+        }
+    }
 }
 
 /// Values in a row: `{header:X-Event}.{json:/action}`. A missing value is left out together with

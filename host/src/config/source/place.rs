@@ -1,6 +1,7 @@
 //! Places in a request, and conditions on what stands there.
 
 use super::encoding::Encoding;
+use super::param::ParamText;
 
 /// The place of a value in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct ValueCondition {
     pub place: Place,
     /// Its text; `None` if it only has to be there.
     pub is: Option<String>,
+    /// The parameter whose value it has: the name, and the value once it is known.
+    pub param: Option<(String, Option<ParamText>)>,
     /// Whether it must not be there.
     pub absent: bool,
 }
@@ -99,7 +102,7 @@ impl JwtAlgorithm {
 pub struct KeyAddress {
     /// The place of the address in the request, or the address itself.
     pub from: KeyFrom,
-    /// The hosts that are asked; `*.` in front stands for one label.
+    /// The hosts that are asked; `*.` in front stands for one label, in the middle for a region.
     pub hosts: Vec<String>,
     /// The beginning of the path.
     pub path: String,

@@ -48,7 +48,7 @@ impl fmt::Display for Part {
             Self::Json(pointer) => return write!(f, "{{json:{pointer}}}"),
             Self::FormValue(name) => return write!(f, "{{form:{name}}}"),
             Self::HeaderList(name) => return write!(f, "{{headers:{name}}}"),
-            Self::Param(name) => return write!(f, "{{param:{name}}}"),
+            Self::Param(name, _) => return write!(f, "{{param:{name}}}"),
             Self::Optional(parts) => {
                 f.write_str("[?")?;
                 parts.iter().try_for_each(|part| part.fmt(f))?;
@@ -75,6 +75,7 @@ impl fmt::Display for Pick {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json(pointer) => write!(f, "{{json:{pointer}}}"),
+            Self::Request(pointer) => write!(f, "{{request:{pointer}}}"),
             Self::Header(name) => write!(f, "{{header:{name}}}"),
             Self::Fixed(text) => f.write_str(text),
             Self::Form(name) => write!(f, "{{form:{name}}}"),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use secrecy::SecretSlice;
 
 use super::encoding::Encoding;
+use super::param::ParamText;
 use super::place::{BodyHash, JwtRule, KeyAddress, Place, ValueCondition};
 use super::public_key::PublicKey;
 
@@ -26,8 +27,8 @@ pub enum Verify {
 pub struct Signature {
     /// The algorithm.
     pub scheme: SignatureScheme,
-    /// The request that it is for; `None` for all.
-    pub when: Option<ValueCondition>,
+    /// The requests that it is for: all of these hold.
+    pub when: Vec<ValueCondition>,
     /// The places of signatures, in order of preference: the first that is present counts.
     pub signatures: Vec<Field>,
     /// Whether those at all places count, not only at the first.
@@ -164,8 +165,8 @@ pub enum Part {
     Secret,
     /// `name:value` of each header that this header names, sorted, with `;` between them.
     HeaderList(String),
-    /// A value of `params` of the source.
-    Param(String),
+    /// A value of `params` of the source: its name, and the value once it is known.
+    Param(String, Option<ParamText>),
     /// Left out if one of its values is missing.
     Optional(Vec<Self>),
 }

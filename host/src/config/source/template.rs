@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use super::dedupe::{Dedupe, DedupeBy, Placeholder};
 use super::encoding::Encoding;
 use super::handshake::HandshakeRule;
+use super::param::ParamText;
 use super::pick::{EventTypes, Pick};
 use super::place::{BodyHash, JwtRule, KeyAddress, ValueCondition};
 use super::public_key::PublicKey;
+use super::replies::Replies;
 use super::signature::{Field, Part, Secrets, Signature, SignatureScheme, Timestamp};
 
 /// A source without its name and keys. A preset is nothing but a value of it.
@@ -16,7 +18,7 @@ pub struct SourceTemplate {
     /// See [`Signature::scheme`].
     pub scheme: SignatureScheme,
     /// See [`Signature::when`].
-    pub when: Option<ValueCondition>,
+    pub when: Vec<ValueCondition>,
     /// See [`Signature::signatures`].
     pub signatures: Vec<Field>,
     /// See [`Signature::matches_any`].
@@ -45,8 +47,10 @@ pub struct SourceTemplate {
     pub others: Vec<SourceTemplate>,
     /// See [`Source::handshakes`](super::Source::handshakes).
     pub handshakes: Vec<HandshakeRule>,
+    /// See [`Source::replies`](super::Source::replies).
+    pub replies: Replies,
     /// The values of [`Part::Param`].
-    pub params: BTreeMap<String, String>,
+    pub params: BTreeMap<String, ParamText>,
     /// The way from the text of a secret to a key.
     pub key: KeyFormat,
     /// See [`Source::kind`](super::Source::kind); `None` if the user has to say it.
@@ -63,6 +67,12 @@ pub struct SourceTemplate {
     pub max_body_bytes: Option<usize>,
     /// See [`Source::form`](super::Source::form).
     pub form: Option<String>,
+    /// See [`Source::split`](super::Source::split).
+    pub split: Option<String>,
+    /// See [`Source::cloudevents`](super::Source::cloudevents).
+    pub cloudevents: bool,
+    /// See [`Source::origins`](super::Source::origins).
+    pub origins: Vec<String>,
     /// See [`Source::types`](super::Source::types).
     pub types: EventTypes,
     /// See [`Source::trust_traceparent`](super::Source::trust_traceparent).
@@ -74,7 +84,7 @@ impl Default for SourceTemplate {
     fn default() -> Self {
         Self {
             scheme: SignatureScheme::HmacSha256,
-            when: None,
+            when: Vec::new(),
             signatures: Vec::new(),
             matches_any: false,
             each: None,
@@ -89,6 +99,7 @@ impl Default for SourceTemplate {
             key_address: None,
             others: Vec::new(),
             handshakes: Vec::new(),
+            replies: Replies::default(),
             params: BTreeMap::new(),
             key: KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 },
             kind: None,
@@ -98,6 +109,9 @@ impl Default for SourceTemplate {
             subject: None,
             max_body_bytes: None,
             form: None,
+            split: None,
+            cloudevents: false,
+            origins: Vec::new(),
             types: EventTypes::Any,
             trust_traceparent: false,
         }
@@ -117,7 +131,7 @@ impl SourceTemplate {
         let others = self.others.into_iter().map(other).collect();
         Signature {
             scheme: self.scheme,
-            when: self.when,
+            when: self.when.into_iter().map(|when| filled_condition(when, &params)).collect(),
             signatures: self.signatures,
             matches_any: self.matches_any,
             each: self.each,
@@ -150,13 +164,14 @@ impl SourceTemplate {
             || self.others.iter().any(Self::needs_url)
     }
 
-    /// The names of the parameters that are signed.
+    /// The names of the parameters that are signed, or that a rule compares.
     pub fn needed_params(&self) -> Vec<&str> {
         let own = self.signed.iter().filter_map(|part| match part {
-            Part::Param(name) => Some(name.as_str()),
+            Part::Param(name, _) => Some(name.as_str()),
             _ => None,
         });
-        own.chain(self.others.iter().flat_map(Self::needed_params)).collect()
+        let compared = self.when.iter().filter_map(|when| Some(when.param.as_ref()?.0.as_str()));
+        own.chain(compared).chain(self.others.iter().flat_map(Self::needed_params)).collect()
     }
 
     /// The keys of repeated requests that the template names, or the default ones of a source that
@@ -189,10 +204,25 @@ impl SourceTemplate {
     }
 }
 
+/// The condition, with the value of its parameter.
+fn filled_condition(when: ValueCondition, params: &BTreeMap<String, ParamText>) -> ValueCondition {
+    let param = when.param.map(|(name, _)| {
+        let text = params.get(&name).cloned();
+        (name, text)
+    });
+    ValueCondition { param, ..when }
+}
+
 /// The part, with the value of its parameter.
-fn filled(part: Part, params: &BTreeMap<String, String>) -> Part {
+fn filled(part: Part, params: &BTreeMap<String, ParamText>) -> Part {
     match part {
-        Part::Param(name) => Part::Literal(params.get(&name).cloned().unwrap_or_default()),
+        Part::Param(name, _) => {
+            let text = params.get(&name).cloned();
+            Part::Param(name, text)
+        }
+        Part::Optional(parts) => {
+            Part::Optional(parts.into_iter().map(|part| filled(part, params)).collect())
+        }
         part => part,
     }
 }

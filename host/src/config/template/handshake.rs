@@ -34,6 +34,10 @@ fn read(item: &Item<'_>) -> Option<HandshakeRule> {
     let method = section.take("method").and_then(|item| item.word(&METHODS));
     let when = section.take("when").map(|item| item.one_or_many()).unwrap_or_default();
     let when: Vec<ValueCondition> = when.iter().filter_map(place::condition).collect();
+    if when.iter().any(|when| when.param.is_some()) {
+        let help = "write `check = { query = \"…\", param = \"…\" }`, which refuses another value";
+        item.refuse("compares a parameter in `when`", help);
+    }
     let empty = section.take("empty").and_then(|item| pick::pointer(&item));
     let verified = section.take("verified").and_then(|item| item.truth()).unwrap_or_default();
     let check = section.take("check").and_then(|item| read_check(&item));

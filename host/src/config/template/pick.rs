@@ -83,6 +83,9 @@ fn other(section: &mut Section<'_>, attribute: Attribute) -> Option<Option<Pick>
     if let Some(item) = section.take("query") {
         return Some(form_field(&item).map(Pick::Query));
     }
+    if let Some(item) = section.take("request") {
+        return Some(pointer(&item).map(Pick::Request));
+    }
     if attribute != Attribute::Id
         && let Some(item) = section.take("beside")
     {
@@ -130,6 +133,14 @@ pub(super) fn pointer(item: &Item<'_>) -> Option<String> {
         pointer_help(text),
     );
     None
+}
+
+/// A JSON pointer to a list, which may be the whole body.
+pub(super) fn list(item: &Item<'_>) -> Option<String> {
+    match item.text("\"/events\"")? {
+        "" => Some(String::new()),
+        _ => pointer(item),
+    }
 }
 
 /// The name of a request header in lower case: a token in the sense of RFC 9110 §5.6.2.

@@ -39,10 +39,24 @@ pub(super) fn read(item: &Item<'_>) -> Option<Place> {
     place
 }
 
+/// The most conditions of a rule.
+const MAX_CONDITIONS: usize = 8;
+
+/// One condition or a list of them, all of which hold.
+pub(super) fn conditions(item: &Item<'_>) -> Vec<ValueCondition> {
+    let items = item.one_or_many();
+    if items.is_empty() || items.len() > MAX_CONDITIONS {
+        let help = format!("write 1 to {MAX_CONDITIONS}, all of which have to hold");
+        item.refuse(format_args!("lists {} conditions", items.len()), help);
+    }
+    items.iter().take(MAX_CONDITIONS).filter_map(condition).collect()
+}
+
 /// A condition: a place, and the text there.
 pub(in crate::config) fn condition(item: &Item<'_>) -> Option<ValueCondition> {
     let mut section = item.section("{ json = \"/type\", is = \"ping\" }")?;
     let is = section.take("is").and_then(|item| short(&item));
+    let param = section.take("param").and_then(|item| short(&item));
     let absent = section.take("absent").and_then(|item| item.truth()).unwrap_or_default();
     let place = take(item, &mut section);
     section.finish();
@@ -50,7 +64,10 @@ pub(in crate::config) fn condition(item: &Item<'_>) -> Option<ValueCondition> {
         let help = "write for example { json = \"/type\", is = \"ping\" }";
         item.refuse("names no place to look at", help);
     }
-    Some(ValueCondition { place: place?, is, absent })
+    if usize::from(is.is_some()) + usize::from(param.is_some()) + usize::from(absent) > 1 {
+        item.refuse("says several things of a value", "write one of `is`, `param` and `absent`");
+    }
+    Some(ValueCondition { place: place?, is, param: param.map(|name| (name, None)), absent })
 }
 
 fn short(item: &Item<'_>) -> Option<String> {

@@ -142,7 +142,7 @@ fn read_part(item: &Item<'_>, name: &str) -> Option<Part> {
             Some(Part::Json(pointer.to_owned()))
         }
         Some(("form", field)) if !field.is_empty() => Some(Part::FormValue(field.to_owned())),
-        Some(("param", param)) if !param.is_empty() => Some(Part::Param(param.to_owned())),
+        Some(("param", param)) if !param.is_empty() => Some(Part::Param(param.to_owned(), None)),
         _ => PARTS.iter().find(|(known, _)| *known == name).map(|(_, part)| part.clone()),
     };
     if part.is_none() {

@@ -102,8 +102,8 @@ fn read_one(item: &Item<'_>, template: &mut SourceTemplate, over_preset: bool) -
              `scheme = \"none\"` to take requests from anyone",
         ),
     }
-    if let Some(when) = section.take("when").and_then(|item| place::condition(&item)) {
-        template.when = Some(when);
+    if let Some(when) = section.take("when") {
+        template.when = place::conditions(&when);
     }
     read_signature(item, &mut section, template);
     read_token(item, &mut section, template);

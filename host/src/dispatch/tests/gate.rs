@@ -62,6 +62,10 @@ impl Queue for Gate {
         self.inner.append(event)
     }
 
+    fn append_all(&self, events: Vec<NewEvent>) -> Pending<'_, Vec<Appended>> {
+        self.inner.append_all(events)
+    }
+
     fn has_legacy_keys(&self) -> bool {
         self.inner.has_legacy_keys()
     }

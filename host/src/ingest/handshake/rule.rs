@@ -13,19 +13,23 @@ use ring::{digest, hmac};
 use secrecy::{ExposeSecret, SecretSlice};
 use subtle::ConstantTimeEq;
 
+use super::consent::Consent;
 use super::{HandshakeAnswer, MAX_ECHO_BYTES};
 use crate::config::source::{
-    AnswerPart, AnswerValue, Encoding, HandshakeMethod, HandshakeRule, Place, Secrets, Source,
-    Verify,
+    AnswerPart, AnswerValue, Encoding, HandshakeMethod, HandshakeRule, ParamText, Place, Secrets,
+    Source, Verify,
 };
 use crate::ingest::head::Head;
 use crate::ingest::identify::items::{items, tokens};
 use crate::ingest::identify::json::Pointers;
-use crate::ingest::verify::{Check, Reading, Spot};
+use crate::ingest::verify::{Check, Reading, Spot, is_challenge};
 
 /// The handshakes of one source.
 #[derive(Debug, Default)]
-pub(in crate::ingest) struct Handshakes(Vec<ReadyHandshake>);
+pub(in crate::ingest) struct Handshakes {
+    rules: Vec<ReadyHandshake>,
+    consent: Consent,
+}
 
 /// [`HandshakeRule`] made ready.
 #[derive(Debug)]
@@ -34,11 +38,11 @@ struct ReadyHandshake {
     method: Method,
     when: Vec<Check>,
     empty: Option<Vec<String>>,
-    check: Option<(Spot, Vec<u8>)>,
+    check: Option<(Spot, ParamText)>,
     pointers: Pointers,
     /// A value of the request with its place made ready.
     spots: Vec<(Place, Spot)>,
-    params: BTreeMap<String, String>,
+    params: BTreeMap<String, ParamText>,
     public_url: String,
     key: Option<hmac::Key>,
 }
@@ -47,18 +51,19 @@ impl Handshakes {
     /// Those of a source. A rule that cannot be made ready is left out: it answers nothing.
     pub(in crate::ingest) fn new(source: &Source) -> Self {
         let ready = source.handshakes.iter();
-        Self(ready.filter_map(|rule| ReadyHandshake::new(rule, source).ok()).collect())
+        let rules = ready.filter_map(|rule| ReadyHandshake::new(rule, source).ok()).collect();
+        Self { rules, consent: Consent::new(source) }
     }
 
     /// Whether there is one for this method.
     pub(in crate::ingest) fn takes(&self, method: &Method) -> bool {
-        self.0.iter().any(|ready| ready.method == *method)
+        self.rules.iter().any(|ready| ready.method == *method)
     }
 
     /// Whether a POST that has not proved itself may be one, by its head.
     pub(in crate::ingest) fn may_be_open_post(&self, head: &Head) -> bool {
         let reading = Reading { head, body: &[], found: &[] };
-        self.0.iter().any(|ready| {
+        self.rules.iter().any(|ready| {
             ready.method == Method::POST
                 && !ready.rule.verified
                 && ready.when.iter().all(|when| when.is_in_body() || when.holds(reading))
@@ -73,10 +78,11 @@ impl Handshakes {
         is_verified: bool,
     ) -> Option<HandshakeAnswer> {
         let fitting = self
-            .0
+            .rules
             .iter()
             .filter(|ready| ready.method == head.method && (is_verified || !ready.rule.verified));
-        fitting.filter_map(|ready| ready.answer(head, body)).next()
+        let own = fitting.filter_map(|ready| ready.answer(head, body)).next();
+        own.or_else(|| self.consent.answer(head))
     }
 }
 
@@ -88,7 +94,7 @@ impl ReadyHandshake {
         let check = match &rule.check {
             Some((place, param)) => {
                 let wanted = source.params.get(param).ok_or("a parameter is missing")?;
-                Some((Spot::new(place, &mut pointers)?, wanted.clone().into_bytes()))
+                Some((Spot::new(place, &mut pointers)?, wanted.clone()))
             }
             None => None,
         };
@@ -134,7 +140,9 @@ impl ReadyHandshake {
         if let Some((spot, wanted)) = &self.check {
             let given = spot.value(reading).ok().flatten().unwrap_or_default();
             let digest = |bytes: &[u8]| digest::digest(&digest::SHA256, bytes);
-            if !bool::from(digest(&given).as_ref().ct_eq(digest(wanted).as_ref())) {
+            if !bool::from(
+                digest(&given).as_ref().ct_eq(digest(wanted.as_str().as_bytes()).as_ref()),
+            ) {
                 let status = StatusCode::from_u16(self.rule.refuse_status).ok()?;
                 return Some(HandshakeAnswer::refused(status));
             }
@@ -166,6 +174,9 @@ impl ReadyHandshake {
                 AnswerPart::Value(value) => String::from_utf8(self.value(value, reading)?).ok()?,
                 AnswerPart::Hmac(encoding, values) => {
                     let bytes = self.values(values, reading)?;
+                    if !self.rule.verified && !is_challenge(&bytes) {
+                        return None;
+                    }
                     encoded(*encoding, hmac::sign(self.key.as_ref()?, &bytes).as_ref())
                 }
                 AnswerPart::Digest(encoding, values) => {
@@ -190,7 +201,7 @@ impl ReadyHandshake {
 
     fn value(&self, value: &AnswerValue, reading: Reading<'_>) -> Option<Vec<u8>> {
         let bytes = match value {
-            AnswerValue::Param(name) => self.params.get(name)?.clone().into_bytes(),
+            AnswerValue::Param(name) => self.params.get(name)?.as_str().as_bytes().to_vec(),
             AnswerValue::Url => {
                 format!("{}{}", self.public_url, reading.head.uri.path()).into_bytes()
             }
@@ -207,11 +218,7 @@ impl ReadyHandshake {
 fn places(rule: &HandshakeRule) -> Vec<&Place> {
     let headers = rule.answer.headers.iter().flat_map(|(_, parts)| parts);
     let parts = headers.chain(&rule.answer.body);
-    let values = parts.flat_map(|part| match part {
-        AnswerPart::Text(_) => &[][..],
-        AnswerPart::Value(value) => std::slice::from_ref(value),
-        AnswerPart::Hmac(_, values) | AnswerPart::Digest(_, values) => values,
-    });
+    let values = parts.flat_map(AnswerPart::values);
     let requested = values.filter_map(|value| match value {
         AnswerValue::Request(place) => Some(place),
         AnswerValue::Param(_) | AnswerValue::Url => None,

@@ -8,6 +8,7 @@ use super::dedupe::{Deduplicator, KeyParts};
 use super::json::{PointerValue, Pointers};
 use super::location::{Location, Reader};
 use super::notes::NoteLine;
+use super::split::{BatchFault, Split};
 use crate::config::source::{Pick, Source};
 use crate::event::{DedupeKey, LegacyKey, UNIDENTIFIED, form, name};
 use crate::ingest::head::{Head, is_form};
@@ -19,9 +20,56 @@ pub(in crate::ingest) struct Extractor {
     id: Option<Location>,
     subject: Option<Location>,
     pointers: Pointers,
+    /// Pointers into the request, where events are its items.
+    request: Pointers,
+    split: Option<Split>,
     /// The field of a form that holds the JSON.
     form: Option<String>,
     dedupe: Deduplicator,
+}
+
+/// The bytes that attributes are extracted from: a request, or an item of one.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::ingest) struct EventPart<'a> {
+    /// The bytes that become the event's body.
+    pub(in crate::ingest) body: &'a Bytes,
+    /// Its position in the list, and what the pointers into the request have found.
+    item: Option<(usize, &'a [PointerValue])>,
+    /// Among what an id is one of its kind, if not among all events of the source.
+    scope: Option<&'a str>,
+}
+
+impl<'a> EventPart<'a> {
+    /// A whole request.
+    pub(in crate::ingest) fn whole(body: &'a Bytes) -> Self {
+        Self { body, item: None, scope: None }
+    }
+
+    /// An event whose ids are those of `scope`.
+    pub(in crate::ingest) fn of_scope(body: &'a Bytes, scope: Option<&'a str>) -> Self {
+        Self { scope, ..Self::whole(body) }
+    }
+
+    /// Whether it is an item.
+    pub(in crate::ingest) fn is_item(&self) -> bool {
+        self.item.is_some()
+    }
+}
+
+/// The items of one request.
+#[derive(Debug)]
+pub(in crate::ingest) struct EventItems {
+    items: Vec<Bytes>,
+    request: Vec<PointerValue>,
+}
+
+impl EventItems {
+    /// Each of them.
+    pub(in crate::ingest) fn parts(&self) -> impl Iterator<Item = EventPart<'_>> {
+        let part =
+            |(at, body)| EventPart { body, item: Some((at, self.request.as_slice())), scope: None };
+        self.items.iter().enumerate().map(part)
+    }
 }
 
 /// The fields that routing and deduplication use.
@@ -39,13 +87,47 @@ pub(in crate::ingest) struct Extracted {
 
 impl Extractor {
     pub(in crate::ingest) fn new(source: &Source) -> Self {
-        let mut pointers = Pointers::default();
+        let mut pointers = [Pointers::default(), Pointers::default()];
         let mut locate = |pick: &Pick| Location::new(pick, &mut pointers);
         let kind = locate(&source.kind);
         let id = source.id.as_ref().map(&mut locate);
         let subject = source.subject.as_ref().map(&mut locate);
         let dedupe = Deduplicator::new(source);
-        Self { kind, id, subject, pointers, form: source.form.clone(), dedupe }
+        let [pointers, request] = pointers;
+        let form = source.form.clone();
+        let split = source.split.as_deref().map(|pointer| Split::new(pointer, form.clone()));
+        Self { kind, id, subject, pointers, request, split, form, dedupe }
+    }
+
+    /// Whether a request may be several events.
+    pub(in crate::ingest) fn splits(&self) -> bool {
+        self.split.is_some()
+    }
+
+    /// The items of a request whose items are events.
+    pub(in crate::ingest) fn items(
+        &self,
+        head: &Head,
+        body: &Bytes,
+    ) -> Result<EventItems, BatchFault> {
+        let Some(split) = &self.split else {
+            return Ok(EventItems { items: vec![body.clone()], request: Vec::new() });
+        };
+        let json = split.json(head, body)?;
+        let items = split.items(&json)?;
+        let is_object = |item: &Bytes| item.first() == Some(&b'{');
+        if self.kind.needs_body()
+            && let Some(at) = items.iter().position(|item| !is_object(item))
+        {
+            let what = "is no object, so it has no type";
+            return Err(BatchFault(format!("item {at} of the list, counted from 0, {what}")));
+        }
+        let request = if self.request.is_empty() {
+            Vec::new()
+        } else {
+            self.request.find(&json, "the body").map_err(BatchFault)?
+        };
+        Ok(EventItems { items, request })
     }
 
     /// The headers it reads.
@@ -64,39 +146,50 @@ impl Extractor {
         self.dedupe.legacy_key(body)
     }
 
-    /// Extracts the attributes of a request. `sent_at` gives the text of its timestamp, `note` is a
+    /// Extracts the attributes of an event. `sent_at` gives the text of its timestamp, `note` is a
     /// remark from before.
     pub(in crate::ingest) fn extract<'a>(
         &self,
         head: &Head,
-        body: &Bytes,
+        part: EventPart<'_>,
         sent_at: impl Fn() -> Option<&'a [u8]>,
         note: Option<String>,
     ) -> Extracted {
         let mut notes = NoteLine::after(note);
-        let (found, problem) = match self.find(&head.headers, body) {
+        let EventPart { body, item, scope } = part;
+        let found = match item {
+            Some(_) => self.pointers.find(body, "the item"),
+            None => self.find(&head.headers, body),
+        };
+        let (found, problem) = match found {
             Ok(found) => (found, None),
             Err(problem) => (self.pointers.nothing(), Some(problem)),
         };
         let is_json = problem.is_none();
         let noted = notes.len();
-        let mut reader = Reader { head, body, found: &found, notes: &mut notes };
+        let request = item.map_or(&[][..], |(_, request)| request);
+        let mut reader = Reader { head, body, found: &found, request, notes: &mut notes };
         let kind = reader.name("type", &self.kind, name::escaped_type);
         // One note says why the body cannot be read, for all that might be in it.
         let explained = reader.notes.len() > noted || (!is_json && self.kind.needs_body());
         if kind.is_none() && !explained {
             reader.notes.add("the type is missing");
         }
-        let id = self.id.as_ref().and_then(|location| reader.id(location));
+        let id = self.id.as_ref().and_then(|location| reader.id(location, item.map(|it| it.0)));
         let subject = self
             .subject
             .as_ref()
             .and_then(|location| reader.name("subject", location, name::escaped));
-        if let Some(problem) = problem {
+        // Nobody looks into the data of a CloudEvent that says what it is.
+        let is_looked_into = scope.is_none() || !self.pointers.is_empty();
+        if let Some(problem) = problem.filter(|_| is_looked_into) {
             notes.add(&problem);
         }
         let kind = kind.unwrap_or_else(|| UNIDENTIFIED.to_owned());
-        let dedupe = self.dedupe.keys(&KeyParts { id: id.as_deref(), kind: &kind, body }, sent_at);
+        // An id holds no line end, so no two pairs make the same text.
+        let scoped = scope.zip(id.as_ref()).map(|(scope, id)| format!("{scope}\n{id}"));
+        let own = scoped.as_deref().or(id.as_deref());
+        let dedupe = self.dedupe.keys(&KeyParts { id: own, kind: &kind, body }, sent_at);
         Extracted { kind, id, subject, is_json, dedupe, note: notes.into_text() }
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::json::is_too_deep;
+use super::json::{MAX_DEPTH, is_too_deep};
 
 /// The reference tokens of a JSON pointer (RFC 6901 §3, §4).
 pub(in crate::ingest) fn tokens(pointer: &str) -> Vec<String> {
@@ -20,19 +20,33 @@ pub(in crate::ingest) fn items<'a>(
     path: &[String],
     max: usize,
 ) -> Option<Vec<&'a str>> {
-    let mut text = std::str::from_utf8(body).ok().filter(|_| !is_too_deep(body))?;
-    for key in path {
-        text = whole(text, Member { key, found: None })?.get();
+    list(body, path, max).ok()
+}
+
+/// The same; says in one line why there is no such list.
+pub(in crate::ingest) fn list<'a>(
+    body: &'a [u8],
+    path: &[String],
+    max: usize,
+) -> Result<Vec<&'a str>, String> {
+    let mut text =
+        std::str::from_utf8(body).map_err(|error| format!("it is not UTF-8: {error}"))?;
+    if is_too_deep(body) {
+        return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
     }
-    whole(text, List { max })
+    let said = |error: serde_json::Error| error.to_string();
+    for key in path {
+        text = whole(text, Member { key, found: None }).map_err(said)?.get();
+    }
+    whole(text, List { max }).map_err(said)
 }
 
 /// All of a text, read by one seed.
-fn whole<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: S) -> Option<S::Value> {
+fn whole<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: S) -> serde_json::Result<S::Value> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let value = seed.deserialize(&mut json).ok()?;
-    json.end().ok()?;
-    Some(value)
+    let value = seed.deserialize(&mut json)?;
+    json.end()?;
+    Ok(value)
 }
 
 /// One member of an object.
@@ -71,7 +85,7 @@ impl<'a> Visitor<'a> for Member<'_, 'a> {
 /// The name of the first member of an object that is not `name`.
 pub(in crate::ingest) fn beside(body: &[u8], name: &str) -> Option<String> {
     let text = std::str::from_utf8(body).ok().filter(|_| !is_too_deep(body))?;
-    whole(text, Beside(name)).flatten()
+    whole(text, Beside(name)).ok().flatten()
 }
 
 struct Beside<'k>(&'k str);
@@ -150,7 +164,8 @@ impl<'a> Visitor<'a> for List {
         let mut items = Vec::new();
         while let Some(item) = list.next_element::<&RawValue>()? {
             if items.len() == self.max {
-                return Err(A::Error::custom("it is too long"));
+                let most = self.max;
+                return Err(A::Error::custom(format_args!("it has more than {most} items")));
             }
             items.push(item.get());
         }

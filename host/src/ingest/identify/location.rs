@@ -17,6 +17,8 @@ use crate::ingest::header;
 pub(super) enum Location {
     /// The slot of [`Pointers`] that holds it.
     Json(usize),
+    /// The same of the pointers into the request whose items are events.
+    Request(usize),
     Header(HeaderName),
     Fixed(String),
     /// Each value with the text in front of it, and the text after the last one.
@@ -30,9 +32,14 @@ pub(super) enum Location {
 }
 
 impl Location {
-    pub(super) fn new(pick: &Pick, pointers: &mut Pointers) -> Self {
+    /// `pointers` are those into the event, and those into the request that it is an item of.
+    pub(super) fn new(pick: &Pick, pointers: &mut [Pointers; 2]) -> Self {
+        let [own, request] = &mut *pointers;
         match pick {
-            Pick::Json(pointer) => pointers.add(pointer).map_or_else(Self::Nowhere, Self::Json),
+            Pick::Json(pointer) => own.add(pointer).map_or_else(Self::Nowhere, Self::Json),
+            Pick::Request(pointer) => {
+                request.add(pointer).map_or_else(Self::Nowhere, Self::Request)
+            }
             Pick::Header(name) => header::parse_name(name).map_or_else(Self::Nowhere, Self::Header),
             Pick::Fixed(value) => Self::Fixed(value.clone()),
             Pick::Form(name) => Self::Form(name.clone()),
@@ -64,6 +71,16 @@ impl Location {
         }
     }
 
+    /// Whether it is read in the event itself, and not in the request that it is an item of.
+    fn is_of_item(&self) -> bool {
+        match self {
+            Self::Json(_) | Self::Beside(_) => true,
+            Self::First(locations) => locations.iter().any(Self::is_of_item),
+            Self::Joined(values, _) => values.iter().any(|(_, location)| location.is_of_item()),
+            _ => false,
+        }
+    }
+
     /// Whether nothing can be there without something that is in the body.
     pub(super) fn needs_body(&self) -> bool {
         match self {
@@ -82,6 +99,8 @@ pub(super) struct Reader<'a> {
     pub(super) head: &'a Head,
     pub(super) body: &'a [u8],
     pub(super) found: &'a [PointerValue],
+    /// The values that the pointers into the request have found.
+    pub(super) request: &'a [PointerValue],
     pub(super) notes: &'a mut NoteLine,
 }
 
@@ -107,13 +126,20 @@ impl Reader<'_> {
         Some(name)
     }
 
-    pub(super) fn id(&mut self, location: &Location) -> Option<String> {
+    /// The id. An item without one of its own has that of the request, with its position behind it.
+    pub(super) fn id(&mut self, location: &Location, item: Option<usize>) -> Option<String> {
+        if let Location::First(locations) = location {
+            return locations.iter().find_map(|location| self.id(location, item));
+        }
         let text = self.text("id", location)?;
         if text.contains(char::is_control) {
             self.notes.add("the id holds control characters");
             return None;
         }
-        Some(text)
+        match item.filter(|_| !location.is_of_item()) {
+            Some(index) => Some(format!("{text}#{index}")),
+            None => Some(text),
+        }
     }
 
     /// The text at a location, never empty.
@@ -149,7 +175,12 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, what: &str, location: &Location) -> Option<String> {
-        let value = value_at(location, self.head, self.body, self.found);
+        let value = match location {
+            Location::Request(slot) => {
+                self.request.get(*slot).map_or(Ok(None), |found| checked(pointed(found)))
+            }
+            location => value_at(location, self.head, self.body, self.found),
+        };
         value.unwrap_or_else(|why| {
             self.notes.add(&format!("the {what} {why}"));
             None
@@ -179,7 +210,7 @@ fn value_at(
         Location::Fixed(value) => return Ok(Some(value.clone())),
         Location::Nowhere(why) => return Err(format!("cannot be found: {why}")),
         // Only values are joined, never a joined text or a list.
-        Location::Joined(..) | Location::First(_) => return Ok(None),
+        Location::Joined(..) | Location::First(_) | Location::Request(_) => return Ok(None),
         Location::Form(_) if !head.is_form() => return Ok(None),
         Location::Form(name) => match field(body, name)? {
             Some(text) => text,
@@ -202,16 +233,27 @@ fn value_at(
             }
             Err(header::RepeatedHeader) => return Err("occurs in several headers".to_owned()),
         },
-        Location::Json(slot) => match &found[*slot] {
-            PointerValue::Nothing => return Ok(None),
-            PointerValue::Text(text) => text.clone(),
-            PointerValue::Repeated => return Err("occurs more than once".to_owned()),
-            PointerValue::Unreadable(why) => return Err((*why).to_owned()),
-        },
+        Location::Json(slot) => return checked(pointed(&found[*slot])),
     };
-    match text.len() {
-        0 => Ok(None),
-        length if length > MAX_NAME_BYTES => Err(format!("is longer than {MAX_NAME_BYTES} bytes")),
-        _ => Ok(Some(text)),
+    checked(Ok(Some(text)))
+}
+
+/// The text that a pointer has found.
+fn pointed(found: &PointerValue) -> Result<Option<String>, String> {
+    match found {
+        PointerValue::Nothing => Ok(None),
+        PointerValue::Text(text) => Ok(Some(text.clone())),
+        PointerValue::Repeated => Err("occurs more than once".to_owned()),
+        PointerValue::Unreadable(why) => Err((*why).to_owned()),
+    }
+}
+
+/// The text, unless it is empty or too long.
+fn checked(text: Result<Option<String>, String>) -> Result<Option<String>, String> {
+    match text? {
+        Some(text) if text.len() > MAX_NAME_BYTES => {
+            Err(format!("is longer than {MAX_NAME_BYTES} bytes"))
+        }
+        text => Ok(text.filter(|text| !text.is_empty())),
     }
 }

@@ -17,9 +17,13 @@ fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pi
         subject,
         max_body_bytes: None,
         form: Some("payload".to_owned()),
+        split: None,
+        cloudevents: false,
+        origins: Vec::new(),
         types: EventTypes::Any,
         trust_traceparent: false,
         handshakes: Vec::new(),
+        replies: Default::default(),
         params: std::collections::BTreeMap::new(),
     }
 }

@@ -25,7 +25,7 @@ pub(in crate::ingest) struct SignatureCheck {
     pub(super) scheme: Box<dyn Scheme>,
     /// Whether the head, and the raw body, have all that is needed, by one rule.
     pub(super) is_plain: bool,
-    pub(super) when: Option<Check>,
+    pub(super) when: Vec<Check>,
     pub(super) matches_any: bool,
     /// The names on the way to the list whose items are signed.
     pub(super) each: Option<Vec<String>>,
@@ -34,6 +34,8 @@ pub(in crate::ingest) struct SignatureCheck {
     pub(super) spellings: Vec<MessageTemplate>,
     pub(super) body_hash: Option<(Spot, Encoding)>,
     pub(super) ring: Option<(KeyRing, Option<Spot>)>,
+    /// Whether a handshake of the source signs challenges for anybody.
+    pub(super) refuses_challenges: bool,
     pub(super) others: Vec<SignatureCheck>,
 }
 
@@ -70,7 +72,8 @@ impl SignatureCheck {
             _ => None,
         };
         let id = id.map(|place| Spot::new(&place, &mut pointers)).transpose()?;
-        let when = signature.when.as_ref().map(|when| Check::new(when, &mut pointers));
+        let when = signature.when.iter().map(|when| Check::new(when, &mut pointers));
+        let when = when.collect::<Result<_, _>>()?;
         let body_hash = match &signature.body_hash {
             Some(hash) => Some((Spot::new(&hash.place, &mut pointers)?, hash.encoding)),
             None => None,
@@ -85,13 +88,14 @@ impl SignatureCheck {
             message,
             scheme: keyed::scheme_with(signature, ring.as_ref().map(|(ring, _)| ring.clone()))?,
             is_plain: false,
-            when: when.transpose()?,
+            when,
             matches_any: signature.matches_any,
             each: signature.each.as_deref().map(items::tokens),
             pointers,
             spellings,
             body_hash,
             ring,
+            refuses_challenges: false,
             others: signature
                 .others
                 .iter()
@@ -102,6 +106,12 @@ impl SignatureCheck {
         Ok(made)
     }
 
+    /// Says for all rules whether a handshake of the source signs challenges for anybody.
+    pub(super) fn refuse_challenges(&mut self, signs: bool) {
+        self.refuses_challenges = signs;
+        self.others.iter_mut().for_each(|other| other.refuse_challenges(signs));
+    }
+
     /// Whether the head, and the raw body, have all that is needed, by one rule.
     fn is_plain(&self) -> bool {
         self.message.is_plain()
@@ -109,7 +119,7 @@ impl SignatureCheck {
             && self.signatures.iter().all(|(spot, _)| spot.header().is_some())
             && self.timestamp.as_ref().is_none_or(TimestampCheck::is_in_header)
             && self.spellings.is_empty()
-            && self.when.is_none()
+            && self.when.is_empty()
             && self.body_hash.is_none()
             && self.others.is_empty()
             && self.scheme.is_plain()
@@ -161,6 +171,9 @@ impl SignatureCheck {
         let message =
             Message { timestamp, id, now_ms, ..Message::plain(&self.message, head, body) };
         let key = self.scheme.matching_key(&message, candidates).ok_or(Refusal::Mismatch)?;
+        if self.refuses_challenges && message.is_challenge() {
+            return Err(Refusal::Mismatch);
+        }
         let freshness = self.timestamp.as_ref().map(|check| check.freshness(timestamp, now_ms));
         Ok(Proof { key: Some(key), note: freshness.transpose()?.flatten() })
     }
@@ -181,7 +194,7 @@ impl SignatureCheck {
             let (ring, _) = rule.ring.as_ref()?;
             let found = rule.pointers.find(body, "").unwrap_or_else(|_| rule.pointers.nothing());
             let reading = Reading { head, body, found: &found };
-            if rule.when.as_ref().is_some_and(|when| !when.holds(reading)) {
+            if !rule.when.iter().all(|when| when.holds(reading)) {
                 return None;
             }
             Some((ring, rule.key_url(reading).ok().flatten()?))

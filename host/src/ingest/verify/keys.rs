@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::fetches::{FetchEnd, FetchEnded, Fetches};
 use crate::config::source::{KeyAddress, KeyDocument, KeyFrom, PublicKey};
+use crate::server::ShareKey;
 
 /// The most documents that are kept of a source.
 const MAX_DOCUMENTS: usize = 32;
@@ -30,8 +32,15 @@ struct Ring {
     documents: Mutex<HashMap<String, Document>>,
     /// The addresses that failed, and when.
     failed: Mutex<HashMap<String, i64>>,
-    /// Held while an address is asked.
-    turn: tokio::sync::Mutex<()>,
+    fetches: Fetches,
+}
+
+/// The duty to fetch a document. Dropping it ends the fetch without one.
+#[derive(Debug)]
+pub(in crate::ingest) struct FetchDuty {
+    ring: KeyRing,
+    url: String,
+    end: FetchEnd,
 }
 
 /// The keys of one document, and when it was fetched.
@@ -44,7 +53,7 @@ struct Document {
 impl KeyRing {
     pub(super) fn new(address: KeyAddress) -> Self {
         let (documents, failed) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Ring { address, documents, failed, turn: tokio::sync::Mutex::new(()) }))
+        Self(Arc::new(Ring { address, documents, failed, fetches: Fetches::default() }))
     }
 
     /// The address, if the configuration names it.
@@ -84,9 +93,17 @@ impl KeyRing {
         self.documents().contains_key(url)
     }
 
-    /// The lock of whoever asks an address.
-    pub(in crate::ingest) fn turn(&self) -> &tokio::sync::Mutex<()> {
-        &self.0.turn
+    /// The end of the fetch of an address, and the duty to perform it unless it is under way;
+    /// `None` if too many others are. Addresses that have answered before are asked in any case.
+    pub(in crate::ingest) fn join(
+        &self,
+        url: &str,
+        client: Option<ShareKey>,
+    ) -> Option<(FetchEnded, Option<FetchDuty>)> {
+        let is_known = self.is_known(url);
+        let (ended, end) = self.0.fetches.join(url, client, is_known)?;
+        let duty = end.map(|end| FetchDuty { ring: self.clone(), url: url.to_owned(), end });
+        Some((ended, duty))
     }
 
     /// Whether an address failed a moment ago.
@@ -95,8 +112,8 @@ impl KeyRing {
         failed.get(url).is_some_and(|at| now_ms.saturating_sub(*at).unsigned_abs() < REST_MS)
     }
 
-    /// Notes that an address is asked: it rests until it has answered well.
-    pub(in crate::ingest) fn failed(&self, url: &str, now_ms: i64) {
+    /// Notes that an address failed: it rests for a while.
+    fn failed(&self, url: &str, now_ms: i64) {
         let mut failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.retain(|_, at| now_ms.saturating_sub(*at).unsigned_abs() < REST_MS);
         if failed.len() < MAX_DOCUMENTS {
@@ -132,7 +149,35 @@ impl KeyRing {
     }
 }
 
-/// Whether a host is the pinned one; `*.` in front stands for one label.
+impl FetchDuty {
+    /// The address.
+    pub(in crate::ingest) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Ends the fetch: keeps the document, or has the address rest.
+    pub(in crate::ingest) fn end(self, fetched: Result<String, String>, now_ms: i64) {
+        let kept = fetched.and_then(|text| match self.ring.keep(&self.url, &text, now_ms) {
+            true => Ok(()),
+            false => Err("the document has no key that can be used".to_owned()),
+        });
+        if kept.is_err() {
+            self.ring.failed(&self.url, now_ms);
+        }
+        self.end.send_replace(Some(kept));
+    }
+}
+
+impl Drop for FetchDuty {
+    fn drop(&mut self) {
+        self.ring.0.fetches.forget(&self.url);
+    }
+}
+
+/// Whether a host is the pinned one; `*.` in front stands for one label, elsewhere for a region.
+///
+/// A label in the middle of a name must not be any: `sns.s3.amazonaws.com` is whatever the owner of
+/// the bucket `sns` puts there.
 fn fits(pinned: &str, host: &str) -> bool {
     match pinned.split_once("*.") {
         Some(("", rest)) => host.split_once('.').is_some_and(|(label, tail)| {
@@ -142,9 +187,22 @@ fn fits(pinned: &str, host: &str) -> bool {
         Some((start, rest)) => host
             .strip_prefix(start)
             .and_then(|host| host.strip_suffix(rest)?.strip_suffix('.'))
-            .is_some_and(|label| !label.is_empty() && !label.contains('.')),
+            .is_some_and(is_region),
         None => pinned == host,
     }
+}
+
+/// Whether a label is a region as clouds name them: `us-east-1`, `us-gov-west-1`.
+fn is_region(label: &str) -> bool {
+    let parts: Vec<&str> = label.split('-').collect();
+    let [first, middle @ .., last] = &parts[..] else { return false };
+    let letters = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
+    let is_number = (1..=2).contains(&last.len()) && last.bytes().all(|b| b.is_ascii_digit());
+    (2..=4).contains(&first.len())
+        && letters(first)
+        && !middle.is_empty()
+        && middle.iter().all(letters)
+        && is_number
 }
 
 #[cfg(test)]
@@ -179,6 +237,15 @@ mod tests {
         assert!(ring_of_any().admits("https://sns.eu-west-1.acme.com/certs/x.pem"));
         assert!(!ring_of_any().admits("https://sns.a.b.acme.com/certs/x.pem"));
         assert!(!ring_of_any().admits("https://evil.acme.com/certs/x.pem"));
+        for region in ["us-gov-west-1", "ap-southeast-4", "mx-central-1"] {
+            assert!(ring_of_any().admits(&format!("https://sns.{region}.acme.com/certs/x.pem")));
+        }
+        // Hosts of the bucket `sns` and of other services.
+        for label in ["s3", "s3-us-west-2", "s3-website-us-east-1", "s3-external-1", "us-east", "-"]
+        {
+            let url = format!("https://sns.{label}.acme.com/certs/x.pem");
+            assert!(!ring_of_any().admits(&url), "{url}");
+        }
     }
 
     fn ring_of_any() -> KeyRing {

@@ -7,17 +7,21 @@ use sha2::{Digest, Sha256};
 
 use super::place::{Reading, Spot};
 use super::refusal::Refusal;
-use crate::config::source::{Part, Signature};
+use crate::config::source::{ParamText, Part, Signature};
 use crate::event::form;
 use crate::ingest::head::Head;
 use crate::ingest::header;
 use crate::ingest::identify::json::{PointerValue, Pointers};
 
+mod lines;
+mod listed;
+mod present;
+
+use lines::Breaks;
+use listed::ListedHeaders;
+
 /// The most fields of a form that are sorted.
 const MAX_FIELDS: usize = 1_000;
-
-/// The most headers that a request may name as signed.
-const MAX_LISTED: usize = 64;
 
 /// The parts that are signed, with header names parsed.
 #[derive(Debug)]
@@ -32,6 +36,7 @@ pub(super) struct MessageTemplate {
 #[derive(Debug)]
 enum Piece {
     Literal(String),
+    Param(ParamText),
     Timestamp,
     Id,
     Body,
@@ -39,7 +44,7 @@ enum Piece {
     Path,
     PathAndQuery,
     Query,
-    QueryValue(String),
+    QueryValue(String, Breaks),
     Form,
     Header(HeaderName),
     Other(OtherPiece),
@@ -48,13 +53,13 @@ enum Piece {
 /// Parts that few providers sign.
 #[derive(Debug)]
 enum OtherPiece {
-    Json(usize),
-    FormValue(String),
+    Json(usize, Breaks),
+    FormValue(String, Breaks),
     UnescapedTarget,
     BodySha256,
     BodyCrc32,
     Secret,
-    HeaderList(HeaderName),
+    HeaderList(ListedHeaders),
     Optional(Vec<Piece>),
 }
 
@@ -69,7 +74,10 @@ impl MessageTemplate {
         url: Option<&str>,
         pointers: &mut Pointers,
     ) -> Result<Self, String> {
-        let pieces = pieces(&signature.signed, url, pointers)?;
+        let time = signature.timestamp.as_ref().and_then(|rule| rule.field.place.header());
+        let mut pieces = pieces(&signature.signed, (url, time), pointers)?;
+        let mut is_free = !signature.signed.contains(&Part::Body);
+        lines::forbid_breaks(&mut pieces, &mut is_free);
         let signs = |part| signature.signed.contains(&part);
         Ok(Self {
             pieces,
@@ -90,8 +98,8 @@ impl MessageTemplate {
             matches!(
                 piece,
                 Piece::Other(
-                    OtherPiece::Json(_)
-                        | OtherPiece::FormValue(_)
+                    OtherPiece::Json(..)
+                        | OtherPiece::FormValue(..)
                         | OtherPiece::HeaderList(_)
                         | OtherPiece::Optional(_)
                 )
@@ -104,7 +112,7 @@ impl MessageTemplate {
     pub(super) fn check_whole(&self, reading: Reading<'_>) -> Result<(), Refusal> {
         self.check(reading.head)?;
         self.check_form(reading.body)?;
-        check(&self.pieces, reading)
+        present::check(&self.pieces, reading)
     }
 
     /// Refuses a form of more fields than are sorted.
@@ -119,8 +127,9 @@ impl MessageTemplate {
     pub(super) fn check(&self, head: &Head) -> Result<(), Refusal> {
         for piece in &self.pieces {
             match piece {
-                Piece::QueryValue(name) if query_value(head, name).is_none() => {
-                    return Err(Refusal::NoPart);
+                Piece::QueryValue(name, breaks) => {
+                    let value = query_value(head, name)?.ok_or(Refusal::NoPart)?;
+                    breaks.check(&value)?;
                 }
                 Piece::Header(name) if header::single(&head.headers, name)?.is_none() => {
                     return Err(Refusal::NoPart);
@@ -136,7 +145,7 @@ impl MessageTemplate {
 /// The parts made ready.
 fn pieces(
     parts: &[Part],
-    url: Option<&str>,
+    (url, time): (Option<&str>, Option<&str>),
     pointers: &mut Pointers,
 ) -> Result<Vec<Piece>, String> {
     let mut pieces = Vec::with_capacity(parts.len());
@@ -154,24 +163,29 @@ fn pieces(
             }
             Part::Path => Piece::Path,
             Part::Query => Piece::Query,
-            Part::QueryValue(name) => Piece::QueryValue(name.clone()),
+            Part::QueryValue(name) => Piece::QueryValue(name.clone(), Breaks::Allowed),
             Part::Form => Piece::Form,
             Part::Header(name) => Piece::Header(header::parse_name(name)?),
             Part::UnescapedUrl => {
                 pieces.push(Piece::Literal(address()?));
                 Piece::Other(OtherPiece::UnescapedTarget)
             }
-            Part::Json(pointer) => Piece::Other(OtherPiece::Json(pointers.add(pointer)?)),
-            Part::FormValue(name) => Piece::Other(OtherPiece::FormValue(name.clone())),
+            Part::Json(pointer) => {
+                Piece::Other(OtherPiece::Json(pointers.add(pointer)?, Breaks::Allowed))
+            }
+            Part::FormValue(name) => {
+                Piece::Other(OtherPiece::FormValue(name.clone(), Breaks::Allowed))
+            }
             Part::BodySha256 => Piece::Other(OtherPiece::BodySha256),
             Part::BodyCrc32 => Piece::Other(OtherPiece::BodyCrc32),
             Part::Secret => Piece::Other(OtherPiece::Secret),
             Part::HeaderList(name) => {
-                Piece::Other(OtherPiece::HeaderList(header::parse_name(name)?))
+                Piece::Other(OtherPiece::HeaderList(ListedHeaders::new(name, time)?))
             }
-            Part::Param(name) => return Err(format!("the parameter `{name}` is not set")),
+            Part::Param(_, Some(text)) => Piece::Param(text.clone()),
+            Part::Param(name, None) => return Err(format!("the parameter `{name}` is not set")),
             Part::Optional(parts) => {
-                Piece::Other(OtherPiece::Optional(self::pieces(parts, url, pointers)?))
+                Piece::Other(OtherPiece::Optional(self::pieces(parts, (url, time), pointers)?))
             }
         };
         pieces.push(piece);
@@ -226,6 +240,7 @@ impl Message<'_> {
                 Piece::Other(other) => self.other(other, take),
                 Piece::Body => take(self.body),
                 Piece::Literal(text) => take(text.as_bytes()),
+                Piece::Param(text) => take(text.as_str().as_bytes()),
                 Piece::Timestamp => take(self.timestamp.unwrap_or_default()),
                 Piece::Id => take(self.id.unwrap_or_default()),
                 Piece::Method => take(self.head.method.as_str().as_bytes()),
@@ -234,7 +249,10 @@ impl Message<'_> {
                     take(uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
                 }
                 Piece::Query => take(uri.query().unwrap_or_default().as_bytes()),
-                Piece::QueryValue(name) => take(&query_value(self.head, name).unwrap_or_default()),
+                Piece::QueryValue(name, _) => {
+                    let value = query_value(self.head, name).ok().flatten();
+                    take(&value.unwrap_or_default());
+                }
                 Piece::Header(name) => {
                     let value = header::single(&self.head.headers, name).ok().flatten();
                     take(value.unwrap_or_default());
@@ -257,11 +275,11 @@ impl Message<'_> {
 
     fn other(&self, piece: &OtherPiece, take: &mut impl FnMut(&[u8])) {
         match piece {
-            OtherPiece::Json(slot) => {
+            OtherPiece::Json(slot, _) => {
                 let value = Spot::Json(*slot).value(self.reading());
                 take(&value.ok().flatten().unwrap_or_default());
             }
-            OtherPiece::FormValue(name) => {
+            OtherPiece::FormValue(name, _) => {
                 let value = form::field(self.body, name).ok().flatten();
                 take(&value.unwrap_or_default());
             }
@@ -272,39 +290,17 @@ impl Message<'_> {
             OtherPiece::BodySha256 => take(hex::encode(Sha256::digest(self.body)).as_bytes()),
             OtherPiece::BodyCrc32 => take(crc32fast::hash(self.body).to_string().as_bytes()),
             OtherPiece::Secret => take(self.secret.unwrap_or_default()),
-            OtherPiece::HeaderList(name) => {
-                take(header_list(self.head, name).unwrap_or_default().as_bytes());
+            OtherPiece::HeaderList(list) => {
+                let text = list.text(self.head).ok().flatten();
+                take(text.unwrap_or_default().as_bytes());
             }
             OtherPiece::Optional(pieces) => {
-                if check(pieces, self.reading()).is_ok() {
+                if present::is_complete(pieces, self.reading()) == Ok(true) {
                     self.pieces(pieces, take);
                 }
             }
         }
     }
-}
-
-/// Refuses a request that lacks one of the pieces that have to be looked for in the body.
-fn check(pieces: &[Piece], reading: Reading<'_>) -> Result<(), Refusal> {
-    for piece in pieces {
-        let is_there = match piece {
-            Piece::Other(OtherPiece::Json(slot)) => Spot::Json(*slot).value(reading)?.is_some(),
-            Piece::Other(OtherPiece::FormValue(_)) if !reading.head.is_form() => {
-                return Err(Refusal::NoForm);
-            }
-            Piece::Other(OtherPiece::FormValue(name)) => {
-                form::field(reading.body, name).is_ok_and(|value| value.is_some())
-            }
-            Piece::Other(OtherPiece::HeaderList(name)) => header_list(reading.head, name).is_some(),
-            Piece::Header(name) => header::single(&reading.head.headers, name)?.is_some(),
-            Piece::QueryValue(name) => query_value(reading.head, name).is_some(),
-            _ => true,
-        };
-        if !is_there {
-            return Err(Refusal::NoPart);
-        }
-    }
-    Ok(())
 }
 
 /// The address with those escapes undone that HubSpot undoes.
@@ -330,25 +326,10 @@ fn unescaped(target: &str) -> String {
     out
 }
 
-/// `name:value` of each header that a header names, in its order; `None` if one of them is missing.
-fn header_list(head: &Head, list: &HeaderName) -> Option<String> {
-    let names = std::str::from_utf8(header::single(&head.headers, list).ok()??).ok()?;
-    let mut names: Vec<String> = names.split(',').map(|name| name.trim().to_lowercase()).collect();
-    if names.len() > MAX_LISTED {
-        return None;
-    }
-    names.sort_unstable();
-    let one = |name: &String| {
-        let name_of = header::parse_name(name).ok()?;
-        let value = std::str::from_utf8(header::single(&head.headers, &name_of).ok()??).ok()?;
-        Some(format!("{name}:{}", value.trim()))
-    };
-    names.iter().map(one).collect::<Option<Vec<_>>>().map(|lines| lines.join(";"))
-}
-
-/// The decoded value of a query parameter that occurs once.
-fn query_value<'a>(head: &'a Head, name: &str) -> Option<Cow<'a, [u8]>> {
-    form::field(head.uri.query()?.as_bytes(), name).ok().flatten()
+/// The decoded value of a query parameter; one that occurs twice is refused.
+fn query_value<'a>(head: &'a Head, name: &str) -> Result<Option<Cow<'a, [u8]>>, Refusal> {
+    let query = head.uri.query().unwrap_or_default();
+    form::field(query.as_bytes(), name).map_err(|_| Refusal::NoPart)
 }
 
 /// Name and value of a form's field, decoded.

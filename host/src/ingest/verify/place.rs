@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use axum::http::HeaderName;
+use subtle::ConstantTimeEq;
 
 use super::refusal::Refusal;
-use crate::config::source::{Place, ValueCondition};
+use crate::config::source::{ParamText, Place, ValueCondition};
 use crate::event::form;
 use crate::ingest::head::Head;
 use crate::ingest::header;
@@ -72,8 +73,24 @@ impl Spot {
 #[derive(Debug)]
 pub(in crate::ingest) struct Check {
     spot: Spot,
-    is: Option<String>,
+    is: Option<Expected>,
     absent: bool,
+}
+
+/// The text that a value has to have.
+#[derive(Debug)]
+enum Expected {
+    Text(String),
+    Param(ParamText),
+}
+
+impl Expected {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Param(text) => text.as_str(),
+        }
+    }
 }
 
 impl Check {
@@ -82,7 +99,12 @@ impl Check {
         pointers: &mut Pointers,
     ) -> Result<Self, String> {
         let spot = Spot::new(&condition.place, pointers)?;
-        Ok(Self { spot, is: condition.is.clone(), absent: condition.absent })
+        let is = match &condition.param {
+            Some((_, Some(text))) => Some(Expected::Param(text.clone())),
+            Some((name, None)) => return Err(format!("the parameter `{name}` is not set")),
+            None => condition.is.clone().map(Expected::Text),
+        };
+        Ok(Self { spot, is, absent: condition.absent })
     }
 
     /// Whether the body has to be there to look.
@@ -93,7 +115,7 @@ impl Check {
     /// Whether it holds.
     pub(in crate::ingest) fn holds(&self, reading: Reading<'_>) -> bool {
         match (self.spot.value(reading), &self.is) {
-            (Ok(Some(value)), Some(is)) => *value == *is.as_bytes(),
+            (Ok(Some(value)), Some(is)) => bool::from(value.ct_eq(is.as_str().as_bytes())),
             (Ok(Some(_)), None) => !self.absent,
             (Ok(None), None) => self.absent,
             _ => false,

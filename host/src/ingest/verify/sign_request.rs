@@ -42,7 +42,7 @@ pub fn sign_request(
     };
     // The rule without a condition fits every request.
     let mut rules = std::iter::once(first).chain(&first.others);
-    let rule = rules.find(|rule| rule.when.is_none()).unwrap_or(first);
+    let rule = rules.find(|rule| rule.when.is_empty()).unwrap_or(first);
     let is_plain = rule.signatures.first().is_none_or(|field| field.place.header().is_some())
         && rule.timestamp.as_ref().is_none_or(|rule| rule.field.place.header().is_some())
         && rule.each.is_none()

@@ -33,8 +33,14 @@ impl Verifier {
         match &source.verify {
             Verify::None => Self::Open,
             Verify::Signature(signature) => {
-                let check = SignatureCheck::new(signature, source.id.as_ref());
-                check.map_or_else(Self::Closed, |check| Self::Signed(Box::new(check)))
+                match SignatureCheck::new(signature, source.id.as_ref()) {
+                    Ok(mut check) => {
+                        let signs = source.handshakes.iter().any(|rule| rule.signs_unproved());
+                        check.refuse_challenges(signs);
+                        Self::Signed(Box::new(check))
+                    }
+                    Err(what) => Self::Closed(what),
+                }
             }
         }
     }

@@ -56,7 +56,7 @@ fn one(
         false => rule.pointers.find(json, "").unwrap_or_else(|_| rule.pointers.nothing()),
     };
     let reading = Reading { head, body, found: &found };
-    if rule.when.as_ref().is_some_and(|when| !when.holds(reading)) {
+    if !rule.when.iter().all(|when| when.holds(reading)) {
         return Err(Refusal::NoSignature);
     }
     let candidates = candidates(rule, reading)?;
@@ -90,18 +90,34 @@ fn one(
         key_url: key_url.as_deref(),
         now_ms,
     };
-    let mut spelled = std::iter::once(&rule.message).chain(&rule.spellings);
-    let judge = |template| rule.scheme.judge(&Message { template, ..message }, &candidates);
-    let first = spelled.next().map_or(Err(Refusal::Mismatch), judge);
-    let key = match first {
-        Err(Refusal::Mismatch) => {
-            spelled.find_map(|template| judge(template).ok()).ok_or(Refusal::Mismatch)?
-        }
-        judged => judged?,
-    };
+    let (key, message) = judged(rule, message, &candidates)?;
+    if rule.refuses_challenges && message.is_challenge() {
+        return Err(Refusal::Mismatch);
+    }
     let freshness =
         rule.timestamp.as_ref().map(|check| check.freshness(timestamp.as_deref(), now_ms));
     Ok(Proof { key: Some(key), note: freshness.transpose()?.flatten() })
+}
+
+/// The key that made a candidate, and the message with the spelling of the address that it signed.
+fn judged<'a>(
+    rule: &'a SignatureCheck,
+    message: Message<'a>,
+    candidates: &Candidates,
+) -> Result<(u32, Message<'a>), Refusal> {
+    let mut refusal = Refusal::Mismatch;
+    for template in std::iter::once(&rule.message).chain(&rule.spellings) {
+        let spelled = Message { template, ..message };
+        match rule.scheme.judge(&spelled, candidates) {
+            Ok(key) => return Ok((key, spelled)),
+            Err(Refusal::Mismatch) => {}
+            Err(other) => {
+                refusal = other;
+                break;
+            }
+        }
+    }
+    Err(refusal)
 }
 
 /// The signatures at the first place that is present, or at all of them.

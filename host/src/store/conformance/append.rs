@@ -23,6 +23,7 @@ pub(in crate::store) async fn what_was_appended_is_there_after_a_crash(
         legacy_key: None,
         headers: vec![("x-id".to_owned(), "\"1\"".to_owned())],
         note: Some("stale".to_owned()),
+        signed_by: Some(1),
         edited: None,
         parent: Some(parent),
         hops: 3,
@@ -40,8 +41,8 @@ pub(in crate::store) async fn what_was_appended_is_there_after_a_crash(
     assert_eq!(view.event.attributes, new.attributes);
     assert_eq!((view.event.parent, view.event.hops), (new.parent, new.hops));
     assert_eq!(
-        (view.provider_id, view.note, view.headers),
-        (new.provider_id, new.note, new.headers)
+        (view.provider_id, view.note, view.signed_by, view.headers),
+        (new.provider_id, new.note, new.signed_by, new.headers)
     );
     let deliveries: Vec<_> =
         view.deliveries.iter().map(|d| (d.id.ordinal, &*d.plugin, d.state, d.attempt)).collect();

@@ -68,6 +68,24 @@ pub(in crate::store) async fn a_disk_that_refuses_writes_is_one_that_is_full(
     assert!(store.trouble().is_none());
 }
 
+pub(in crate::store) async fn of_a_request_that_the_disk_refuses_nothing_is_stored(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let events =
+        || vec![keyed(&[1]), keyed(&[2]), NewEvent { dedupe: vec![key_of(3)], ..large(&[]) }];
+    for disk in [Disk::Full, Disk::Refusing] {
+        harness.set_disk(disk);
+        unavailable(store.append_all(events()).await);
+        assert_eq!(store.stats().await.unwrap().events, 0);
+    }
+    harness.set_disk(Disk::Sound);
+    let stored = store.append_all(events()).await.unwrap();
+    assert!(stored.iter().all(|event| !event.duplicate), "none of them has taken its key before");
+    drop(store);
+    assert_eq!(harness.open().await.stats().await.unwrap().events, 3);
+}
+
 pub(in crate::store) async fn a_full_disk_delays_settlements(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;

@@ -20,6 +20,13 @@ macro_rules! laws {
                 an_event_without_targets_is_unrouted
                 ids_grow_when_the_clock_steps_back
             }
+            append_all {
+                the_events_of_a_request_are_stored_in_their_order
+                no_events_are_stored_as_none
+                each_event_of_a_request_is_a_duplicate_for_itself
+                of_a_key_that_a_request_has_twice_the_first_event_counts
+                a_request_whose_caller_has_gone_is_kept_whole
+            }
             on_insert {
                 a_delivery_with_a_free_permit_is_leased_on_insert
                 without_a_free_permit_a_delivery_is_ready_and_its_plugin_is_notified
@@ -276,6 +283,7 @@ macro_rules! disk_laws {
                 a_disk_that_refuses_writes_is_one_that_is_full
                 a_full_disk_delays_settlements
                 an_append_that_a_full_disk_refused_has_taken_no_key
+                of_a_request_that_the_disk_refuses_nothing_is_stored
                 settlements_that_wait_for_the_disk_go_before_appends
                 a_lease_on_insert_of_a_batch_that_failed_frees_its_permit
                 a_full_disk_refuses_leases_and_frees_their_permits

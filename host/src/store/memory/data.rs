@@ -103,6 +103,7 @@ impl MemoryData {
             },
             provider_id: new.provider_id,
             note: new.note,
+            signed_by: new.signed_by,
             emptied: None,
             headers: new.headers,
             duplicates: 0,

@@ -127,6 +127,8 @@ pub struct EventView {
     pub provider_id: Option<String>,
     /// A remark for operators.
     pub note: Option<String>,
+    /// The position of the key of its source that signed it.
+    pub signed_by: Option<u32>,
     /// When and why its data was deleted.
     pub emptied: Option<Emptied>,
     /// Kept request headers.

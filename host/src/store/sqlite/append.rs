@@ -126,8 +126,8 @@ impl WriteBatch<'_> {
         self.connection
             .prepare_cached(
                 "INSERT INTO events (id, source, type, subject, content_type, time_ms, provider_id, note, headers, \
-                 parent, hops, dedupe, body, root, sum, trace) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                 parent, hops, dedupe, body, root, sum, trace, signed_by) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             )?
             .execute(params![
                 id.row(),
@@ -146,6 +146,7 @@ impl WriteBatch<'_> {
                 root.map(EventId::row),
                 sum::of(attributes),
                 new.trace.as_ref().map(|trace| trace.context().to_bytes()),
+                new.signed_by,
             ])?;
         Ok(())
     }

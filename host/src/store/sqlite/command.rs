@@ -34,6 +34,12 @@ pub(super) enum WriteCommand {
         reply: ReplyTo<Appended>,
         permit: AppendPermit,
     },
+    /// The events of one request.
+    AppendAll {
+        events: Vec<NewEvent>,
+        reply: ReplyTo<Vec<Appended>>,
+        permit: AppendPermit,
+    },
     Lease {
         queue: LeaseQueue,
         permits: Option<OwnedSemaphorePermit>,
@@ -138,6 +144,7 @@ pub(super) enum WriteCommand {
 /// The result of a command, held back until the commit.
 pub(super) enum CommandAnswer {
     Appended(Appended),
+    AppendedAll(Vec<Appended>),
     Leased(Leased),
     Recorded(Recorded),
     Settled(Settled),
@@ -184,6 +191,10 @@ impl WriteCommand {
     ) -> Result<CommandAnswer, rusqlite::Error> {
         Ok(match self {
             Self::Append { event, .. } => CommandAnswer::Appended(work.append(event)?),
+            Self::AppendAll { events, .. } => {
+                let each = events.iter().map(|event| work.append(event));
+                CommandAnswer::AppendedAll(each.collect::<Result<_, _>>()?)
+            }
             Self::Lease { queue, permits, asked_ms, reply } => {
                 CommandAnswer::Leased(match permits.take().filter(|_| !reply.is_closed()) {
                     Some(permits) => work.lease(queue, permits, *asked_ms)?,
@@ -273,6 +284,10 @@ impl WriteCommand {
                 drop(permit);
                 let _ = reply.send(Ok(value));
             }
+            (Self::AppendAll { reply, permit, .. }, CommandAnswer::AppendedAll(value)) => {
+                drop(permit);
+                let _ = reply.send(Ok(value));
+            }
             (Self::Lease { reply, .. }, CommandAnswer::Leased(value)) => {
                 if let Err(Ok(stranded)) = reply.send(Ok(value)) {
                     return stranded.leases;
@@ -330,6 +345,10 @@ impl WriteCommand {
                 drop(permit);
                 drop(reply.send(Err(error)));
             }
+            Self::AppendAll { reply, permit, .. } => {
+                drop(permit);
+                drop(reply.send(Err(error)));
+            }
             Self::Lease { reply, .. } => drop(reply.send(Err(error))),
             Self::Record { reply, .. } => drop(reply.send(Err(error))),
             Self::Settle { reply, .. } => drop(reply.send(Err(error))),
@@ -361,22 +380,6 @@ impl WriteCommand {
     /// Whether it settles a lease.
     pub(super) fn is_settlement(&self) -> bool {
         matches!(self, Self::Settle { .. })
-    }
-
-    /// The owner that is charged for it.
-    pub(super) fn owner(&self) -> Owner {
-        match self {
-            Self::Append { event, .. } => event.attributes.source.clone(),
-            Self::Lease { queue: LeaseQueue::Plugin(plugin), .. } => plugin.clone(),
-            Self::Lease { queue: LeaseQueue::Quarantine(plugins), .. } => {
-                plugins.first().cloned().unwrap_or_else(|| Owner::from(""))
-            }
-            Self::Record { work, .. } => work.0.plugin.clone(),
-            Self::Settle { lease, .. } => lease.plugin.clone(),
-            Self::Tick { tick, .. } => tick.name.clone(),
-            // Those of operators and of the host itself.
-            _ => Owner::from(""),
-        }
     }
 }
 

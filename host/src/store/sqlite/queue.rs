@@ -24,7 +24,9 @@ impl Queues {
         let (owner, weight) = (command.owner(), command.weight());
         self.settlements += usize::from(command.is_settlement());
         match command {
-            WriteCommand::Append { .. } => self.appends.push(owner, weight, command),
+            WriteCommand::Append { .. } | WriteCommand::AppendAll { .. } => {
+                self.appends.push(owner, weight, command);
+            }
             WriteCommand::Close { .. } => self.close = Some(command),
             _ => self.work.push(owner, weight, command),
         }
@@ -40,7 +42,9 @@ impl Queues {
             let (owner, weight) = (command.owner(), command.weight());
             self.settlements += usize::from(command.is_settlement());
             match command {
-                WriteCommand::Append { .. } => self.appends.push_front(owner, weight, command),
+                WriteCommand::Append { .. } | WriteCommand::AppendAll { .. } => {
+                    self.appends.push_front(owner, weight, command);
+                }
                 WriteCommand::Close { .. } => self.close = Some(command),
                 _ => self.work.push_front(owner, weight, command),
             }

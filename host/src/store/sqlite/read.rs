@@ -182,7 +182,8 @@ pub(super) fn event(
     id: EventId,
 ) -> Result<Option<EventView>, rusqlite::Error> {
     let sql = format!(
-        "SELECT {EVENT_COLUMNS}, e.provider_id, e.note, e.headers, e.sum, e.trace FROM events e WHERE e.id = ?1"
+        "SELECT {EVENT_COLUMNS}, e.provider_id, e.note, e.headers, e.sum, e.trace, e.signed_by \
+         FROM events e WHERE e.id = ?1"
     );
     let found = connection
         .prepare_cached(&sql)?
@@ -195,6 +196,7 @@ pub(super) fn event(
                 event,
                 provider_id: read_text(row, 10)?,
                 note: (!notes.is_empty()).then(|| notes.join("; ")),
+                signed_by: row.get(15)?,
                 emptied: None,
                 headers: json(12, row.get(12)?)?,
                 duplicates: 0,

@@ -215,6 +215,10 @@ const DEAD_LETTERS: &str = "
 /// Since version 8: the span that made each event, absent for one that is not traced.
 const TRACES: &str = "ALTER TABLE events ADD COLUMN trace BLOB;";
 
+/// Since version 8: the position of the key that signed each event, absent where nothing was
+/// checked. SQLite keeps 0 and 1 in the head of the row, so the usual event takes one byte more.
+const SIGNED_BY: &str = "ALTER TABLE events ADD COLUMN signed_by INTEGER;";
+
 /// Each version of the schema with the changes that lead to it from the one before.
 const MIGRATIONS: [(i64, &[&str]); 8] = [
     (1, &[TABLES]),
@@ -248,6 +252,7 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
             pauses::SCHEMA,
             edits::SCHEMA,
             TRACES,
+            SIGNED_BY,
             positions::SCHEMA,
         ],
     ),

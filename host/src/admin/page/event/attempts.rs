@@ -1,6 +1,6 @@
 //! The deliveries of an event with all that is known of their attempts.
 
-use crate::admin::page::parts::html::{Html, shown};
+use crate::admin::page::parts::html::{Html, coded, shown};
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::measure::{bytes, duration};
 use crate::admin::page::parts::state::badge;
@@ -101,7 +101,7 @@ impl DeliveryPart {
 fn remarks(delivery: &DeliveryJson, now_ms: i64) -> Vec<Html> {
     let mut remarks = Vec::new();
     if let Some(wait) = &delivery.waits_for {
-        remarks.push(shown(&format!("waits for {}", wait.text)));
+        remarks.push(coded(&format!("waits for {}", wait.text)));
     }
     if let Some(due) = &delivery.due_at {
         let mut html = Html::default();
@@ -123,7 +123,7 @@ fn remarks(delivery: &DeliveryJson, now_ms: i64) -> Vec<Html> {
         html.text("failure ").raw("<a href=\"").text(&path).raw("\">").text(failure).raw("</a>");
         remarks.push(html);
     }
-    remarks.extend(delivery.note.as_deref().map(shown));
+    remarks.extend(delivery.note.as_deref().map(coded));
     remarks
 }
 
@@ -169,11 +169,11 @@ impl CallPart {
         let mut result = Html::default();
         match (call.status, &call.error) {
             (Some(status), None) => result.text(&status.to_string()),
-            (Some(status), Some(error)) => result.text(&format!("{status}, then {error}")),
+            (Some(status), Some(error)) => result.raw(coded(&format!("{status}, then {error}"))),
             (None, error) => {
                 let word = if call.refused { "refused" } else { "no answer" };
                 result.raw("<span class=\"bad\">").text(word).raw("</span> ");
-                result.text(error.as_deref().unwrap_or_default())
+                result.raw(coded(error.as_deref().unwrap_or_default()))
             }
         };
         Self {

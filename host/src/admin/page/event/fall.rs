@@ -25,6 +25,8 @@ pub(super) struct FallRow {
     /// The reason why it waits, if it does.
     pub(super) remark: Option<String>,
     pub(super) drawing: Html,
+    /// How long it waited and ran, or how long after the first event it came.
+    pub(super) took: String,
     /// Times and outcomes in words, for the list.
     pub(super) words: Vec<String>,
     pub(super) is_this: bool,
@@ -97,7 +99,7 @@ impl Fall {
 
 impl Draft<'_> {
     fn drawn(self, axis: &Axis, this: &str) -> FallRow {
-        let drawing = axis.row(&self.bars);
+        let (drawing, took) = (axis.row(&self.bars), took(&self.bars));
         let words = self.bars.iter().map(|bar| bar.title.clone()).collect();
         let depth = self.depth.min(MAX_DEPTH);
         match self.of {
@@ -115,6 +117,7 @@ impl Draft<'_> {
                     label,
                     remark: unrouted.then(|| "unrouted".to_owned()),
                     drawing,
+                    took,
                     words,
                     is_this: event.id == this,
                 }
@@ -125,6 +128,7 @@ impl Draft<'_> {
                 label: named(delivery.state, &delivery.plugin),
                 remark: delivery.waits_for.as_ref().map(|wait| format!("waits for {}", wait.text)),
                 drawing,
+                took,
                 words,
                 is_this: false,
             },
@@ -183,6 +187,22 @@ impl<'t> Hangs<'t> {
     }
 }
 
+/// The figures of a row: when an event came, or how long a delivery waited and ran.
+fn took(bars: &[Bar]) -> String {
+    let sum = |of: fn(&BarKind) -> bool| -> Option<String> {
+        let bars: Vec<&Bar> = bars.iter().filter(|bar| of(&bar.kind)).collect();
+        let ms = bars.iter().map(|bar| bar.to_ms - bar.from_ms).sum();
+        (!bars.is_empty()).then(|| duration(ms))
+    };
+    if let Some(came) = bars.iter().find(|bar| bar.kind == BarKind::Came) {
+        let is_first = came.from_ms <= 0.0;
+        return if is_first { String::new() } else { format!("{} after", duration(came.from_ms)) };
+    }
+    let waited = sum(|kind| *kind == BarKind::Wait).map(|it| format!("waited {it}"));
+    let ran = sum(|kind| matches!(kind, BarKind::Attempt(_))).map(|it| format!("ran {it}"));
+    waited.into_iter().chain(ran).collect::<Vec<_>>().join(", ")
+}
+
 /// The attempts of a delivery, and the waits between them.
 fn bars(event: &TreeEventJson, delivery: &TreeDeliveryJson, now: f64) -> Vec<Bar> {
     let mut bars = Vec::new();
@@ -217,7 +237,7 @@ fn bars(event: &TreeEventJson, delivery: &TreeDeliveryJson, now: f64) -> Vec<Bar
     if let Some(wait_for) = &delivery.waits_for
         && delivery.state != "leased"
     {
-        bars.push(wait(end, now.max(end), format!("waits for {}", wait_for.text)));
+        bars.push(wait(end, now.max(end), format!("waits for {}", wait_for.text.replace('`', ""))));
     }
     bars
 }
@@ -285,6 +305,8 @@ mod tests {
         assert!(fall.rows[0].is_this && (fall.events, fall.deliveries) == (2, 3));
         assert_eq!(fall.states, [("done", 3)]);
         assert_eq!(fall.rows[1].words[1..3], ["#1 retry in 2 ms", "waited 4.99 s"]);
+        assert_eq!(fall.rows[0].took, "", "the others are after it");
+        assert_eq!(fall.rows[1].took, "waited 5.00 s, ran 4 ms");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::{Choice, ConfirmPage};
 use crate::admin::page::form::{FormFields, ONCE, see_other};
 use crate::admin::page::frame::PageFrame;
-use crate::admin::page::parts::html::{Html, shown};
+use crate::admin::page::parts::html::{Html, coded, shown};
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::{html, params};
 use crate::admin::params::{Id, NoQuery, ReplayAsked};
@@ -52,7 +52,7 @@ pub(in crate::admin::page) async fn ask(
             let label = format!("what is routed now: {}", names.join(", "));
             choices.push(choice(String::new(), label, true));
         }
-        Err(problem) => lines.push(shown(problem.parts().1)),
+        Err(problem) => lines.push(coded(problem.parts().1)),
     }
     let registry = admin.registry.load();
     let only = registry.entries().map(|(name, _)| (name.to_string(), format!("{name} only")));

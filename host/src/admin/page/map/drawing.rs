@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{arrived, events_of, rate};
+use super::{arrived, count, events_of, rate};
 use crate::admin::map::{EdgeJson, MapJson, NodeJson};
 use crate::admin::page::parts::graph::{self, EdgeRoute, NODE_HEIGHT, NodeBox};
 use crate::admin::page::parts::html::Html;
@@ -10,6 +10,20 @@ use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::measure::percent;
 use crate::admin::page::parts::state::shape;
 use crate::text::grouped;
+
+/// What a drawing is made of: a sample, and its meaning.
+pub(super) const LEGEND: [(&str, &str); 7] = [
+    (r#"<rect class="n n-source" x="2" y="1" width="22" height="12" rx="3"/>"#, "source, schedule"),
+    (r#"<rect class="n" x="2" y="1" width="22" height="12" rx="6"/>"#, "type of events"),
+    (r#"<rect class="n n-plugin" x="2" y="1" width="22" height="12" rx="3"/>"#, "plugin, join"),
+    (
+        r#"<path class="e" d="M0 7h13" stroke-width="1.5"/><path class="e" d="M13 7h13" stroke-width="6"/>"#,
+        "few, many",
+    ),
+    (r#"<path class="e e-bad" d="M0 7h26" stroke-width="3"/>"#, "✕ n: attempts that failed"),
+    (r#"<path class="e" d="M0 7h26" stroke-width="1.5" stroke-dasharray="4 4"/>"#, "nothing came"),
+    (r#"<path class="e" d="M2 1v11h22v-11" stroke-width="1.5"/>"#, "back to an earlier step"),
+];
 
 /// The longest label, in characters.
 const MAX_LABEL: usize = 30;
@@ -172,7 +186,7 @@ fn edge_svg(out: &mut Html, map: &MapJson, edge: &EdgeJson, route: &EdgeRoute) {
     says.push_str(&match edge.count {
         _ if edge.kind == "gathered" => String::new(),
         0 => ": nothing came".to_owned(),
-        count => format!(": {} ({})", grouped(count), rate(count, edge.per_s, map.window)),
+        number => format!(": {} ({})", count(edge), rate(number, edge.per_s, map.window)),
     });
     if edge.failed > 0 {
         says.push_str(&format!(", {} failed", grouped(edge.failed)));

@@ -7,8 +7,8 @@ use crate::admin::page::parts::link::Link;
 /// The most steps of a chart: more are joined, so that a page stays small.
 const MAX_STEPS: usize = 60;
 
-/// Outcomes of attempts that failed for good or for now, but for `retry`.
-const FAILED: [&str; 6] = ["reject", "trap", "timeout", "memory", "error", "crash"];
+/// Outcomes of attempts that failed, for now or for good.
+const FAILED: [&str; 7] = ["retry", "reject", "trap", "timeout", "memory", "error", "crash"];
 
 /// The charts of a window.
 pub(super) fn of(history: HistoryJson) -> Vec<Chart> {
@@ -28,8 +28,7 @@ pub(super) fn of(history: HistoryJson) -> Vec<Chart> {
         curve("refused", "c-bad", sums(&["refused"])),
     ];
     let handled = vec![
-        curve("ok", "c-good", sums(&["ok", "again"])),
-        curve("retry", "c-warn", sums(&["retry"])),
+        curve("handled", "c-good", sums(&["ok", "again"])),
         curve("failed", "c-bad", sums(&FAILED)),
     ];
     let time = Time::of(&history);
@@ -45,7 +44,7 @@ pub(super) fn of(history: HistoryJson) -> Vec<Chart> {
     };
     vec![
         chart(("received", "Received", "requests"), Drawing::Bars, received),
-        chart(("handled", "Handled", "attempts"), Drawing::Bars, handled),
+        chart(("handled", "Attempts", "attempts"), Drawing::Bars, handled),
         chart(("ack", "Time to acknowledge", "ms"), Drawing::Lines, percentiles("ack")),
         chart(("handler", "Time of handlers", "ms"), Drawing::Lines, percentiles("handler")),
     ]

@@ -1,11 +1,11 @@
 //! The table of plugins.
 
-use super::rates::{of_plugin, per_second};
 use crate::admin::page::parts::html::Html;
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::measure::percent;
 use crate::admin::page::parts::state::badge;
 use crate::admin::page::parts::when::when;
+use crate::admin::page::recent::RateSpan;
 use crate::admin::paused;
 use crate::admin::plugins::known_plugins;
 use crate::admin::state::Admin;
@@ -39,10 +39,10 @@ fn state(admin: &Admin, name: &str, state: &'static str) -> Html {
 }
 
 /// Every plugin, by name.
-pub(super) fn rows(admin: &Admin, stats: &Stats) -> Vec<PluginRow> {
+pub(super) fn rows(admin: &Admin, stats: &Stats, span: RateSpan) -> Vec<PluginRow> {
     let (registry, now_ms) = (admin.registry.load(), admin.clock.now_ms());
     let row = |(name, entry): (&crate::event::PluginName, &crate::plugins::Entry)| {
-        let recent = of_plugin(admin, name);
+        let recent = span.of_plugin(admin, name);
         let (good, bad) = recent.attempts();
         let counts = stats.plugins.get(name).copied().unwrap_or_default();
         let count = |state: State| counts.0[usize::from(state.code())];
@@ -52,7 +52,7 @@ pub(super) fn rows(admin: &Admin, stats: &Stats) -> Vec<PluginRow> {
         PluginRow {
             name: name.to_string(),
             path: Link::to("/plugins").segment(name).into_text(),
-            per_second: per_second(good + bad),
+            per_second: span.per_second(good + bad),
             ok: percent(good, good + bad),
             p95: recent.p95(),
             running: grouped(count(State::Leased)),

@@ -1,10 +1,11 @@
 //! What wants attention, each with one way to go on.
 
-use super::rates::RecentActs;
 use crate::admin::health::readiness;
-use crate::admin::page::parts::html::{Html, shown, shown_lines};
+use crate::admin::map::unrouted_types;
+use crate::admin::page::parts::html::{Html, coded_lines, shown};
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::when::when;
+use crate::admin::page::recent::{RateSpan, RecentActs};
 use crate::admin::state::Admin;
 use crate::admin::trouble::TroubleJson;
 use crate::event::State;
@@ -18,6 +19,9 @@ const TEN_MINUTES: usize = 60;
 /// Fewer refused requests in ten minutes are no trouble.
 const FEW_REFUSED: u64 = 5;
 
+/// Types without a route that are named.
+const MAX_NAMED: usize = 4;
+
 /// Something that wants attention.
 #[derive(Debug)]
 pub(super) struct TroubleRow {
@@ -28,15 +32,18 @@ pub(super) struct TroubleRow {
     /// Its name, where there are several.
     pub(super) name: String,
     pub(super) detail: Html,
+    /// Whether it is about refused requests.
+    pub(super) is_refusing: bool,
     /// Where to look.
     pub(super) link: Option<(String, &'static str)>,
 }
 
 /// Everything that wants attention, the gravest first.
-pub(super) async fn rows(admin: &Admin, stats: &Stats) -> Vec<TroubleRow> {
+pub(super) async fn rows(admin: &Admin, stats: &Stats, span: RateSpan) -> Vec<TroubleRow> {
     let (_, health) = readiness(admin).await;
     let mut rows: Vec<_> = health.problems.into_iter().map(of_problem).collect();
-    rows.extend(dead(stats));
+    let recent = |name: &str| span.of_plugin(admin, name).attempts();
+    rows.extend(failing(stats, &span.words(), recent));
     rows.extend(held(admin));
     rows.extend(refused(admin));
     rows
@@ -58,35 +65,66 @@ fn of_problem(problem: TroubleJson) -> TroubleRow {
         shape: if grave { "✕" } else { "▲" },
         part,
         name,
-        detail: shown_lines(&detail),
+        detail: coded_lines(&detail),
+        is_refusing: false,
         link,
     }
 }
 
-/// Plugins with dead letters.
-fn dead(stats: &Stats) -> Vec<TroubleRow> {
+/// Plugins with dead letters, and those of which attempts fail; `recent` tells how many attempts of
+/// a plugin succeeded and failed in this time.
+fn failing(stats: &Stats, span: &str, recent: impl Fn(&str) -> (u64, u64)) -> Vec<TroubleRow> {
     let mut rows = Vec::new();
     for (name, counts) in &stats.plugins {
         let count = |state: State| counts.0[usize::from(state.code())];
         let (dead, waiting) = (count(State::Dead), count(State::Waiting));
+        let (good, bad) = recent(name);
+        let mut says = Vec::new();
         if dead > 0 {
             let letters = if dead == 1 { "dead letter" } else { "dead letters" };
-            let waits = match waiting {
-                0 => String::new(),
-                waiting => format!(", {} waiting", grouped(waiting)),
-            };
-            let path = Link::to("/deliveries").with("state", "dead").with("plugin", name);
-            rows.push(TroubleRow {
-                class: "bad",
-                shape: "✕",
-                part: "plugin",
-                name: name.to_string(),
-                detail: shown(&format!("{} {letters}{waits}", grouped(dead))),
-                link: Some((path.into_text(), "look at them")),
-            });
+            says.push(format!("{} {letters}", grouped(dead)));
         }
+        if bad > 0 {
+            let (bad, all) = (grouped(bad), grouped(good + bad));
+            says.push(format!("{bad} of {all} attempts failed in the {span}"));
+        }
+        if says.is_empty() {
+            continue;
+        }
+        if waiting > 0 {
+            says.push(format!("{} waiting", grouped(waiting)));
+        }
+        let link = match dead {
+            0 => (Link::to("/failures").with("plugin", name), "see why"),
+            _ => {
+                (Link::to("/deliveries").with("state", "dead").with("plugin", name), "look at them")
+            }
+        };
+        rows.push(TroubleRow {
+            class: if dead > 0 { "bad" } else { "warn" },
+            shape: if dead > 0 { "✕" } else { "▲" },
+            part: "plugin",
+            name: name.to_string(),
+            detail: shown(&says.join(", ")),
+            is_refusing: false,
+            link: Some((link.0.into_text(), link.1)),
+        });
     }
     rows
+}
+
+/// Names the types of the last hour that no route takes. That is no trouble by itself: a provider
+/// sends more than a host needs.
+pub(super) fn unrouted(admin: &Admin) -> Option<(String, &'static str)> {
+    let types = unrouted_types(admin);
+    let events: u64 = types.values().sum();
+    let mut names: Vec<&str> = types.keys().map(String::as_str).take(MAX_NAMED).collect();
+    if types.len() > MAX_NAMED {
+        names.push("…");
+    }
+    let has = if events == 1 { "1 event has" } else { &format!("{} events have", grouped(events)) };
+    let says = format!("In the last hour {has} a type that no route takes: {}.", names.join(", "));
+    (events > 0).then_some((says, "/events?state=unrouted"))
 }
 
 /// Files that wait to be approved while an older one runs. Where nothing runs, the host is degraded
@@ -110,6 +148,7 @@ fn held(admin: &Admin) -> Vec<TroubleRow> {
             part: "plugin",
             name: name.to_string(),
             detail,
+            is_refusing: false,
             link: Some((Link::to("/plugins").segment(name).into_text(), "see what it asks for")),
         })
     };
@@ -134,6 +173,7 @@ fn refused(admin: &Admin) -> Vec<TroubleRow> {
                 part: "source",
                 name: name.clone(),
                 detail: shown(&detail),
+                is_refusing: true,
                 link: Some((Link::to("/sources").segment(name).into_text(), "see why")),
             });
         }
@@ -158,11 +198,22 @@ mod tests {
         let mut stats = Stats::default();
         stats.plugins.insert("audit".into(), PluginCounts([0, 0, 12, 5, 41, 0, 0]));
         stats.plugins.insert("fine".into(), PluginCounts([1, 0, 2, 5, 0, 0, 0]));
-        let rows = dead(&stats);
+        let rows = failing(&stats, "last minute", |_| (3, 0));
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].detail.to_string(), "41 dead letters, 12 waiting");
         let (path, _) = rows[0].link.clone().unwrap();
         assert_eq!(path, "/deliveries?state=dead&plugin=audit");
+    }
+
+    #[test]
+    fn a_plugin_whose_attempts_fail_is_trouble_before_anything_is_dead() {
+        let mut stats = Stats::default();
+        stats.plugins.insert("audit".into(), PluginCounts([0, 0, 1, 5, 0, 0, 0]));
+        let rows = failing(&stats, "last 10 s", |_| (27, 5));
+        assert_eq!((rows.len(), rows[0].class), (1, "warn"));
+        let says = "5 of 32 attempts failed in the last 10 s, 1 waiting";
+        assert_eq!(rows[0].detail.to_string(), says);
+        assert_eq!(rows[0].link.clone().unwrap().0, "/failures?plugin=audit");
     }
 
     #[test]

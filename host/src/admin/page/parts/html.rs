@@ -61,6 +61,29 @@ pub(in crate::admin::page) fn shown_lines(text: &str) -> Html {
     html
 }
 
+/// Text in which backticks stand around names and commands: these are shown as code.
+pub(in crate::admin::page) fn coded(text: &str) -> Html {
+    coded_by(text, Html::text)
+}
+
+/// Text of several lines, otherwise like [`coded`].
+pub(in crate::admin::page) fn coded_lines(text: &str) -> Html {
+    coded_by(text, Html::lines)
+}
+
+fn coded_by(text: &str, add: for<'a> fn(&'a mut Html, &str) -> &'a mut Html) -> Html {
+    let (mut html, mut rest) = (Html::default(), text);
+    while let Some((before, after)) = rest.split_once('`')
+        && let Some((code, after)) = after.split_once('`')
+    {
+        add(&mut html, before).raw("<code>");
+        add(&mut html, code).raw("</code>");
+        rest = after;
+    }
+    add(&mut html, rest);
+    html
+}
+
 /// Text for a field of a form, which gives it back as it is: what controls how it is shown is
 /// written as a number.
 pub(in crate::admin::page) fn field_text(text: &str) -> Html {
@@ -97,6 +120,13 @@ fn push(to: &mut String, c: char, lines: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_between_backticks_is_code_and_no_markup() {
+        let html = coded_lines("see `type` under\n`<b>`; one ` is left").to_string();
+        let expected = "see <code>type</code> under\n<code>&lt;b&gt;</code>; one ` is left";
+        assert_eq!(html, expected);
+    }
 
     #[test]
     fn text_is_text_and_controls_are_visible() {

@@ -20,6 +20,16 @@ const CUT_PART: f64 = 0.06;
 /// Bars shorter than this take as much room, in percent.
 const LEAST_WIDTH: f64 = 0.5;
 
+/// What a drawing is made of: class, width and height of a sample, and its meaning.
+pub(in crate::admin::page) const LEGEND: [(&str, u32, u32, &str); 6] = [
+    ("b-came", 5, 12, "an event was stored"),
+    ("b-wait", 26, 6, "waited"),
+    ("b-ok", 16, 12, "attempt that succeeded"),
+    ("b-retry", 16, 12, "failed, r: asked for a retry"),
+    ("b-bad", 16, 12, "failed, x reject, t trap, z timeout, m memory, e error, c crash"),
+    ("cut", 16, 12, "// time left out"),
+];
+
 /// How a bar is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::admin::page) enum BarKind {

@@ -7,6 +7,9 @@ use crate::config::source::{Joined, Pick};
 use crate::event::MAX_NAME_BYTES;
 use crate::event::name::{self, RESERVED};
 
+/// The kinds of parts.
+const PARTS: [&str; 4] = ["header", "json", "request", "form"];
+
 /// The most values that are joined.
 const MAX_VALUES: usize = 8;
 
@@ -64,7 +67,7 @@ fn value(item: &Item<'_>, part: &str) -> Option<Pick> {
             pick
         }
         Some(("form", name)) if !name.is_empty() => Some(Pick::Form(name.to_owned())),
-        Some(("json", pointer)) => {
+        Some((place @ ("json" | "request"), pointer)) => {
             if !is_pointer(pointer) {
                 item.refuse(
                     format_args!("has the part {{{part}}}, but \"{pointer}\" is not a JSON pointer (RFC 6901)"),
@@ -72,10 +75,11 @@ fn value(item: &Item<'_>, part: &str) -> Option<Pick> {
                 );
                 return None;
             }
-            Some(Pick::Json(pointer.to_owned()))
+            let pointer = pointer.to_owned();
+            Some(if place == "json" { Pick::Json(pointer) } else { Pick::Request(pointer) })
         }
         _ => {
-            let near = did_you_mean(part.split(':').next().unwrap_or_default(), ["header", "json"]);
+            let near = did_you_mean(part.split(':').next().unwrap_or_default(), PARTS);
             item.refuse(
                 format_args!("names the unknown part {{{part}}}"),
                 format!("{near}write {{header:NAME}} or {{json:/POINTER}}"),

@@ -27,9 +27,13 @@ fn source(preset: &str, name: &str, secret: &[u8]) -> Source {
         subject: None,
         max_body_bytes: None,
         form: None,
+        split: None,
+        cloudevents: false,
+        origins: Vec::new(),
         types: template.types,
         trust_traceparent: false,
         handshakes: Vec::new(),
+        replies: Default::default(),
         params: std::collections::BTreeMap::new(),
     }
 }

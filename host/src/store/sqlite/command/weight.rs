@@ -1,8 +1,8 @@
-//! About what a command costs to write, in rows.
+//! About what a command costs to write, in rows, and who is charged for it.
 
-use super::WriteCommand;
+use super::{Owner, WriteCommand};
 use crate::event::NewEvent;
-use crate::store::{Settlement, TickStep};
+use crate::store::{LeaseQueue, Settlement, TickStep};
 
 /// Bytes that cost about as much to write as a row.
 const BYTES_OF_A_ROW: usize = 1_024;
@@ -13,6 +13,7 @@ impl WriteCommand {
     pub(in crate::store::sqlite) fn weight(&self) -> u64 {
         match self {
             Self::Append { event, .. } => of_event(event),
+            Self::AppendAll { events, .. } => events.iter().map(of_event).sum(),
             Self::Record { work, .. } => rows(2, work.1.name.len() + work.1.value.len()),
             Self::Settle { settlement, .. } => of_settlement(settlement),
             Self::Replay { targets, .. } => 1 + targets.len() as u64,
@@ -30,6 +31,25 @@ impl WriteCommand {
             // Each delivery and its entry in an index.
             Self::ChangeAll { found, .. } => 2 * found.len() as u64,
             _ => 1,
+        }
+    }
+
+    /// The owner that is charged for it.
+    pub(in crate::store::sqlite) fn owner(&self) -> Owner {
+        match self {
+            Self::Append { event, .. } => event.attributes.source.clone(),
+            Self::AppendAll { events, .. } => {
+                events.first().map_or_else(|| "".into(), |event| event.attributes.source.clone())
+            }
+            Self::Lease { queue: LeaseQueue::Plugin(plugin), .. } => plugin.clone(),
+            Self::Lease { queue: LeaseQueue::Quarantine(plugins), .. } => {
+                plugins.first().cloned().unwrap_or_else(|| Owner::from(""))
+            }
+            Self::Record { work, .. } => work.0.plugin.clone(),
+            Self::Settle { lease, .. } => lease.plugin.clone(),
+            Self::Tick { tick, .. } => tick.name.clone(),
+            // Those of operators and of the host itself.
+            _ => Owner::from(""),
         }
     }
 }

@@ -15,6 +15,7 @@ pub(super) const BACK_TO_VERSION_6: &str = "
     DROP TABLE pauses;
     DROP TABLE edits;
     ALTER TABLE events DROP COLUMN trace;
+    ALTER TABLE events DROP COLUMN signed_by;
     DROP TABLE log_positions;
     DROP INDEX deliveries_failure;
     ALTER TABLE deliveries DROP COLUMN failure;

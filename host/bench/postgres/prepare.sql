@@ -7,7 +7,7 @@ RETURNS TABLE (status smallint, first bigint) LANGUAGE sql VOLATILE AS $$
         SELECT array_agg(0) AS zeros, array_agg(base + i) AS ids,
             array_agg('acme'::text) AS sources, array_agg('order.paid'::text) AS types,
             array_agg(NULL::text) AS none, array_agg(1770000000000) AS times,
-            array_agg(NULL::bigint) AS no_ids, array_agg(NULL::bytea) AS no_bytes,
+            array_agg(NULL::bigint) AS no_ids, array_agg(NULL::bytea) AS no_bytes, array_agg(NULL::integer) AS no_keys,
             array_agg(decode(repeat('7b', 1024), 'hex')) AS bodies, array_agg(i) AS numbers,
             array_agg('audit'::text) AS plugins, array_agg(0::bigint) AS delays,
             array_agg(true) AS leased,
@@ -15,7 +15,7 @@ RETURNS TABLE (status smallint, first bigint) LANGUAGE sql VOLATILE AS $$
         FROM generate_series(1, n) i) v,
     hookbox.append_v1(NULL, me, v.zeros, v.ids, v.sources, v.types, v.none, v.none, v.times,
         v.none, v.none, v.none, v.no_ids, v.no_ids, v.zeros, v.no_bytes, v.no_ids, v.none,
-        v.bodies, v.numbers, v.zeros, v.plugins, v.delays, v.leased, v.numbers, v.sources,
+        v.no_keys, v.bodies, v.numbers, v.zeros, v.plugins, v.delays, v.leased, v.numbers, v.sources,
         v.keys) a
 $$;
 CREATE FUNCTION hookbox.bench_settle_v1(me bigint, base bigint, n integer)

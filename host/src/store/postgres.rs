@@ -94,13 +94,26 @@ impl Queue for Postgres {
         if let Some(what) = unsupported(&event) {
             return refused(StoreError::Unsupported(what));
         }
-        match self.waiting.take(&event.attributes.source) {
+        match self.waiting.take(&event.attributes.source, 1) {
             Err(waiting) => refused(StoreError::Saturated { waiting }),
             Ok(permit) => {
                 let event = Box::new(event);
                 self.ask(|reply| PostgresCommand::Append { event, reply, permit })
             }
         }
+    }
+
+    fn append_all(&self, mut events: Vec<NewEvent>) -> Pending<'_, Vec<Appended>> {
+        if events.len() > 1 {
+            return refused(StoreError::Unsupported("several events of one request"));
+        }
+        let stored = events.pop().map(|event| self.append(event));
+        Box::pin(async move {
+            match stored {
+                Some(stored) => Ok(vec![stored.await?]),
+                None => Ok(Vec::new()),
+            }
+        })
     }
 
     fn has_legacy_keys(&self) -> bool {

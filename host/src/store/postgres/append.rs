@@ -15,7 +15,7 @@ use crate::store::{DispatchHandle, Lease, LeasePermit};
 /// Calls `append_v1`.
 pub(super) const APPEND: &str = "SELECT status, first FROM hookbox.append_v1($1, $2, $3, $4, $5, $6, \
      $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, \
-     $26, $27)";
+     $26, $27, $28)";
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,7 @@ pub(super) struct NewRows<'c> {
     traces: Vec<Option<Vec<u8>>>,
     edited_from: Vec<Option<i64>>,
     edited_by: Vec<Option<&'c str>>,
+    signed_by: Vec<Option<i32>>,
     bodies: Vec<&'c [u8]>,
     deliveries: NewDeliveryRows<'c>,
     keys: NewKeyRows<'c>,
@@ -118,6 +119,7 @@ impl<'c> NewRows<'c> {
         self.traces.push(new.trace.as_ref().map(|trace| trace.context().to_bytes().to_vec()));
         self.edited_from.push(new.edited.as_ref().map(|edited| edited.event.row()));
         self.edited_by.push(new.edited.as_ref().map(|edited| edited.by.as_str()));
+        self.signed_by.push(new.signed_by.map(|key| i32::try_from(key).unwrap_or(i32::MAX)));
         self.bodies.push(&attributes.body);
         let number = i32::try_from(self.ids.len()).expect("a batch is bounded");
         for key in &new.dedupe {
@@ -145,7 +147,7 @@ impl<'c> NewRows<'c> {
     ) -> Result<Vec<Row>, Error> {
         let (d, k) = (&self.deliveries, &self.keys);
         let (at, me) = (shared.at(), shared.run.incarnation);
-        let parameters: [&(dyn ToSql + Sync); 27] = [
+        let parameters: [&(dyn ToSql + Sync); 28] = [
             &at,
             &me,
             &self.gates,
@@ -164,6 +166,7 @@ impl<'c> NewRows<'c> {
             &self.traces,
             &self.edited_from,
             &self.edited_by,
+            &self.signed_by,
             &self.bodies,
             &d.events,
             &d.ordinals,

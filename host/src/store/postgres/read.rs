@@ -15,7 +15,7 @@ const EVENT: &str = "SELECT id, source, type, subject, content_type, time_ms, pa
      trace, body, provider_id, note, headers, edited_from, edited_by,
      (SELECT sum(times)::bigint FROM hookbox.repeats r WHERE r.event = e.id),
      (SELECT last_ms FROM hookbox.repeats r WHERE r.event = e.id ORDER BY at DESC LIMIT 1),
-     ARRAY(SELECT c.id FROM hookbox.events c WHERE c.parent = e.id ORDER BY c.id LIMIT $2)
+     ARRAY(SELECT c.id FROM hookbox.events c WHERE c.parent = e.id ORDER BY c.id LIMIT $2), signed_by
      FROM hookbox.events e WHERE id = $1";
 
 /// The deliveries of an event, or one of them, each wherever it is at one moment.
@@ -88,6 +88,7 @@ impl PostgresReads {
         Ok(EventView {
             provider_id: row.get(11),
             note: row.get(12),
+            signed_by: row.get::<_, Option<i32>>(19).map(i32::unsigned_abs),
             emptied: None,
             headers: list(row.get(13)),
             duplicates: row.get::<_, Option<i64>>(16).unwrap_or(0).unsigned_abs(),

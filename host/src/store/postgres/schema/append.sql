@@ -10,7 +10,7 @@ CREATE FUNCTION hookbox.append_v1(
     ids bigint[], sources text[], types text[], subjects text[], content_types text[],
     times bigint[], provider_ids text[], notes text[], headers text[], parents bigint[],
     roots bigint[], hops integer[], traces bytea[], edited_from bigint[], edited_by text[],
-    bodies bytea[],
+    signed_by integer[], bodies bytea[],
     d_event integer[], d_ordinal integer[], d_plugin text[], d_delay bigint[], d_leased boolean[],
     k_event integer[], k_source text[], k_key bytea[]
 ) RETURNS TABLE (status smallint, first bigint)
@@ -88,11 +88,12 @@ BEGIN
     INSERT INTO hookbox.events
     SELECT e.* FROM (
         SELECT u.id, u.source, u.type, u.subject, u.content_type, u.time_ms, u.provider_id, u.note,
-            u.headers, u.parent, u.root, u.hops, u.trace, u.edited_from, u.edited_by, u.body
+            u.headers, u.parent, u.root, u.hops, u.trace, u.edited_from, u.edited_by,
+            u.signed_by, u.body
         FROM unnest(ids, sources, types, subjects, content_types, times, provider_ids, notes,
-            headers, parents, roots, hops, traces, edited_from, edited_by, bodies)
+            headers, parents, roots, hops, traces, edited_from, edited_by, signed_by, bodies)
             WITH ORDINALITY AS u (id, source, type, subject, content_type, time_ms, provider_id,
-            note, headers, parent, root, hops, trace, edited_from, edited_by, body, n)
+            note, headers, parent, root, hops, trace, edited_from, edited_by, signed_by, body, n)
         WHERE st[u.n] = 0) e;
     INSERT INTO hookbox.open (event, ordinal, plugin, holder, attempt, waits, due)
     SELECT ids[d.e], d.ordinal, d.plugin, CASE WHEN d.leased THEN me END, d.leased::integer,

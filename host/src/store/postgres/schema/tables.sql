@@ -45,6 +45,7 @@ CREATE TABLE hookbox.events (
     trace bytea,
     edited_from bigint,
     edited_by text,
+    signed_by integer,
     body bytea NOT NULL
 ) PARTITION BY RANGE (id);
 CREATE TABLE hookbox.events_rest PARTITION OF hookbox.events DEFAULT;

@@ -168,7 +168,9 @@ async fn what_this_store_does_not_do_yet_is_refused_and_changes_nothing() {
         let answer = store.append(refused).await;
         assert!(matches!(answer, Err(StoreError::Unsupported(_))), "{answer:?}");
     }
-    store.append(event(None)).await.unwrap();
+    let several = store.append_all(vec![event(None), event(None)]).await;
+    assert!(matches!(several, Err(StoreError::Unsupported(_))), "{several:?}");
+    assert_eq!(store.append_all(vec![event(None)]).await.unwrap().len(), 1);
     let held = lease(&store, 1).await.leases.remove(0);
     let writes = vec![("seen".to_owned(), None)];
     let kv = KvTransaction { writes, ..KvTransaction::default() };

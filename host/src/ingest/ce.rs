@@ -12,7 +12,7 @@ use crate::cloudevents::{HttpMode, ReceivedEvent};
 /// The events of a request.
 pub(super) fn read(head: &Head, body: &Bytes) -> Result<Vec<ReceivedEvent>, BatchFault> {
     let kind = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    match HttpMode::of(kind).map_err(BatchFault)? {
+    match HttpMode::of(kind).map_err(BatchFault::Format)? {
         HttpMode::Structured => {
             let event = ReceivedEvent::structured(body);
             Ok(vec![event.map_err(no_event)?])
@@ -24,11 +24,13 @@ pub(super) fn read(head: &Head, body: &Bytes) -> Result<Vec<ReceivedEvent>, Batc
         }
         HttpMode::Batch => {
             let items = items::list(body, &[], MAX_ITEMS).map_err(|why| {
-                BatchFault(format!("the body is no list of at most {MAX_ITEMS} events: {why}"))
+                BatchFault::Events(format!(
+                    "the body is no list of at most {MAX_ITEMS} events: {why}"
+                ))
             })?;
             let one = |(at, item): (usize, &str)| {
                 ReceivedEvent::structured(item.as_bytes()).map_err(|why| {
-                    BatchFault(format!("event {at} of the list, counted from 0: {why}"))
+                    BatchFault::Events(format!("event {at} of the list, counted from 0: {why}"))
                 })
             };
             items.into_iter().enumerate().map(one).collect()
@@ -37,7 +39,7 @@ pub(super) fn read(head: &Head, body: &Bytes) -> Result<Vec<ReceivedEvent>, Batc
 }
 
 fn no_event(why: String) -> BatchFault {
-    BatchFault(format!("it is no CloudEvent: {why}"))
+    BatchFault::Events(format!("it is no CloudEvent: {why}"))
 }
 
 /// The head that the event has in the binary mode.

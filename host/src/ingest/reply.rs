@@ -155,8 +155,12 @@ impl Rejection {
                     .close()
             }
             Self::Batch(fault) => {
+                let status = match fault {
+                    BatchFault::Events(_) => StatusCode::BAD_REQUEST,
+                    BatchFault::Format(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                };
                 let detail = Cow::Owned(format!("Nothing is stored: {fault}"));
-                Outside { detail, ..Outside::new(StatusCode::BAD_REQUEST, "") }
+                Outside { detail, ..Outside::new(status, "") }
             }
             Self::Closed(_) => Outside::later(NOT_READY, 60),
             Self::NoKey(_) => Outside::later("The public key cannot be had at the moment.", 10),
@@ -337,7 +341,7 @@ fn problem(rejection: &Rejection, own: Option<&SourceReplies>) -> Response {
         StatusCode::UNAUTHORIZED => {
             headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Signature")))
         }
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE if matches!(rejection, Rejection::Encoded) => {
             headers.push((ACCEPT_ENCODING, HeaderValue::from_static("identity")))
         }
         _ => {}

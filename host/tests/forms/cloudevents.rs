@@ -179,15 +179,13 @@ fn what_is_no_cloudevent_is_refused_with_what_is_wrong() {
         ),
         (STRUCTURED, "[]".to_owned(), "as a JSON object"),
         (BATCH, "{}".to_owned(), "the body is no list of at most 1000 events"),
-        (
-            "application/cloudevents+avro",
-            "x".to_owned(),
-            "`application/cloudevents+avro` is not read",
-        ),
     ] {
         let refused = post(&host, "partner", &[("content-type", kind)], &body);
         assert!(refused.status == 400 && refused.body.contains(says), "{says}: {refused:?}");
     }
+    let kind = [("content-type", "application/cloudevents+avro")];
+    let avro = post(&host, "partner", &kind, "x");
+    assert!(avro.status == 415 && avro.body.contains("+avro` is not read"), "{avro:?}");
     let refusals = host.api("/api/v1/sources/partner/refusals");
     assert_eq!(refusals["items"][0]["reason"], "bad_events", "{refusals}");
     assert!(refusals["items"][0]["hint"].as_str().unwrap().contains("avro"), "{refusals}");
@@ -245,6 +243,8 @@ fn an_origin_that_is_listed_gets_consent_and_no_other() {
     assert_eq!(ask("partner", &[known]), consent("eventemitter.example.com", "*"));
     let rated = [known, ("webhook-request-rate", "120")];
     assert_eq!(ask("partner", &rated), consent("eventemitter.example.com", "120"));
+    let unlimited = [known, ("webhook-request-rate", "0")];
+    assert_eq!(ask("partner", &unlimited), consent("eventemitter.example.com", "*"));
     let other = "other.example.COM";
     assert_eq!(ask("partner", &[(origin, other)]), consent(other, "*"));
     let azure = "eventgrid.azure.net";

@@ -61,5 +61,6 @@ impl Consent {
 }
 
 fn is_rate(text: &[u8]) -> bool {
-    (1..=MAX_DIGITS).contains(&text.len()) && text.iter().all(u8::is_ascii_digit)
+    let is_number = (1..=MAX_DIGITS).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    is_number && text.iter().any(|digit| *digit != b'0')
 }

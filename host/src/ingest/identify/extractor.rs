@@ -120,12 +120,14 @@ impl Extractor {
             && let Some(at) = items.iter().position(|item| !is_object(item))
         {
             let what = "is no object, so it has no type";
-            return Err(BatchFault(format!("item {at} of the list, counted from 0, {what}")));
+            return Err(BatchFault::Events(format!(
+                "item {at} of the list, counted from 0, {what}"
+            )));
         }
         let request = if self.request.is_empty() {
             Vec::new()
         } else {
-            self.request.find(&json, "the body").map_err(BatchFault)?
+            self.request.find(&json, "the body").map_err(BatchFault::Events)?
         };
         Ok(EventItems { items, request })
     }

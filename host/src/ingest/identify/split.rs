@@ -13,8 +13,14 @@ pub(in crate::ingest) const MAX_ITEMS: usize = 1_000;
 
 /// Why a request is no list of events. Nothing of it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BatchFault(pub(in crate::ingest) String);
+pub enum BatchFault {
+    /// They are not there, or one of them is wrong.
+    #[error("{0}")]
+    Events(String),
+    /// They are in a format that is not read.
+    #[error("{0}")]
+    Format(String),
+}
 
 /// The place of the list.
 #[derive(Debug)]
@@ -42,10 +48,12 @@ impl Split {
         };
         match form::field(body, field) {
             Ok(Some(json)) => Ok(json),
-            Ok(None) => Err(BatchFault(format!("the field `{field}` of the form is missing"))),
-            Err(form::Repeated) => {
-                Err(BatchFault(format!("the field `{field}` of the form occurs more than once")))
+            Ok(None) => {
+                Err(BatchFault::Events(format!("the field `{field}` of the form is missing")))
             }
+            Err(form::Repeated) => Err(BatchFault::Events(format!(
+                "the field `{field}` of the form occurs more than once"
+            ))),
         }
     }
 
@@ -57,7 +65,7 @@ impl Split {
                 "" => "the body".to_owned(),
                 pointer => format!("`{pointer}` of the body"),
             };
-            BatchFault(format!("{place} is no list of at most {MAX_ITEMS} events: {why}"))
+            BatchFault::Events(format!("{place} is no list of at most {MAX_ITEMS} events: {why}"))
         })?;
         Ok(found.into_iter().map(|item| Bytes::copy_from_slice(item.as_bytes())).collect())
     }

@@ -7,6 +7,7 @@ use super::rig::{PASSWORD, USER, connect};
 use super::*;
 use crate::event::{Attributes, NewEvent};
 use crate::store::{Count, Health, Queue, StoreError};
+use crate::tasks;
 
 /// Opens the address and returns the reason why not.
 async fn refused(case: &OnePostgres, url: String) -> PostgresOpenError {
@@ -172,7 +173,7 @@ async fn a_server_without_tls_a_replica_and_one_without_connections_say_so() {
     let error = loop {
         let address = cluster.url("?sslmode=disable");
         match tokio_postgres::connect(&address, tokio_postgres::NoTls).await {
-            Ok((client, connection)) => taken.push((client, tokio::spawn(connection))),
+            Ok((client, connection)) => taken.push((client, tasks::spawn(connection))),
             Err(_) => break refused(&case, address).await,
         }
     };
@@ -206,7 +207,7 @@ async fn twenty_hosts_that_start_at_once_on_an_empty_database_make_one_schema() 
             ..case.options().await
         };
         folders.push(folder);
-        starting.push(tokio::spawn(Postgres::open(options)));
+        starting.push(tasks::spawn(Postgres::open(options)));
     }
     let mut slots = Vec::new();
     let mut hosts = Vec::new();

@@ -20,6 +20,7 @@ use rustix::process::geteuid;
 use tokio_postgres::{Client, NoTls};
 
 use super::super::schema::MIGRATIONS;
+use crate::{env, tasks};
 
 /// Set by `cargo xtask test`, which installs Postgres: without it these tests fail then.
 const REQUIRED: &str = "HOOKBOX_TEST_POSTGRES";
@@ -72,7 +73,7 @@ pub(super) fn cluster() -> Option<&'static TestCluster> {
     let cluster = CLUSTER.get_or_init(|| {
         let Some(programs) = programs() else {
             let why = "skipped: there is no Postgres (Debian's package `postgresql`)";
-            assert!(std::env::var_os(REQUIRED).is_none(), "{why}");
+            assert!(env::var(REQUIRED).is_none(), "{why}");
             // Not caught by the test runner as a macro's output is.
             writeln!(std::io::stderr(), "{why}").expect("somebody reads");
             return None;
@@ -90,8 +91,8 @@ pub(super) fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let folder = |entry: std::io::Result<fs::DirEntry>| entry.ok().map(|it| it.path().join("bin"));
     let debian = versions.filter_map(folder).filter(is_whole).max();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    debian.or_else(|| std::env::split_paths(&path).find(is_whole))
+    let path = env::var("PATH").unwrap_or_default();
+    debian.or_else(|| path.to_string_lossy().split(':').map(PathBuf::from).find(is_whole))
 }
 
 /// The folder of all clusters of this copy of the repository. A name in the machine's temporary
@@ -100,7 +101,7 @@ pub(super) fn root() -> PathBuf {
     let (user, mut hasher) = (geteuid().as_raw(), DefaultHasher::new());
     env!("CARGO_MANIFEST_DIR").hash(&mut hasher);
     let name = format!("hookbox-postgres-{user}-{:08x}", hasher.finish() as u32);
-    let root = std::env::temp_dir().join(name);
+    let root = env::temp_dir().join(name);
     fs::create_dir_all(&root).expect("a folder can be made");
     let owner = fs::symlink_metadata(&root).expect("it is there").uid();
     assert_eq!(owner, geteuid().as_raw(), "`{}` is somebody else's", root.display());
@@ -279,7 +280,7 @@ pub(super) async fn connect(port: u16, user: &str, database: &str) -> Client {
     let address = format!("postgres://{user}:{PASSWORD}@127.0.0.1:{port}/{database}");
     let (client, connection) =
         tokio_postgres::connect(&address, NoTls).await.expect("the server lets this test in");
-    tokio::spawn(async move {
+    tasks::spawn(async move {
         // The test sees it by its next query.
         let _ = connection.await;
     });
@@ -292,7 +293,7 @@ fn on_thread<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) 
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_all().build().expect("a runtime").block_on(work)
     };
-    std::thread::spawn(run).join().expect("it does not panic")
+    tasks::thread("rig", run).expect("a thread").join().expect("it does not panic")
 }
 
 impl TestCluster {

@@ -51,6 +51,7 @@ mod serve;
 mod since;
 mod sources;
 mod stats;
+mod take_secret;
 mod test;
 mod token;
 mod tunnel;

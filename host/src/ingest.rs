@@ -14,7 +14,8 @@
 //! - `verify` checks signatures and makes them, `identify` finds type, id, subject and dedupe keys;
 //! - `ce` reads CloudEvents, `sources` holds the sources of one configuration;
 //! - `callback` finds the source of a request without a signature by its token;
-//! - `handshake` answers requests that are not events;
+//! - `handshake` answers requests that are not events, `window` keeps the secrets that they bring,
+//!   `confirm` asks the addresses that they name;
 //! - `spans` tells of requests;
 //! - `rejection_log` logs rejected requests at a bounded rate, `unidentified` events without a
 //!   type.
@@ -34,6 +35,7 @@ mod batch;
 mod body;
 mod callback;
 mod ce;
+mod confirm;
 mod fetch;
 mod handshake;
 mod head;
@@ -54,8 +56,11 @@ mod sources;
 mod spans;
 mod unidentified;
 mod verify;
+mod window;
 
-pub use activity::{KEPT_REFUSALS, ReasonSummary, RefusalNote, SourceActivity, SourceReceived};
+pub use activity::{
+    Confirmation, KEPT_REFUSALS, ReasonSummary, RefusalNote, SourceActivity, SourceReceived,
+};
 pub use fetch::KeyFetcher;
 pub use handshake::HandshakeAnswer;
 pub use head::Head;
@@ -65,6 +70,7 @@ pub use reasons::RefusalReason;
 pub use source::{SourceRuntime, Unverified, Verified};
 pub use unidentified::{Lately, Unidentified};
 pub use verify::{Refusal, SignError, SignedParts, sign, sign_request};
+pub use window::{SecretWindows, WindowView};
 
 /// Receives webhooks on `listener` until `shutdown`, then lets requests under way finish for up to
 /// [`ServerTimeouts::drain`](crate::server::ServerTimeouts::drain), and returns when the last

@@ -41,7 +41,7 @@ pub mod egress; // doors: hyper, hyper_util, rustls, tokio_rustls, webpki_roots
 pub mod server; // doors: axum, hyper, hyper_util
 
 // floor 1: the file a user writes
-pub mod config; // doors: toml, miette, ipnet, cel, regex, croner
+pub mod config; // doors: toml, miette, ipnet, cel, regex, croner, ring
 
 // floor 0: nouns, arithmetic, time
 pub mod clock; // doors: std::time::SystemTime

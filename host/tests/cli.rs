@@ -1,8 +1,8 @@
 //! The command line, run as a user runs it: what it prints, and its exit codes.
 //!
-//! `alone`, `cases` and `new` need no host, `hosted` and `bench` talk to one, `remote` has no good
-//! configuration, `terminal` has one to show something on, `pretender` is what only looks like a
-//! host.
+//! `alone`, `cases`, `new` and `presets` need no host, `hosted` and `bench` talk to one. `remote`
+//! has no good configuration, `terminal` has one to show something on, `pretender` is what only
+//! looks like a host.
 
 use crate::support::Site;
 
@@ -12,6 +12,7 @@ mod cases;
 mod hosted;
 mod kept;
 mod new;
+mod presets;
 mod pretender;
 mod remote;
 mod routing;

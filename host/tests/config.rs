@@ -1,5 +1,6 @@
 //! The configuration as a user meets it: what is read, what is refused, and how that is told.
 
+mod addresses;
 mod dedupe;
 mod forms;
 mod gatherings;

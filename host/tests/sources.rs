@@ -160,3 +160,20 @@ fn an_unused_key_beside_a_used_one_can_go() {
     assert_eq!(secrets[1]["set"], false);
     assert!(secrets[0]["last_used_at"].is_string(), "{secrets}");
 }
+
+#[test]
+fn a_type_can_have_the_method_and_values_of_the_address() {
+    let source = SOURCE.replace("{ json = \"/event_type\" }", "\"{query:topic}.{method}\"");
+    let source = source.replace("subject = ", "id = { query = \"n\" }\n# ");
+    let site = Site::new(&source, &[("worker.wat", &guest("ok"))]);
+    let host = Host::start(&site);
+    let signature = sign(b"{}");
+    for (query, kind) in
+        [("?topic=orders%2Fpaid&n=1", "orders/paid.POST"), ("?n=2", "hookbox.unidentified")]
+    {
+        let path = format!("/webhook/test{query}");
+        assert_eq!(post(&host, &path, &[("x-signature", &signature)], b"{}"), 200);
+        let events = host.api("/api/v1/events");
+        assert_eq!(events["items"][0]["type"], kind, "{events}");
+    }
+}

@@ -98,6 +98,7 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/sources", get(sources::show)),
         shows("/sources/{name}", get(sources::one)),
         acts("/sources/{name}/test", post(sources::test)),
+        acts("/sources/{name}/take-secret", post(sources::take_secret)),
         shows("/joins", get(listings::joins)),
         shows("/schedules", get(listings::schedules)),
         shows("/kv", get(keys::buckets)),

@@ -98,6 +98,8 @@ fn others() -> Vec<RoleRoute> {
         (VIEWER, routes!(sources::show_source)),
         (VIEWER, routes!(sources::list_refusals)),
         (OPERATOR, routes!(sources::test::test_source)),
+        (OPERATOR, routes!(sources::window::take_secret)),
+        (OPERATOR, routes!(sources::window::reveal_secret)),
         (VIEWER, routes!(audit::list_audit)),
         (VIEWER, routes!(clock::show_clock)),
         (OPERATOR, routes!(clock::accept_clock)),

@@ -23,6 +23,9 @@ use crate::names::hint;
 use crate::series::{PairKind, PairWindow};
 
 pub(in crate::admin) mod test;
+pub(in crate::admin) mod window;
+
+use window::{ConfirmationJson, WindowJson};
 
 /// The most types that are shown of a source.
 const MAX_TYPES: usize = 50;
@@ -92,6 +95,10 @@ pub(super) struct SourceDetail {
     pub(super) samples: Vec<String>,
     /// The reason for which this host cannot sign a test event.
     pub(super) untestable: Option<String>,
+    /// The window in which the secret of a handshake is taken; absent if they bring none.
+    pub(super) secret_window: Option<WindowJson>,
+    /// The newest confirmation of a subscription, since the start of the host.
+    pub(super) confirmation: Option<ConfirmationJson>,
 }
 
 /// A type that came from a source.
@@ -204,6 +211,8 @@ pub(super) async fn show_source(
         day,
         reasons,
         samples: sample::suggested(&source),
+        secret_window: WindowJson::of(&admin, &source),
+        confirmation: received.confirmation.map(ConfirmationJson::from),
         untestable: sign_request(&source, b"{}", "id", 0).err().map(|error| error.to_string()),
     }))
 }
@@ -379,7 +388,9 @@ fn type_from(pick: &Pick) -> String {
         Pick::Request(pointer) => format!("the request, at {pointer}"),
         Pick::Header(name) => format!("the header {name}"),
         Pick::Fixed(kind) => format!("always {kind}"),
-        Pick::Form(_) | Pick::Query(_) | Pick::Beside(_) | Pick::First(_) => pick.to_string(),
+        Pick::Form(_) | Pick::Query(_) | Pick::Method | Pick::Beside(_) | Pick::First(_) => {
+            pick.to_string()
+        }
         Pick::Joined(joined) => {
             let values = joined.values.iter().map(|(_, pick)| type_from(pick));
             values.collect::<Vec<_>>().join(", then ")

@@ -1,12 +1,15 @@
 //! `hookbox sources presets`: the providers that the program knows, and what each preset checks.
 //! It needs neither a host nor a configuration.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::failure::Failure;
+use super::listing::elements;
 use super::output::{Printout, print_json};
 use crate::config::presets;
-use crate::config::source::{Part, Pick, SourceTemplate};
+use crate::config::source::{HandshakeRule, Part, Pick, SourceTemplate, ValueCondition};
 use crate::names::closest;
 
 /// The text for a rule that others have reported.
@@ -51,24 +54,51 @@ fn show(name: &str, as_json: bool) -> Result<(), Failure> {
     let provider = preset["provider"].as_str().unwrap_or_default();
     let note = if preset["confirmed"] == true { "" } else { NOT_CONFIRMED };
     out.line(format!("{name}  {provider}  {note}").trim_end());
-    for field in ["page", "register", "scheme", "keys", "signature", "encoding", "signed"] {
+    for field in ["page", "register", "keys"] {
         out.field(field, &preset[field]);
     }
-    for field in ["time", "tolerance_s", "split", "type", "id", "subject", "dedupe"] {
+    let rules = elements(&preset["rules"]);
+    for (index, rule) in rules.iter().enumerate() {
+        if rules.len() > 1 {
+            out.line(format!("rule {} of {}", index + 1, rules.len()));
+        }
+        for field in ["when", "scheme", "signature", "encoding", "signed", "time", "tolerance_s"] {
+            out.field(field, &rule[field]);
+        }
+    }
+    if rules.len() > 1 {
+        out.line("all rules");
+    }
+    for field in ["split", "type", "id", "subject", "dedupe"] {
         out.field(field, &preset[field]);
     }
-    for field in ["answer", "refuse_status", "methods", "samples"] {
+    for field in ["handshakes", "answer", "refuse_status", "methods", "samples"] {
         out.field(field, &preset[field]);
     }
-    out.line(format!("[sources.{name}]"));
-    out.line(format!("preset = \"{name}\""));
-    if preset["keys"] == "secret" {
-        let variable = name.to_ascii_uppercase().replace('-', "_");
-        out.line(format!("secrets = [{{ env = \"{variable}_WEBHOOK_SECRET\" }}]"));
-    } else {
-        out.line("verify = { public_keys = [\"…\"] }");
-    }
+    section(name, &preset).iter().for_each(|line| out.line(line));
     out.print()
+}
+
+/// The section that an operator writes.
+fn section(name: &str, preset: &Value) -> Vec<String> {
+    let mut lines = vec![format!("[sources.{name}]"), format!("preset = \"{name}\"")];
+    if preset["takes_secret"] == true {
+        lines.push(format!("# `hookbox sources {name} take-secret` takes the secret"));
+    } else if preset["keys"] == "secret" {
+        let variable = name.to_ascii_uppercase().replace('-', "_");
+        lines.push(format!("secrets = [{{ env = \"{variable}_WEBHOOK_SECRET\" }}]"));
+    } else if preset["key_url"] != true {
+        lines.push("verify = { public_keys = [\"…\"] }".to_owned());
+    }
+    let params = elements(&preset["params"]).iter().filter_map(Value::as_str);
+    let params: Vec<_> = params.map(|param| format!("{param} = \"…\"")).collect();
+    if !params.is_empty() {
+        lines.push(format!("params = {{ {} }}", params.join(", ")));
+    }
+    if preset["needs_url"] == true {
+        lines.push("public_url = \"https://hooks.example.com\"".to_owned());
+    }
+    lines
 }
 
 /// A preset as JSON.
@@ -82,6 +112,12 @@ fn described(name: &str) -> Option<Value> {
         "page": about.page,
         "register": about.register,
         "confirmed": about.confirmed,
+        "rules": rules(&template).iter().map(|rule| described_rule(rule)).collect::<Vec<_>>(),
+        "params": params(&template),
+        "takes_secret": template.handshakes.iter().any(|rule| rule.offers.is_some()),
+        "key_url": rules(&template).iter().any(|rule| rule.key_address.is_some()),
+        "needs_url": template.needs_url(),
+        "handshakes": handshakes(&template),
         "scheme": template.scheme.name(),
         "keys": if template.has_secrets() { "secret" } else { "public key" },
         "signature": places(&template),
@@ -108,4 +144,46 @@ fn described(name: &str) -> Option<Value> {
 fn places(template: &SourceTemplate) -> String {
     let fields = template.signatures.iter();
     fields.map(|field| format!("{}: {}…", field.place, field.prefix)).collect::<Vec<_>>().join(", ")
+}
+
+/// Its rules: the first one that is for a request decides.
+fn rules(template: &SourceTemplate) -> Vec<&SourceTemplate> {
+    std::iter::once(template).chain(&template.others).collect()
+}
+
+fn described_rule(rule: &SourceTemplate) -> Value {
+    json!({
+        "when": all_of(&rule.when),
+        "scheme": rule.scheme.name(),
+        "signature": places(rule),
+        "encoding": rule.encoding.name(),
+        "signed": rule.signed.iter().map(Part::to_string).collect::<String>(),
+        "time": rule.timestamp.as_ref().map(|rule| rule.field.place.to_string()),
+        "tolerance_s": rule.timestamp.as_ref().map(|rule| rule.tolerance_ms / 1_000),
+    })
+}
+
+/// Conditions that all hold, in words.
+fn all_of(conditions: &[ValueCondition]) -> Option<String> {
+    let all: Vec<_> = conditions.iter().map(ToString::to_string).collect();
+    (!all.is_empty()).then(|| all.join(" and "))
+}
+
+/// The parameters that it needs.
+fn params(template: &SourceTemplate) -> BTreeSet<String> {
+    let signed = template.needed_params().into_iter().map(str::to_owned);
+    signed.chain(template.handshakes.iter().flat_map(|rule| rule.params())).collect()
+}
+
+/// The handshakes, each by its method and the condition that it goes by.
+fn handshakes(template: &SourceTemplate) -> Option<String> {
+    let one = |rule: &HandshakeRule| {
+        let when = rule.when.iter().map(ToString::to_string);
+        let empty = rule.empty.as_ref().map(|pointer| format!("{{json:{pointer}}} is empty"));
+        let when = when.chain(empty).collect::<Vec<_>>().join(" and ");
+        let verified = if rule.verified { ", signed" } else { "" };
+        format!("{} if {when}{verified}", rule.method.name())
+    };
+    let all: Vec<_> = template.handshakes.iter().map(one).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }

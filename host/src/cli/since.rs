@@ -17,6 +17,12 @@ pub(super) fn time(text: &str) -> Result<String, String> {
         .to_owned())
 }
 
+/// Reads how long something lasts, in seconds.
+pub(super) fn seconds(text: &str) -> Result<u32, String> {
+    let seconds = ago_ms(text).and_then(|ms| u32::try_from(ms / 1_000).ok());
+    seconds.ok_or_else(|| "write how long, such as `90s`, `10m` or `1h`".to_owned())
+}
+
 /// Seconds of more digits are milliseconds by mistake.
 const MAX_UNIX_DIGITS: usize = 11;
 

@@ -10,7 +10,8 @@ use super::client::{AdminClient, HostArg, encoded};
 use super::failure::Failure;
 use super::listing::elements;
 use super::output::{Printout, print_json, printable, text};
-use super::presets;
+use super::since::seconds;
+use super::{presets, take_secret};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -20,19 +21,24 @@ stay in the memory of the host.
 With `test` the host signs a sample with the first secret of the source and posts it to its own public address. Plugins \
 get it like any other event.
 
+With `take-secret` the host keeps the secret of the next handshake, whoever sends it: run it just before you register \
+at the provider, and compare the address that it prints. Ctrl-c ends the command, not the wait of the host.
+
 Examples:
   hookbox sources
   hookbox sources heygen                          one, with what was refused
   hookbox sources heygen test                     send it a test event
   hookbox sources heygen test --type avatar_video.fail
   hookbox sources acme test --type order.paid --set order.id=1
+  hookbox sources asana take-secret               wait for a handshake
   hookbox sources presets                         the providers that are known
   hookbox sources presets slack                   what a preset checks")]
 pub(super) struct SourcesArgs {
     /// Show this source
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// `test` sends it a test event; after `presets`, the preset to show
+    /// `test` sends it a test event, `take-secret` takes the secret of its next handshake; after
+    /// `presets`, the preset to show
     #[arg(value_name = "ACTION", requires = "name")]
     action: Option<String>,
     /// The type of the test event [default: the first one that the source's preset knows]
@@ -41,6 +47,9 @@ pub(super) struct SourcesArgs {
     /// Set a member of its JSON body: JSON if it reads as JSON, otherwise a string
     #[arg(long, value_name = "PATH=VALUE", value_parser = assignment, requires = "action")]
     set: Vec<(String, Value)>,
+    /// How long `take-secret` waits: up to 1h; 0s ends the wait of another command
+    #[arg(long = "for", value_name = "TIME", value_parser = seconds, default_value = "10m")]
+    wait: u32,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
@@ -50,6 +59,11 @@ pub(super) struct SourcesArgs {
 
 /// The word in place of a source's name that lists the presets.
 const PRESETS: &str = "presets";
+
+/// The action that takes the secret of a handshake.
+const TAKE_SECRET: &str = "take-secret";
+
+const ACTIONS: [&str; 2] = ["test", TAKE_SECRET];
 
 /// A path and a value.
 fn assignment(text: &str) -> Result<(String, Value), String> {
@@ -64,11 +78,15 @@ impl SourcesArgs {
             presets::run(self.action.as_deref(), self.json)?;
             return Ok(ExitCode::SUCCESS);
         }
-        if let Some(other) = self.action.as_deref().filter(|action| *action != "test") {
-            return Err(Failure::usage(format!("`{other}` is no action: write `test`")));
+        if let Some(other) = self.action.as_deref().filter(|action| !ACTIONS.contains(action)) {
+            let actions = "write `test` or `take-secret` after the name of the source";
+            return Err(Failure::usage(format!("`{other}` is no action: {actions}")));
         }
         let client = self.host.client(common)?;
         match &self.name {
+            Some(name) if self.action.as_deref() == Some(TAKE_SECRET) => {
+                return take_secret::run(&client, name, self.wait, self.json);
+            }
             Some(name) if self.action.is_some() => return self.test(&client, name),
             Some(name) => self.show(&client, name)?,
             None => {
@@ -94,6 +112,16 @@ impl SourcesArgs {
         out.line(printable(&headline(&source)));
         if let Some(closed) = source["closed"].as_str() {
             out.line(printable(&format!("every post is refused: {closed}")));
+        }
+        if let Some(host) = source["confirmation"]["host"].as_str() {
+            let line = match source["confirmation"]["error"].as_str() {
+                None => format!("a subscription was confirmed at {host}"),
+                Some(error) => format!("a subscription could not be confirmed at {host}: {error}"),
+            };
+            out.line(printable(&line));
+        }
+        if let Some(until) = source["secret_window"]["until"].as_str() {
+            out.line(printable(&format!("the secret of a handshake is taken until {until}")));
         }
         for reason in elements(&source["reasons"]) {
             reason_lines(&mut out, reason);

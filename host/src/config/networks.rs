@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::raw::Item;
+use super::warnings::Warning;
 
 /// The most networks in one list. Each is compared with the address of every connection.
 const MAX_NETWORKS: usize = 256;
@@ -44,7 +45,14 @@ pub(super) fn read(item: &Item<'_>) -> Networks {
             .map_err(|(what, help)| item.refuse(format_args!("is \"{text}\", {what}"), help))
             .ok()
     };
-    Networks(items.iter().filter_map(read).collect())
+    let networks: Vec<IpNet> = items.iter().filter_map(read).collect();
+    if networks.iter().any(|network| network.prefix_len() == 0) {
+        item.sink().warn(Warning::new(format!(
+            "`{}` trusts every address: any client can say that it is another",
+            item.path
+        )));
+    }
+    Networks(networks)
 }
 
 /// The network that `text` names, or what it is instead and what to write.

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use secrecy::SecretSlice;
 use zeroize::Zeroizing;
 
@@ -74,6 +75,13 @@ pub(super) struct FoundSecrets {
     pub(super) registered: bool,
     /// The place of the list in the file.
     pub(super) span: Option<Range<usize>>,
+}
+
+impl FoundSecrets {
+    /// Those of a source that names the registration alone.
+    pub(super) fn registered(span: Range<usize>) -> Self {
+        Self { registered: true, span: Some(span), ..Self::default() }
+    }
 }
 
 /// Keeps from being shown whatever may be a secret in a list of them: all but `env`, `file` and
@@ -299,6 +307,8 @@ fn key(text: &[u8], format: &KeyFormat, min_bytes: usize) -> Result<SecretSlice<
         KeyEncoding::Utf8 => text.to_vec(),
         KeyEncoding::Base64 => BASE64.decode(text).map_err(|_| KeyError::NotBase64)?,
         KeyEncoding::Hex => hex::decode(text).map_err(|_| KeyError::NotHex)?,
+        KeyEncoding::Sha1 if text.len() < min_bytes => return Err(KeyError::Short),
+        KeyEncoding::Sha1 => digest(&SHA1_FOR_LEGACY_USE_ONLY, text).as_ref().to_vec(),
     };
     if key.len() < min_bytes { Err(KeyError::Short) } else { Ok(key.into()) }
 }

@@ -20,7 +20,7 @@ mod template;
 pub use callback::{CallbackRule, KnownKey};
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
 pub use encoding::Encoding;
-pub use handshake::{AnswerPart, AnswerRule, AnswerValue, HandshakeMethod, HandshakeRule};
+pub use handshake::{AnswerPart, AnswerRule, AnswerValue, HandshakeMethod, HandshakeRule, ThenGet};
 pub use param::ParamText;
 pub use pick::{EventTypes, Joined, Pick};
 pub use place::{

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::raw::{Item, Section, did_you_mean};
 use super::secrets::{self, Fallback, FoundSecrets, MakeSecrets, Places};
 use super::source::{
-    Part, ProviderSettings, Secrets, SignatureScheme, Source, SourceTemplate, Verify,
+    KeyEncoding, Part, ProviderSettings, Secrets, SignatureScheme, Source, SourceTemplate, Verify,
 };
 use super::warnings::Warning;
 use super::{presets, template};
@@ -41,6 +41,8 @@ pub(super) struct UnkeyedSource {
     provider: ProviderSettings,
     /// The place of `callback` in the file.
     callback_span: Option<Range<usize>>,
+    /// The place of the rule that signs the address of the host without saying what it is.
+    lacks_url: Option<Range<usize>>,
 }
 
 /// The facts on which completing a source's keys depends.
@@ -63,6 +65,7 @@ struct How {
     min_key_bytes: usize,
     /// The provider, if its API is known.
     provider: Option<&'static dyn Provider>,
+    takes_secrets: bool,
 }
 
 /// Reads every `[sources.NAME]`.
@@ -81,11 +84,12 @@ pub(super) fn complete(
     sink: &super::raw::Sink,
 ) -> BTreeMap<String, Arc<Source>> {
     let complete = |source: UnkeyedSource| {
-        let UnkeyedSource { name, preset, template, is_verified, .. } = source;
+        let UnkeyedSource { name, preset, mut template, is_verified, lacks_url, .. } = source;
         let UnkeyedSource { mut found, mut provider, callback_span, .. } = source;
         if provider.public_url.is_none() {
             provider.public_url = keys.public_url.map(str::to_owned);
         }
+        settle_url(&mut template, provider.public_url.as_ref(), (&name, lacks_url), sink);
         if let Some(rule) = &mut provider.callback {
             callback::complete(rule, (&name, callback_span), keys.folder, sink);
         }
@@ -101,10 +105,8 @@ pub(super) fn complete(
                 Fallback { loopback: keys.loopback, path, make: keys.make, format: &template.key };
             secrets::settle(found, &name, &fallback, sink)
         });
-        if is_verified {
-            weaknesses(&template).iter().for_each(|what| {
-                sink.warn(Warning::of_working_source(&name, what));
-            });
+        for what in weaknesses(&template).iter().filter(|_| is_verified) {
+            sink.warn(Warning::of_working_source(&name, what));
         }
         let verify = match is_verified {
             true => Verify::Signature(template.clone().signature(secrets)),
@@ -134,6 +136,24 @@ pub(super) fn complete(
         Some((name, Arc::new(source)))
     };
     sources.into_iter().filter_map(complete).collect()
+}
+
+/// Takes the address of the host where a rule depends on it and names none of its own.
+fn settle_url(
+    template: &mut SourceTemplate,
+    url: Option<&String>,
+    (name, lacks_url): (&str, Option<Range<usize>>),
+    sink: &super::raw::Sink,
+) {
+    if let (None, Some(span)) = (url, lacks_url) {
+        let message = format!("`sources.{name}` signs the {{url}}, but does not say what it is");
+        let help = "say how the provider reaches this host, under [server] or in the section: \
+                    `public_url = \"https://hooks.example.com\"`";
+        sink.problem(Some(span), message, help);
+    }
+    if template.uses_url() {
+        template.take_url(url);
+    }
 }
 
 /// What a rule leaves unproved, for people.
@@ -185,25 +205,41 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     let over_preset = preset_item.is_some();
     let is_verified =
         template::read(item, &mut section, verify_item.as_ref(), &mut template, over_preset);
-    if is_verified {
-        check_own(verify_item.as_ref().unwrap_or(item), &template);
-    }
+    let checked = verify_item.as_ref().unwrap_or(item);
+    let lacks_url = is_verified && check_own(checked, &template);
     params::read(item, &mut section, &mut template, places);
     let named = preset_item.as_ref().and_then(|item| item.value.as_str());
-    let mut provider = provider::read(&mut section, named, places);
+    let mut provider = provider::read(&mut section, named, template.uses_url(), places);
     let callback_item = section.take("callback").filter(|_| provider.name.is_some());
     provider.callback = callback_item.as_ref().and_then(callback::read);
     let callback_span = callback_item.map(|item| item.span);
     let secrets_item = section.take("secrets");
     let min_key_bytes = read_min_key_bytes(&mut section);
-    let how = How { is_verified, says_how, min_key_bytes, provider: provider.provider() };
+    provider.takes_secrets = template.handshakes.iter().any(|rule| rule.offers.is_some());
+    if provider.takes_secrets && template.key.encoding != KeyEncoding::Utf8 {
+        let help = "take `offers` out of the handshake, or `secret_encoding`";
+        item.refuse_key("takes secrets of handshakes, which are not encoded", help);
+    }
+    let takes_secrets = provider.takes_secrets;
+    let how =
+        How { is_verified, says_how, min_key_bytes, provider: provider.provider(), takes_secrets };
     let found = read_secrets(item, secrets_item.as_ref(), how, &template, places);
     template::read_max_body(&mut section, &mut template);
     let trusts = section.take("trust_traceparent").and_then(|item| item.truth());
     template.trust_traceparent = trusts.unwrap_or(false);
     section.finish();
     let (name, preset) = (item.key.to_owned(), named.map(str::to_owned));
-    Some(UnkeyedSource { name, preset, template, is_verified, found, provider, callback_span })
+    let lacks_url = lacks_url.then(|| checked.key_span.clone());
+    Some(UnkeyedSource {
+        name,
+        preset,
+        template,
+        is_verified,
+        found,
+        provider,
+        callback_span,
+        lacks_url,
+    })
 }
 
 /// Reads where the secrets are; `None` for a source without any.
@@ -214,7 +250,7 @@ fn read_secrets(
     template: &SourceTemplate,
     places: &Places<'_>,
 ) -> Option<FoundSecrets> {
-    let How { is_verified, says_how, min_key_bytes, provider } = how;
+    let How { is_verified, says_how, min_key_bytes, provider, takes_secrets } = how;
     let format = &template.key;
     match (is_verified && template.has_secrets(), list) {
         (true, Some(list)) => Some(secrets::read(list, format, min_key_bytes, places)),
@@ -222,6 +258,9 @@ fn read_secrets(
             if let Some(provider) = provider {
                 let env = provider.secret_env();
                 return Some(secrets::usual(item, env, format, min_key_bytes, places));
+            }
+            if takes_secrets {
+                return Some(FoundSecrets::registered(item.key_span.clone()));
             }
             if says_how {
                 refuse_without_secrets(item);
@@ -260,14 +299,9 @@ fn read_min_key_bytes(section: &mut Section<'_>) -> usize {
 }
 
 /// Refuses a source that lacks what no preset can say for it. A value that was refused in its own
-/// place is reported there only.
-fn check_own(item: &Item<'_>, template: &SourceTemplate) {
+/// place is reported there only. Says whether it lacks the address of the host.
+fn check_own(item: &Item<'_>, template: &SourceTemplate) -> bool {
     let says = |key| item.value.as_table().is_some_and(|table| table.get_key_value(key).is_some());
-    if template.needs_url() && template.public_url.is_none() && !says("public_url") {
-        let help =
-            "add how the provider reaches this host: `public_url = \"https://hooks.example.com\"`";
-        item.refuse_key("signs the {url}, but does not say what it is", help);
-    }
     let has_no_key = template.public_keys.is_empty() && template.key_address.is_none();
     if !template.has_secrets() && has_no_key && !says("public_keys") {
         item.refuse_key(
@@ -275,6 +309,7 @@ fn check_own(item: &Item<'_>, template: &SourceTemplate) {
             "copy it from the provider: `public_keys = [\"03a107bf…\"]`",
         );
     }
+    template.needs_url() && template.public_url.is_none() && !says("public_url")
 }
 
 fn refuse_unverified(item: &Item<'_>) {

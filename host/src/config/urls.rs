@@ -2,13 +2,79 @@
 //! are.
 
 use super::raw::Item;
+use super::warnings::Warning;
 
 /// The longest address, in bytes.
 const MAX_URL_BYTES: usize = 512;
 
-/// Reads an address that this host is reached at from outside.
+/// An address that this host is reached at, as it is written.
+const PUBLIC: &str = "https://hooks.example.com";
+
+/// Reads an address that this host is reached at from outside: scheme, host and perhaps a port. One
+/// without TLS is warned of, unless it is of this machine.
 pub(super) fn read_public_url(item: &Item<'_>) -> Option<String> {
-    read_url(item, "https://hooks.example.com")
+    let text = item.text(&format!("\"{PUBLIC}\""))?;
+    let refuse = |what: &str, help: &str| {
+        item.refuse(what, help);
+        None
+    };
+    let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| is_http(scheme)) else {
+        let help = format!("write scheme and host, such as \"{PUBLIC}\"");
+        return refuse("does not begin with https://", &help);
+    };
+    if text.contains('@') {
+        return refuse("has a user part", "take everything up to the `@` away behind the `://`");
+    }
+    if text.contains(['?', '#']) {
+        return refuse("has a query", "write scheme and host alone");
+    }
+    if let Some((_, path)) = rest.split_once('/') {
+        return match path {
+            "" => refuse("ends with a slash", "take the slash at the end away"),
+            _ => refuse(
+                "has a path",
+                "write scheme and host alone: hooks are below /webhook/NAME. For a proxy that takes a path away, \
+                 `verify = { public_url = … }` of a source may have one",
+            ),
+        };
+    }
+    let (host, port) = parts(rest);
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_[]:".contains(c);
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    if host.is_empty()
+        || text.len() > MAX_URL_BYTES
+        || !host.chars().all(plain)
+        || !port.is_none_or(is_port)
+    {
+        let help = format!("write scheme and host, and a port if need be, such as \"{PUBLIC}\"");
+        return refuse("names no host", &help);
+    }
+    if scheme == "http" && !is_this_machine(host) {
+        item.sink().warn(Warning::new(format!(
+            "`{}` is not https: whoever stands between can read and change what providers send",
+            item.path
+        )));
+    }
+    Some(text.to_owned())
+}
+
+fn is_http(scheme: &str) -> bool {
+    ["https", "http"].contains(&scheme)
+}
+
+/// Host and port; the address of IPv6 stands in brackets.
+fn parts(rest: &str) -> (&str, Option<&str>) {
+    let end =
+        if rest.starts_with('[') { rest.find(']').map_or(rest.len(), |at| at + 1) } else { 0 };
+    match rest[end..].split_once(':') {
+        Some((host, port)) => (&rest[..end + host.len()], Some(port)),
+        None => (rest, None),
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|it| it.is_loopback())
 }
 
 /// Reads scheme and host, perhaps with a path, without a slash at the end.

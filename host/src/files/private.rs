@@ -4,9 +4,11 @@
 //! mount was usually the cause: with `fsGroup`, Kubernetes adds `g+rwX` to every file of a volume
 //! at each mount. So the mode is restricted where this user owns the folder.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, RawMode, Stat, chmodat, fchmod, fstat, linkat, openat,
@@ -88,6 +90,23 @@ pub fn restrict(folder: &OwnedFd) -> io::Result<bool> {
     fchmod(folder, FOLDER)?;
     close_files(folder)?;
     Ok(true)
+}
+
+/// Opens a folder for this user alone; it and the one around it are made if they are not there.
+///
+/// # Errors
+/// It cannot be made, opened or restricted.
+pub fn own_folder(path: &Path) -> io::Result<OwnedFd> {
+    if let Some(around) = path.parent() {
+        DirBuilder::new().recursive(true).mode(FOLDER.as_raw_mode()).create(around)?;
+    }
+    match DirBuilder::new().mode(FOLDER.as_raw_mode()).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let folder = super::open_folder(path)?.ok_or(io::ErrorKind::NotFound)?;
+    restrict(&folder)?;
+    Ok(folder)
 }
 
 /// The action if a file has the name already.

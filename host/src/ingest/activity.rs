@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use secrecy::ExposeSecret;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 
 use super::reasons::RefusalReason;
+use super::window::SecretWindows;
 use crate::config::Source;
 use crate::config::source::{Secrets, Verify};
 
@@ -24,6 +26,9 @@ const MAX_HEADERS: usize = 24;
 /// The bytes that the names of headers may have together.
 const MAX_HEADER_BYTES: usize = 400;
 
+/// Subscriptions of a source that are confirmed at once.
+const MAX_CONFIRMING: usize = 4;
+
 /// The longest hint, in bytes.
 const MAX_HINT_BYTES: usize = 300;
 
@@ -32,7 +37,10 @@ const NEVER: i64 = i64::MIN;
 
 /// The activity of the sources, by their names. The intake writes it, the admin API shows it.
 #[derive(Debug, Default)]
-pub struct SourceActivity(RwLock<BTreeMap<Arc<str>, Arc<SourceTally>>>);
+pub struct SourceActivity {
+    tallies: RwLock<BTreeMap<Arc<str>, Arc<SourceTally>>>,
+    windows: SecretWindows,
+}
 
 /// What one source received.
 #[derive(Debug)]
@@ -43,6 +51,10 @@ pub(super) struct SourceTally {
     /// The keys of the running configuration with their last use.
     keys: Mutex<Vec<(KeyMark, Arc<AtomicI64>)>>,
     refused: Mutex<RefusalBook>,
+    /// The newest confirmation of a subscription.
+    confirmation: Mutex<Option<Confirmation>>,
+    /// Permits to confirm one.
+    confirming: Arc<Semaphore>,
 }
 
 /// A digest by which a key is known again after a reload.
@@ -67,6 +79,8 @@ pub struct SourceReceived {
     pub last_ms: Option<i64>,
     /// The requests that were refused.
     pub reasons: BTreeMap<RefusalReason, ReasonSummary>,
+    /// The newest confirmation of a subscription.
+    pub confirmation: Option<Confirmation>,
 }
 
 /// The requests that were refused for one reason.
@@ -80,6 +94,17 @@ pub struct ReasonSummary {
     pub hint: Option<String>,
     /// How long before it came the last one was sent, by its own words, in seconds.
     pub offset_s: Option<i64>,
+}
+
+/// What became of the newest confirmation of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmation {
+    /// When, Unix ms.
+    pub at_ms: i64,
+    /// The host that was asked.
+    pub host: String,
+    /// Why it failed, for people; absent if the subscription is confirmed.
+    pub error: Option<String>,
 }
 
 /// A request that was refused: no value of a header, and no byte of a body.
@@ -104,14 +129,19 @@ pub struct RefusalNote {
 impl SourceActivity {
     /// The tally of a source of the running configuration.
     pub(super) fn tally(&self, source: &Source) -> Arc<SourceTally> {
-        let mut tallies = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tallies = self.tallies.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(tallies.entry(Arc::clone(&source.name)).or_default())
     }
 
     /// Forgets the sources that `is_there` does not know.
     pub(super) fn retain(&self, is_there: impl Fn(&str) -> bool) {
-        let mut tallies = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tallies = self.tallies.write().unwrap_or_else(PoisonError::into_inner);
         tallies.retain(|name, _| is_there(name));
+    }
+
+    /// The windows in which the secrets of handshakes are taken.
+    pub fn windows(&self) -> &SecretWindows {
+        &self.windows
     }
 
     /// Counts an event of a provider's log that was appended.
@@ -120,7 +150,7 @@ impl SourceActivity {
     }
 
     fn find(&self, source: &str) -> Option<Arc<SourceTally>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(source).map(Arc::clone)
+        self.tallies.read().unwrap_or_else(PoisonError::into_inner).get(source).map(Arc::clone)
     }
 
     /// What a source received.
@@ -131,6 +161,7 @@ impl SourceActivity {
             duplicates: tally.duplicates.load(Ordering::Relaxed),
             last_ms: time(&tally.last_ms),
             reasons: tally.book().reasons.clone(),
+            confirmation: tally.confirmation.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 
@@ -160,6 +191,8 @@ impl Default for SourceTally {
             last_ms: AtomicI64::new(NEVER),
             keys: Mutex::default(),
             refused: Mutex::default(),
+            confirmation: Mutex::default(),
+            confirming: Arc::new(Semaphore::new(MAX_CONFIRMING)),
         }
     }
 }
@@ -201,6 +234,17 @@ impl SourceTally {
         book.newest.push_front((number, note));
         book.newest.truncate(KEPT_REFUSALS);
         number
+    }
+
+    /// Notes what became of a confirmation.
+    pub(super) fn confirmed(&self, confirmation: Confirmation) {
+        let mut newest = self.confirmation.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest = Some(confirmation);
+    }
+
+    /// Permits to confirm a subscription.
+    pub(super) fn confirming(&self) -> &Arc<Semaphore> {
+        &self.confirming
     }
 
     /// Adds a hint to a refusal.

@@ -1,4 +1,4 @@
-//! Fetches public keys that requests name by address, over the egress connector.
+//! Fetches what requests name by address, over the egress connector: public keys, mostly.
 //!
 //! A fetch is no part of the request that needs it: it has a task and a time of its own, and
 //! serves every request that waits for the same address. A request waits [`WAIT`] at most, and is
@@ -32,7 +32,7 @@ const MAX_DOCUMENT_BYTES: usize = 64 << 10;
 /// The name under which the host's own requests have their connections.
 const FETCHER: &str = "hookbox/keys";
 
-/// Fetches public keys.
+/// Fetches public keys, and confirms subscriptions.
 #[derive(Debug, Clone)]
 pub struct KeyFetcher {
     egress: Egress,
@@ -45,6 +45,27 @@ pub struct KeyFetcher {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the public key cannot be had: {0}")]
 pub(super) struct NoKey(String);
+
+/// Why an address has no document; for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("it answered with {}", .0.as_u16())]
+    Status(StatusCode),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl FetchError {
+    /// Whether another try may go better.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::Status(status) => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Other(_) => true,
+        }
+    }
+}
 
 impl KeyFetcher {
     /// Over the machine's network, with the public authorities.
@@ -115,7 +136,14 @@ impl KeyFetcher {
     }
 
     async fn fetch(&self, url: &str) -> Result<String, String> {
-        let uri: axum::http::Uri = url.parse().map_err(|_| "it is no address".to_owned())?;
+        let document = self.get(url, FETCH_TIMEOUT).await.map_err(|error| error.to_string())?;
+        String::from_utf8(document.into()).map_err(|_| "it is not text".to_owned())
+    }
+
+    /// The document at an address, with this much time in all.
+    pub(super) async fn get(&self, url: &str, within: Duration) -> Result<Bytes, FetchError> {
+        let other = |text: &dyn std::fmt::Display| FetchError::Other(text.to_string());
+        let uri: axum::http::Uri = url.parse().map_err(|_| other(&"it is no address"))?;
         let rule = HttpRule {
             tls: true,
             host: HostPattern::Name(uri.host().unwrap_or_default().to_owned()),
@@ -133,20 +161,19 @@ impl KeyFetcher {
             grants: Arc::new(Grants { http: vec![Arc::new(rule)] }),
             limits: Limits::default(),
             idempotency_key: "".into(),
-            deadline: Instant::now() + FETCH_TIMEOUT,
+            deadline: Instant::now() + within,
             trace: None,
             warn: Box::new(|_| {}),
         });
         let empty = Empty::<Bytes>::new().map_err(|never| match never {});
-        let request = Request::get(uri).body(empty.boxed_unsync());
-        let request = request.map_err(|error| error.to_string())?;
+        let request =
+            Request::get(uri).body(empty.boxed_unsync()).map_err(|error| other(&error))?;
         let response = session.send(request, RequestTimeouts::default()).await;
-        let response = response.map_err(|error| error.to_string())?;
+        let response = response.map_err(|error| other(&error))?;
         if response.status() != StatusCode::OK {
-            return Err(format!("it answered with {}", response.status().as_u16()));
+            return Err(FetchError::Status(response.status()));
         }
         let body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES).collect().await;
-        let body = body.map_err(|error| error.to_string())?.to_bytes();
-        String::from_utf8(body.into()).map_err(|_| "it is not text".to_owned())
+        Ok(body.map_err(|error| other(&error))?.to_bytes())
     }
 }

@@ -7,6 +7,7 @@
 
 use axum::http::header::{ALLOW, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
+use secrecy::SecretString;
 
 mod consent;
 mod rule;
@@ -35,12 +36,25 @@ pub struct HandshakeAnswer {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body.
     pub body: String,
+    /// A new secret of the source: the answer holds only if it is kept.
+    pub(super) offer: Option<Offer>,
+    /// The address that is asked afterwards.
+    pub(super) then: Option<String>,
+}
+
+/// A new secret that a handshake brings.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) secret: SecretString,
+    /// Whether the operator has to see it once.
+    pub(super) shows: bool,
 }
 
 impl HandshakeAnswer {
     /// A handshake that did not prove itself.
     fn refused(status: StatusCode) -> Self {
-        Self { name: "handshake_refused", status, headers: Vec::new(), body: String::new() }
+        let name = "handshake_refused";
+        Self { name, status, headers: Vec::new(), body: String::new(), offer: None, then: None }
     }
 }
 
@@ -53,5 +67,7 @@ pub(super) fn find(method: &Method, takes_put: bool) -> Option<HandshakeAnswer> 
         status: StatusCode::NO_CONTENT,
         headers: vec![(ALLOW, methods(takes_put))],
         body: String::new(),
+        offer: None,
+        then: None,
     })
 }

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 
 use super::body::{self, MaxBody, Reservation};
 use super::callback;
-use super::handshake::{HandshakeAnswer, MAX_OPEN_BODY_BYTES};
+use super::confirm;
+use super::handshake::{HandshakeAnswer, MAX_OPEN_BODY_BYTES, Offer};
 use super::head::Head;
 use super::intake::Intake;
 use super::refused::{RefusedRequest, Seen};
@@ -41,12 +42,11 @@ pub(super) struct Posting<'a> {
 }
 
 /// A request that was looked at.
-#[expect(clippy::large_enum_variant, reason = "nearly all are authentic events")]
 enum Checked<'a> {
     /// It is authentic: with the moment and the time at which it was there.
     Proved(Verified<'a>, Instant, i64),
     /// It is a handshake that needs no proof.
-    Open(HandshakeAnswer),
+    Open(HandshakeAnswer, Head),
 }
 
 impl<'a> Posting<'a> {
@@ -60,10 +60,10 @@ impl<'a> Posting<'a> {
         let Self { intake, sources, source, is_callback, .. } = self;
         let (verified, start, now_ms) = match self.verify(request, &mut memory).await? {
             Checked::Proved(verified, start, now_ms) => (verified, start, now_ms),
-            Checked::Open(answer) => return Ok(IngestReply::Handshake(answer)),
+            Checked::Open(answer, head) => return self.handshake(answer, &head).await,
         };
         if let Some(answer) = verified.handshake().filter(|_| !is_callback) {
-            return Ok(IngestReply::Handshake(answer));
+            return self.handshake(answer, verified.head()).await;
         }
         if let Some(key) = verified.key() {
             source.key_used(key, now_ms);
@@ -178,8 +178,39 @@ impl<'a> Posting<'a> {
         let body = unproved.body.as_deref().unwrap_or_default();
         let answer = self.source.handshakes().answer(&unproved.head, body, false);
         match answer.filter(|_| !self.is_callback) {
-            Some(answer) => Ok(Checked::Open(answer)),
+            Some(answer) => Ok(Checked::Open(answer, unproved.head)),
             None => Err(self.unproved(unproved, false)),
+        }
+    }
+
+    /// Answers a handshake, once the secret that it brings is kept.
+    async fn handshake(
+        self,
+        mut answer: HandshakeAnswer,
+        head: &Head,
+    ) -> Result<IngestReply, Box<RefusedRequest>> {
+        let Self { intake, source, client, .. } = self;
+        if let Some(url) = answer.then.take() {
+            let (name, tally) = (&source.source().name, source.tally());
+            let with = (intake.keys.clone(), intake.clock.clone());
+            confirm::begin(url, Arc::clone(name), Arc::clone(tally), with);
+        }
+        let Some(Offer { secret, shows }) = answer.offer.take() else {
+            return Ok(IngestReply::Handshake(answer));
+        };
+        let now_ms = intake.clock.now_ms();
+        let windows = intake.activity.windows();
+        let offer = (&**source.source(), secret);
+        let asked = (now_ms, shows);
+        match windows.take(offer, &intake.config, client.to_string(), asked).await {
+            Ok(()) => Ok(IngestReply::Handshake(answer)),
+            Err(not_taken) => {
+                let mut refused = self.refused(not_taken.into(), head);
+                let name = &source.source().name;
+                let command = format!("`hookbox sources {name} take-secret`");
+                refused.seen.say(format!("{command} takes the secret of the next handshake"));
+                Err(refused)
+            }
         }
     }
 

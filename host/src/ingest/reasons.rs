@@ -22,6 +22,8 @@ pub enum RefusalReason {
     Method,
     UnknownSource,
     UnknownCallback,
+    UnaskedSecret,
+    UnkeptSecret,
     Encoded,
     TooLarge,
     SlowBody,
@@ -42,7 +44,7 @@ type Explained = (&'static str, &'static str, &'static str);
 
 impl RefusalReason {
     /// Every reason.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::BadSignature,
         Self::EndedSecret,
         Self::StaleTimestamp,
@@ -60,6 +62,8 @@ impl RefusalReason {
         Self::Method,
         Self::UnknownSource,
         Self::UnknownCallback,
+        Self::UnaskedSecret,
+        Self::UnkeptSecret,
         Self::Encoded,
         Self::TooLarge,
         Self::SlowBody,
@@ -108,6 +112,8 @@ impl RefusalReason {
             | Self::Method
             | Self::UnknownSource
             | Self::UnknownCallback
+            | Self::UnaskedSecret
+            | Self::UnkeptSecret
             | Self::Encoded
             | Self::TooLarge
             | Self::SlowBody
@@ -206,6 +212,16 @@ impl RefusalReason {
                 "unknown_source",
                 "The configuration has no source of this name.",
                 "Compare the address at the provider with `/webhook/NAME`.",
+            ),
+            Self::UnaskedSecret => (
+                "unasked_secret",
+                "A handshake brought a secret, and no operator waits for one.",
+                "Run `hookbox sources NAME take-secret`, and let the provider send the handshake again.",
+            ),
+            Self::UnkeptSecret => (
+                "unkept_secret",
+                "The secret of a handshake could not be written, so the handshake was not answered.",
+                "Look at the log for the reason, and let the provider send the handshake again.",
             ),
             Self::UnknownCallback => (
                 "unknown_callback",

@@ -53,6 +53,11 @@ impl From<Rejection> for Box<RefusedRequest> {
 }
 
 impl Seen {
+    /// Adds a hint.
+    pub(super) fn say(&mut self, hint: String) {
+        self.hint = Some(hint);
+    }
+
     /// The parts that the headers show.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let names = headers.keys().map(|name| name.as_str());

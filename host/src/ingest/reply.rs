@@ -18,6 +18,7 @@ use super::identify::BatchFault;
 use super::reasons::RefusalReason;
 use super::replies::SourceReplies;
 use super::verify::Refusal;
+use super::window::NotTaken;
 use crate::server::Ambiguous;
 use crate::store::{Appended, StoreError};
 
@@ -55,6 +56,8 @@ pub(super) enum Rejection {
     /// It came to the address of callbacks.
     #[error("nobody waits for this callback")]
     Unawaited,
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
     #[error("only POST{} and OPTIONS are taken", if *.takes_put { ", PUT" } else { "" })]
     Method { takes_put: bool },
     #[error("a probe is a GET or a HEAD")]
@@ -134,6 +137,12 @@ impl Rejection {
                 Outside::new(StatusCode::BAD_REQUEST, "The request's header is malformed.").close()
             }
             Self::NoSource => Outside::new(StatusCode::NOT_FOUND, "There is no such source."),
+            Self::NotTaken(NotTaken::Closed) => {
+                Outside::new(StatusCode::FORBIDDEN, "Nobody waits for a secret of this source.")
+            }
+            Self::NotTaken(NotTaken::Unkept(_)) => {
+                Outside::later("The secret cannot be kept at the moment.", 10)
+            }
             Self::Unawaited => {
                 Outside::new(StatusCode::NOT_FOUND, "Nobody waits for this callback.")
             }
@@ -184,6 +193,8 @@ impl Rejection {
         match self {
             Self::Malformed(_) => Reason::Malformed,
             Self::NoSource => Reason::UnknownSource,
+            Self::NotTaken(NotTaken::Closed) => Reason::UnaskedSecret,
+            Self::NotTaken(NotTaken::Unkept(_)) => Reason::UnkeptSecret,
             Self::Unawaited => Reason::UnknownCallback,
             Self::Method { .. } | Self::ProbeMethod => Reason::Method,
             Self::Closed(_) => Reason::NoSecret,

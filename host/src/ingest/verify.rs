@@ -46,7 +46,7 @@ mod whole;
 pub(super) use challenge::is_challenge;
 pub(super) use check::Proof;
 pub(super) use hint::{MAX_BODY_BYTES as MAX_HINT_BYTES, find as find_hint, shape};
-pub(super) use keys::{FetchDuty, KeyRing};
+pub(super) use keys::{FetchDuty, KeyRing, is_pinned};
 pub(super) use place::{Check, Reading, Spot};
 pub use refusal::Refusal;
 pub use sign::{SignError, sign};

@@ -23,6 +23,12 @@ pub const MAX_BYTES: u64 = 16 << 10;
 /// The most secrets that are kept; the oldest ones go first.
 const MAX_SECRETS: usize = 4;
 
+/// The most secrets of handshakes that are kept: a provider has one for each webhook.
+const MAX_BESIDE: usize = 8;
+
+/// The id of an endpoint that only its handshake has told of.
+const HANDSHAKE: &str = "handshake";
+
 /// An address that is registered, with its secrets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +108,34 @@ impl Registration {
         let mut text = serde_json::to_vec_pretty(self).expect("texts and numbers are JSON");
         text.push(b'\n');
         Zeroizing::new(text)
+    }
+
+    /// A file for the secrets that a provider's handshakes bring.
+    pub fn of_handshake(provider: &str) -> Self {
+        let (endpoint_id, url) = (HANDSHAKE.to_owned(), String::new());
+        let (provider, events) = (provider.to_owned(), Vec::new());
+        Self { provider, endpoint_id, url, events, secrets: Vec::new() }
+    }
+
+    /// Whether there can be one more beside the others.
+    ///
+    /// # Errors
+    /// There are too many; for people.
+    pub fn has_place(&self) -> Result<(), String> {
+        if self.secrets.len() < MAX_BESIDE {
+            return Ok(());
+        }
+        Err(format!("it holds {MAX_BESIDE} secrets already, which are the most"))
+    }
+
+    /// Puts a secret in front; the others stay active beside it.
+    ///
+    /// # Errors
+    /// There are too many; for people.
+    pub fn add(&mut self, secret: &str) -> Result<(), String> {
+        self.has_place()?;
+        self.secrets.insert(0, TimedSecret { secret: secret.to_owned(), until_ms: None });
+        Ok(())
     }
 
     /// Puts a new secret in front. Those before it end at `until_ms`, or earlier if they were to;

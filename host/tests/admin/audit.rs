@@ -179,6 +179,9 @@ fn a_route_that_changes_something_is_among_those_that_are_tested_here() {
         "/api/v1/operations/{id}/undo",
         // `sources` has a public listener.
         "/api/v1/sources/{name}/test",
+        // `handshakes` looks at theirs.
+        "/api/v1/sources/{name}/take-secret",
+        "/api/v1/sources/{name}/reveal-secret",
     ];
     // Forms of pages lead to the same functions; `pages` looks at an entry of theirs.
     let changing = |it: &&Endpoint| it.method != "GET" && !it.is_page;

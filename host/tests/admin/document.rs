@@ -156,6 +156,9 @@ async fn every_route_is_documented_and_answers_as_documented() {
         "/api/v1/events/export",
         "/api/v1/events/import",
         "/api/v1/sources/{name}/test",
+        // No handshake of this site brings a secret; `handshakes` has others.
+        "/api/v1/sources/{name}/take-secret",
+        "/api/v1/sources/{name}/reveal-secret",
         // An operation goes on on a whole host alone: `operations` undoes one.
         "/api/v1/operations/{id}/undo",
     ];

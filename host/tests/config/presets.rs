@@ -27,6 +27,7 @@ impl Vector {
         let text = self.secret.strip_prefix(&preset.key.prefix).unwrap_or(&self.secret);
         let key = match preset.key.encoding {
             KeyEncoding::Utf8 => text.as_bytes().to_vec(),
+            KeyEncoding::Sha1 => panic!("these presets have no such key"),
             KeyEncoding::Base64 => STANDARD.decode(text).expect("base64"),
             KeyEncoding::Hex => hex::decode(text).expect("hex"),
         };

@@ -156,8 +156,8 @@ fn a_bad_join_is_refused() {
         ("{header:{json:/a}}", "a brace without its other half"),
         ("{hader:X-Event}.{json:/a}", "did you mean `header`?"),
         (
-            "{query:event}",
-            "names the unknown part {query:event} (write {header:NAME} or {json:/POINTER})",
+            "{cookie:event}",
+            "names the unknown part {cookie:event} (write {header:NAME}, {json:/POINTER}, {form:NAME}, {query:NAME} or {method})",
         ),
         ("{body}", "names the unknown part {body}"),
         ("{header:X Event}", "\"X Event\" is not the name of a header"),
@@ -187,7 +187,7 @@ fn a_bad_join_is_refused() {
     let id = format!("{ACME}id = \"{{json:/a}}-{{json:/b}}\"");
     home.refuses(&id, &["`sources.acme.id` joins an id", "two events might come to the same text"]);
     // The text is underlined.
-    let problems = home.bad(&ACME.replace("{ json = \"/type\" }", "\"{query:event}\""));
+    let problems = home.bad(&ACME.replace("{ json = \"/type\" }", "\"{cookie:event}\""));
     let problem = problems.iter().next().unwrap();
     assert_eq!((problem.line, problem.column), (4, 8));
 }

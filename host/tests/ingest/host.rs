@@ -28,6 +28,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const NOW_S: i64 = 1_770_000_000;
 pub(crate) const MAX_BODY_BYTES: usize = 300_000;
 pub(crate) const SECRET: &[u8] = b"a secret for tests";
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Limits that no test reaches unless it sets out to.
 pub(crate) const PATIENT: ServerTimeouts = ServerTimeouts {
@@ -40,8 +41,6 @@ pub(crate) const PATIENT: ServerTimeouts = ServerTimeouts {
     drain: PATIENCE,
 };
 
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-
 /// A limit that is meant to be reached.
 pub(crate) const SOON: Duration = Duration::from_millis(50);
 
@@ -51,6 +50,7 @@ pub(crate) struct Host {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) unidentified: Arc<Unidentified>,
     pub(crate) activity: Arc<SourceActivity>,
+    pub(crate) clock: Clock,
     pub(crate) shutdown: CancellationToken,
     pub(crate) serving: JoinHandle<()>,
     _folder: TempDir,
@@ -164,13 +164,13 @@ impl Host {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let shutdown = CancellationToken::new();
-        let unidentified = Arc::<Unidentified>::default();
-        let activity = Arc::<SourceActivity>::default();
+        let (unidentified, activity) =
+            (Arc::<Unidentified>::default(), Arc::<SourceActivity>::default());
         let intake = Intake {
             config: config.clone(),
             store: wrap(store.clone()),
             reads: store.clone(),
-            clock,
+            clock: clock.clone(),
             timeouts: options.timeouts,
             capacity: options.capacity,
             unidentified: unidentified.clone(),
@@ -180,7 +180,8 @@ impl Host {
             series: Arc::default(),
         };
         let serving = tokio::spawn(serve(listener, intake, shutdown.clone()));
-        Self { address, config, store, unidentified, activity, shutdown, serving, _folder: folder }
+        let _folder = folder;
+        Self { address, config, store, unidentified, activity, clock, shutdown, serving, _folder }
     }
 
     pub(crate) async fn connect(&self) -> Client {

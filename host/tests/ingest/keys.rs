@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use hookbox::config::Source;
 use hookbox::egress::{Egress, Network, NetworkFuture};
-use hookbox::ingest::KeyFetcher;
+use hookbox::ingest::{Confirmation, KeyFetcher};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use super::host::{Host, Options, SOON};
+use super::host::{Host, Options, PATIENCE, SOON};
 use super::providers::ProviderVector;
 use crate::support::until;
 
@@ -57,6 +57,22 @@ async fn stand_in_with(
     prompt: fn(&[u8]) -> bool,
     permits: Arc<Semaphore>,
 ) -> (KeyFetcher, Arc<AtomicUsize>) {
+    let (keys, connections, _) = stand_in_for(move |_| answer.clone(), prompt, permits).await;
+    (keys, connections)
+}
+
+/// A stand-in that answers by the first line of a request, and the lines that it has seen.
+async fn stand_in_by(
+    answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+) -> (KeyFetcher, Arc<AtomicUsize>, Arc<Mutex<Vec<String>>>) {
+    stand_in_for(answer, |_| true, Arc::new(Semaphore::new(Semaphore::MAX_PERMITS))).await
+}
+
+async fn stand_in_for(
+    answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    prompt: fn(&[u8]) -> bool,
+    permits: Arc<Semaphore>,
+) -> (KeyFetcher, Arc<AtomicUsize>, Arc<Mutex<Vec<String>>>) {
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
@@ -76,10 +92,11 @@ async fn stand_in_with(
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let answer = Arc::new(answer);
+    let (answer, lines) = (Arc::new(answer), Arc::<Mutex<Vec<String>>>::default());
+    let seen = lines.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, answer) = (acceptor.clone(), answer.clone());
+            let (acceptor, answer, seen) = (acceptor.clone(), answer.clone(), seen.clone());
             let permits = permits.clone();
             tokio::spawn(async move {
                 let Ok(mut stream) = acceptor.accept(stream).await else { return };
@@ -92,6 +109,10 @@ async fn stand_in_with(
                 if !prompt(&head) {
                     permits.acquire().await.unwrap().forget();
                 }
+                let head = String::from_utf8_lossy(&head);
+                let line = head.lines().next().unwrap_or_default().to_owned();
+                let answer = answer(&line);
+                seen.lock().unwrap().push(line);
                 let _ = stream.write_all(&answer).await;
                 let _ = stream.shutdown().await;
             });
@@ -100,7 +121,7 @@ async fn stand_in_with(
     let connections = Arc::new(AtomicUsize::new(0));
     let network = OneServer { port, connections: connections.clone() };
     let authorities = vec![ca.der().to_vec()];
-    (KeyFetcher::over(Egress::over(Arc::new(network)), authorities), connections)
+    (KeyFetcher::over(Egress::over(Arc::new(network)), authorities), connections, lines)
 }
 
 fn ok(body: &str) -> Vec<u8> {
@@ -225,4 +246,95 @@ async fn a_slow_fetch_goes_on_without_its_request_and_serves_the_next_one() {
     let accepted = async || (host.exchange(post(&good)).await.status == 200).then_some(());
     until("the key", accepted).await;
     assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+/// The confirmation that a source has noted, once there is one.
+async fn confirmation(host: &Host) -> Confirmation {
+    let noted = async {
+        loop {
+            if let Some(found) = host.activity.received("aws-sns").confirmation {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, noted).await.expect("a confirmation ends")
+}
+
+/// The lines of a stand-in that ask for a confirmation, once there are so many.
+async fn asked(lines: &Mutex<Vec<String>>, count: usize) -> Vec<String> {
+    let seen = async {
+        loop {
+            let lines = lines.lock().unwrap().clone();
+            let asked: Vec<_> = lines.into_iter().filter(|it| it.contains("Action=")).collect();
+            if asked.len() >= count {
+                return asked;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, seen).await.expect("it is asked")
+}
+
+const CONFIRMATION: &str = "a confirmation, which signs its token and address";
+
+#[tokio::test]
+async fn a_subscription_is_confirmed_after_it_has_proved_itself() {
+    let (keys, _, lines) = stand_in_by(|_| ok(certificate())).await;
+    let host = host(keys).await;
+    let forged = post(&vector(CONFIRMATION));
+    let forged = String::from_utf8(forged).unwrap().replace("2336412f37", "2336412f38");
+    assert_eq!(host.exchange(forged).await.status, 401);
+    let answer = host.exchange(post(&vector(CONFIRMATION))).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+    let found = confirmation(&host).await;
+    assert_eq!((found.host.as_str(), found.error), (PROVIDER, None));
+    let asked = asked(&lines, 1).await;
+    assert_eq!(asked.len(), 1, "a forged one is not asked: {asked:?}");
+    assert!(asked[0].starts_with("GET /?Action=ConfirmSubscription&"), "{asked:?}");
+    assert_eq!(host.events().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_confirmation_that_fails_is_tried_three_times_and_told() {
+    let moved =
+        b"HTTP/1.1 302 Found\r\nlocation: https://evil.example/\r\ncontent-length: 0\r\n\r\n";
+    let broken = b"HTTP/1.1 500 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    for (answer, tries, says) in [(&moved[..], 1, "302"), (&broken[..], 3, "500")] {
+        let answer = answer.to_vec();
+        let answer = move |line: &str| {
+            if line.contains("Action=") { answer.clone() } else { ok(certificate()) }
+        };
+        let (keys, _, lines) = stand_in_by(answer).await;
+        let host = host(keys).await;
+        assert_eq!(host.exchange(post(&vector(CONFIRMATION))).await.status, 200);
+        for n in 1..tries {
+            asked(&lines, n).await;
+            while host.activity.received("aws-sns").confirmation.is_none()
+                && lines.lock().unwrap().iter().filter(|it| it.contains("Action=")).count() == n
+            {
+                host.clock.set(host.clock.now_ms() + 1_000);
+                tokio::task::yield_now().await;
+            }
+        }
+        let found = confirmation(&host).await;
+        assert!(found.error.as_deref().is_some_and(|error| error.contains(says)), "{found:?}");
+        assert_eq!(asked(&lines, tries).await.len(), tries);
+    }
+}
+
+#[tokio::test]
+async fn an_address_of_another_host_is_not_asked_though_it_is_signed() {
+    let (keys, _, lines) = stand_in_by(|_| ok(certificate())).await;
+    let source = Source::clone(&vector(CONFIRMATION).source());
+    let mut source = Source { name: "aws-sns".into(), ..source };
+    let mut pinned = vec!["sns.eu-west-1.amazonaws.com".to_owned()];
+    for hosts in [&mut pinned, &mut vec!["*.amazonaws.com".to_owned()]] {
+        source.handshakes[0].then.as_mut().unwrap().hosts = std::mem::take(hosts);
+        let sources = vec![source.clone()];
+        let host = Host::start(Options { sources, keys: keys.clone(), ..Options::default() }).await;
+        assert_eq!(host.exchange(post(&vector(CONFIRMATION))).await.status, 403);
+        assert_eq!(host.activity.received("aws-sns").confirmation, None);
+    }
+    assert!(lines.lock().unwrap().iter().all(|line| !line.contains("Action=")));
 }

@@ -26,7 +26,7 @@ fn changes() -> usize {
 fn secret(template: &SourceTemplate, text: &str) -> String {
     let prefix = &template.key.prefix;
     match template.key.encoding {
-        KeyEncoding::Utf8 => text.to_owned(),
+        KeyEncoding::Utf8 | KeyEncoding::Sha1 => text.to_owned(),
         KeyEncoding::Base64 => format!("{prefix}{}", STANDARD.encode(text)),
         KeyEncoding::Hex => format!("{prefix}{}", hex::encode(text)),
     }
@@ -40,6 +40,9 @@ fn source(preset: &str, text: &str) -> Arc<Source> {
         format!("[sources.acme]\npreset = \"{preset}\"\nsecrets = [{{ env = \"S\" }}]\n");
     if template.needs_url() {
         section.push_str("verify = { public_url = \"https://hooks.example.net\" }\n");
+    }
+    for name in template.needed_params() {
+        section.push_str(&format!("params = {{ {name} = \"a-value-of-it\" }}\n"));
     }
     let env = |_: &str| Some(OsString::from(&secret));
     let around = Surroundings { make_secrets: MakeSecrets::No, env: &env };

@@ -29,6 +29,11 @@ use crate::admin::sources::{
 use crate::admin::state::Admin;
 use crate::text::grouped;
 
+mod window;
+
+pub(super) use window::take_secret;
+use window::{WindowShown, confirmed};
+
 /// The field of the address that names the event of a test.
 const TESTED: &str = "tested";
 
@@ -137,6 +142,8 @@ struct SourceShown {
     tested: Option<(String, String)>,
     samples: Vec<String>,
     untestable: Option<Html>,
+    window: Option<WindowShown>,
+    confirmation: Option<Html>,
     events: String,
     trail: Trail,
 }
@@ -251,8 +258,8 @@ pub(super) async fn one(
     let Json(refusals) = list_refusals(shared(), params(NoQuery {}), Id(name)).await?;
     let now_ms = admin.clock.now_ms();
     let (facts, tiles) = (facts(&detail), tiles(&detail));
-    let SourceDetail { source, signature_headers, types, reasons, samples, untestable, .. } =
-        detail;
+    let SourceDetail { source, signature_headers, types, reasons, samples, .. } = detail;
+    let SourceDetail { untestable, secret_window, confirmation, .. } = detail;
     let name = source.name.clone();
     let frame = PageFrame::of(&admin, &asked, "sources", name.clone()).await;
     let call = Link::to("/api/v1/sources").segment(&name).into_text();
@@ -277,6 +284,8 @@ pub(super) async fn one(
         tested,
         samples,
         untestable: untestable.as_deref().map(coded),
+        confirmation: confirmation.map(|it| confirmed(&it, now_ms)),
+        window: secret_window.map(|window| WindowShown::of(&window, &name, now_ms)),
         events: Link::to("/events").with("source", &name).into_text(),
         trail: Trail::of_name(&admin, asked.sees(), &name, "sources").await?,
         name,

@@ -3,12 +3,11 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use crate::cli::failure::Failure;
+use crate::files::private;
 use crate::files::private::IfThere;
-use crate::files::{self, private};
 
 /// The folder, made if it is not there. It is opened before anything is asked of a provider: no
 /// secret is made which cannot be kept.
@@ -19,16 +18,7 @@ pub(super) fn folder(path: &Path) -> Result<OwnedFd, Failure> {
             path.display()
         ))
     };
-    if let Some(data) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
-    }
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
-        _ => {}
-    }
-    let folder = files::open_folder(path).map_err(failed)?;
-    let folder = folder.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-    private::restrict(&folder).map_err(failed)?;
+    let folder = private::own_folder(path).map_err(failed)?;
     // A folder that cannot be written is found now.
     let probe = private::unused_name().map_err(failed)?;
     private::create(&folder, &probe).map_err(failed)?;

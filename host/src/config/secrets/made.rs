@@ -125,12 +125,14 @@ fn create(path: &Path, format: &KeyFormat) -> io::Result<()> {
     let mut key = Zeroizing::new([0u8; MADE_KEY_BYTES]);
     getrandom::fill(key.as_mut_slice()).map_err(|error| io::Error::other(error.to_string()))?;
     let prefix = match (format.prefix.as_str(), format.encoding) {
-        ("", KeyEncoding::Utf8) => "whsec_",
+        ("", KeyEncoding::Utf8 | KeyEncoding::Sha1) => "whsec_",
         (prefix, _) => prefix,
     };
     let coded = match format.encoding {
         KeyEncoding::Hex => hex::encode(key.as_slice()),
-        KeyEncoding::Utf8 | KeyEncoding::Base64 => BASE64.encode(key.as_slice()),
+        KeyEncoding::Utf8 | KeyEncoding::Sha1 | KeyEncoding::Base64 => {
+            BASE64.encode(key.as_slice())
+        }
     };
     let text = Zeroizing::new(format!("{prefix}{coded}\n"));
     let name =

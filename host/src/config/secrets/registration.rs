@@ -40,11 +40,19 @@ pub(in crate::config) fn read(
     if !found.registered {
         return;
     }
-    let place = |about: &str| format!("the registration{about}, in {}", path.display());
+    let provider_takes = provider.takes_secrets;
+    let (what, command) = match provider_takes {
+        true => ("the secret of a handshake", format!("hookbox sources {source} take-secret")),
+        false => ("the registration", format!("hookbox provider {source} register")),
+    };
+    let place = |about: &str| format!("{what}{about}, in {}", path.display());
     let refuse = |what: String| {
-        let help = format!(
-            "register again with `hookbox provider {source} register`, or put a copy of the file back"
-        );
+        let help = match provider_takes {
+            true => format!(
+                "put a copy of the file back, or remove it, run `{command}`, and register again at the provider"
+            ),
+            false => format!("register again with `{command}`, or put a copy of the file back"),
+        };
         sink.problem(found.span.clone(), format!("{}, {what}", place("")), help);
     };
     let holds = |text: &[u8]| Registration::read(text).is_ok();
@@ -55,8 +63,8 @@ pub(in crate::config) fn read(
         Ok(text) => Zeroizing::new(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             found.places.push(SecretPlace { name: place(""), is_set: false });
-            let command = format!("`hookbox provider {source} register` makes one");
-            found.unset.push(place(&format!(" ({command})")));
+            let verb = if provider_takes { "takes" } else { "makes" };
+            found.unset.push(place(&format!(" (`{command}` {verb} one)")));
             return forget_unset(found);
         }
         Err(error) => return refuse(format!("cannot be read: {error}")),

@@ -20,16 +20,49 @@ pub struct HandshakeRule {
     pub refuse_status: u16,
     /// The answer.
     pub answer: AnswerRule,
-    /// A value that is a new secret of the source: it is offered to the operator.
+    /// The place of a new secret of the source, which is kept while an operator waits for it.
     pub offers: Option<Place>,
+    /// Whether the operator has to see that secret once.
+    pub shows_offer: bool,
+    /// The address that is asked after the answer.
+    pub then: Option<ThenGet>,
+}
+
+/// An address in a handshake that the provider wants to be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThenGet {
+    /// The place of the address.
+    pub from: Place,
+    /// The hosts that are asked; `*.` in front stands for one label, also in the middle.
+    pub hosts: Vec<String>,
+}
+
+impl HandshakeMethod {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Options => "OPTIONS",
+            Self::Post => "POST",
+        }
+    }
 }
 
 impl HandshakeRule {
+    /// Whether its answer has the address of the request.
+    pub fn uses_url(&self) -> bool {
+        let headers = self.answer.headers.iter().flat_map(|(_, parts)| parts);
+        let mut values = headers.chain(&self.answer.body).flat_map(AnswerPart::values);
+        values.any(|value| *value == AnswerValue::Url)
+    }
+
     /// Whether it signs values of a request that nothing has proved.
     pub fn signs_unproved(&self) -> bool {
         let mut parts =
             self.answer.headers.iter().flat_map(|(_, parts)| parts).chain(&self.answer.body);
-        !self.verified && parts.any(|part| matches!(part, AnswerPart::Hmac(..)))
+        !self.verified
+            && parts.any(|part| matches!(part, AnswerPart::Hmac(..) | AnswerPart::HmacSha1(..)))
     }
 
     /// The names of the parameters that it needs.
@@ -54,7 +87,7 @@ impl AnswerPart {
         match self {
             Self::Text(_) => &[],
             Self::Value(value) => std::slice::from_ref(value),
-            Self::Hmac(_, values) | Self::Digest(_, values) => values,
+            Self::Hmac(_, values) | Self::HmacSha1(_, values) | Self::Digest(_, values) => values,
         }
     }
 }
@@ -91,6 +124,8 @@ pub enum AnswerPart {
     Value(AnswerValue),
     /// The HMAC-SHA256 of values in a row, with the first secret.
     Hmac(Encoding, Vec<AnswerValue>),
+    /// The HMAC-SHA1 of values in a row, likewise.
+    HmacSha1(Encoding, Vec<AnswerValue>),
     /// The SHA-256 of values in a row.
     Digest(Encoding, Vec<AnswerValue>),
 }

@@ -21,6 +21,8 @@ pub enum Pick {
     Query(String),
     /// The name of the first other member beside this member of the JSON body.
     Beside(String),
+    /// The method of the request.
+    Method,
     /// The first one that is there.
     First(Vec<Self>),
 }
@@ -41,8 +43,7 @@ impl Pick {
 /// the text in front of it; without the first value there is nothing at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
-    /// At least two: the text in front of a value, and the value's place ([`Pick::Json`] or
-    /// [`Pick::Header`]).
+    /// The text in front of a value, and the value's place, which is neither a list nor joined.
     pub values: Vec<(String, Pick)>,
     /// The text behind the last value.
     pub end: String,

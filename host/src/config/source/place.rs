@@ -35,6 +35,10 @@ pub struct ValueCondition {
     pub place: Place,
     /// Its text; `None` if it only has to be there.
     pub is: Option<String>,
+    /// The beginning of its text.
+    pub starts: Option<String>,
+    /// The least and the most hex digits, in small letters, of which it consists.
+    pub hex: Option<(usize, usize)>,
     /// The parameter whose value it has: the name, and the value once it is known.
     pub param: Option<(String, Option<ParamText>)>,
     /// Whether it must not be there.

@@ -26,6 +26,8 @@ pub struct ProviderSettings {
     /// How often the provider's log is asked for events that never came, in milliseconds; absent if
     /// it is not.
     pub reconcile_ms: Option<u64>,
+    /// Whether its handshakes bring secrets.
+    pub takes_secrets: bool,
     /// Whether `secrets` names the registration.
     pub names_registration: bool,
     /// What is registered, if `secrets` names it and there is something.

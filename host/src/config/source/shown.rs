@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::encoding::Encoding;
 use super::pick::Pick;
-use super::place::Place;
+use super::place::{Place, ValueCondition};
 use super::signature::{Part, SignatureScheme};
 
 impl SignatureScheme {
@@ -80,6 +80,7 @@ impl fmt::Display for Pick {
             Self::Fixed(text) => f.write_str(text),
             Self::Form(name) => write!(f, "{{form:{name}}}"),
             Self::Query(name) => write!(f, "{{query:{name}}}"),
+            Self::Method => f.write_str("{method}"),
             Self::Beside(name) => write!(f, "the member beside {name}"),
             Self::First(picks) => {
                 for (index, pick) in picks.iter().enumerate() {
@@ -104,6 +105,27 @@ impl fmt::Display for Place {
             Self::Query(name) => write!(f, "{{query:{name}}}"),
             Self::Json(pointer) => write!(f, "{{json:{pointer}}}"),
             Self::Form(name) => write!(f, "{{form:{name}}}"),
+        }
+    }
+}
+
+impl fmt::Display for ValueCondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Header(name) => write!(f, "{{header:{name}}}")?,
+            place => place.fmt(f)?,
+        }
+        if self.absent {
+            return f.write_str(" is absent");
+        }
+        if let Some((name, _)) = &self.param {
+            return write!(f, " is {{param:{name}}}");
+        }
+        match (&self.is, &self.starts, &self.hex) {
+            (Some(text), ..) => write!(f, " is {text:?}"),
+            (None, Some(text), _) => write!(f, " starts with {text:?}"),
+            (None, None, Some((least, most))) => write!(f, " is {least} to {most} hex digits"),
+            (None, None, None) => f.write_str(" is there"),
         }
     }
 }

@@ -129,10 +129,17 @@ impl SourceTemplate {
             Self { params, ..other }.signature(secrets.clone())
         };
         let others = self.others.into_iter().map(other).collect();
+        let mut signatures = self.signatures;
+        for field in &mut signatures {
+            if let Some((before, name, after)) = param_in(&field.prefix) {
+                let text = params.get(name).map(ParamText::as_str).unwrap_or_default();
+                field.prefix = format!("{before}{text}{after}");
+            }
+        }
         Signature {
             scheme: self.scheme,
             when: self.when.into_iter().map(|when| filled_condition(when, &params)).collect(),
-            signatures: self.signatures,
+            signatures,
             matches_any: self.matches_any,
             each: self.each,
             encoding: self.encoding,
@@ -164,12 +171,30 @@ impl SourceTemplate {
             || self.others.iter().any(Self::needs_url)
     }
 
+    /// Whether something depends on the address of the host: what is signed, or an answer.
+    pub fn uses_url(&self) -> bool {
+        self.needs_url() || self.handshakes.iter().any(HandshakeRule::uses_url)
+    }
+
+    /// Takes an address of the host, where none is named for the signature.
+    pub fn take_url(&mut self, url: Option<&String>) {
+        for rule in std::iter::once(&mut self.public_url)
+            .chain(self.others.iter_mut().map(|other| &mut other.public_url))
+        {
+            if rule.is_none() {
+                *rule = url.cloned();
+            }
+        }
+    }
+
     /// The names of the parameters that are signed, or that a rule compares.
     pub fn needed_params(&self) -> Vec<&str> {
         let own = self.signed.iter().filter_map(|part| match part {
             Part::Param(name, _) => Some(name.as_str()),
             _ => None,
         });
+        let prefixes = self.signatures.iter().filter_map(|field| param_in(&field.prefix));
+        let own = own.chain(prefixes.map(|(_, name, _)| name));
         let compared = self.when.iter().filter_map(|when| Some(when.param.as_ref()?.0.as_str()));
         own.chain(compared).chain(self.others.iter().flat_map(Self::needed_params)).collect()
     }
@@ -202,6 +227,13 @@ impl SourceTemplate {
             vec![DedupeBy::Body]
         }
     }
+}
+
+/// A parameter in a prefix, with the text on both sides of it.
+fn param_in(prefix: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = prefix.split_once("{param:")?;
+    let (name, after) = rest.split_once('}')?;
+    Some((before, name, after))
 }
 
 /// The condition, with the value of its parameter.
@@ -245,4 +277,6 @@ pub enum KeyEncoding {
     Base64,
     /// The key in hex digits.
     Hex,
+    /// The key is the SHA-1 of the text.
+    Sha1,
 }

@@ -17,15 +17,17 @@ const OVERLAP_BOUNDS_MS: RangeInclusive<u64> = MINUTE_MS..=30 * DAY_MS;
 const RECONCILE_BOUNDS_MS: RangeInclusive<u64> = MINUTE_MS..=DAY_MS;
 
 /// The keys that have no use where the provider's API is not known.
-const KEYS: [&str; 7] =
-    ["api_key", "api_url", "api_version", "public_url", "overlap", "reconcile", "callback"];
+const KEYS: [&str; 6] = ["api_key", "api_url", "api_version", "overlap", "reconcile", "callback"];
 
 /// Reads what a section says of its provider's API; `preset` is the preset that it names.
 pub(super) fn read(
     section: &mut Section<'_>,
     preset: Option<&str>,
+    uses_url: bool,
     places: &Places<'_>,
 ) -> ProviderSettings {
+    let url_item = section.take("public_url");
+    let public_url = url_item.as_ref().and_then(read_public_url);
     let Some(provider) = preset.and_then(providers::find) else {
         let known = providers::names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
         let help = format!(
@@ -39,7 +41,11 @@ pub(super) fn read(
                 &help,
             );
         }
-        return ProviderSettings::default();
+        if let Some(item) = url_item.filter(|_| !uses_url) {
+            let help = "take it out, or sign the {url}";
+            item.refuse_key("has no use: nothing of this source depends on its address", help);
+        }
+        return ProviderSettings { public_url, ..ProviderSettings::default() };
     };
     let api_key = match section.take("api_key") {
         Some(item) => read_key(&item, places),
@@ -53,13 +59,14 @@ pub(super) fn read(
         api_key,
         api_url: section.take("api_url").and_then(|item| read_url(&item, provider.api_url())),
         api_version: section.take("api_version").and_then(|item| item.word(&versions)),
-        public_url: section.take("public_url").and_then(|item| read_public_url(&item)),
+        public_url,
         callback: None,
         overlap_ms: section
             .take("overlap")
             .and_then(|item| item.duration_ms(OVERLAP_BOUNDS_MS))
             .unwrap_or(ProviderSettings::DEFAULT_OVERLAP_MS),
         reconcile_ms,
+        takes_secrets: false,
         names_registration: false,
         registration: None,
         key_ends: Vec::new(),

@@ -1,9 +1,9 @@
 //! Reads `[[sources.NAME.handshake]]`: requests that are answered and not stored.
 
-use super::{pick, place};
+use super::{key_address, pick, place};
 use crate::config::raw::{Item, Section};
 use crate::config::source::{
-    AnswerPart, AnswerRule, AnswerValue, Encoding, HandshakeMethod, HandshakeRule, Place,
+    AnswerPart, AnswerRule, AnswerValue, Encoding, HandshakeMethod, HandshakeRule, Place, ThenGet,
     ValueCondition,
 };
 
@@ -43,6 +43,7 @@ fn read(item: &Item<'_>) -> Option<HandshakeRule> {
     let check = section.take("check").and_then(|item| read_check(&item));
     let refuse_status = section.take("refuse_status").and_then(|item| item.whole(400..=499));
     let offers = section.take("offers").and_then(|item| place::read(&item));
+    let show_offer = section.take("show_offer").and_then(|item| item.truth()).unwrap_or_default();
     let answer = section.take("answer").map_or_else(
         || {
             Some(AnswerRule {
@@ -54,18 +55,10 @@ fn read(item: &Item<'_>) -> Option<HandshakeRule> {
         },
         |item| read_answer(&item),
     );
+    let then = section.take("then").and_then(|item| read_then(&item));
     section.finish();
-    let method = method.unwrap_or(HandshakeMethod::Post);
-    if method == HandshakeMethod::Post && when.is_empty() && empty.is_none() {
-        let help = "every event would be answered as one: write `when = { json = \"/challenge\" }`";
-        item.refuse("says of no POST that it is one", help);
-    }
-    if method != HandshakeMethod::Post && (verified || empty.is_some()) {
-        let help = "only a POST can be verified: take `verified` and `empty` out";
-        item.refuse("asks for a body", help);
-    }
-    Some(HandshakeRule {
-        method,
+    let rule = HandshakeRule {
+        method: method.unwrap_or(HandshakeMethod::Post),
         when,
         empty,
         verified,
@@ -73,7 +66,49 @@ fn read(item: &Item<'_>) -> Option<HandshakeRule> {
         refuse_status: refuse_status.and_then(|status| status.try_into().ok()).unwrap_or(403),
         answer: answer?,
         offers,
-    })
+        shows_offer: show_offer,
+        then,
+    };
+    check_rule(item, &rule);
+    Some(rule)
+}
+
+/// Refuses a rule whose keys do not go together.
+fn check_rule(item: &Item<'_>, rule: &HandshakeRule) {
+    let is_post = rule.method == HandshakeMethod::Post;
+    if rule.then.is_some() && !rule.verified {
+        let help = "anybody could have an address asked: write `verified = true`, or take it out";
+        item.refuse("has `then`, and takes requests that prove nothing", help);
+    }
+    if is_post && rule.when.is_empty() && rule.empty.is_none() {
+        let help = "every event would be answered as one: write `when = { json = \"/challenge\" }`";
+        item.refuse("says of no POST that it is one", help);
+    }
+    if !is_post && rule.offers.is_some() {
+        item.refuse("takes a secret of no POST", "take `offers` out, or write `method = \"POST\"`");
+    }
+    if rule.shows_offer && rule.offers.is_none() {
+        let help = "write `offers`, or take it out";
+        item.refuse("shows a secret, but does not say where it is", help);
+    }
+    if !is_post && (rule.verified || rule.empty.is_some()) {
+        let help = "only a POST can be verified: take `verified` and `empty` out";
+        item.refuse("asks for a body", help);
+    }
+}
+
+/// `{ get = "/SubscribeURL", hosts = ["sns.*.amazonaws.com"] }`.
+fn read_then(item: &Item<'_>) -> Option<ThenGet> {
+    let example = "{ get = \"/SubscribeURL\", hosts = [\"sns.*.amazonaws.com\"] }";
+    let mut section = item.section(example)?;
+    let from = section.take("get").and_then(|item| pick::pointer(&item));
+    let hosts = key_address::read_hosts(&mut section);
+    if section.finish() || (from.is_some() && !hosts.is_empty()) {
+        return Some(ThenGet { from: Place::Json(from?), hosts });
+    }
+    let help = format!("write where the address is, and the hosts that may be asked: {example}");
+    item.refuse("does not say what is asked", help);
+    None
 }
 
 /// `{ query = "hub.verify_token", param = "verify_token" }`.
@@ -166,7 +201,7 @@ fn parts(item: &Item<'_>) -> Option<Vec<AnswerPart>> {
 
 /// Whether a text between braces is meant as a part.
 fn is_part(name: &str) -> bool {
-    let kinds = ["query:", "header:", "json:", "form:", "param:", "hmac-sha256:", "sha256:"];
+    let kinds = ["query:", "header:", "json:", "form:", "param:", "hmac-", "sha256:"];
     name == "url" || kinds.iter().any(|kind| name.starts_with(kind))
 }
 
@@ -183,6 +218,9 @@ fn part_of(name: &str) -> Option<AnswerPart> {
     };
     if let Some(rest) = name.strip_prefix("hmac-sha256:") {
         return function(rest).map(|(encoding, values)| AnswerPart::Hmac(encoding, values));
+    }
+    if let Some(rest) = name.strip_prefix("hmac-sha1:") {
+        return function(rest).map(|(encoding, values)| AnswerPart::HmacSha1(encoding, values));
     }
     if let Some(rest) = name.strip_prefix("sha256:") {
         return function(rest).map(|(encoding, values)| AnswerPart::Digest(encoding, values));

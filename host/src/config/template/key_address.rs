@@ -2,7 +2,7 @@
 //! key, and the hosts that are asked for one.
 
 use super::place;
-use crate::config::raw::Item;
+use crate::config::raw::{Item, Section};
 use crate::config::source::{KeyAddress, KeyDocument, KeyFrom};
 
 /// The most hosts that are asked.
@@ -15,8 +15,7 @@ const MAX_TEXT_BYTES: usize = 256;
 pub(super) fn read(item: &Item<'_>) -> Option<KeyAddress> {
     let mut section =
         item.section("{ json = \"/SigningCertURL\", hosts = [\"sns.us-east-1.amazonaws.com\"] }")?;
-    let hosts = section.take("hosts").map(|item| item.one_or_many()).unwrap_or_default();
-    let hosts: Vec<_> = hosts.iter().take(MAX_HOSTS).filter_map(host).collect();
+    let hosts = read_hosts(&mut section);
     let path = section.take("path").and_then(|item| Some(item.text("\"/certs/\"")?.to_owned()));
     let fixed = section.take("url").and_then(|item| url(&item));
     let kind = section.take("kind");
@@ -46,6 +45,12 @@ pub(super) fn read(item: &Item<'_>) -> Option<KeyAddress> {
             None
         }
     }
+}
+
+/// Reads `hosts` of a section.
+pub(super) fn read_hosts(section: &mut Section<'_>) -> Vec<String> {
+    let hosts = section.take("hosts").map(|item| item.one_or_many()).unwrap_or_default();
+    hosts.iter().take(MAX_HOSTS).filter_map(host).collect()
 }
 
 fn host(item: &Item<'_>) -> Option<String> {

@@ -56,6 +56,8 @@ pub(super) fn conditions(item: &Item<'_>) -> Vec<ValueCondition> {
 pub(in crate::config) fn condition(item: &Item<'_>) -> Option<ValueCondition> {
     let mut section = item.section("{ json = \"/type\", is = \"ping\" }")?;
     let is = section.take("is").and_then(|item| short(&item));
+    let starts = section.take("starts").and_then(|item| short(&item));
+    let hex = section.take("hex").and_then(|item| hex_digits(&item));
     let param = section.take("param").and_then(|item| short(&item));
     let absent = section.take("absent").and_then(|item| item.truth()).unwrap_or_default();
     let place = take(item, &mut section);
@@ -64,10 +66,27 @@ pub(in crate::config) fn condition(item: &Item<'_>) -> Option<ValueCondition> {
         let help = "write for example { json = \"/type\", is = \"ping\" }";
         item.refuse("names no place to look at", help);
     }
-    if usize::from(is.is_some()) + usize::from(param.is_some()) + usize::from(absent) > 1 {
-        item.refuse("says several things of a value", "write one of `is`, `param` and `absent`");
+    let kinds = [is.is_some(), param.is_some(), starts.is_some(), hex.is_some(), absent];
+    if kinds.into_iter().filter(|is_said| *is_said).count() > 1 {
+        let help = "write one of `is`, `param`, `starts`, `hex` and `absent`";
+        item.refuse("says several things of a value", help);
     }
-    Some(ValueCondition { place: place?, is, param: param.map(|name| (name, None)), absent })
+    let param = param.map(|name| (name, None));
+    Some(ValueCondition { place: place?, is, starts, hex, param, absent })
+}
+
+/// `[20, 32]`: the least and the most digits.
+fn hex_digits(item: &Item<'_>) -> Option<(usize, usize)> {
+    let bounds = item.one_or_many();
+    let digits = bounds.iter().filter_map(|item| item.whole(1..=1_024));
+    let digits: Vec<usize> = digits.filter_map(|count| count.try_into().ok()).collect();
+    match digits[..] {
+        [least, most] if least <= most => Some((least, most)),
+        _ => {
+            item.refuse("is no length", "write the least and the most digits, such as [20, 32]");
+            None
+        }
+    }
 }
 
 fn short(item: &Item<'_>) -> Option<String> {

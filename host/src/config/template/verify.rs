@@ -219,8 +219,12 @@ fn read_headers(item: &Item<'_>, like: &Field) -> Vec<Field> {
 }
 
 fn read_key(section: &mut Section<'_>, format: &mut KeyFormat) {
-    let encodings =
-        [("utf8", KeyEncoding::Utf8), ("base64", KeyEncoding::Base64), ("hex", KeyEncoding::Hex)];
+    let encodings = [
+        ("utf8", KeyEncoding::Utf8),
+        ("base64", KeyEncoding::Base64),
+        ("hex", KeyEncoding::Hex),
+        ("sha1", KeyEncoding::Sha1),
+    ];
     if let Some(encoding) = section.take("secret_encoding").and_then(|item| item.word(&encodings)) {
         format.encoding = encoding;
     }

@@ -56,6 +56,8 @@ impl Consent {
                 (ALLOWED_RATE, value(rate.unwrap_or(b"*"))?),
             ],
             body: String::new(),
+            offer: None,
+            then: None,
         })
     }
 }

@@ -14,15 +14,16 @@ use secrecy::{ExposeSecret, SecretSlice};
 use subtle::ConstantTimeEq;
 
 use super::consent::Consent;
-use super::{HandshakeAnswer, MAX_ECHO_BYTES};
+use super::{HandshakeAnswer, MAX_ECHO_BYTES, Offer};
 use crate::config::source::{
     AnswerPart, AnswerValue, Encoding, HandshakeMethod, HandshakeRule, ParamText, Place, Secrets,
-    Source, Verify,
+    Source, ThenGet, Verify,
 };
 use crate::ingest::head::Head;
 use crate::ingest::identify::items::{items, tokens};
 use crate::ingest::identify::json::Pointers;
-use crate::ingest::verify::{Check, Reading, Spot, is_challenge};
+use crate::ingest::verify::{Check, Reading, Spot, is_challenge, is_pinned};
+use crate::ingest::window::OFFER_BYTES;
 
 /// The handshakes of one source.
 #[derive(Debug, Default)]
@@ -44,7 +45,8 @@ struct ReadyHandshake {
     spots: Vec<(Place, Spot)>,
     params: BTreeMap<String, ParamText>,
     public_url: String,
-    key: Option<hmac::Key>,
+    /// The first secret, for HMAC-SHA256 and HMAC-SHA1.
+    keys: Option<[hmac::Key; 2]>,
 }
 
 impl Handshakes {
@@ -102,11 +104,13 @@ impl ReadyHandshake {
         for place in places(rule) {
             spots.push((place.clone(), Spot::new(place, &mut pointers)?));
         }
-        let (mut public_url, mut key) = (String::new(), None);
+        let (mut public_url, mut keys) = (String::new(), None);
         if let Verify::Signature(signature) = &source.verify {
             public_url = signature.public_url.clone().unwrap_or_default();
-            key = first(&signature.secrets)
-                .map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret()));
+            let algorithms = [hmac::HMAC_SHA256, hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY];
+            keys = first(&signature.secrets).map(|secret| {
+                algorithms.map(|algorithm| hmac::Key::new(algorithm, secret.expose_secret()))
+            });
         }
         Ok(Self {
             method: match rule.method {
@@ -122,7 +126,7 @@ impl ReadyHandshake {
             spots,
             params: source.params.clone(),
             public_url,
-            key,
+            keys,
             rule: rule.clone(),
         })
     }
@@ -143,10 +147,16 @@ impl ReadyHandshake {
             if !bool::from(
                 digest(&given).as_ref().ct_eq(digest(wanted.as_str().as_bytes()).as_ref()),
             ) {
-                let status = StatusCode::from_u16(self.rule.refuse_status).ok()?;
-                return Some(HandshakeAnswer::refused(status));
+                return self.refused();
             }
         }
+        let then = match &self.rule.then {
+            Some(then) => match self.address(then, reading) {
+                Some(url) => Some(url),
+                None => return self.refused(),
+            },
+            None => None,
+        };
         let answer = &self.rule.answer;
         let is_json = answer.content_type.as_deref() == Some("application/json");
         let mut headers = vec![(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))];
@@ -159,7 +169,33 @@ impl ReadyHandshake {
         }
         let body = self.text(&answer.body, reading, is_json)?;
         let status = StatusCode::from_u16(answer.status).ok()?;
-        Some(HandshakeAnswer { name: "handshake", status, headers, body })
+        let offer = match &self.rule.offers {
+            Some(place) => Some(self.offer(place, reading)?),
+            None => None,
+        };
+        Some(HandshakeAnswer { name: "handshake", status, headers, body, offer, then })
+    }
+
+    fn refused(&self) -> Option<HandshakeAnswer> {
+        StatusCode::from_u16(self.rule.refuse_status).ok().map(HandshakeAnswer::refused)
+    }
+
+    /// The address that is to be asked; `None` if it is none of a host that may be.
+    fn address(&self, then: &ThenGet, reading: Reading<'_>) -> Option<String> {
+        let bytes = self.value(&AnswerValue::Request(then.from.clone()), reading)?;
+        let url = String::from_utf8(bytes).ok()?;
+        let rest = url.strip_prefix("https://")?;
+        let host = rest.split(['/', '?']).next().unwrap_or_default();
+        let is_plain = url.bytes().all(|b| b.is_ascii_graphic()) && !url.contains(['\\', '#']);
+        (is_plain && then.hosts.iter().any(|pinned| is_pinned(pinned, host))).then_some(url)
+    }
+
+    /// The secret at a place; `None` if it is none that can be kept.
+    fn offer(&self, place: &Place, reading: Reading<'_>) -> Option<Offer> {
+        let bytes = self.value(&AnswerValue::Request(place.clone()), reading)?;
+        let text = String::from_utf8(bytes).ok()?;
+        let fits = OFFER_BYTES.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        fits.then(|| Offer { secret: text.into(), shows: self.rule.shows_offer })
     }
 
     /// The text of an answer; `None` if a value is missing or too long.
@@ -172,12 +208,14 @@ impl ReadyHandshake {
                     continue;
                 }
                 AnswerPart::Value(value) => String::from_utf8(self.value(value, reading)?).ok()?,
-                AnswerPart::Hmac(encoding, values) => {
+                AnswerPart::Hmac(encoding, values) | AnswerPart::HmacSha1(encoding, values) => {
                     let bytes = self.values(values, reading)?;
                     if !self.rule.verified && !is_challenge(&bytes) {
                         return None;
                     }
-                    encoded(*encoding, hmac::sign(self.key.as_ref()?, &bytes).as_ref())
+                    let [sha256, sha1] = self.keys.as_ref()?;
+                    let key = if matches!(part, AnswerPart::Hmac(..)) { sha256 } else { sha1 };
+                    encoded(*encoding, hmac::sign(key, &bytes).as_ref())
                 }
                 AnswerPart::Digest(encoding, values) => {
                     let bytes = self.values(values, reading)?;
@@ -223,7 +261,8 @@ fn places(rule: &HandshakeRule) -> Vec<&Place> {
         AnswerValue::Request(place) => Some(place),
         AnswerValue::Param(_) | AnswerValue::Url => None,
     });
-    requested.chain(&rule.offers).collect()
+    let asked = rule.then.as_ref().map(|then| &then.from);
+    requested.chain(&rule.offers).chain(asked).collect()
 }
 
 fn first(secrets: &Secrets) -> Option<&SecretSlice<u8>> {

@@ -25,6 +25,7 @@ pub(super) enum Location {
     Joined(Vec<(String, Location)>, String),
     Form(String),
     Query(String),
+    Method,
     Beside(String),
     First(Vec<Self>),
     /// The configuration names something that no request can have.
@@ -44,6 +45,7 @@ impl Location {
             Pick::Fixed(value) => Self::Fixed(value.clone()),
             Pick::Form(name) => Self::Form(name.clone()),
             Pick::Query(name) => Self::Query(name.clone()),
+            Pick::Method => Self::Method,
             Pick::Beside(name) => Self::Beside(name.clone()),
             Pick::First(picks) => {
                 Self::First(picks.iter().map(|pick| Self::new(pick, pointers)).collect())
@@ -222,6 +224,7 @@ fn value_at(
                 None => return Ok(None),
             }
         }
+        Location::Method => head.method.as_str().to_owned(),
         Location::Beside(name) => match beside(body, name) {
             Some(text) => text,
             None => return Ok(None),

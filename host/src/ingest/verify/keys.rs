@@ -73,7 +73,9 @@ impl KeyRing {
         let plain = url.len() <= MAX_ADDRESS_BYTES
             && url.chars().all(|c| c.is_ascii_graphic() && !"@?#\\%".contains(c))
             && !target.contains("..");
-        plain && target.starts_with(path.as_str()) && hosts.iter().any(|pinned| fits(pinned, host))
+        plain
+            && target.starts_with(path.as_str())
+            && hosts.iter().any(|pinned| is_pinned(pinned, host))
     }
 
     /// The keys of an address, if they are known.
@@ -178,12 +180,15 @@ impl Drop for FetchDuty {
 ///
 /// A label in the middle of a name must not be any: `sns.s3.amazonaws.com` is whatever the owner of
 /// the bucket `sns` puts there.
-fn fits(pinned: &str, host: &str) -> bool {
+pub(in crate::ingest) fn is_pinned(pinned: &str, host: &str) -> bool {
+    let is_label = |label: &str| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !label.is_empty() && label.bytes().all(plain)
+    };
     match pinned.split_once("*.") {
-        Some(("", rest)) => host.split_once('.').is_some_and(|(label, tail)| {
-            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            tail == rest && !label.is_empty() && label.bytes().all(plain)
-        }),
+        Some(("", rest)) => {
+            host.split_once('.').is_some_and(|(label, tail)| tail == rest && is_label(label))
+        }
         Some((start, rest)) => host
             .strip_prefix(start)
             .and_then(|host| host.strip_suffix(rest)?.strip_suffix('.'))

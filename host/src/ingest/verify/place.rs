@@ -74,6 +74,8 @@ impl Spot {
 pub(in crate::ingest) struct Check {
     spot: Spot,
     is: Option<Expected>,
+    starts: Option<String>,
+    hex: Option<(usize, usize)>,
     absent: bool,
 }
 
@@ -104,7 +106,8 @@ impl Check {
             Some((name, None)) => return Err(format!("the parameter `{name}` is not set")),
             None => condition.is.clone().map(Expected::Text),
         };
-        Ok(Self { spot, is, absent: condition.absent })
+        let ValueCondition { starts, hex, absent, .. } = condition.clone();
+        Ok(Self { spot, is, starts, hex, absent })
     }
 
     /// Whether the body has to be there to look.
@@ -114,12 +117,21 @@ impl Check {
 
     /// Whether it holds.
     pub(in crate::ingest) fn holds(&self, reading: Reading<'_>) -> bool {
-        match (self.spot.value(reading), &self.is) {
-            (Ok(Some(value)), Some(is)) => bool::from(value.ct_eq(is.as_str().as_bytes())),
-            (Ok(Some(_)), None) => !self.absent,
-            (Ok(None), None) => self.absent,
-            _ => false,
+        match self.spot.value(reading) {
+            Ok(Some(value)) => !self.absent && self.fits(&value),
+            Ok(None) => self.absent,
+            Err(_) => false,
         }
+    }
+
+    fn fits(&self, value: &[u8]) -> bool {
+        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let is_hex = |(least, most): (usize, usize)| {
+            (least..=most).contains(&value.len()) && value.iter().all(is_digit)
+        };
+        self.is.as_ref().is_none_or(|is| bool::from(value.ct_eq(is.as_str().as_bytes())))
+            && self.starts.as_ref().is_none_or(|start| value.starts_with(start.as_bytes()))
+            && self.hex.is_none_or(is_hex)
     }
 }
 

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName};
 use super::field::Items;
 use super::place::{Reading, Spot};
 use super::refusal::Refusal;
-use crate::config::source::{Stale, TimeFormat, Timestamp};
+use crate::config::source::{Field, Stale, TimeFormat, Timestamp};
 use crate::ingest::identify::json::Pointers;
 
 /// The most digits of a timestamp: seconds until the year 33658.
@@ -54,11 +54,14 @@ impl TimestampCheck {
     }
 
     /// The timestamp's text, which may be signed. Two of them are refused: it would be open which
-    /// one counts.
+    /// one counts. In a list without labels it is the first item (Recurly).
     pub(super) fn text<'a>(&self, headers: &'a HeaderMap) -> Result<Option<&'a [u8]>, Refusal> {
         let Some(name) = self.header() else { return Ok(None) };
         let mut items = Items::of(headers, name, &self.rule.field)?;
-        match (items.next(), items.next()) {
+        let Field { prefix, separator, .. } = &self.rule.field;
+        let is_first = prefix.is_empty() && separator.is_some();
+        let first = items.next();
+        match (first, if is_first { None } else { items.next() }) {
             (None, _) if self.required => Err(Refusal::NoTimestamp),
             (_, Some(_)) => Err(Refusal::Repeated),
             (text, None) => Ok(text),

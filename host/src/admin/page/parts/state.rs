@@ -8,7 +8,8 @@ pub(in crate::admin::page) fn shape(word: &str) -> &'static str {
         "ready" => "○",
         "leased" => "◐",
         "waiting" => "◔",
-        "done" | "ok" | "loaded" | "on" => "●",
+        "done" | "ok" | "loaded" | "on" | "taken" => "●",
+        "closed" => "◌",
         "dead" | "reject" | "failed" | "trap" => "✕",
         "discarded" => "⊘",
         "cancelled" => "⊗",
@@ -22,7 +23,7 @@ pub(in crate::admin::page) fn shape(word: &str) -> &'static str {
 /// The class that colours it.
 fn class(word: &str) -> &'static str {
     match word {
-        "done" | "ok" | "loaded" | "on" => "good",
+        "done" | "ok" | "loaded" | "on" | "taken" => "good",
         "dead" | "reject" | "failed" | "trap" | "timeout" | "memory" | "error" | "crash" => "bad",
         "waiting" | "retry" | "held" | "paused" | "stale" | "missing" => "warn",
         _ => "calm",

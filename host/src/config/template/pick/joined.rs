@@ -7,11 +7,11 @@ use crate::config::source::{Joined, Pick};
 use crate::event::MAX_NAME_BYTES;
 use crate::event::name::{self, RESERVED};
 
-/// The kinds of parts.
-const PARTS: [&str; 4] = ["header", "json", "request", "form"];
-
 /// The most values that are joined.
 const MAX_VALUES: usize = 8;
+
+/// The kinds of parts.
+const PARTS: [&str; 6] = ["header", "json", "request", "form", "query", "method"];
 
 /// Reads the text; a single value without any text around it is that value.
 pub(super) fn read(item: &Item<'_>, text: &str, attribute: Attribute) -> Option<Pick> {
@@ -44,6 +44,7 @@ pub(super) fn read(item: &Item<'_>, text: &str, attribute: Attribute) -> Option<
     }
     if let ([(before, pick)], "") = (&values[..], end)
         && before.is_empty()
+        && *pick != Pick::Method
     {
         return Some(pick.clone());
     }
@@ -67,6 +68,8 @@ fn value(item: &Item<'_>, part: &str) -> Option<Pick> {
             pick
         }
         Some(("form", name)) if !name.is_empty() => Some(Pick::Form(name.to_owned())),
+        Some(("query", name)) if !name.is_empty() => Some(Pick::Query(name.to_owned())),
+        None if part == "method" => Some(Pick::Method),
         Some((place @ ("json" | "request"), pointer)) => {
             if !is_pointer(pointer) {
                 item.refuse(
@@ -82,7 +85,9 @@ fn value(item: &Item<'_>, part: &str) -> Option<Pick> {
             let near = did_you_mean(part.split(':').next().unwrap_or_default(), PARTS);
             item.refuse(
                 format_args!("names the unknown part {{{part}}}"),
-                format!("{near}write {{header:NAME}} or {{json:/POINTER}}"),
+                format!(
+                    "{near}write {{header:NAME}}, {{json:/POINTER}}, {{form:NAME}}, {{query:NAME}} or {{method}}"
+                ),
             );
             None
         }

@@ -177,6 +177,11 @@ impl Clock {
         self.boot_ms().saturating_add(self.host_time.lead_ms.load(Ordering::Acquire))
     }
 
+    /// Host time, if this clock is set by hand; none for the machine's.
+    pub fn by_hand_ms(&self) -> Option<i64> {
+        matches!(self.source, TimeSource::Manual(_)).then(|| self.host_ms())
+    }
+
     /// Milliseconds by which host time is ahead of the wall clock; negative if it is behind.
     pub fn ahead_ms(&self) -> i64 {
         self.host_ms().saturating_sub(self.now_ms())

@@ -34,7 +34,7 @@ pub mod plugins;
 // floor 3: what is durable, and what is contained
 pub mod sandbox; // doors: wasmtime, wasmtime_wasi, wasmtime_wasi_http, wat, wit_component,
 // doors: wasi_preview1_component_adapter_provider, wasmparser
-pub mod store; // doors: rusqlite
+pub mod store; // doors: rusqlite, rustls, tokio_postgres, tokio_rustls, webpki_roots
 
 // floor 2: connections that come in, and HTTP requests of plugins
 pub mod egress; // doors: hyper, hyper_util, rustls, tokio_rustls, webpki_roots

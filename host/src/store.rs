@@ -18,7 +18,7 @@
 //!
 //! A store implements seven narrow traits: [`Queue`] moves deliveries along this diagram,
 //! [`Operate`] has the actions of operators, [`Operations`] those that go on by steps, [`Read`]
-//! answers queries, [`Schedules`] keeps how far schedules have come, [`History`] what the host did
+//! (with [`ReadOne`] and [`Count`]) answers queries, [`Schedules`] keeps how far schedules have come, [`History`] what the host did
 //! over time, and [`Health`] reports the store's condition. A caller takes the narrowest one.
 //! Callers and the store exchange durations, never instants of the caller's clock, because the
 //! store owns the time by which deliveries are due. Listings show times for people, and the nominal
@@ -47,6 +47,7 @@
 //! The reasons are in `docs/design/store.md`.
 
 mod answer;
+mod append_limit;
 mod changes;
 #[cfg(test)]
 mod conformance;
@@ -54,15 +55,18 @@ mod error;
 mod health;
 mod history;
 mod in_flight;
+mod journal;
 #[cfg(test)]
 pub(crate) mod memory;
 mod model;
 mod operate;
 mod operations;
 mod positions;
+mod postgres;
 mod queue;
 mod read;
 mod schedules;
+mod side_file;
 mod sqlite;
 
 pub use answer::{MaybeReady, Pending};
@@ -91,8 +95,9 @@ pub use model::{
 pub use operate::Operate;
 pub use operations::{OperationSignal, Operations};
 pub use positions::LogPositions;
+pub use postgres::{Postgres, PostgresOpenError, PostgresOptions};
 pub use queue::{DispatchHandle, Queue};
-pub use read::Read;
+pub use read::{Count, Read, ReadOne};
 pub use schedules::Schedules;
 pub use sqlite::{
     BackedUp, OnLoss, OpenError, Recovered, Sqlite, SqliteOptions, backup, peek_approvals,

@@ -90,6 +90,7 @@ impl From<StoreError> for ProblemJson {
             | StoreError::Lost(_)
             | StoreError::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,
             StoreError::Query(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            StoreError::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
             StoreError::NotFound(_) => StatusCode::NOT_FOUND,
             StoreError::Conflict(_) => StatusCode::CONFLICT,
         };

@@ -19,7 +19,7 @@ use crate::fair::FairPermit;
 use crate::plugins::{LoadContext, Registry};
 use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
 use crate::store::memory::MemoryStore;
-use crate::store::{Queue, Read};
+use crate::store::{Count, Queue};
 
 mod gate;
 

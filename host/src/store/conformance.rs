@@ -12,8 +12,8 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    DeliveryView, Keep, KvTransaction, Lease, LeaseQueue, Next, Settled, Settlement, Store,
-    StoreError,
+    Count, DeliveryView, Keep, KvTransaction, Lease, LeaseQueue, Next, Queue, ReadOne, Settled,
+    Settlement, Store, StoreError,
 };
 use crate::clock::Clock;
 use crate::event::{
@@ -92,20 +92,29 @@ pub(super) enum Disk {
     Broken,
 }
 
-/// One kind of store, on data of its own.
-pub(super) trait Harness: Send + Sync {
+/// One kind of store, on data of its own. A law asks of the store only the traits that it needs, so
+/// that a store that is not whole keeps it as well.
+pub(super) trait StoreHarness: Send + Sync {
+    /// What the store does.
+    type Store: ?Sized + Send + Sync;
+
     /// The clock of every store this opens; it begins at [`START_MS`].
     fn clock(&self) -> &Clock;
 
     /// Opens a store on the same data, once the one before it has ended.
-    fn open(&self) -> impl Future<Output = Arc<dyn Store>> + Send;
+    fn open(&self) -> impl Future<Output = Arc<Self::Store>> + Send;
 
     /// Tells the disk of the store that was opened last what to do.
     fn set_disk(&self, disk: Disk);
 }
 
+/// One kind of store that is whole.
+pub(super) trait Harness: StoreHarness<Store = dyn Store> {}
+
+impl<T: StoreHarness<Store = dyn Store>> Harness for T {}
+
 /// Moves the clock on.
-fn pass(harness: &impl Harness, ms: i64) {
+fn pass(harness: &impl StoreHarness, ms: i64) {
     harness.clock().set(harness.clock().now_ms() + ms);
 }
 
@@ -134,14 +143,14 @@ fn key_of(key: u8) -> DedupeKey {
     [key.reverse_bits(); 16]
 }
 
-async fn append(store: &Arc<dyn Store>, event: NewEvent) -> EventId {
+async fn append(store: &Arc<impl Queue + ?Sized>, event: NewEvent) -> EventId {
     let appended = store.append(event).await.unwrap();
     assert!(!appended.duplicate);
     appended.id
 }
 
 /// The first delivery of a new event for `plugin`.
-async fn deliver(store: &Arc<dyn Store>, plugin: &str) -> DeliveryId {
+async fn deliver(store: &Arc<impl Queue + ?Sized>, plugin: &str) -> DeliveryId {
     DeliveryId { event: append(store, event("order.paid", &[plugin])).await, ordinal: 0 }
 }
 
@@ -159,12 +168,12 @@ fn quarantine(plugins: &[&str]) -> LeaseQueue {
 }
 
 /// Leases up to `count` deliveries of `plugin`.
-async fn lease(store: &Arc<dyn Store>, plugin: &str, count: u32) -> Vec<Lease> {
+async fn lease(store: &Arc<impl Queue + ?Sized>, plugin: &str, count: u32) -> Vec<Lease> {
     store.lease(queue(plugin), permits(count)).await.unwrap().leases
 }
 
 /// Leases the only delivery of `plugin` that is due.
-async fn lease_one(store: &Arc<dyn Store>, plugin: &str) -> Lease {
+async fn lease_one(store: &Arc<impl Queue + ?Sized>, plugin: &str) -> Lease {
     let mut leases = lease(store, plugin, 2).await;
     assert_eq!(leases.len(), 1, "deliveries of {plugin} that are due");
     leases.remove(0)
@@ -226,24 +235,24 @@ const ALL: Keep = Keep {
 };
 
 /// Runs `lease` until the host dies.
-async fn run_on(store: &Arc<dyn Store>, lease: &Lease) {
+async fn run_on(store: &Arc<impl Queue + ?Sized>, lease: &Lease) {
     std::mem::forget(store.begin(lease).await.unwrap());
 }
 
-async fn settle(store: &Arc<dyn Store>, lease: Lease, settlement: Settlement) -> Settled {
+async fn settle(store: &Arc<impl Queue + ?Sized>, lease: Lease, settlement: Settlement) -> Settled {
     store.settle(lease, settlement).await.unwrap()
 }
 
-async fn delivery(store: &Arc<dyn Store>, id: DeliveryId) -> DeliveryView {
+async fn delivery(store: &Arc<impl ReadOne + ?Sized>, id: DeliveryId) -> DeliveryView {
     store.delivery(id).await.unwrap()
 }
 
-async fn state(store: &Arc<dyn Store>, id: DeliveryId) -> State {
+async fn state(store: &Arc<impl ReadOne + ?Sized>, id: DeliveryId) -> State {
     delivery(store, id).await.state
 }
 
 /// A dead delivery of `plugin`.
-async fn dead_letter(store: &Arc<dyn Store>, plugin: &str) -> DeliveryId {
+async fn dead_letter(store: &Arc<impl Queue + ?Sized>, plugin: &str) -> DeliveryId {
     let id = deliver(store, plugin).await;
     let lease = lease_one(store, plugin).await;
     assert_eq!(lease.delivery, id);

@@ -25,6 +25,9 @@ pub enum StoreError {
     /// A single read failed.
     #[error("a query failed: {0}")]
     Query(String),
+    /// This kind of store does not do it in this version; nothing was changed.
+    #[error("this store does not support {0} in this version")]
+    Unsupported(&'static str),
     /// No such event or delivery.
     #[error("there is no {0}")]
     NotFound(String),

@@ -11,12 +11,13 @@ use self::data::MemoryData;
 use super::changes::{Announcer, Changes};
 use super::in_flight::{AttemptLog, InFlight};
 use super::{
-    Action, Appended, ApprovalChange, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView,
-    DispatchHandle, DueTimes, Erased, Erasure, EventFilter, EventSummary, EventView, FailureCursor,
-    FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState, GatheringView,
-    Health, Keep, KeyChange, KvKey, KvRange, KvValue, Lease, LeaseHolder, LeaseQueue, Leased,
-    MaybeReady, NewStep, Operate, Page, PauseChange, Pauses, Pending, Preview, Progress, Queue,
-    Read, Recorded, Settled, Settlement, Stats, StoreError, StoredApproval, TreeView, Which,
+    Action, Appended, ApprovalChange, AuditNote, Changed, Count, Cursor, DeliveryFilter,
+    DeliveryView, DispatchHandle, DueTimes, Erased, Erasure, EventFilter, EventSummary, EventView,
+    FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
+    GatheringView, Health, Keep, KeyChange, KvKey, KvRange, KvValue, Lease, LeaseHolder,
+    LeaseQueue, Leased, MaybeReady, NewStep, Operate, Page, PauseChange, Pauses, Pending, Preview,
+    Progress, Queue, Read, ReadOne, Recorded, Settled, Settlement, Stats, StoreError,
+    StoredApproval, TreeView, Which,
 };
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, FailureId, NewEvent, PluginName, Target};
@@ -227,7 +228,7 @@ impl Operate for MemoryStore {
     }
 }
 
-impl Read for MemoryStore {
+impl ReadOne for MemoryStore {
     fn event(&self, id: EventId) -> Pending<'_, EventView> {
         let found = self.read(|data| data.event_view(id, self.clock.ahead_ms()));
         done(
@@ -245,7 +246,15 @@ impl Read for MemoryStore {
         let missing = || StoreError::NotFound(format!("delivery `{id}` of event `{}`", id.event));
         done(found.and_then(|found| found.ok_or_else(missing)))
     }
+}
 
+impl Count for MemoryStore {
+    fn stats(&self) -> MaybeReady<'_, Stats> {
+        MaybeReady::ready(self.read(MemoryData::stats))
+    }
+}
+
+impl Read for MemoryStore {
     fn events(
         &self,
         filter: EventFilter,
@@ -331,10 +340,6 @@ impl Read for MemoryStore {
 
     fn kv_bytes(&self, bucket: &str) -> MaybeReady<'_, u64> {
         MaybeReady::ready(self.read(|data| data.kv_bytes(bucket)))
-    }
-
-    fn stats(&self) -> MaybeReady<'_, Stats> {
-        MaybeReady::ready(self.read(MemoryData::stats))
     }
 
     fn due_times(&self, plugins: Vec<PluginName>) -> Pending<'_, BTreeMap<PluginName, DueTimes>> {

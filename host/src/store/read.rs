@@ -13,14 +13,24 @@ use super::{
 };
 use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 
-/// Answers queries.
-pub trait Read: Send + Sync + std::fmt::Debug {
+/// Shows one event or one delivery.
+pub trait ReadOne: Send + Sync + std::fmt::Debug {
     /// One event with its deliveries and attempts.
     fn event(&self, id: EventId) -> Pending<'_, EventView>;
 
     /// One delivery with all its attempts.
     fn delivery(&self, id: DeliveryId) -> Pending<'_, DeliveryView>;
+}
 
+/// Counts what is stored.
+pub trait Count: Send + Sync + std::fmt::Debug {
+    /// The counts. They are updated with every batch, so a call costs the same with a million rows
+    /// as with one.
+    fn stats(&self) -> MaybeReady<'_, Stats>;
+}
+
+/// Answers queries.
+pub trait Read: ReadOne + Count {
     /// A page of events, newest first.
     fn events(
         &self,
@@ -82,10 +92,6 @@ pub trait Read: Send + Sync + std::fmt::Debug {
 
     /// The bytes of a bucket's keys and values.
     fn kv_bytes(&self, bucket: &str) -> MaybeReady<'_, u64>;
-
-    /// The counts. They are updated with every batch, so a call costs the same with a million rows
-    /// as with one.
-    fn stats(&self) -> MaybeReady<'_, Stats>;
 
     /// When the deliveries of these plugins are due; of those that have one to come.
     fn due_times(&self, plugins: Vec<PluginName>) -> Pending<'_, BTreeMap<PluginName, DueTimes>>;

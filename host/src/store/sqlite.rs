@@ -3,9 +3,9 @@
 //! `batch`, `lease`, `settle`, `change` and `operator` hold the writing verbs, `dedupe` and
 //! `recent` the keys by which appends are recognised, `writer` the thread that groups all this into
 //! commits. `read` and `pages` hold the questions and `readers` their connections, `schema` the
-//! file, `open` how it is opened, `inflight` the journal of running attempts. A call becomes a
-//! command to the writer and waits for its answer. The queue is bounded because appends take a
-//! permit, leases and settlements need permits of the lease budget, and operators are few.
+//! file, `open` how it is opened. A call becomes a command to the writer and waits for its answer.
+//! The queue is bounded because appends take a permit, leases and settlements need permits of the
+//! lease budget, and operators are few.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
@@ -14,14 +14,12 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use self::append_limit::AppendLimit;
 pub use self::approvals::peek as peek_approvals;
 pub use self::backup::{BackedUp, backup};
 use self::command::{ReplyTo, WriteCommand};
 use self::commit_mark::CommitMark;
 use self::counts::LiveCounts;
 pub use self::error::OpenError;
-use self::inflight::InFlightJournal;
 use self::lease_answer::LeaseAnswer;
 pub use self::loss::OnLoss;
 pub use self::open::SqliteOptions;
@@ -29,6 +27,8 @@ use self::operator::Expired;
 use self::published::Published;
 use self::readers::Readers;
 pub use self::recover::Recovered;
+use super::append_limit::AppendLimit;
+use super::journal::InFlightJournal;
 use super::{
     Action, Appended, ApprovalChange, AuditNote, Changed, DeliveryFilter, DispatchHandle, Erased,
     Erasure, Health, InFlight, Keep, KeyChange, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady,
@@ -40,7 +40,6 @@ use crate::event::{DeliveryId, EventId, NewEvent, Target};
 use crate::tasks;
 
 mod append;
-mod append_limit;
 mod approvals;
 mod audit;
 mod backup;
@@ -67,7 +66,6 @@ mod gathered;
 mod groups;
 mod history;
 mod in_tree;
-mod inflight;
 mod keys;
 mod kv;
 #[cfg(test)]
@@ -98,7 +96,6 @@ mod schedules;
 mod schema;
 mod search;
 mod settle;
-mod side_file;
 mod space;
 mod start;
 mod steps;

@@ -11,6 +11,7 @@ mod counts;
 mod languages;
 mod pages;
 mod plugins;
+mod postgres;
 mod projects;
 mod prometheus;
 mod public;

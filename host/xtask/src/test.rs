@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the whole set-up, every check and every test, and at the end what came of
 //! each.
 
-use crate::{clients, counts, pages, plugins, projects, prometheus, public, schema};
+use crate::{clients, counts, pages, plugins, postgres, projects, prometheus, public, schema};
 use hookbox_tools::{Result, cargo, command, output, run, run_reading, say};
 
 /// Runs the tests, each in a process of its own.
@@ -27,6 +27,7 @@ pub(crate) fn test() -> Result {
     report.step("projects", || projects::check().map(|()| None));
     report.step("schema", || schema::check().map(|()| None));
     report.step("metrics", || prometheus::check().map(|()| None));
+    report.step("postgres", || postgres::set_up().map(|()| None));
     report.step("tests", tests);
     report.step("counts", || counts::check(&[]));
     report.step("doc tests", || counted(cargo("test --doc --workspace --locked"), "test result:"));
@@ -70,10 +71,15 @@ fn has(tool: &str) -> bool {
 }
 
 fn tests() -> Result<Option<String>> {
-    if has(NEXTEST) {
-        return counted(cargo("nextest run --workspace --locked --no-fail-fast"), "Summary [");
-    }
-    counted(cargo("test --workspace --locked --no-fail-fast --lib --bins --tests"), "test result:")
+    let (mut command, mark) = if has(NEXTEST) {
+        (cargo("nextest run --workspace --locked --no-fail-fast"), "Summary [")
+    } else {
+        let tests = "test --workspace --locked --no-fail-fast --lib --bins --tests";
+        (cargo(tests), "test result:")
+    };
+    let (name, value) = postgres::REQUIRED;
+    command.env(name, value);
+    counted(command, mark)
 }
 
 /// Runs tests and returns the lines that count them.

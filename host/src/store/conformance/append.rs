@@ -4,7 +4,9 @@ use super::*;
 use crate::event::{Target, TargetOptions};
 use crate::store::{EventFilter, Page};
 
-pub(in crate::store) async fn what_was_appended_is_there_after_a_crash(harness: impl Harness) {
+pub(in crate::store) async fn what_was_appended_is_there_after_a_crash(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     let parent = append(&store, event("parent", &[])).await;
     let new = NewEvent {
@@ -49,7 +51,7 @@ pub(in crate::store) async fn what_was_appended_is_there_after_a_crash(harness: 
 }
 
 pub(in crate::store) async fn a_repeated_dedupe_key_creates_nothing_and_names_the_first_event(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
 ) {
     let store = harness.open().await;
     let first = append(&store, keyed(&[1])).await;
@@ -66,7 +68,9 @@ pub(in crate::store) async fn a_repeated_dedupe_key_creates_nothing_and_names_th
     assert_eq!(store.stats().await.unwrap().events, 1);
 }
 
-pub(in crate::store) async fn either_of_two_keys_makes_a_duplicate(harness: impl Harness) {
+pub(in crate::store) async fn either_of_two_keys_makes_a_duplicate(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     let first = append(&store, keyed(&[1, 2])).await;
     for keys in [&[1, 9][..], &[9, 2], &[2, 9], &[2], &[1]] {
@@ -77,7 +81,9 @@ pub(in crate::store) async fn either_of_two_keys_makes_a_duplicate(harness: impl
     assert!(!store.append(keyed(&[9])).await.unwrap().duplicate);
 }
 
-pub(in crate::store) async fn a_key_of_one_source_means_nothing_to_another(harness: impl Harness) {
+pub(in crate::store) async fn a_key_of_one_source_means_nothing_to_another(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     append(&store, keyed(&[1])).await;
     let mut other = keyed(&[1]);
@@ -85,14 +91,16 @@ pub(in crate::store) async fn a_key_of_one_source_means_nothing_to_another(harne
     append(&store, other).await;
 }
 
-pub(in crate::store) async fn a_key_that_an_event_has_twice_is_one_key(harness: impl Harness) {
+pub(in crate::store) async fn a_key_that_an_event_has_twice_is_one_key(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     let first = append(&store, keyed(&[1, 1])).await;
     assert_eq!(store.append(keyed(&[1])).await.unwrap().id, first);
 }
 
 pub(in crate::store) async fn a_key_is_known_however_many_events_came_after_it(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
 ) {
     let mut store = harness.open().await;
     let mut ids = Vec::new();
@@ -112,7 +120,7 @@ pub(in crate::store) async fn a_key_is_known_however_many_events_came_after_it(
 }
 
 pub(in crate::store) async fn of_a_thousand_concurrent_appends_of_one_key_one_creates_an_event(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
 ) {
     let store = harness.open().await;
     // Each call is in the writer's queue before the first is answered.
@@ -136,13 +144,17 @@ pub(in crate::store) async fn of_a_thousand_concurrent_appends_of_one_key_one_cr
     assert_eq!(lease(&store, "audit", 10).await.len(), 1);
 }
 
-pub(in crate::store) async fn an_append_whose_caller_has_gone_is_kept(harness: impl Harness) {
+pub(in crate::store) async fn an_append_whose_caller_has_gone_is_kept(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     drop(store.append(event("order.paid", &["audit"])));
     assert_eq!(lease(&store, "audit", 1).await.len(), 1);
 }
 
-pub(in crate::store) async fn a_delayed_event_waits_it_is_due(harness: impl Harness) {
+pub(in crate::store) async fn a_delayed_event_waits_it_is_due(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     let id = append(&store, NewEvent { delay_ms: 5_000, ..event("reminder", &["audit"]) }).await;
     let delivery_id = DeliveryId { event: id, ordinal: 0 };
@@ -155,7 +167,7 @@ pub(in crate::store) async fn a_delayed_event_waits_it_is_due(harness: impl Harn
 }
 
 pub(in crate::store) async fn of_the_delays_of_an_event_and_of_a_route_the_longer_one_counts(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
 ) {
     let store = harness.open().await;
     let to = |plugin: &str, delay_ms| {
@@ -172,7 +184,9 @@ pub(in crate::store) async fn of_the_delays_of_an_event_and_of_a_route_the_longe
     }
 }
 
-pub(in crate::store) async fn a_delay_beyond_all_time_is_no_lease(harness: impl Harness) {
+pub(in crate::store) async fn a_delay_beyond_all_time_is_no_lease(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     let id = append(&store, NewEvent { delay_ms: u64::MAX, ..event("reminder", &["audit"]) }).await;
     drop(store);
@@ -192,7 +206,9 @@ pub(in crate::store) async fn an_event_without_targets_is_unrouted(harness: impl
     assert_eq!(cursor, None);
 }
 
-pub(in crate::store) async fn ids_grow_when_the_clock_steps_back(harness: impl Harness) {
+pub(in crate::store) async fn ids_grow_when_the_clock_steps_back(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     let mut last = append(&store, event("order.paid", &[])).await;
     assert_eq!(last, EventId::first_at(START_MS));

@@ -50,7 +50,9 @@ pub(in crate::store) async fn counts_follow_every_move_of_a_delivery(harness: im
     assert_eq!(audit(&store.stats().await.unwrap()), [1, 0, 0, 1, 0, 2, 0]);
 }
 
-pub(in crate::store) async fn counts_are_there_after_a_crash(harness: impl Harness) {
+pub(in crate::store) async fn counts_are_there_after_a_crash(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     deliver(&store, "audit").await;
     let _zombie = lease_one(&store, "audit").await;
@@ -63,7 +65,9 @@ pub(in crate::store) async fn counts_are_there_after_a_crash(harness: impl Harne
     assert_eq!(store.stats().await.unwrap().deliveries(State::Dead), 1);
 }
 
-pub(in crate::store) async fn duplicates_are_counted(harness: impl Harness) {
+pub(in crate::store) async fn duplicates_are_counted(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     for _ in 0..3 {
         store.append(keyed(&[1])).await.unwrap();
@@ -74,9 +78,10 @@ pub(in crate::store) async fn duplicates_are_counted(harness: impl Harness) {
     );
 }
 
-pub(in crate::store) async fn a_duplicate_is_counted_on_the_event_that_it_repeats(
-    harness: impl Harness,
-) {
+pub(in crate::store) async fn a_duplicate_is_counted_on_the_event_that_it_repeats<H>(harness: H)
+where
+    H: StoreHarness<Store: Queue + ReadOne + Count>,
+{
     let store = harness.open().await;
     let at = |keys: &[u8], time_ms: i64| {
         let mut new = keyed(keys);
@@ -87,7 +92,7 @@ pub(in crate::store) async fn a_duplicate_is_counted_on_the_event_that_it_repeat
     let other = append(&store, at(&[3], START_MS)).await;
     store.append(at(&[1], START_MS + 5)).await.unwrap();
     store.append(at(&[2], START_MS + 9)).await.unwrap();
-    let counted = async |store: &Arc<dyn Store>, id| {
+    let counted = async |store: &Arc<H::Store>, id| {
         let shown = store.event(id).await.unwrap();
         (shown.duplicates, shown.last_duplicate_ms)
     };

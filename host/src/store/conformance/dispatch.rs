@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::super::{DispatchHandle, Lease, LeasePermit, MemoryReservation, Store};
-use super::ALL;
+use super::super::{DispatchHandle, Lease, LeasePermit, MemoryReservation, Queue};
+use super::lease;
 use crate::event::PluginName;
 
 /// The dispatcher as the store sees it.
@@ -53,7 +53,7 @@ pub(super) struct TestDispatch {
 
 impl TestDispatch {
     /// Attaches a dispatcher with so many permits for each plugin.
-    pub(super) fn attach(store: &Arc<dyn Store>, budgets: &[(&str, usize)]) -> Self {
+    pub(super) fn attach(store: &Arc<impl Queue + ?Sized>, budgets: &[(&str, usize)]) -> Self {
         let (sender, delivered) = unbounded_channel();
         let budget = |(plugin, permits): &(&str, usize)| {
             ((*plugin).to_owned(), Arc::new(Semaphore::new(*permits)))
@@ -67,14 +67,17 @@ impl TestDispatch {
     }
 
     /// Deliveries that were leased on insert and not taken from here yet.
-    pub(super) async fn delivered(&mut self, store: &Arc<dyn Store>) -> Vec<Lease> {
+    pub(super) async fn delivered(&mut self, store: &Arc<impl Queue + ?Sized>) -> Vec<Lease> {
         settled_down(store).await;
         std::iter::from_fn(|| self.delivered.try_recv().ok()).collect()
     }
 
     /// Plugins that were notified since this was asked last, and in how long their deliveries are
     /// due.
-    pub(super) async fn notified(&self, store: &Arc<dyn Store>) -> Vec<(String, Duration)> {
+    pub(super) async fn notified(
+        &self,
+        store: &Arc<impl Queue + ?Sized>,
+    ) -> Vec<(String, Duration)> {
         settled_down(store).await;
         let notified = std::mem::take(&mut *self.handle.notified.lock().unwrap());
         notified.into_iter().map(|(plugin, due_in)| (plugin.to_string(), due_in)).collect()
@@ -88,6 +91,6 @@ impl TestDispatch {
 
 /// Returns when the dispatcher has heard of everything that was answered: the writer takes nothing
 /// up before that.
-async fn settled_down(store: &Arc<dyn Store>) {
-    store.sweep(ALL).await.unwrap();
+async fn settled_down(store: &Arc<impl Queue + ?Sized>) {
+    lease(store, "nobody", 0).await;
 }

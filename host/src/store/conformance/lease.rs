@@ -3,7 +3,9 @@
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-pub(in crate::store) async fn a_delivery_is_leased_to_one_worker_at_a_time(harness: impl Harness) {
+pub(in crate::store) async fn a_delivery_is_leased_to_one_worker_at_a_time(
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
+) {
     let store = harness.open().await;
     for _ in 0..20 {
         deliver(&store, "audit").await;
@@ -18,7 +20,9 @@ pub(in crate::store) async fn a_delivery_is_leased_to_one_worker_at_a_time(harne
     assert_eq!(leased.len(), 20);
 }
 
-pub(in crate::store) async fn a_lease_holds_the_whole_event(harness: impl Harness) {
+pub(in crate::store) async fn a_lease_holds_the_whole_event(
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
+) {
     let store = harness.open().await;
     let mut new = event("order.paid", &["audit"]);
     new.attributes.subject = Some("order_1".to_owned());
@@ -33,7 +37,9 @@ pub(in crate::store) async fn a_lease_holds_the_whole_event(harness: impl Harnes
     assert_eq!(lease.event.attributes, new.attributes);
 }
 
-pub(in crate::store) async fn never_are_more_leased_than_there_are_permits(harness: impl Harness) {
+pub(in crate::store) async fn never_are_more_leased_than_there_are_permits(
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
+) {
     let store = harness.open().await;
     for _ in 0..5 {
         deliver(&store, "audit").await;
@@ -56,7 +62,9 @@ pub(in crate::store) async fn never_are_more_leased_than_there_are_permits(harne
     assert!(none.leases.is_empty());
 }
 
-pub(in crate::store) async fn what_is_due_first_is_leased_first(harness: impl Harness) {
+pub(in crate::store) async fn what_is_due_first_is_leased_first(
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
+) {
     let store = harness.open().await;
     let mut expected = Vec::new();
     for (delay_ms, rank) in [(30, 3), (10, 1), (20, 2), (0, 0)] {
@@ -73,7 +81,7 @@ pub(in crate::store) async fn what_is_due_first_is_leased_first(harness: impl Ha
 }
 
 pub(in crate::store) async fn a_queue_leases_its_own_plugins_deliveries_only(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let store = harness.open().await;
     append(&store, event("order.paid", &["audit", "orders"])).await;
@@ -85,7 +93,9 @@ pub(in crate::store) async fn a_queue_leases_its_own_plugins_deliveries_only(
     );
 }
 
-pub(in crate::store) async fn next_due_tells_when_to_ask_again(harness: impl Harness) {
+pub(in crate::store) async fn next_due_tells_when_to_ask_again(
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
+) {
     let store = harness.open().await;
     let next_due = async || store.lease(queue("audit"), permits(1)).await.unwrap();
     assert_eq!(next_due().await.next_due_in, None);
@@ -103,7 +113,7 @@ pub(in crate::store) async fn next_due_tells_when_to_ask_again(harness: impl Har
 }
 
 pub(in crate::store) async fn a_body_that_is_larger_than_a_call_leases_is_leased_alone(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let store = harness.open().await;
     for _ in 0..2 {
@@ -117,7 +127,9 @@ pub(in crate::store) async fn a_body_that_is_larger_than_a_call_leases_is_leased
     assert_eq!(lease(&store, "audit", 5).await.len(), 1);
 }
 
-pub(in crate::store) async fn leases_whose_caller_has_gone_are_given_back(harness: impl Harness) {
+pub(in crate::store) async fn leases_whose_caller_has_gone_are_given_back(
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let budget = Arc::new(Semaphore::new(1));
@@ -126,7 +138,7 @@ pub(in crate::store) async fn leases_whose_caller_has_gone_are_given_back(harnes
 }
 
 pub(in crate::store) async fn leases_that_were_answered_to_nobody_are_given_back(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
@@ -137,13 +149,13 @@ pub(in crate::store) async fn leases_that_were_answered_to_nobody_are_given_back
         return;
     };
     // Answered later, and so the first call is answered by now.
-    store.sweep(ALL).await.unwrap();
+    lease(&store, "nobody", 0).await;
     drop(call);
     retaken(&store, id, &budget).await;
 }
 
 /// The delivery can be leased, no attempt is spent and the permit is free.
-async fn retaken(store: &Arc<dyn Store>, id: DeliveryId, budget: &Arc<Semaphore>) {
+async fn retaken(store: &Arc<impl Queue + ?Sized>, id: DeliveryId, budget: &Arc<Semaphore>) {
     // Each round waits for the writer, which gives back what it finds stranded.
     let mut found = None;
     for _ in 0..100 {
@@ -156,7 +168,9 @@ async fn retaken(store: &Arc<dyn Store>, id: DeliveryId, budget: &Arc<Semaphore>
     assert_eq!(budget.available_permits(), 1);
 }
 
-pub(in crate::store) async fn a_leased_delivery_shows_no_due_time(harness: impl Harness) {
+pub(in crate::store) async fn a_leased_delivery_shows_no_due_time(
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     assert_eq!(delivery(&store, id).await.due_ms, Some(START_MS));

@@ -4,7 +4,7 @@ use super::dispatch::TestDispatch;
 use super::*;
 
 pub(in crate::store) async fn a_delivery_with_a_free_permit_is_leased_on_insert(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let store = harness.open().await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
@@ -20,7 +20,7 @@ pub(in crate::store) async fn a_delivery_with_a_free_permit_is_leased_on_insert(
 }
 
 pub(in crate::store) async fn without_a_free_permit_a_delivery_is_ready_and_its_plugin_is_notified(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let store = harness.open().await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
@@ -37,7 +37,7 @@ pub(in crate::store) async fn without_a_free_permit_a_delivery_is_ready_and_its_
 }
 
 pub(in crate::store) async fn a_delayed_delivery_is_not_leased_on_insert_and_its_plugin_is_notified(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let store = harness.open().await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
@@ -47,7 +47,9 @@ pub(in crate::store) async fn a_delayed_delivery_is_not_leased_on_insert_and_its
     assert_eq!(dispatch.notified(&store).await, [("audit".to_owned(), time(10))]);
 }
 
-pub(in crate::store) async fn an_emitted_event_is_leased_on_insert(harness: impl Harness) {
+pub(in crate::store) async fn an_emitted_event_is_leased_on_insert(
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
+) {
     let store = harness.open().await;
     let mut dispatch = TestDispatch::attach(&store, &[("orders", 1), ("audit", 1)]);
     deliver(&store, "orders").await;
@@ -74,7 +76,7 @@ pub(in crate::store) async fn a_replayed_delivery_is_leased_on_insert(harness: i
 }
 
 pub(in crate::store) async fn a_lease_on_insert_that_is_settled_frees_its_permit(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let store = harness.open().await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
@@ -88,7 +90,9 @@ pub(in crate::store) async fn a_lease_on_insert_that_is_settled_frees_its_permit
     }
 }
 
-pub(in crate::store) async fn a_duplicate_takes_no_permit(harness: impl Harness) {
+pub(in crate::store) async fn a_duplicate_takes_no_permit(
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
+) {
     let store = harness.open().await;
     append(&store, keyed(&[1])).await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
@@ -102,7 +106,7 @@ pub(in crate::store) async fn a_duplicate_takes_no_permit(harness: impl Harness)
 }
 
 pub(in crate::store) async fn what_was_leased_on_insert_is_taken_up_after_a_crash(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let store = harness.open().await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);

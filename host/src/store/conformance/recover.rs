@@ -1,9 +1,13 @@
 //! Recovering: what a killed host held is due again, and what kills hosts is quarantined.
 
 use super::*;
+use crate::store::Health;
 
 /// A delivery of `audit` that was running when the host died, and the store after that.
-async fn crashed(harness: &impl Harness) -> (Arc<dyn Store>, DeliveryId, Lease) {
+async fn crashed<H>(harness: &H) -> (Arc<H::Store>, DeliveryId, Lease)
+where
+    H: StoreHarness<Store: Queue>,
+{
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let zombie = lease_one(&store, "audit").await;
@@ -12,14 +16,14 @@ async fn crashed(harness: &impl Harness) -> (Arc<dyn Store>, DeliveryId, Lease) 
     (harness.open().await, id, zombie)
 }
 
-async fn lease_quarantined(store: &Arc<dyn Store>, plugin: &str) -> Lease {
+async fn lease_quarantined(store: &Arc<impl Queue + ?Sized>, plugin: &str) -> Lease {
     let mut leases = store.lease(quarantine(&[plugin]), permits(2)).await.unwrap().leases;
     assert_eq!(leases.len(), 1, "quarantined deliveries of {plugin}");
     leases.remove(0)
 }
 
 pub(in crate::store) async fn a_crash_does_not_count_the_attempt_and_makes_the_delivery_due_again(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let (store, id, _zombie) = crashed(&harness).await;
     let view = delivery(&store, id).await;
@@ -31,14 +35,16 @@ pub(in crate::store) async fn a_crash_does_not_count_the_attempt_and_makes_the_d
     assert_eq!((again.attempt, again.uncounted, again.counted_attempt()), (2, 1, 1));
 }
 
-pub(in crate::store) async fn a_settlement_from_before_the_crash_is_lost(harness: impl Harness) {
+pub(in crate::store) async fn a_settlement_from_before_the_crash_is_lost(
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
+) {
     let (store, id, zombie) = crashed(&harness).await;
     assert_eq!(settle(&store, zombie, done()).await, Settled::Lost);
     assert_eq!(state(&store, id).await, State::Ready);
 }
 
 pub(in crate::store) async fn a_zombie_cannot_settle_the_lease_that_replaced_its_own(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let (store, id, zombie) = crashed(&harness).await;
     // Given back once, so that the number of the new lease is as low as it gets.
@@ -51,7 +57,7 @@ pub(in crate::store) async fn a_zombie_cannot_settle_the_lease_that_replaced_its
 }
 
 pub(in crate::store) async fn a_delivery_that_was_running_in_two_crashes_is_quarantined(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let (store, id, _zombie) = crashed(&harness).await;
     let second = lease_quarantined(&store, "audit").await;
@@ -67,7 +73,7 @@ pub(in crate::store) async fn a_delivery_that_was_running_in_two_crashes_is_quar
 }
 
 pub(in crate::store) async fn what_was_held_and_not_running_is_due_again_without_a_crash(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let mut store = harness.open().await;
     let id = deliver(&store, "audit").await;
@@ -92,7 +98,7 @@ pub(in crate::store) async fn what_was_held_and_not_running_is_due_again_without
 }
 
 pub(in crate::store) async fn an_attempt_that_has_its_verdict_is_running_no_more(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let store = harness.open().await;
     let (first, second) = (deliver(&store, "audit").await, deliver(&store, "audit").await);
@@ -112,7 +118,7 @@ pub(in crate::store) async fn an_attempt_that_has_its_verdict_is_running_no_more
 }
 
 pub(in crate::store) async fn what_was_not_running_stays_in_the_quarantine_queue(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let (store, id, _zombie) = crashed(&harness).await;
     let _held = lease_quarantined(&store, "audit").await;
@@ -125,7 +131,7 @@ pub(in crate::store) async fn what_was_not_running_stays_in_the_quarantine_queue
 }
 
 pub(in crate::store) async fn what_was_running_in_a_crash_is_leased_from_a_queue_of_its_own(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let (store, id, _zombie) = crashed(&harness).await;
     let innocent = deliver(&store, "audit").await;
@@ -134,7 +140,7 @@ pub(in crate::store) async fn what_was_running_in_a_crash_is_leased_from_a_queue
 }
 
 pub(in crate::store) async fn the_quarantine_queue_leases_named_plugins_only(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let store = harness.open().await;
     let mut zombies = Vec::new();
@@ -153,7 +159,9 @@ pub(in crate::store) async fn the_quarantine_queue_leases_named_plugins_only(
     assert_eq!(&*lease_quarantined(&store, "gone").await.plugin, "gone");
 }
 
-pub(in crate::store) async fn what_is_settled_leaves_the_quarantine_queue(harness: impl Harness) {
+pub(in crate::store) async fn what_is_settled_leaves_the_quarantine_queue(
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
+) {
     let (store, id, _zombie) = crashed(&harness).await;
     settle(&store, lease_quarantined(&store, "audit").await, retry_in(0)).await;
     let lease = lease_one(&store, "audit").await;
@@ -161,7 +169,7 @@ pub(in crate::store) async fn what_is_settled_leaves_the_quarantine_queue(harnes
 }
 
 pub(in crate::store) async fn what_is_given_back_stays_in_the_quarantine_queue(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let (store, id, _zombie) = crashed(&harness).await;
     settle(&store, lease_quarantined(&store, "audit").await, give_back(0)).await;
@@ -169,7 +177,9 @@ pub(in crate::store) async fn what_is_given_back_stays_in_the_quarantine_queue(
     assert_eq!(lease_quarantined(&store, "audit").await.delivery, id);
 }
 
-pub(in crate::store) async fn what_nobody_held_is_not_touched(harness: impl Harness) {
+pub(in crate::store) async fn what_nobody_held_is_not_touched(
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
+) {
     let store = harness.open().await;
     let mut ids = vec![
         deliver(&store, "waiting").await,
@@ -192,7 +202,7 @@ pub(in crate::store) async fn what_nobody_held_is_not_touched(harness: impl Harn
 }
 
 pub(in crate::store) async fn a_store_that_was_closed_has_nothing_to_recover(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne + Health>,
 ) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;

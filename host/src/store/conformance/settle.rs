@@ -2,7 +2,9 @@
 
 use super::*;
 
-pub(in crate::store) async fn a_lease_is_settled_at_most_once(harness: impl Harness) {
+pub(in crate::store) async fn a_lease_is_settled_at_most_once(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let zombie = lease_one(&store, "audit").await;
@@ -57,7 +59,7 @@ pub(in crate::store) async fn outcome_emitted_events_and_writes_commit_together(
     );
 }
 
-async fn lease_count(store: &Arc<dyn Store>, plugin: &str) -> usize {
+async fn lease_count(store: &Arc<impl Queue + ?Sized>, plugin: &str) -> usize {
     lease(store, plugin, 10).await.len()
 }
 
@@ -79,7 +81,7 @@ pub(in crate::store) async fn a_late_settlement_changes_nothing_at_all(harness: 
 }
 
 pub(in crate::store) async fn what_a_settlement_emits_is_there_once_after_a_crash(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
 ) {
     let store = harness.open().await;
     let id = deliver(&store, "orders").await;
@@ -93,7 +95,9 @@ pub(in crate::store) async fn what_a_settlement_emits_is_there_once_after_a_cras
     assert_eq!((state(&store, id).await, store.stats().await.unwrap().events), (State::Done, 2));
 }
 
-pub(in crate::store) async fn a_retry_waits_its_time(harness: impl Harness) {
+pub(in crate::store) async fn a_retry_waits_its_time(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     settle(&store, lease_one(&store, "audit").await, retry_in(1_000)).await;
@@ -109,7 +113,9 @@ pub(in crate::store) async fn a_retry_waits_its_time(harness: impl Harness) {
     assert_eq!((again.attempt, again.counted_attempt()), (2, 2));
 }
 
-pub(in crate::store) async fn a_dead_letter_is_not_leased(harness: impl Harness) {
+pub(in crate::store) async fn a_dead_letter_is_not_leased(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     let id = dead_letter(&store, "audit").await;
     pass(&harness, 365 * DAY_MS);
@@ -119,7 +125,9 @@ pub(in crate::store) async fn a_dead_letter_is_not_leased(harness: impl Harness)
     assert_eq!((lease_count(&store, "audit").await, state(&store, id).await), (0, State::Dead));
 }
 
-pub(in crate::store) async fn a_lease_given_back_does_not_spend_the_attempt(harness: impl Harness) {
+pub(in crate::store) async fn a_lease_given_back_does_not_spend_the_attempt(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     for _ in 0..3 {
@@ -132,7 +140,7 @@ pub(in crate::store) async fn a_lease_given_back_does_not_spend_the_attempt(harn
 }
 
 pub(in crate::store) async fn a_lease_given_back_leaves_no_record_in_the_way(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
 ) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
@@ -143,7 +151,9 @@ pub(in crate::store) async fn a_lease_given_back_leaves_no_record_in_the_way(
     assert_eq!((view.state, view.attempts.len()), (State::Done, 1));
 }
 
-pub(in crate::store) async fn a_lease_given_back_for_later_waits(harness: impl Harness) {
+pub(in crate::store) async fn a_lease_given_back_for_later_waits(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     settle(&store, lease_one(&store, "audit").await, give_back(50)).await;
@@ -155,7 +165,7 @@ pub(in crate::store) async fn a_lease_given_back_for_later_waits(harness: impl H
 }
 
 pub(in crate::store) async fn a_permit_is_free_again_when_the_settlement_is_durable(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
 ) {
     let store = harness.open().await;
     deliver(&store, "audit").await;
@@ -168,7 +178,9 @@ pub(in crate::store) async fn a_permit_is_free_again_when_the_settlement_is_dura
     budget.acquire().await.unwrap().forget();
 }
 
-pub(in crate::store) async fn a_retry_beyond_all_time_is_no_lease(harness: impl Harness) {
+pub(in crate::store) async fn a_retry_beyond_all_time_is_no_lease(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     let mut ids = Vec::new();
     for settlement in [retry_in(i64::MAX), give_back(i64::MAX)] {
@@ -184,7 +196,9 @@ pub(in crate::store) async fn a_retry_beyond_all_time_is_no_lease(harness: impl 
     }
 }
 
-pub(in crate::store) async fn every_attempt_is_recorded_under_its_number(harness: impl Harness) {
+pub(in crate::store) async fn every_attempt_is_recorded_under_its_number(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let outcomes =
@@ -206,7 +220,9 @@ pub(in crate::store) async fn every_attempt_is_recorded_under_its_number(harness
     assert_eq!(attempts[5].record, record(Outcome::Ok));
 }
 
-pub(in crate::store) async fn a_spent_attempt_without_a_record_is_counted(harness: impl Harness) {
+pub(in crate::store) async fn a_spent_attempt_without_a_record_is_counted(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     for unrecorded in 1..=3 {

@@ -11,7 +11,7 @@ pub(super) fn creation() -> Arc<CreationSpan> {
 }
 
 pub(in crate::store) async fn the_span_that_made_an_event_is_there_after_a_crash_and_comes_with_the_lease(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let store = harness.open().await;
     let trace = creation();
@@ -28,7 +28,7 @@ pub(in crate::store) async fn the_span_that_made_an_event_is_there_after_a_crash
 }
 
 pub(in crate::store) async fn the_span_of_an_emitted_event_learns_its_id_when_it_is_stored(
-    harness: impl Harness,
+    harness: impl StoreHarness<Store: Queue + ReadOne>,
 ) {
     let store = harness.open().await;
     let id = deliver(&store, "orders").await;

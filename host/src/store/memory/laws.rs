@@ -7,7 +7,7 @@ use super::data::MemoryData;
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::conformance::tree::BUDGET;
-use crate::store::conformance::{Disk, Harness, START_MS};
+use crate::store::conformance::{Disk, START_MS, StoreHarness};
 
 /// MemoryData that outlives the hosts that are killed.
 struct OneMemory {
@@ -20,7 +20,9 @@ fn one_memory() -> OneMemory {
     OneMemory { data: Arc::new(Mutex::new(data)), clock: Clock::manual(START_MS) }
 }
 
-impl Harness for OneMemory {
+impl StoreHarness for OneMemory {
+    type Store = dyn Store;
+
     fn clock(&self) -> &Clock {
         &self.clock
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::append_limit::AppendPermit;
 use super::batch::WriteBatch;
 use super::erase::FoundKey;
 use super::operation_work::OperationWork;
 use super::operator::Expired;
 use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
 use crate::series::Rest;
+use crate::store::append_limit::AppendPermit;
 use crate::store::model::AuditResult;
 use crate::store::{
     Action, Appended, ApprovalChange, AuditNote, Erased, KeyChange, Lease, LeaseHolder, LeaseQueue,

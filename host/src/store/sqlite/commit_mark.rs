@@ -11,8 +11,8 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::side_file::{SideFile, check_kind};
 use crate::event::EventId;
+use crate::store::side_file::{SideFile, check_kind};
 
 /// The first bytes of the file.
 const MAGIC: [u8; 8] = *b"hookcom1";

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::stat;
 
 use super::error::OpenError;
-use super::side_file::{FILE_MODE, check_kind, open_own, set_mode};
 use crate::files::private;
+use crate::store::side_file::{FILE_MODE, check_kind, open_own, set_mode};
 
 /// The endings of the store's files, behind the name of the database.
 const ENDINGS: [&str; 7] = ["", "-wal", "-shm", "-journal", "-lock", "-running", "-committed"];

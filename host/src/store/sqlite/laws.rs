@@ -14,10 +14,10 @@ use crate::event::{
 };
 use crate::store::conformance::policies::{PolicyHarness, TestPolicies};
 use crate::store::conformance::tree::BUDGET;
-use crate::store::conformance::{Disk, Harness, START_MS, record};
+use crate::store::conformance::{Disk, START_MS, StoreHarness, record};
 use crate::store::{
-    Health, Keep, KvTransaction, LeaseQueue, Next, Operate, Queue, Read, Settled, Settlement,
-    Store, StoreError,
+    Count, Health, Keep, KvTransaction, LeaseQueue, Next, Operate, Queue, Read, ReadOne, Settled,
+    Settlement, Store, StoreError,
 };
 
 mod damage;
@@ -79,7 +79,9 @@ impl OneFile {
     }
 }
 
-impl Harness for OneFile {
+impl StoreHarness for OneFile {
+    type Store = dyn Store;
+
     fn clock(&self) -> &Clock {
         &self.clock
     }

@@ -8,13 +8,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::append_limit::AppendLimit;
 use super::batch::NoPolicies;
 use super::command::WriteCommand;
 use super::commit_mark::CommitMark;
 use super::error::OpenError;
 use super::file_watch::FileWatch;
-use super::inflight::InFlightJournal;
 use super::loss::{self, OnLoss};
 use super::published::Published;
 use super::queue::Queues;
@@ -26,6 +24,8 @@ use super::start::{self, Resumed};
 use super::writer::Writer;
 use super::{Sqlite, files, pauses, schema};
 use crate::clock::{Clock, ClockChange};
+use crate::store::append_limit::AppendLimit;
+use crate::store::journal::InFlightJournal;
 use crate::store::{PluginPolicies, TreeBudget};
 use crate::tasks;
 

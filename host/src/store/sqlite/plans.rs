@@ -14,7 +14,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::batch::WriteBatch;
 use super::eras::{Eras, NO_ERAS, Span};
-use super::inflight::LeftRunning;
 use super::recent::Recent;
 use super::start::last_id;
 use super::{Recovered, kv, pages, read, schema, search, steps};
@@ -22,6 +21,7 @@ use crate::event::{
     AttemptRecord, Attributes, DeliveryId, EventId, FailureId, LegacyKey, NewEvent, Outcome, State,
     Target,
 };
+use crate::store::journal::LeftRunning;
 use crate::store::{
     Action, Cursor, DeliveryFilter, EventFilter, EventState, KvRange, KvTransaction, Lease,
     LeaseQueue, ListedKeys, NewStep, Next, Page, Progress, Recorded, Settled, Settlement,

@@ -9,13 +9,13 @@ use super::time::gathering_by_wall_clock;
 use super::{Sqlite, approvals, due, failures, gathered, kv, pages, read, steps, tree_view};
 use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 use crate::store::{
-    Changes, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary, EventView,
-    FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Read, Stats,
-    StoreError, StoredApproval, TreeView,
+    Changes, Count, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary,
+    EventView, FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter,
+    GatheringState, GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending,
+    Read, ReadOne, Stats, StoreError, StoredApproval, TreeView,
 };
 
-impl Read for Sqlite {
+impl ReadOne for Sqlite {
     fn event(&self, id: EventId) -> Pending<'_, EventView> {
         Box::pin(async move {
             let found = self.readers.ask(move |connection| read::event(connection, id)).await?;
@@ -36,7 +36,15 @@ impl Read for Sqlite {
             Ok(found)
         })
     }
+}
 
+impl Count for Sqlite {
+    fn stats(&self) -> MaybeReady<'_, Stats> {
+        MaybeReady::ready(Ok(self.counts().stats.clone()))
+    }
+}
+
+impl Read for Sqlite {
     fn events(
         &self,
         filter: EventFilter,
@@ -161,10 +169,6 @@ impl Read for Sqlite {
 
     fn kv_bytes(&self, bucket: &str) -> MaybeReady<'_, u64> {
         MaybeReady::ready(Ok(self.counts().kv_bytes(bucket)))
-    }
-
-    fn stats(&self) -> MaybeReady<'_, Stats> {
-        MaybeReady::ready(Ok(self.counts().stats.clone()))
     }
 
     fn due_times(&self, plugins: Vec<PluginName>) -> Pending<'_, BTreeMap<PluginName, DueTimes>> {

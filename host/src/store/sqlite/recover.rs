@@ -7,10 +7,10 @@ use rusqlite::{Connection, params};
 
 use super::batch::{NEVER_MS, WriteBatch};
 use super::deaths::Ending;
-use super::inflight::LeftRunning;
 use super::rows::{next_plugin, read_group_id, read_text};
 use crate::event::{AttemptRecord, DeliveryId, EventId, FailureId, Outcome, PluginName, State};
 use crate::store::MAX_CRASHES;
+use crate::store::journal::LeftRunning;
 
 /// The leases that a killed host had left when the store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

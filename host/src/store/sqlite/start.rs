@@ -9,13 +9,13 @@ use super::counts::{Delta, LiveCounts};
 use super::eras::Eras;
 use super::error::OpenError;
 use super::files::beside;
-use super::inflight::{InFlightJournal, LeftRunning};
 use super::recent::Recent;
 use super::recover::Recovered;
 use super::time;
 use crate::clock::{Clock, ClockChange};
 use crate::event::EventId;
 use crate::store::PluginPolicies;
+use crate::store::journal::{InFlightJournal, LeftRunning};
 
 /// The greatest id that was given out.
 pub(super) fn last_id(

@@ -1,4 +1,4 @@
-//! The in-flight journal: which attempts run at this moment, in a small file beside the database.
+//! The in-flight journal: which attempts run at this moment, in a small file of this host.
 //!
 //! A dispatcher holds more leases than it runs, so a lease alone does not put a delivery in
 //! quarantine when a host dies. Before an attempt begins it is noted here, and struck out when it
@@ -47,6 +47,14 @@ impl LeftRunning {
         match self {
             Self::Noted(noted) => noted.contains(&(delivery, attempt)),
             Self::Unknown => true,
+        }
+    }
+
+    /// What was noted; none if that is not known.
+    pub(super) fn noted(&self) -> Option<&HashSet<(DeliveryId, u32)>> {
+        match self {
+            Self::Noted(noted) => Some(noted),
+            Self::Unknown => None,
         }
     }
 }

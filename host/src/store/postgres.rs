@@ -1,0 +1,198 @@
+//! Postgres behind the store's traits: several hosts share one database.
+//!
+//! `connect`, `tls`, `schema` and `identity` open it, `error` says why not. `append` and `settle`
+//! make arrays of what a batch holds, `lease` makes leases of rows, `batch` sends it all in one
+//! flush, and `writer` is the task that groups commands into batches. `heartbeat` keeps this host's
+//! row fresh, `read` answers queries. The functions of the database are in `schema/`. What is built
+//! and what is not, and why, is in `docs/design/postgres.md`.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+pub use self::error::PostgresOpenError;
+pub use self::options::PostgresOptions;
+
+use self::command::{PostgresCommand, Replier};
+use self::lease::{PostgresLeaseAnswer, unsupported, unsupported_results};
+use self::read::PostgresReads;
+use self::shared::PostgresShared;
+use super::append_limit::AppendLimit;
+use super::{
+    Appended, Count, DispatchHandle, EventView, Health, InFlight, Lease, LeaseHolder, LeaseQueue,
+    Leased, MaybeReady, NewStep, Pending, Queue, ReadOne, Recorded, Recovered, Settled, Settlement,
+    Stats, StoreError,
+};
+use crate::event::{DeliveryId, EventId, NewEvent};
+use crate::store::DeliveryView;
+
+mod append;
+mod batch;
+mod command;
+mod connect;
+mod error;
+mod heartbeat;
+mod identity;
+mod ids;
+mod lease;
+mod open;
+mod options;
+mod read;
+mod rows;
+mod schema;
+mod settle;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod writer;
+
+/// The store of several hosts, as one of them sees it.
+#[derive(Debug)]
+pub struct Postgres {
+    shared: Arc<PostgresShared>,
+    commands: mpsc::UnboundedSender<PostgresCommand>,
+    waiting: Arc<AppendLimit>,
+    reads: PostgresReads,
+    recovered: Recovered,
+}
+
+impl Postgres {
+    /// The leases that this host had left when it ended without being closed.
+    pub fn recovered(&self) -> Recovered {
+        self.recovered
+    }
+
+    /// Sends a command now, and returns what waits for its answer.
+    fn ask<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(Replier<T>) -> PostgresCommand,
+    ) -> Pending<'_, T> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply));
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(self.shared.gone())) })
+    }
+
+    /// A writer that is gone drops the command, and with it the reply.
+    fn send(&self, command: PostgresCommand) {
+        let _ = self.commands.send(command);
+    }
+}
+
+/// An answer without a call.
+fn refused<'a, T: Send + 'a>(error: StoreError) -> Pending<'a, T> {
+    Box::pin(std::future::ready(Err(error)))
+}
+
+impl Queue for Postgres {
+    fn attach(&self, dispatch: Arc<dyn DispatchHandle>) {
+        // A second dispatcher would be a second owner of the same leases.
+        assert!(self.shared.dispatch.set(dispatch).is_ok(), "a dispatcher is attached once");
+    }
+
+    fn append(&self, event: NewEvent) -> Pending<'_, Appended> {
+        if let Some(what) = unsupported(&event) {
+            return refused(StoreError::Unsupported(what));
+        }
+        match self.waiting.take(&event.attributes.source, 1) {
+            Err(waiting) => refused(StoreError::Saturated { waiting }),
+            Ok(permit) => {
+                let event = Box::new(event);
+                self.ask(|reply| PostgresCommand::Append { event, reply, permit })
+            }
+        }
+    }
+
+    fn append_all(&self, mut events: Vec<NewEvent>) -> Pending<'_, Vec<Appended>> {
+        if events.len() > 1 {
+            return refused(StoreError::Unsupported("several events of one request"));
+        }
+        let stored = events.pop().map(|event| self.append(event));
+        Box::pin(async move {
+            match stored {
+                Some(stored) => Ok(vec![stored.await?]),
+                None => Ok(Vec::new()),
+            }
+        })
+    }
+
+    fn has_legacy_keys(&self) -> bool {
+        false
+    }
+
+    fn lease(&self, queue: LeaseQueue, permits: OwnedSemaphorePermit) -> Pending<'_, Leased> {
+        let (reply, answer) = oneshot::channel();
+        let answer = PostgresLeaseAnswer { commands: &self.commands, shared: &self.shared, answer };
+        self.send(PostgresCommand::Lease { queue, permits, reply });
+        Box::pin(answer.leased())
+    }
+
+    fn begin(&self, lease: &Lease) -> MaybeReady<'_, InFlight> {
+        let noted = self.shared.journal.note(lease.delivery, lease.attempt);
+        MaybeReady::ready(noted.map_err(|error| {
+            StoreError::Unavailable(format!("the attempt cannot be noted as running: {error}"))
+        }))
+    }
+
+    fn record(&self, holder: &LeaseHolder, step: NewStep) -> Pending<'_, Recorded> {
+        let work = Box::new((holder.clone(), step));
+        self.ask(|reply| PostgresCommand::Record { work, reply })
+    }
+
+    fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {
+        if let Some(what) = unsupported_results(&settlement) {
+            return refused(StoreError::Unsupported(what));
+        }
+        let (lease, settlement) = (Box::new(lease), Box::new(settlement));
+        self.ask(|reply| PostgresCommand::Settle { lease, settlement, reply: Some(reply) })
+    }
+}
+
+impl ReadOne for Postgres {
+    fn event(&self, id: EventId) -> Pending<'_, EventView> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            self.reads.event(id).await
+        })
+    }
+
+    fn delivery(&self, id: DeliveryId) -> Pending<'_, DeliveryView> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            self.reads.delivery(id).await
+        })
+    }
+}
+
+impl Count for Postgres {
+    fn stats(&self) -> MaybeReady<'_, Stats> {
+        MaybeReady::Pending(Box::pin(async move {
+            self.shared.answers()?;
+            self.reads.stats(self.shared.duplicates()).await
+        }))
+    }
+}
+
+impl Health for Postgres {
+    fn trouble(&self) -> Option<StoreError> {
+        self.shared.trouble.borrow().clone()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.shared.journal.trouble().into_iter().collect()
+    }
+
+    fn stopped(&self) -> Pending<'_, ()> {
+        let mut trouble = self.shared.trouble.subscribe();
+        Box::pin(async move {
+            // An error means the store itself is gone, and so it has stopped.
+            let _ =
+                trouble.wait_for(|trouble| matches!(trouble, Some(StoreError::Stopped(_)))).await;
+            Ok(())
+        })
+    }
+
+    fn close(&self) -> Pending<'_, ()> {
+        self.ask(|reply| PostgresCommand::Close { reply })
+    }
+}

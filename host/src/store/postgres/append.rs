@@ -1,0 +1,272 @@
+//! Events and their deliveries on the way into the database, as arrays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Row, Statement};
+
+use super::ids::HostIds;
+use super::shared::PostgresShared;
+use crate::event::{DeliveryId, Event, EventId, NewEvent, PluginName};
+use crate::store::model::LeaseTerms;
+use crate::store::{DispatchHandle, Lease, LeasePermit};
+
+/// Calls `append_v1`.
+pub(super) const APPEND: &str = "SELECT status, first FROM hookbox.append_v1($1, $2, $3, $4, $5, $6, \
+     $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, \
+     $26, $27, $28)";
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AppendedAs {
+    /// It is stored under this id.
+    New(EventId),
+    /// It repeats this one.
+    DuplicateOf(EventId),
+    /// It has to be appended again, because another event with one of its keys was faster.
+    Later,
+    /// The settlement that emits it was not kept.
+    Dropped,
+}
+
+/// The events of a batch.
+#[derive(Default)]
+pub(super) struct NewRows<'c> {
+    origins: Vec<(&'c NewEvent, Option<EventId>)>,
+    gates: Vec<i32>,
+    ids: Vec<i64>,
+    sources: Vec<&'c str>,
+    types: Vec<&'c str>,
+    subjects: Vec<Option<&'c str>>,
+    content_types: Vec<Option<&'c str>>,
+    times: Vec<i64>,
+    provider_ids: Vec<Option<&'c str>>,
+    notes: Vec<Option<&'c str>>,
+    headers: Vec<Option<String>>,
+    parents: Vec<Option<i64>>,
+    roots: Vec<Option<i64>>,
+    hops: Vec<i32>,
+    traces: Vec<Option<Vec<u8>>>,
+    edited_from: Vec<Option<i64>>,
+    edited_by: Vec<Option<&'c str>>,
+    signed_by: Vec<Option<i32>>,
+    bodies: Vec<&'c [u8]>,
+    deliveries: NewDeliveryRows<'c>,
+    keys: NewKeyRows<'c>,
+}
+
+#[derive(Default)]
+struct NewDeliveryRows<'c> {
+    events: Vec<i32>,
+    ordinals: Vec<i32>,
+    plugins: Vec<&'c str>,
+    delays: Vec<i64>,
+    leased: Vec<bool>,
+    names: Vec<&'c PluginName>,
+    permits: Vec<Option<LeasePermit>>,
+}
+
+#[derive(Default)]
+struct NewKeyRows<'c> {
+    events: Vec<i32>,
+    sources: Vec<&'c str>,
+    keys: Vec<&'c [u8]>,
+}
+
+/// What a batch has created, once it is durable.
+#[derive(Default)]
+pub(super) struct CreatedDeliveries {
+    /// Those that are leased on insert.
+    pub(super) leases: Vec<Lease>,
+    /// Those that are not, with the time until they are due.
+    pub(super) waiting: Vec<(PluginName, Duration)>,
+}
+
+impl<'c> NewRows<'c> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Adds an event and returns its place. With a `gate` it is stored only if the settlement at
+    /// that place, counted from 1, is kept.
+    pub(super) fn add(
+        &mut self,
+        new: &'c NewEvent,
+        (root, gate): (Option<EventId>, i32),
+        ids: &mut HostIds,
+        shared: &PostgresShared,
+    ) -> usize {
+        let attributes = &new.attributes;
+        self.origins.push((new, root));
+        self.gates.push(gate);
+        self.ids.push(ids.next(shared.now_ms()).row());
+        self.sources.push(&attributes.source);
+        self.types.push(&attributes.kind);
+        self.subjects.push(attributes.subject.as_deref());
+        self.content_types.push(attributes.content_type.as_deref());
+        self.times.push(attributes.time_ms);
+        self.provider_ids.push(new.provider_id.as_deref());
+        self.notes.push(new.note.as_deref());
+        self.headers.push(
+            (!new.headers.is_empty()).then(|| {
+                serde_json::to_string(&new.headers).expect("pairs of texts are always JSON")
+            }),
+        );
+        self.parents.push(new.parent.map(EventId::row));
+        self.roots.push(root.map(EventId::row));
+        self.hops.push(i32::try_from(new.hops).unwrap_or(i32::MAX));
+        self.traces.push(new.trace.as_ref().map(|trace| trace.context().to_bytes().to_vec()));
+        self.edited_from.push(new.edited.as_ref().map(|edited| edited.event.row()));
+        self.edited_by.push(new.edited.as_ref().map(|edited| edited.by.as_str()));
+        self.signed_by.push(new.signed_by.map(|key| i32::try_from(key).unwrap_or(i32::MAX)));
+        self.bodies.push(&attributes.body);
+        let number = i32::try_from(self.ids.len()).expect("a batch is bounded");
+        for key in &new.dedupe {
+            self.keys.events.push(number);
+            self.keys.sources.push(&attributes.source);
+            self.keys.keys.push(key);
+        }
+        let dispatch = shared.dispatch.get();
+        for (ordinal, delivery) in (0..).zip(&new.deliveries) {
+            let delay_ms = new.delay_ms.max(delivery.target.options.delay_ms);
+            let plugin = &delivery.target.plugin;
+            let asked = dispatch.filter(|_| delay_ms == 0);
+            let permit = asked.and_then(|it| it.permit(plugin, attributes.body.len()));
+            self.deliveries.add(number, ordinal, plugin, (delay_ms, permit));
+        }
+        self.ids.len() - 1
+    }
+
+    /// Calls the function.
+    pub(super) async fn call(
+        &self,
+        client: &Client,
+        statement: &Statement,
+        shared: &PostgresShared,
+    ) -> Result<Vec<Row>, Error> {
+        let (d, k) = (&self.deliveries, &self.keys);
+        let (at, me) = (shared.at(), shared.run.incarnation);
+        let parameters: [&(dyn ToSql + Sync); 28] = [
+            &at,
+            &me,
+            &self.gates,
+            &self.ids,
+            &self.sources,
+            &self.types,
+            &self.subjects,
+            &self.content_types,
+            &self.times,
+            &self.provider_ids,
+            &self.notes,
+            &self.headers,
+            &self.parents,
+            &self.roots,
+            &self.hops,
+            &self.traces,
+            &self.edited_from,
+            &self.edited_by,
+            &self.signed_by,
+            &self.bodies,
+            &d.events,
+            &d.ordinals,
+            &d.plugins,
+            &d.delays,
+            &d.leased,
+            &k.events,
+            &k.sources,
+            &k.keys,
+        ];
+        client.query(statement, &parameters).await
+    }
+
+    /// Reads what became of each event.
+    pub(super) fn outcomes(&self, rows: &[Row]) -> Vec<AppendedAs> {
+        let outcome = |(row, id): (&Row, &i64)| match row.get::<_, i16>(0) {
+            0 => AppendedAs::New(EventId::from_row(*id)),
+            1 => AppendedAs::DuplicateOf(EventId::from_row(row.get(1))),
+            2 => AppendedAs::Later,
+            _ => AppendedAs::Dropped,
+        };
+        rows.iter().zip(&self.ids).map(outcome).collect()
+    }
+
+    /// Makes leases of what was leased on insert. Permits of what was not stored are given back.
+    pub(super) fn created(self, outcomes: &[AppendedAs], now_ms: i64) -> CreatedDeliveries {
+        for ((new, _), outcome) in self.origins.iter().zip(outcomes) {
+            if let (Some(trace), AppendedAs::New(id)) = (&new.trace, outcome) {
+                trace.stored_as(*id);
+            }
+        }
+        let mut created = CreatedDeliveries::default();
+        let mut last: Option<(usize, Arc<Event>)> = None;
+        let d = self.deliveries;
+        let rows = d.events.iter().zip(&d.ordinals).zip(&d.delays).zip(d.names).zip(d.permits);
+        for ((((number, ordinal), delay_ms), plugin), permit) in rows {
+            let place = usize::try_from(number - 1).expect("numbers begin at 1");
+            let AppendedAs::New(id) = outcomes[place] else { continue };
+            let Some(permit) = permit else {
+                let delay = Duration::from_millis(delay_ms.unsigned_abs());
+                created.waiting.push((plugin.clone(), delay));
+                continue;
+            };
+            let event = match &last {
+                Some((at, event)) if *at == place => Arc::clone(event),
+                _ => Arc::new(stored(id, self.origins[place])),
+            };
+            last = Some((place, Arc::clone(&event)));
+            created.leases.push(Lease {
+                delivery: DeliveryId { event: id, ordinal: ordinal.unsigned_abs() },
+                plugin: plugin.clone(),
+                attempt: 1,
+                uncounted: 0,
+                deaths: 0,
+                due_ms: now_ms,
+                event,
+                terms: LeaseTerms::default(),
+                permit,
+            });
+        }
+        created
+    }
+}
+
+impl<'c> NewDeliveryRows<'c> {
+    fn add(
+        &mut self,
+        number: i32,
+        ordinal: i32,
+        plugin: &'c PluginName,
+        (delay_ms, permit): (u64, Option<LeasePermit>),
+    ) {
+        self.events.push(number);
+        self.ordinals.push(ordinal);
+        self.plugins.push(plugin);
+        self.delays.push(i64::try_from(delay_ms).unwrap_or(i64::MAX));
+        self.leased.push(permit.is_some());
+        self.names.push(plugin);
+        self.permits.push(permit);
+    }
+}
+
+/// The event as it is stored.
+fn stored(id: EventId, (new, root): (&NewEvent, Option<EventId>)) -> Event {
+    Event {
+        id,
+        attributes: new.attributes.clone(),
+        parent: new.parent,
+        root,
+        hops: new.hops,
+        trace: new.trace.as_ref().map(|trace| trace.context()),
+    }
+}
+
+/// Tells the dispatcher what a durable batch has created.
+pub(super) fn tell(dispatch: &Arc<dyn DispatchHandle>, created: CreatedDeliveries) {
+    if !created.leases.is_empty() {
+        dispatch.deliver(created.leases);
+    }
+    for (plugin, due_in) in created.waiting {
+        dispatch.notify(&plugin, due_in);
+    }
+}

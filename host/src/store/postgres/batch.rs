@@ -1,0 +1,222 @@
+//! One batch: a transaction that is sent in one flush.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio_postgres::{Client, Error, Row, Statement};
+
+use super::append::{APPEND, AppendedAs, CreatedDeliveries, NewRows};
+use super::command::PostgresCommand;
+use super::ids::HostIds;
+use super::lease::{LEASE, lease};
+use super::settle::{RECORD, SETTLE, SettleRows, record, settled};
+use super::shared::PostgresShared;
+use crate::event::{NewEvent, PluginName};
+use crate::store::{LeaseHolder, LeaseQueue, NewStep, Next, Recorded, Settled};
+
+/// The marker of a batch, which comes first.
+const MARK: &str = "INSERT INTO hookbox.commits (incarnation, seq) VALUES ($1, $2)";
+
+/// The statements of a batch, prepared.
+pub(super) struct BatchStatements {
+    mark: Statement,
+    append: Statement,
+    settle: Statement,
+    record: Statement,
+    lease: Statement,
+}
+
+impl BatchStatements {
+    pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
+        Ok(Self {
+            mark: client.prepare(MARK).await?,
+            append: client.prepare(APPEND).await?,
+            settle: client.prepare(SETTLE).await?,
+            record: client.prepare(RECORD).await?,
+            lease: client.prepare(LEASE).await?,
+        })
+    }
+}
+
+/// The result of a command whose batch is durable.
+pub(super) enum BatchResult {
+    Appended(AppendedAs),
+    Settled(Settled),
+    Recorded(Recorded),
+    Leased(Vec<Row>),
+}
+
+/// The results of a durable batch.
+pub(super) struct BatchResults {
+    /// One for each command, in their order.
+    pub(super) each: Vec<BatchResult>,
+    pub(super) created: CreatedDeliveries,
+}
+
+/// Where the result of a command is.
+enum ResultPlace {
+    Event(usize),
+    Settlement(usize),
+    Step(usize),
+    Queue(usize),
+}
+
+/// What a batch sends.
+#[derive(Default)]
+struct BatchRows<'c> {
+    events: NewRows<'c>,
+    settlements: SettleRows<'c>,
+    steps: Vec<&'c (LeaseHolder, NewStep)>,
+    queues: Vec<(&'c LeaseQueue, usize)>,
+    places: Vec<ResultPlace>,
+    /// Deliveries that are due again, by the places of their settlements.
+    due_again: Vec<(usize, PluginName, Duration)>,
+}
+
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a>>;
+
+/// Runs the commands as one transaction, or none of them.
+pub(super) async fn run(
+    commands: &[PostgresCommand],
+    client: &Client,
+    statements: &BatchStatements,
+    shared: &PostgresShared,
+    (ids, seq): (&mut HostIds, i64),
+) -> Result<BatchResults, Error> {
+    let mut rows = BatchRows::default();
+    for command in commands {
+        rows.add(command, ids, shared);
+    }
+    let answers = in_order(rows.calls(client, statements, shared, seq)).await;
+    // The first error is the reason of those that follow, also of a commit that only rolls back.
+    let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(rows.results(answers, shared.now_ms()))
+}
+
+impl<'c> BatchRows<'c> {
+    fn add(&mut self, command: &'c PostgresCommand, ids: &mut HostIds, shared: &PostgresShared) {
+        let place = match command {
+            PostgresCommand::Append { event, .. } => {
+                ResultPlace::Event(self.events.add(event, (None, 0), ids, shared))
+            }
+            PostgresCommand::Settle { lease, settlement, reply } => {
+                let gate = self.settlements.add(lease, settlement);
+                let root = Some(lease.event.tree());
+                for event in left_by(&settlement.next) {
+                    self.events.add(event, (root, gate), ids, shared);
+                }
+                let place = usize::try_from(gate - 1).expect("places begin at 1");
+                // Nobody is told of a lease that the store could not hand out.
+                if let Some(due_in) = due_again(&settlement.next).filter(|_| reply.is_some()) {
+                    self.due_again.push((place, lease.plugin.clone(), due_in));
+                }
+                ResultPlace::Settlement(place)
+            }
+            PostgresCommand::Record { work, .. } => {
+                self.steps.push(work);
+                ResultPlace::Step(self.steps.len() - 1)
+            }
+            PostgresCommand::Lease { queue, permits, .. } => {
+                self.queues.push((queue, permits.num_permits()));
+                ResultPlace::Queue(self.queues.len() - 1)
+            }
+            PostgresCommand::Close { .. } => unreachable!("the writer closes by itself"),
+        };
+        self.places.push(place);
+    }
+
+    /// The statements, in the order in which [`BatchRows::results`] reads their answers.
+    fn calls<'a>(
+        &'a self,
+        client: &'a Client,
+        statements: &'a BatchStatements,
+        shared: &'a PostgresShared,
+        seq: i64,
+    ) -> Vec<Answer<'a>> {
+        let mark =
+            async move { client.query(&statements.mark, &[&shared.run.incarnation, &seq]).await };
+        let mut calls: Vec<Answer<'_>> = vec![simple(client, "BEGIN"), Box::pin(mark)];
+        if !self.settlements.is_empty() {
+            calls.push(Box::pin(self.settlements.call(client, &statements.settle, shared)));
+        }
+        for step in &self.steps {
+            calls.push(Box::pin(record(client, &statements.record, shared, step)));
+        }
+        if !self.events.is_empty() {
+            calls.push(Box::pin(self.events.call(client, &statements.append, shared)));
+        }
+        for (queue, most) in &self.queues {
+            calls.push(Box::pin(lease(client, &statements.lease, shared, queue, *most)));
+        }
+        calls.push(simple(client, "COMMIT"));
+        calls
+    }
+
+    fn results(self, answers: Vec<Vec<Row>>, now_ms: i64) -> BatchResults {
+        let mut answers = answers.into_iter().skip(2);
+        let mut next = || answers.next().expect("each call has an answer");
+        let settled = if self.settlements.is_empty() { Vec::new() } else { settled(&next()) };
+        let mut recorded = Vec::new();
+        for _ in &self.steps {
+            let kept = next().first().is_some_and(|row| row.get(0));
+            recorded.push(if kept { Recorded::Kept } else { Recorded::Lost });
+        }
+        let appended =
+            if self.events.is_empty() { Vec::new() } else { self.events.outcomes(&next()) };
+        let mut leased: Vec<_> = self.queues.iter().map(|_| next()).collect();
+        let mut created = self.events.created(&appended, now_ms);
+        let kept = self.due_again.into_iter().filter(|(at, ..)| settled[*at] == Settled::Kept);
+        created.waiting.extend(kept.map(|(_, plugin, due_in)| (plugin, due_in)));
+        let each = self.places.into_iter().map(|place| match place {
+            ResultPlace::Event(at) => BatchResult::Appended(appended[at]),
+            ResultPlace::Settlement(at) => BatchResult::Settled(settled[at]),
+            ResultPlace::Step(at) => BatchResult::Recorded(recorded[at]),
+            ResultPlace::Queue(at) => BatchResult::Leased(std::mem::take(&mut leased[at])),
+        });
+        BatchResults { each: each.collect(), created }
+    }
+}
+
+/// The events that a settlement leaves.
+fn left_by(next: &Next) -> impl Iterator<Item = &NewEvent> {
+    let notice = match next {
+        Next::Dead(notice) => notice.as_deref(),
+        _ => None,
+    };
+    let emitted = next.results().map_or(&[][..], |(emitted, _)| emitted);
+    emitted.iter().chain(notice)
+}
+
+/// The time until a delivery is due again.
+fn due_again(next: &Next) -> Option<Duration> {
+    match next {
+        Next::Again { after, .. } | Next::RetryIn(after) | Next::GiveBack(after) => Some(*after),
+        Next::Done { .. } | Next::Dead(_) => None,
+    }
+}
+
+fn simple<'a>(client: &'a Client, sql: &'static str) -> Answer<'a> {
+    Box::pin(async move { client.batch_execute(sql).await.map(|()| Vec::new()) })
+}
+
+/// Sends all calls in their order before it waits for the first answer, and returns the answers in
+/// that order.
+async fn in_order(mut calls: Vec<Answer<'_>>) -> Vec<Result<Vec<Row>, Error>> {
+    let mut answers: Vec<Option<_>> = calls.iter().map(|_| None).collect();
+    poll_fn(|cx| {
+        let mut waits = false;
+        for (call, answer) in calls.iter_mut().zip(&mut answers) {
+            if answer.is_none() {
+                match call.as_mut().poll(cx) {
+                    Poll::Ready(rows) => *answer = Some(rows),
+                    Poll::Pending => waits = true,
+                }
+            }
+        }
+        if waits { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    answers.into_iter().flatten().collect()
+}

@@ -1,0 +1,111 @@
+//! Connections to the database.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use tokio_postgres::config::Host;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config};
+
+use super::error::{PostgresOpenError, words};
+use super::options::PostgresOptions;
+use super::tls::PostgresTls;
+use crate::tasks;
+
+/// The settings of every session. No time limit of the server ends a commit that waits for its
+/// standby: it would be visible, reported as a success, and might still be lost.
+const SESSION: &str = "SET statement_timeout = 0; SET synchronous_commit = on; \
+     SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '5s'; \
+     SET default_transaction_isolation = 'read committed'; SET TimeZone = 'UTC'";
+
+/// The database, and how to get there.
+pub(super) struct DatabaseAddress {
+    config: Config,
+    tls: PostgresTls,
+    /// Host and port, for people.
+    pub(super) server: String,
+    pub(super) user: String,
+    pub(super) database: String,
+}
+
+impl DatabaseAddress {
+    /// Reads the address.
+    pub(super) fn read(options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
+        let mut config: Config = options
+            .url
+            .expose_secret()
+            .parse()
+            .map_err(|error| PostgresOpenError::Address(words(&error)))?;
+        let missing = |what: &str| PostgresOpenError::Address(format!("it names no {what}"));
+        let server = server_of(&config).ok_or_else(|| missing("host"))?;
+        let user = config.get_user().ok_or_else(|| missing("user"))?.to_owned();
+        let database = config.get_dbname().ok_or_else(|| missing("database"))?.to_owned();
+        let tls = PostgresTls::new(options.ca_file.as_deref())
+            .map_err(|why| PostgresOpenError::Tls { server: server.clone(), why })?;
+        config
+            .application_name("hookbox")
+            .connect_timeout(Duration::from_secs(5))
+            .tcp_user_timeout(Duration::from_secs(10))
+            .keepalives(true)
+            .keepalives_idle(Duration::from_secs(5))
+            .keepalives_interval(Duration::from_secs(2))
+            .keepalives_retries(3);
+        Ok(Self { config, tls, server, user, database })
+    }
+
+    /// Makes a connection, which is driven by a task of its own.
+    pub(super) async fn connect(&self) -> Result<Client, PostgresOpenError> {
+        let connected = self.config.connect(self.tls.clone()).await;
+        let (client, connection) = connected.map_err(|error| self.refusal(&error))?;
+        tasks::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::warn!(error = words(&error), "a connection to Postgres has ended");
+            }
+        });
+        client.batch_execute(SESSION).await.map_err(|error| self.refusal(&error))?;
+        Ok(client)
+    }
+
+    /// What a refusal means.
+    pub(super) fn refusal(&self, error: &tokio_postgres::Error) -> PostgresOpenError {
+        let (server, why) = (self.server.clone(), words(error));
+        let Some(code) = error.code() else {
+            return if !why.starts_with("error performing TLS handshake") {
+                PostgresOpenError::Unreachable { server, why }
+            } else if why.contains("does not support TLS") {
+                PostgresOpenError::NoTls(server)
+            } else {
+                PostgresOpenError::Tls { server, why }
+            };
+        };
+        let (user, database) = (self.user.clone(), self.database.clone());
+        match *code {
+            SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+                PostgresOpenError::Login { server, user, why }
+            }
+            SqlState::INVALID_CATALOG_NAME => PostgresOpenError::NoDatabase { server, database },
+            SqlState::TOO_MANY_CONNECTIONS => PostgresOpenError::Connections(server),
+            SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN => {
+                PostgresOpenError::NotNow { server, why }
+            }
+            SqlState::READ_ONLY_SQL_TRANSACTION => PostgresOpenError::ReadOnly(server),
+            SqlState::INSUFFICIENT_PRIVILEGE => PostgresOpenError::Rights { user, database, why },
+            SqlState::UNDEFINED_COLUMN | SqlState::UNDEFINED_TABLE => {
+                PostgresOpenError::Foreign(database)
+            }
+            _ => PostgresOpenError::Query { server, why },
+        }
+    }
+}
+
+/// Hosts and ports, for people.
+fn server_of(config: &Config) -> Option<String> {
+    let ports = config.get_ports();
+    let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+    let named = config.get_hosts().iter().enumerate().map(|(at, host)| match host {
+        Host::Tcp(name) => format!("{name}:{}", port(at)),
+        Host::Unix(folder) => format!("{}:{}", folder.display(), port(at)),
+    });
+    let named: Vec<_> = named.collect();
+    (!named.is_empty()).then(|| named.join(", "))
+}

@@ -1,0 +1,143 @@
+//! Opening the store.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_postgres::Client;
+
+use super::batch::BatchStatements;
+use super::connect::DatabaseAddress;
+use super::error::PostgresOpenError;
+use super::heartbeat::beat;
+use super::identity::HostIdentity;
+use super::ids::HostIds;
+use super::lease::noted;
+use super::options::PostgresOptions;
+use super::read::PostgresReads;
+use super::shared::{HostRun, PostgresShared};
+use super::writer::PostgresWriter;
+use super::{Postgres, schema};
+use crate::store::append_limit::AppendLimit;
+use crate::store::journal::{InFlightJournal, LeftRunning};
+use crate::store::{MAX_CRASHES, Recovered};
+use crate::tasks;
+
+/// The name of the journal of running attempts.
+const JOURNAL: &str = "postgres-running";
+
+/// The version that hosts see of each other.
+const HOST_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The record of an attempt that ran when this host died, for people.
+const CRASH: &str = "the host died while it ran";
+
+/// A run that is registered.
+struct Registered {
+    run: HostRun,
+    last_id: Option<i64>,
+    asked_ms: i64,
+    database_ms: i64,
+    recovered: Recovered,
+}
+
+impl Postgres {
+    /// Connects, brings the schema to this host's version, registers this host, and takes up what
+    /// it held when it last died.
+    ///
+    /// # Errors
+    /// See [`PostgresOpenError`].
+    pub async fn open(options: PostgresOptions) -> Result<Self, PostgresOpenError> {
+        let address = DatabaseAddress::read(&options)?;
+        let identity = HostIdentity::take(&options.folder)?;
+        let failed = |error| PostgresOpenError::Files {
+            folder: options.folder.display().to_string(),
+            error,
+        };
+        let (journal, left) =
+            InFlightJournal::open(&options.folder.join(JOURNAL)).map_err(failed)?;
+        let mut writer = address.connect().await?;
+        schema::prepare(&mut writer, &address).await?;
+        let registered = register(&mut writer, &address, &options, (&identity, &left)).await?;
+        journal.begin().map_err(failed)?;
+        let statements = BatchStatements::prepare(&writer).await;
+        let statements = statements.map_err(|error| address.refusal(&error))?;
+        let reads = PostgresReads { client: address.connect().await? };
+        let heart = address.connect().await?;
+        let shared = PostgresShared::new(registered.run, options.clock.clone(), journal);
+        shared.compare(registered.asked_ms, registered.database_ms);
+        let shared = Arc::new(shared);
+        let (commands, received) = mpsc::unbounded_channel();
+        let writer = PostgresWriter {
+            client: writer,
+            statements,
+            shared: Arc::clone(&shared),
+            ids: HostIds::new(registered.run.slot, registered.last_id),
+            commands: received,
+            carried: VecDeque::new(),
+            seq: 0,
+            _identity: identity,
+        };
+        tasks::spawn(writer.work());
+        tasks::spawn(beat(heart, address, Arc::clone(&shared)));
+        let waiting = AppendLimit::new(options.max_waiting_appends);
+        let recovered = registered.recovered;
+        Ok(Self { shared, commands, waiting, reads, recovered })
+    }
+}
+
+/// Registers this run and takes up what the run before held, together or not at all.
+async fn register(
+    client: &mut Client,
+    address: &DatabaseAddress,
+    options: &PostgresOptions,
+    (identity, left): (&HostIdentity, &LeftRunning),
+) -> Result<Registered, PostgresOpenError> {
+    let refusal = |error| address.refusal(&error);
+    let at = options.clock.by_hand_ms();
+    let transaction = client.transaction().await.map_err(refusal)?;
+    // Hosts that start at once take their turns.
+    transaction.batch_execute("SET LOCAL lock_timeout = '60s'").await.map_err(refusal)?;
+    let asked_ms = options.clock.host_ms();
+    let row = transaction
+        .query_opt(
+            "SELECT slot, incarnation, before, last_id, now_ms
+             FROM hookbox.register_v1($1, $2, $3, $4)",
+            &[&identity.id, &options.host_name, &HOST_VERSION, &at],
+        )
+        .await
+        .map_err(refusal)?
+        .ok_or(PostgresOpenError::NoSlot)?;
+    let mut registered = Registered {
+        run: HostRun { slot: row.get(0), incarnation: row.get(1) },
+        last_id: row.get(3),
+        asked_ms,
+        database_ms: row.get(4),
+        recovered: Recovered::default(),
+    };
+    if let Some(before) = row.get::<_, Option<i64>>(2) {
+        let running = noted(left.noted());
+        let most = i32::try_from(MAX_CRASHES).unwrap_or(i32::MAX);
+        let row = transaction
+            .query_one(
+                "SELECT held, running FROM hookbox.recover_v1($1, $2, $3, $4, $5, $6, $7, $8)",
+                &[
+                    &at,
+                    &before,
+                    &running.all,
+                    &running.events,
+                    &running.ordinals,
+                    &running.attempts,
+                    &most,
+                    &CRASH,
+                ],
+            )
+            .await
+            .map_err(refusal)?;
+        let count = |column| usize::try_from(row.get::<_, i64>(column)).unwrap_or(0);
+        registered.recovered = Recovered { held: count(0), running: count(1) };
+    }
+    transaction.execute("SELECT hookbox.partitions_v1($1)", &[&at]).await.map_err(refusal)?;
+    transaction.commit().await.map_err(refusal)?;
+    Ok(registered)
+}

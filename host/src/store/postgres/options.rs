@@ -1,0 +1,25 @@
+//! How a host opens the store.
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use crate::clock::Clock;
+
+/// How a host opens the store.
+#[derive(Debug)]
+pub struct PostgresOptions {
+    /// The address of the database: `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
+    pub url: SecretString,
+    /// The PEM file of the authorities that the server's certificate is checked against; the public
+    /// ones if there is none.
+    pub ca_file: Option<PathBuf>,
+    /// The folder of this host's own small files. Of two hosts each has its own.
+    pub folder: PathBuf,
+    /// The name by which people know this host.
+    pub host_name: String,
+    /// The clock of this host. One that is set by hand stands in the place of the database's.
+    pub clock: Clock,
+    /// The most appends that wait for the database.
+    pub max_waiting_appends: usize,
+}

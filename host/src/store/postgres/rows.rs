@@ -1,0 +1,77 @@
+//! Rows as events and records.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio_postgres::Row;
+
+use crate::event::{
+    AttemptRecord, Attributes, Digest, Event, EventId, HttpCall, LogLine, Outcome, StepUse,
+};
+use crate::store::AttemptView;
+use crate::trace::SpanContext;
+
+/// Reads an event from the columns `id`, `source`, `type`, `subject`, `content_type`, `time_ms`,
+/// `parent`, `root`, `hops`, `trace` and `body`, which are the first ones.
+pub(super) fn read_event(row: &Row) -> Event {
+    let body: Vec<u8> = row.get(10);
+    let source: String = row.get(1);
+    let trace: Option<&[u8]> = row.get(9);
+    Event {
+        id: EventId::from_row(row.get(0)),
+        attributes: Attributes {
+            source: source.into(),
+            kind: row.get(2),
+            subject: row.get(3),
+            content_type: row.get(4),
+            time_ms: row.get(5),
+            body: Bytes::from(body),
+        },
+        parent: row.get::<_, Option<i64>>(6).map(EventId::from_row),
+        root: row.get::<_, Option<i64>>(7).map(EventId::from_row),
+        hops: row.get::<_, i32>(8).unsigned_abs(),
+        trace: trace.and_then(SpanContext::from_bytes),
+    }
+}
+
+/// An attempt as the database tells it in JSON.
+#[derive(Deserialize)]
+pub(super) struct AttemptRow {
+    number: u32,
+    started_ms: i64,
+    duration_us: u64,
+    outcome: u8,
+    error: Option<String>,
+    logs: Option<String>,
+    digest: Option<String>,
+    calls: Option<String>,
+    steps: Option<String>,
+}
+
+impl AttemptRow {
+    /// The attempt; none if another version wrote an outcome that this one does not know.
+    pub(super) fn view(self) -> Option<AttemptView> {
+        Some(AttemptView {
+            number: self.number,
+            record: AttemptRecord {
+                started_at_ms: self.started_ms,
+                duration_us: self.duration_us,
+                outcome: Outcome::from_code(self.outcome)?,
+                error: self.error,
+                logs: list::<LogLine>(self.logs.as_deref()),
+                calls: list::<HttpCall>(self.calls.as_deref()),
+                steps: list::<StepUse>(self.steps.as_deref()),
+                plugin_digest: digest(self.digest.as_deref()),
+            },
+        })
+    }
+}
+
+/// A digest from its hex digits.
+pub(super) fn digest(hex: Option<&str>) -> Option<Digest> {
+    hex.and_then(|digits| digits.parse().ok())
+}
+
+/// A list that is stored as JSON, or as nothing if it is empty.
+pub(super) fn list<T: for<'de> Deserialize<'de>>(text: Option<&str>) -> Vec<T> {
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}

@@ -1,0 +1,79 @@
+-- Makes due again what the run `gone` held. An attempt that ran (`r_…`, or all with `all_ran`) is
+-- recorded as a crash; a delivery that ran in two crashes is dead. Returns how many were held and
+-- how many of them ran.
+CREATE FUNCTION hookbox.recover_v1(
+    at bigint, gone bigint, all_ran boolean,
+    r_event bigint[], r_ordinal integer[], r_attempt integer[], most_crashes integer, reason text
+) RETURNS TABLE (held bigint, running bigint)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    t bigint := hookbox.now_ms_v1(at);
+    o record;
+    state smallint;
+    total bigint := 0;
+    ran_total bigint := 0;
+BEGIN
+    FOR o IN
+        SELECT p.*, all_ran OR EXISTS (
+            SELECT FROM unnest(r_event, r_ordinal, r_attempt) AS r (event, ordinal, attempt)
+            WHERE r.event = p.event AND r.ordinal = p.ordinal AND r.attempt = p.attempt) AS ran
+        FROM hookbox.open p WHERE p.holder = gone ORDER BY p.event, p.ordinal FOR UPDATE OF p
+    LOOP
+        total := total + 1;
+        state := CASE WHEN o.cancelled THEN 5
+            WHEN o.ran AND o.crashes + 1 >= most_crashes THEN 4 ELSE 0 END;
+        IF o.ran THEN
+            ran_total := ran_total + 1;
+        END IF;
+        IF state = 0 THEN
+            UPDATE hookbox.open p SET holder = NULL, waits = false, due = t,
+                pardoned = p.pardoned + 1, crashes = p.crashes + o.ran::integer
+            WHERE p.event = o.event AND p.ordinal = o.ordinal;
+            IF o.ran THEN
+                INSERT INTO hookbox.attempts (event, ordinal, number, started_ms, duration_us,
+                    outcome, error)
+                VALUES (o.event, o.ordinal, o.attempt, t, 0, 7, reason);
+            END IF;
+        ELSE
+            DELETE FROM hookbox.open p WHERE p.event = o.event AND p.ordinal = o.ordinal;
+            INSERT INTO hookbox.settled
+            VALUES (o.event, o.ordinal, o.plugin, state, o.attempt, o.pardoned + 1, o.unrecorded,
+                o.deaths + (state = 4)::integer, o.again, o.cancelled AND o.ran,
+                CASE WHEN o.ran THEN t END, CASE WHEN o.ran THEN 0 END,
+                CASE WHEN o.ran THEN 7 END, CASE WHEN o.ran THEN reason END,
+                NULL, NULL, NULL, NULL);
+        END IF;
+        INSERT INTO hookbox.count_deltas (plugin, state, n)
+        VALUES (o.plugin, 1, -1), (o.plugin, state, 1);
+    END LOOP;
+    RETURN QUERY SELECT total, ran_total;
+END $$;
+
+-- Ends a run in order: what it still holds is due again, no attempt is spent, and its row goes.
+CREATE FUNCTION hookbox.leave_v1(at bigint, me bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    t bigint := hookbox.now_ms_v1(at);
+BEGIN
+    WITH ended AS (
+        DELETE FROM hookbox.open o WHERE o.holder = me AND o.cancelled RETURNING o.*
+    ), put AS (
+        INSERT INTO hookbox.settled
+        SELECT e.event, e.ordinal, e.plugin, 5, e.attempt - 1, e.pardoned, e.unrecorded, e.deaths,
+            e.again, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        FROM ended e
+    ), free AS (
+        UPDATE hookbox.open o SET holder = NULL, waits = false, due = t, attempt = o.attempt - 1
+        WHERE o.holder = me AND NOT o.cancelled RETURNING o.plugin
+    )
+    INSERT INTO hookbox.count_deltas (plugin, state, n)
+    SELECT f.plugin, 0, count(*) FROM free f GROUP BY 1
+    UNION ALL
+    SELECT e.plugin, 5, count(*) FROM ended e GROUP BY 1
+    UNION ALL
+    SELECT h.plugin, 1, -count(*) FROM (
+        SELECT f.plugin FROM free f UNION ALL SELECT e.plugin FROM ended e) h GROUP BY 1;
+    DELETE FROM hookbox.commits WHERE incarnation = me;
+    DELETE FROM hookbox.hosts WHERE incarnation = me;
+END $$;

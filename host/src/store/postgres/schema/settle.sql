@@ -1,0 +1,128 @@
+-- Settles leases of the run `me`, each fenced by its attempt. `next`: 0 done, 1 again, 2 retry,
+-- 3 dead, 4 given back. `spent`: 0 the next attempt has the number, 1 it has a record, 2 it is
+-- counted without one.
+--
+-- Returns for each: 0 it is kept; 1 it is lost; 2 the delivery was cancelled. The places of those
+-- that are kept are in the setting `hookbox.kept` until the transaction ends, for `append_v1`.
+CREATE FUNCTION hookbox.settle_v1(
+    at bigint, me bigint,
+    events bigint[], ordinals integer[], attempts integer[], nexts smallint[], afters bigint[],
+    spents smallint[],
+    started bigint[], durations bigint[], outcomes smallint[], errors text[], logs text[],
+    digests bytea[], calls text[], steps text[]
+) RETURNS TABLE (result smallint)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    t bigint := hookbox.now_ms_v1(at);
+    res smallint[] := array_fill(1::smallint, ARRAY[cardinality(events)]);
+    ended integer[];
+    cut integer[];
+    on_again integer[];
+    i integer;
+BEGIN
+    -- Locked in one order before anything is looked at.
+    PERFORM FROM hookbox.open o
+    WHERE (o.event, o.ordinal) IN (SELECT * FROM unnest(events, ordinals))
+    ORDER BY o.event, o.ordinal FOR UPDATE;
+    WITH s AS (
+        SELECT * FROM unnest(events, ordinals, attempts, nexts, spents, started, durations,
+            outcomes, errors, logs, digests, calls, steps) WITH ORDINALITY
+            AS u (event, ordinal, attempt, next, spent, started_ms, duration_us, outcome, error,
+            logs, digest, calls, steps, n)
+    ), gone AS (
+        DELETE FROM hookbox.open o USING s
+        WHERE o.event = s.event AND o.ordinal = s.ordinal AND o.attempt = s.attempt
+            AND o.holder = me AND (o.cancelled OR s.next IN (0, 3))
+        RETURNING o.plugin, o.pardoned, o.unrecorded, o.deaths, o.again, o.cancelled,
+            o.steps AS has_steps,
+            CASE WHEN o.cancelled THEN 5 WHEN s.next = 0 THEN 3 ELSE 4 END::smallint AS state, s.*
+    ), put AS (
+        INSERT INTO hookbox.settled
+        SELECT g.event, g.ordinal, g.plugin, g.state, g.attempt - (g.spent = 0)::integer,
+            g.pardoned, g.unrecorded + (g.spent = 2)::integer, g.deaths + (g.state = 4)::integer,
+            g.again, g.cancelled AND g.spent > 0,
+            CASE WHEN g.spent = 1 THEN g.started_ms END,
+            CASE WHEN g.spent = 1 THEN g.duration_us END,
+            CASE WHEN g.spent = 1 THEN g.outcome END, CASE WHEN g.spent = 1 THEN g.error END,
+            CASE WHEN g.spent = 1 THEN g.logs END, CASE WHEN g.spent = 1 THEN g.digest END,
+            CASE WHEN g.spent = 1 THEN g.calls END, CASE WHEN g.spent = 1 THEN g.steps END
+        FROM gone g
+    ), dropped AS (
+        DELETE FROM hookbox.steps p USING gone g
+        WHERE g.has_steps AND g.state = 3 AND p.event = g.event AND p.ordinal = g.ordinal
+    ), counted AS (
+        INSERT INTO hookbox.count_deltas (plugin, state, n)
+        SELECT g.plugin, g.state, count(*) FROM gone g GROUP BY 1, 2
+        UNION ALL
+        SELECT g.plugin, 1, -count(*) FROM gone g GROUP BY 1
+    )
+    SELECT array_agg(g.n) FILTER (WHERE NOT g.cancelled), array_agg(g.n) FILTER (WHERE g.cancelled)
+    INTO ended, cut FROM gone g;
+    IF nexts && ARRAY[1, 2, 4]::smallint[] THEN
+        WITH s AS (
+            SELECT * FROM unnest(events, ordinals, attempts, nexts, afters, spents, started,
+                durations, outcomes, errors, logs, digests, calls, steps) WITH ORDINALITY
+                AS u (event, ordinal, attempt, next, after, spent, started_ms, duration_us,
+                outcome, error, logs, digest, calls, steps, n)
+        ), moved AS (
+            UPDATE hookbox.open o SET
+                holder = NULL,
+                attempt = o.attempt - (s.spent = 0)::integer,
+                pardoned = CASE WHEN s.next = 1 THEN o.attempt ELSE o.pardoned END,
+                unrecorded = o.unrecorded + (s.spent = 2)::integer,
+                crashes = CASE WHEN s.spent = 0 THEN o.crashes ELSE 0 END,
+                again = o.again + (s.next = 1)::integer,
+                again_since = CASE WHEN s.next = 1 THEN coalesce(o.again_since, t)
+                    ELSE o.again_since END,
+                waits = s.next = 2 OR s.after > 0,
+                due = CASE WHEN s.after > 9223372036854775805 - t THEN 9223372036854775805
+                    ELSE t + s.after END
+            FROM s
+            WHERE o.event = s.event AND o.ordinal = s.ordinal AND o.attempt = s.attempt
+                AND o.holder = me AND s.next IN (1, 2, 4)
+            RETURNING o.plugin, o.waits, s.*
+        ), put AS (
+            INSERT INTO hookbox.attempts
+            SELECT m.event, m.ordinal, m.attempt, m.started_ms, m.duration_us, m.outcome, m.error,
+                m.logs, m.digest, m.calls, m.steps
+            FROM moved m WHERE m.spent = 1
+        ), counted AS (
+            INSERT INTO hookbox.count_deltas (plugin, state, n)
+            SELECT m.plugin, CASE WHEN m.waits THEN 2 ELSE 0 END, count(*) FROM moved m
+            GROUP BY 1, 2
+            UNION ALL
+            SELECT m.plugin, 1, -count(*) FROM moved m GROUP BY 1
+        )
+        SELECT array_agg(m.n) INTO on_again FROM moved m;
+    END IF;
+    FOREACH i IN ARRAY coalesce(ended, '{}') || coalesce(on_again, '{}') LOOP
+        res[i] := 0;
+    END LOOP;
+    FOREACH i IN ARRAY coalesce(cut, '{}') LOOP
+        res[i] := 2;
+    END LOOP;
+    PERFORM set_config('hookbox.kept',
+        (coalesce(ended, '{}') || coalesce(on_again, '{}'))::text, true);
+    RETURN QUERY SELECT * FROM unnest(res);
+END $$;
+
+-- Records the result of a step, if the attempt holds its delivery. The first under a name stays.
+CREATE FUNCTION hookbox.record_v1(
+    at bigint, me bigint, of_event bigint, of_ordinal integer, by_attempt integer,
+    step text, result bytea, plugin_digest bytea
+) RETURNS boolean
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    UPDATE hookbox.open o SET steps = true
+    WHERE o.event = of_event AND o.ordinal = of_ordinal AND o.attempt = by_attempt
+        AND o.holder = me;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO hookbox.steps
+    VALUES (of_event, of_ordinal, step, result, by_attempt, plugin_digest,
+        hookbox.now_ms_v1(at))
+    ON CONFLICT DO NOTHING;
+    RETURN true;
+END $$;

@@ -14,7 +14,7 @@ use super::problem::ProblemJson;
 use super::state::Admin;
 use super::view::Listing;
 use crate::clock::rfc3339;
-use crate::config::source::{Pick, Secrets, Verify};
+use crate::config::source::{Secrets, Verify};
 use crate::config::{Config, Source};
 use crate::ingest::{
     ReasonSummary, RefusalNote, RefusalReason, SourceReceived, sample, sign_request,
@@ -22,9 +22,11 @@ use crate::ingest::{
 use crate::names::hint;
 use crate::series::{PairKind, PairWindow};
 
+mod rule;
 pub(in crate::admin) mod test;
 pub(in crate::admin) mod window;
 
+use rule::{headers, type_from};
 use window::{ConfirmationJson, WindowJson};
 
 /// The most types that are shown of a source.
@@ -377,26 +379,4 @@ fn secrets(source: &Source, uses: &[Option<i64>]) -> Vec<SecretJson> {
         found.push(one(format!("made by this host, in {}", path.display()), true));
     }
     found
-}
-
-fn headers(source: &Source) -> (Vec<String>, Option<String>) {
-    let Verify::Signature(signature) = &source.verify else { return (Vec::new(), None) };
-    let names = signature.signatures.iter().map(|field| field.place.to_string()).collect();
-    (names, signature.timestamp.as_ref().map(|rule| rule.field.place.to_string()))
-}
-
-fn type_from(pick: &Pick) -> String {
-    match pick {
-        Pick::Json(pointer) => format!("the body, at {pointer}"),
-        Pick::Request(pointer) => format!("the request, at {pointer}"),
-        Pick::Header(name) => format!("the header {name}"),
-        Pick::Fixed(kind) => format!("always {kind}"),
-        Pick::Form(_) | Pick::Query(_) | Pick::Method | Pick::Beside(_) | Pick::First(_) => {
-            pick.to_string()
-        }
-        Pick::Joined(joined) => {
-            let values = joined.values.iter().map(|(_, pick)| type_from(pick));
-            values.collect::<Vec<_>>().join(", then ")
-        }
-    }
 }

@@ -255,12 +255,10 @@ fn public_keys_take_the_place_of_secrets() {
     let keyless = home.good(&acme(verify));
     let (_, keyless) = self::signature(&keyless, "acme");
     assert!(matches!(keyless.secrets, Secrets::Missing(_)) && keyless.public_keys.is_empty());
-    let mixed = format!(
-        "[sources.acme]\ntype = {{ fixed = \"a\" }}\nsecrets = [{{ env = \"ACME_SECRET\" }}]\n\
+    let mixed = "[sources.acme]\ntype = { fixed = \"a\" }\nsecrets = [{ env = \"ACME_SECRET\" }]\n\
          [[sources.acme.verify]]\nscheme = \"hmac-sha256\"\nheader = \"X-H\"\n\
-         [[sources.acme.verify]]\nscheme = \"ed25519\"\nheader = \"X-S\"\n"
-    );
-    home.refuses(&mixed, &["`sources.acme.verify` names no public key"]);
+         [[sources.acme.verify]]\nscheme = \"ed25519\"\nheader = \"X-S\"\n";
+    home.refuses(mixed, &["`sources.acme.verify` names no public key"]);
     let short = acme(&format!("{verify}, public_keys = \"{}\"", &KEY[2..]));
     home.refuses(&short, &["is not a public key of 32 bytes"]);
     home.refuses(

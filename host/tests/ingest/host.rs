@@ -19,8 +19,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::sources::{preset, secrets};
-use super::stores::Held;
+use super::{sources::preset, sources::secrets, stores::Held};
 
 /// Time after which a test has hung; nothing here takes a fraction of it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,6 +28,9 @@ pub(crate) const NOW_S: i64 = 1_770_000_000;
 pub(crate) const MAX_BODY_BYTES: usize = 300_000;
 pub(crate) const SECRET: &[u8] = b"a secret for tests";
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A limit that is meant to be reached.
+pub(crate) const SOON: Duration = Duration::from_millis(50);
 
 /// Limits that no test reaches unless it sets out to.
 pub(crate) const PATIENT: ServerTimeouts = ServerTimeouts {
@@ -40,9 +42,6 @@ pub(crate) const PATIENT: ServerTimeouts = ServerTimeouts {
     linger: PATIENCE,
     drain: PATIENCE,
 };
-
-/// A limit that is meant to be reached.
-pub(crate) const SOON: Duration = Duration::from_millis(50);
 
 pub(crate) struct Host {
     pub(crate) address: SocketAddr,

@@ -116,7 +116,7 @@ fn rows(folder: &Path, seconds: u32) -> Result<Vec<Row>> {
     };
     say("timing verifications");
     let shared = Key::hmac(SECRET.as_bytes());
-    let hmac_us = shared.verify_us(&body(&spec(1), 0));
+    let hmac_us = shared.verify_us(&body(&spec(1), 0))?;
     let hmac = Requests::sign(folder.join(HMAC), spec(SIGNED_PER_SECOND))?;
     let hmac = std::rc::Rc::new(hmac);
     let keys: Vec<(SigningScheme, Key)> = SCHEMES
@@ -144,7 +144,7 @@ fn rows(folder: &Path, seconds: u32) -> Result<Vec<Row>> {
             name,
             beside: HMAC,
             wanted: scheme.wanted(),
-            verify_us: key.verify_us(&body(&spec(1), 0)),
+            verify_us: key.verify_us(&body(&spec(1), 0))?,
             requests: std::rc::Rc::new(requests),
             config: all.clone(),
         });

@@ -18,8 +18,9 @@
 //!
 //! A store implements seven narrow traits: [`Queue`] moves deliveries along this diagram,
 //! [`Operate`] has the actions of operators, [`Operations`] those that go on by steps, [`Read`]
-//! (with [`ReadOne`] and [`Count`]) answers queries, [`Schedules`] keeps how far schedules have come, [`History`] what the host did
-//! over time, and [`Health`] reports the store's condition. A caller takes the narrowest one.
+//! (with [`ReadOne`] and [`Count`]) answers queries, [`Schedules`] keeps how far schedules have
+//! come, [`History`] what the host did over time, and [`Health`] reports the store's condition. A
+//! caller takes the narrowest one.
 //! Callers and the store exchange durations, never instants of the caller's clock, because the
 //! store owns the time by which deliveries are due. Listings show times for people, and the nominal
 //! times of schedules are times of the wall clock.

@@ -11,7 +11,7 @@ use crate::admin::page::parts::measure::percent;
 use crate::admin::page::parts::state::shape;
 use crate::text::grouped;
 
-/// What a drawing is made of: a sample, and its meaning.
+/// The parts of a drawing: a sample of each, and its meaning.
 pub(super) const LEGEND: [(&str, &str); 7] = [
     (r#"<rect class="n n-source" x="2" y="1" width="22" height="12" rx="3"/>"#, "source, schedule"),
     (r#"<rect class="n" x="2" y="1" width="22" height="12" rx="6"/>"#, "type of events"),
@@ -154,14 +154,12 @@ fn node_svg(out: &mut Html, node: &NodeJson, text: &NodeText, place: NodeBox) {
     let (kind, middle) = (node.kind, x + width / 2);
     out.raw(format_args!(
         "</title><rect class=\"n n-{kind}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{NODE_HEIGHT}\" \
-         rx=\"{radius}\"/><text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">",
+         rx=\"{radius}\"/><text x=\"{middle}\" y=\"{}\">",
         y + 16
     ));
     let class = if text.is_bad { "below warn" } else { "below" };
-    out.text(&text.label).raw(format_args!(
-        "</text><text class=\"{class}\" x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">",
-        y + 30
-    ));
+    out.text(&text.label)
+        .raw(format_args!("</text><text class=\"{class}\" x=\"{middle}\" y=\"{}\">", y + 30));
     out.text(&text.below).raw("</text>");
     if page.is_some() {
         out.raw("</a>");
@@ -170,7 +168,7 @@ fn node_svg(out: &mut Html, node: &NodeJson, text: &NodeText, place: NodeBox) {
         let (x, y) = (x + width, y + NODE_HEIGHT / 2);
         out.raw(format_args!(
             "<path class=\"e e-bad\" d=\"M{x} {y}h14m-3 -4l6 8m0 -8l-6 8\"/>\
-             <text class=\"below bad\" x=\"{}\" y=\"{}\">no route</text>",
+             <text class=\"below bad beside\" x=\"{}\" y=\"{}\">no route</text>",
             x + 22,
             y + 4
         ));
@@ -209,14 +207,12 @@ fn edge_svg(out: &mut Html, map: &MapJson, edge: &EdgeJson, route: &EdgeRoute) {
         let back = if route.is_back { ", hop limit" } else { "" };
         out.raw(format_args!(
             "<path class=\"e e-bad\" d=\"{path}\" stroke-width=\"{red:.1}\"/>\
-             <text class=\"below bad\" x=\"{x}\" y=\"{}\" text-anchor=\"middle\">✕ {}{back}</text>",
+             <text class=\"below bad\" x=\"{x}\" y=\"{}\">✕ {}{back}</text>",
             y - 7,
             grouped(edge.failed)
         ));
     } else if route.is_back {
-        out.raw(format_args!(
-            "<text class=\"below\" x=\"{x}\" y=\"{y}\" text-anchor=\"middle\">hop limit</text>"
-        ));
+        out.raw(format_args!("<text class=\"below\" x=\"{x}\" y=\"{y}\">hop limit</text>"));
     }
     out.raw("</a>");
 }

@@ -20,7 +20,7 @@ const CUT_PART: f64 = 0.06;
 /// Bars shorter than this take as much room, in percent.
 const LEAST_WIDTH: f64 = 0.5;
 
-/// What a drawing is made of: class, width and height of a sample, and its meaning.
+/// The parts of a drawing: class, width and height of a sample, and its meaning.
 pub(in crate::admin::page) const LEGEND: [(&str, u32, u32, &str); 6] = [
     ("b-came", 5, 12, "an event was stored"),
     ("b-wait", 26, 6, "waited"),

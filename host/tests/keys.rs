@@ -95,7 +95,7 @@ fn send(site: &Site, host: &Host, name: &str, kind: &str) -> Ran {
 /// well.
 fn fault(host: &Host, name: &str, template: &SourceTemplate, ran: &Ran) -> Option<String> {
     let reply = if ran.code == 0 { ran.json() } else { return Some(format!("{name}: {ran:?}")) };
-    let Some(id) = reply["reply"]["id"].as_str() else {
+    let Some(id) = reply["event_id"].as_str() else {
         return Some(format!("{name}: names no event: {reply}"));
     };
     let event = host.event(id);

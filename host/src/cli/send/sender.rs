@@ -85,6 +85,9 @@ impl Sender {
         ));
         let text = if reply.body.is_empty() { b"(no body)" } else { &reply.body[..] };
         out.line(printable(&String::from_utf8_lossy(text)));
+        if let Some(named) = &reply.event {
+            out.line(printable(named));
+        }
         if let Some(first) = reply.duplicate_of() {
             duplicate::lines(&self.source, first).iter().for_each(|line| out.line(line));
         }
@@ -98,6 +101,7 @@ impl Sender {
         json!({
             "url": self.url, "type": kind, "data_bytes": length,
             "http_status": reply.status, "took_ms": reply.took.as_secs_f64() * 1000.0, "reply": said,
+            "event_id": reply.ack().filter(|_| reply.is_success()).map(|ack| ack.id.to_string()),
             "duplicate_of": first.map(|first| first.to_string()),
             "to_send_another": first.map(|_| duplicate::another(&self.source)),
         })

@@ -59,9 +59,10 @@ impl SourceReplies {
     pub(super) fn accepted(&self, appended: &[Appended]) -> Option<ReplyParts> {
         let ReadyReply { status, headers, body } = self.accepted.as_ref()?;
         let mut headers = headers.clone();
-        // A header cannot name a thousand events.
-        if let [Appended { id, duplicate }] = appended {
-            let word = if *duplicate { "duplicate" } else { "accepted" };
+        // A header cannot name a thousand events: of several it names the first.
+        if let [Appended { id, .. }, ..] = appended {
+            let is_new = appended.iter().any(|one| !one.duplicate);
+            let word = if is_new { "accepted" } else { "duplicate" };
             let value = HeaderValue::from_str(&format!("{id} {word}")).ok();
             headers.extend(value.map(|value| (EVENT, value)));
         }

@@ -125,7 +125,7 @@ pub(super) fn beside(
 
 /// How many requests the turns of [`share`] are signed for.
 pub(super) fn signed_for(seconds: u32) -> usize {
-    ROUNDS * seconds as usize * SIGNED_PER_SECOND
+    2 * ROUNDS * seconds as usize * SIGNED_PER_SECOND
 }
 
 /// The whole road of one host in turns: alone, and with the people that `look` brings. The bodies
@@ -137,7 +137,7 @@ pub(super) fn share(
     first: usize,
     (what, look, wanted): (&str, &dyn Fn() -> Operators, Wanted),
 ) -> Result<Vec<Figure>> {
-    let count = seconds as usize * SIGNED_PER_SECOND / 2;
+    let count = seconds as usize * SIGNED_PER_SECOND;
     let (mut rates, mut answers) = ([0.0; 2], 0);
     for round in 0..ROUNDS {
         say(&format!("{what}: round {} of {ROUNDS}", round + 1));

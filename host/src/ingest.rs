@@ -69,6 +69,7 @@ pub use head::Head;
 pub use identify::BatchFault;
 pub use intake::{Capacity, Intake};
 pub use reasons::RefusalReason;
+pub use replies::named_event;
 pub use source::{SourceRuntime, Unverified, Verified};
 pub use unidentified::{Lately, Unidentified};
 pub use verify::{Refusal, SignError, SignedParts, sign, sign_request};

@@ -91,8 +91,7 @@ fn send(site: &Site, host: &Host, name: &str, kind: &str) -> Ran {
     site.run(&["send", name, kind, "--json", "--url", url, "--config", &config])
 }
 
-/// What is wrong with the answer to an event and with the event that is stored; nothing if all is
-/// well.
+/// The fault of the answer to an event, or of the event that is stored; nothing if all is well.
 fn fault(host: &Host, name: &str, template: &SourceTemplate, ran: &Ran) -> Option<String> {
     let reply = if ran.code == 0 { ran.json() } else { return Some(format!("{name}: {ran:?}")) };
     let Some(id) = reply["event_id"].as_str() else {

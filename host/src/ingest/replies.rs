@@ -1,7 +1,7 @@
 //! The replies of one source, made ready once for every configuration.
 
-use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, StatusCode};
 
 use crate::config::source::Replies;
 use crate::store::Appended;
@@ -9,6 +9,12 @@ use crate::store::Appended;
 /// The header that names the event in a reply whose body is the provider's. Handwritten replies
 /// have no other place for it.
 const EVENT: HeaderName = HeaderName::from_static("hookbox-event");
+
+/// The event in the headers of a reply whose body is the provider's: its id, a blank, and `accepted`
+/// or `duplicate`.
+pub fn named_event(headers: &HeaderMap) -> Option<&str> {
+    headers.get(EVENT).and_then(|value| value.to_str().ok())
+}
 
 /// [`Replies`] made ready.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use crate::admin::state::{Admin, MAX_BODY_BYTES};
 use crate::config::Source;
 use crate::event::name;
 use crate::ingest::sample::{Assignment, Sample};
-use crate::ingest::{SignedParts, sign_request};
+use crate::ingest::{SignedParts, named_event, sign_request};
 use crate::server;
 
 /// The host replies within 2.5 s.
@@ -179,8 +179,7 @@ async fn post(
     let reply: Value = serde_json::from_slice(reply)
         .unwrap_or_else(|_| String::from_utf8_lossy(reply).into_owned().into());
     // A source with an answer of its own names the event in a header.
-    let named = posted.headers().get("hookbox-event").and_then(|value| value.to_str().ok());
-    let named = named.and_then(|text| text.split(' ').next());
+    let named = named_event(posted.headers()).and_then(|text| text.split(' ').next());
     let id = reply["id"].as_str().or(named).filter(|_| status.is_success()).map(str::to_owned);
     Ok(Tested {
         status: status.as_u16(),

@@ -142,8 +142,7 @@ impl Sender {
         let body = response.body_mut().with_config().limit(MAX_REPLY_BYTES).read_to_vec()?;
         let status = response.status();
         let reason = status.canonical_reason().unwrap_or_default();
-        let event = response.headers().get("hookbox-event").and_then(|it| it.to_str().ok());
-        let event = event.map(str::to_owned);
+        let event = ingest::named_event(response.headers()).map(str::to_owned);
         Ok(HostReply { status: status.as_u16(), reason, body, took: start.elapsed(), event })
     }
 

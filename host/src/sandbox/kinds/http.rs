@@ -105,8 +105,7 @@ async fn answered(
             Ok(Some(answer.await))
         }
         answer = &mut answer => {
-            // What is wrong with the answer is the cause, and not that the handler cannot finish
-            // it.
+            // A fault of the answer is the cause, and not that the handler cannot finish it.
             if answer.is_ok() {
                 handled.await?;
             }

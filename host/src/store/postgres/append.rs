@@ -74,7 +74,7 @@ struct NewKeyRows<'c> {
     keys: Vec<&'c [u8]>,
 }
 
-/// What a batch has created, once it is durable.
+/// The deliveries that a batch has created, once it is durable.
 #[derive(Default)]
 pub(super) struct CreatedDeliveries {
     /// Those that are leased on insert.

@@ -36,7 +36,7 @@ pub(super) struct PostgresWriter {
     pub(super) shared: Arc<PostgresShared>,
     pub(super) ids: HostIds,
     pub(super) commands: UnboundedReceiver<PostgresCommand>,
-    /// What an earlier batch has left.
+    /// Commands that an earlier batch has left.
     pub(super) carried: VecDeque<PostgresCommand>,
     /// The last batch.
     pub(super) seq: i64,

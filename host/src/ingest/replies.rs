@@ -10,8 +10,8 @@ use crate::store::Appended;
 /// have no other place for it.
 const EVENT: HeaderName = HeaderName::from_static("hookbox-event");
 
-/// The event in the headers of a reply whose body is the provider's: its id, a blank, and `accepted`
-/// or `duplicate`.
+/// The event in the headers of a reply whose body is the provider's: its id, a blank, and
+/// `accepted` or `duplicate`.
 pub fn named_event(headers: &HeaderMap) -> Option<&str> {
     headers.get(EVENT).and_then(|value| value.to_str().ok())
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::gallery;
-use crate::support::{resident_kib, wait_for};
+use crate::support::{wait_for, written_kib};
 
 /// Resources that the process holds at a moment.
 #[derive(Debug)]
 pub(super) struct Held {
-    resident_kib: u64,
+    written_kib: u64,
     files: usize,
     threads: usize,
 }
@@ -17,7 +17,7 @@ impl Held {
     pub(super) fn now() -> Self {
         let count = |folder: &str| std::fs::read_dir(folder).unwrap().count();
         Self {
-            resident_kib: resident_kib(std::process::id()),
+            written_kib: written_kib(std::process::id()),
             files: count("/proc/self/fd"),
             threads: count("/proc/self/task"),
         }
@@ -31,7 +31,7 @@ impl Held {
             let now = Self::now();
             (now.files <= self.files && now.threads <= self.threads).then_some(now)
         });
-        let grown_kib = after.resident_kib.saturating_sub(self.resident_kib);
+        let grown_kib = after.written_kib.saturating_sub(self.written_kib);
         assert!(grown_kib <= max_growth_kib, "it holds {grown_kib} KiB more than before");
         after
     }

@@ -17,6 +17,7 @@ use self::command::{PostgresCommand, Replier};
 use self::lease::{PostgresLeaseAnswer, unsupported, unsupported_results};
 use self::read::PostgresReads;
 use self::shared::PostgresShared;
+use self::work::WorkConnection;
 use super::append_limit::AppendLimit;
 use super::{
     Appended, Count, DispatchHandle, EventView, Health, InFlight, Lease, LeaseHolder, LeaseQueue,
@@ -32,19 +33,25 @@ mod command;
 mod connect;
 mod error;
 mod heartbeat;
+mod history;
 mod identity;
 mod ids;
 mod lease;
 mod open;
+mod operating;
+mod operations;
 mod options;
 mod read;
+mod reading;
 mod rows;
+mod schedules;
 mod schema;
 mod settle;
 mod shared;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod work;
 mod writer;
 
 /// The store of several hosts, as one of them sees it.
@@ -54,6 +61,10 @@ pub struct Postgres {
     commands: mpsc::UnboundedSender<PostgresCommand>,
     waiting: Arc<AppendLimit>,
     reads: PostgresReads,
+    /// For changes that are no commands of the writer.
+    work: WorkConnection,
+    /// For queries of several statements.
+    listings: WorkConnection,
     recovered: Recovered,
 }
 

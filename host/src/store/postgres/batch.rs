@@ -83,12 +83,10 @@ pub(super) async fn run(
     client: &Client,
     statements: &BatchStatements,
     shared: &PostgresShared,
-    (ids, seq): (&mut HostIds, i64),
+    seq: i64,
 ) -> Result<BatchResults, Error> {
     let mut rows = BatchRows::default();
-    for command in commands {
-        rows.add(command, ids, shared);
-    }
+    rows.add_all(commands, shared);
     let answers = in_order(rows.calls(client, statements, shared, seq)).await;
     // The first error is the reason of those that follow, also of a commit that only rolls back.
     let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -96,6 +94,13 @@ pub(super) async fn run(
 }
 
 impl<'c> BatchRows<'c> {
+    fn add_all(&mut self, commands: &'c [PostgresCommand], shared: &PostgresShared) {
+        let mut ids = shared.ids();
+        for command in commands {
+            self.add(command, &mut ids, shared);
+        }
+    }
+
     fn add(&mut self, command: &'c PostgresCommand, ids: &mut HostIds, shared: &PostgresShared) {
         let place = match command {
             PostgresCommand::Append { event, .. } => {

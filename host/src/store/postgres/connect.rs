@@ -19,6 +19,7 @@ const SESSION: &str = "SET statement_timeout = 0; SET synchronous_commit = on; \
      SET default_transaction_isolation = 'read committed'; SET TimeZone = 'UTC'";
 
 /// The database, and how to get there.
+#[derive(Clone)]
 pub(super) struct DatabaseAddress {
     config: Config,
     tls: PostgresTls,
@@ -26,6 +27,13 @@ pub(super) struct DatabaseAddress {
     pub(super) server: String,
     pub(super) user: String,
     pub(super) database: String,
+}
+
+impl std::fmt::Debug for DatabaseAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Nothing of the password.
+        f.debug_tuple("DatabaseAddress").field(&self.server).finish()
+    }
 }
 
 impl DatabaseAddress {

@@ -11,11 +11,11 @@ use super::connect::DatabaseAddress;
 use super::error::PostgresOpenError;
 use super::heartbeat::beat;
 use super::identity::HostIdentity;
-use super::ids::HostIds;
 use super::lease::noted;
 use super::options::PostgresOptions;
 use super::read::PostgresReads;
 use super::shared::{HostRun, PostgresShared};
+use super::work::WorkConnection;
 use super::writer::PostgresWriter;
 use super::{Postgres, schema};
 use crate::store::append_limit::AppendLimit;
@@ -63,8 +63,10 @@ impl Postgres {
         let statements = BatchStatements::prepare(&writer).await;
         let statements = statements.map_err(|error| address.refusal(&error))?;
         let reads = PostgresReads { client: address.connect().await? };
+        let work = WorkConnection::new(address.connect().await?, address.clone());
+        let listings = WorkConnection::new(address.connect().await?, address.clone());
         let heart = address.connect().await?;
-        let shared = PostgresShared::new(registered.run, options.clock.clone(), journal);
+        let shared = PostgresShared::new(registered.run, registered.last_id, &options, journal);
         shared.compare(registered.asked_ms, registered.database_ms);
         let shared = Arc::new(shared);
         let (commands, received) = mpsc::unbounded_channel();
@@ -72,7 +74,6 @@ impl Postgres {
             client: writer,
             statements,
             shared: Arc::clone(&shared),
-            ids: HostIds::new(registered.run.slot, registered.last_id),
             commands: received,
             carried: VecDeque::new(),
             seq: 0,
@@ -82,7 +83,7 @@ impl Postgres {
         tasks::spawn(beat(heart, address, Arc::clone(&shared)));
         let waiting = AppendLimit::new(options.max_waiting_appends);
         let recovered = registered.recovered;
-        Ok(Self { shared, commands, waiting, reads, recovered })
+        Ok(Self { shared, commands, waiting, reads, work, listings, recovered })
     }
 }
 

@@ -1,10 +1,12 @@
 //! How a host opens the store.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use secrecy::SecretString;
 
 use crate::clock::Clock;
+use crate::store::{PluginPolicies, TreeBudget};
 
 /// How a host opens the store.
 #[derive(Debug)]
@@ -22,4 +24,8 @@ pub struct PostgresOptions {
     pub clock: Clock,
     /// The most appends that wait for the database.
     pub max_waiting_appends: usize,
+    /// The most that may descend from one webhook's event.
+    pub tree: TreeBudget,
+    /// What there is to know of plugins.
+    pub policies: Arc<dyn PluginPolicies>,
 }

@@ -1,13 +1,16 @@
 //! The state that the store's tasks share.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
+use super::ids::HostIds;
+use super::options::PostgresOptions;
 use crate::clock::Clock;
+use crate::store::changes::Announcer;
 use crate::store::journal::InFlightJournal;
-use crate::store::{DispatchHandle, StoreError};
+use crate::store::{DispatchHandle, Pauses, PluginPolicies, StoreError, TreeBudget};
 
 /// One run of this host, as the database knows it.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +31,12 @@ pub(super) struct PostgresShared {
     /// Whether the writer has ended.
     pub(super) ended: watch::Sender<bool>,
     pub(super) journal: Arc<InFlightJournal>,
+    pub(super) changes: Announcer,
+    pub(super) pauses: watch::Sender<Arc<Pauses>>,
+    pub(super) policies: Arc<dyn PluginPolicies>,
+    /// The most that may descend from one webhook's event.
+    pub(super) tree: TreeBudget,
+    ids: Mutex<HostIds>,
     clock: Clock,
     /// The database's time less this host's, in milliseconds.
     offset_ms: AtomicI64,
@@ -37,18 +46,33 @@ pub(super) struct PostgresShared {
 }
 
 impl PostgresShared {
-    pub(super) fn new(run: HostRun, clock: Clock, journal: InFlightJournal) -> Self {
+    pub(super) fn new(
+        run: HostRun,
+        last_id: Option<i64>,
+        options: &PostgresOptions,
+        journal: InFlightJournal,
+    ) -> Self {
         Self {
             run,
             dispatch: OnceLock::new(),
             trouble: watch::Sender::new(None),
             ended: watch::Sender::new(false),
             journal: Arc::new(journal),
-            clock,
+            changes: Announcer::default(),
+            pauses: watch::Sender::default(),
+            policies: Arc::clone(&options.policies),
+            tree: options.tree,
+            ids: Mutex::new(HostIds::new(run.slot, last_id)),
+            clock: options.clock.clone(),
             offset_ms: AtomicI64::new(0),
             acked: AtomicI64::new(0),
             duplicates: AtomicU64::new(0),
         }
+    }
+
+    /// The ids that this host gives to events.
+    pub(super) fn ids(&self) -> MutexGuard<'_, HostIds> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The time that stands in the place of the database's, if there is one.

@@ -8,6 +8,9 @@ use tokio::sync::OnceCell;
 use self::rig::{TestCluster, TestDatabase};
 use super::{Postgres, PostgresOpenError, PostgresOptions};
 use crate::clock::Clock;
+use crate::store::Store;
+use crate::store::conformance::policies::{PolicyHarness, TestPolicies};
+use crate::store::conformance::tree::BUDGET;
 use crate::store::conformance::{Disk, START_MS, StoreHarness};
 
 mod hosts;
@@ -21,6 +24,7 @@ pub(super) struct OnePostgres {
     database: OnceCell<TestDatabase>,
     folder: TempDir,
     clock: Clock,
+    policies: Arc<TestPolicies>,
 }
 
 /// A database of its own; none if there is no Postgres, which is said.
@@ -28,7 +32,8 @@ fn one_postgres() -> Option<OnePostgres> {
     let cluster = rig::cluster()?;
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Clock::manual(START_MS);
-    Some(OnePostgres { cluster, database: OnceCell::new(), folder, clock })
+    let (database, policies) = (OnceCell::new(), Arc::default());
+    Some(OnePostgres { cluster, database, folder, clock, policies })
 }
 
 impl OnePostgres {
@@ -45,25 +50,37 @@ impl OnePostgres {
             host_name: "one".to_owned(),
             clock: self.clock.clone(),
             max_waiting_appends: 4_096,
+            tree: BUDGET,
+            policies: self.policies.clone(),
+        }
+    }
+
+    /// Opens the store once the host before has let go of its folder.
+    async fn open_postgres(&self) -> Postgres {
+        loop {
+            match Postgres::open(self.options().await).await {
+                Err(PostgresOpenError::InUse(_)) => tokio::task::yield_now().await,
+                opened => return opened.expect("it opens"),
+            }
         }
     }
 }
 
+impl PolicyHarness for OnePostgres {
+    fn policies(&self) -> &Arc<TestPolicies> {
+        &self.policies
+    }
+}
+
 impl StoreHarness for OnePostgres {
-    type Store = Postgres;
+    type Store = dyn Store;
 
     fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    async fn open(&self) -> Arc<Postgres> {
-        loop {
-            match Postgres::open(self.options().await).await {
-                // The host before has not let go of its folder yet.
-                Err(PostgresOpenError::InUse(_)) => tokio::task::yield_now().await,
-                opened => return Arc::new(opened.expect("it opens")),
-            }
-        }
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(self.open_postgres().await)
     }
 
     fn set_disk(&self, _: Disk) {

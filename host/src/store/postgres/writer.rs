@@ -13,7 +13,6 @@ use super::batch::{BatchResult, BatchResults, BatchStatements, run};
 use super::command::{PostgresCommand, Replier};
 use super::error::{failed_query, is_lost, is_passing, words};
 use super::identity::HostIdentity;
-use super::ids::HostIds;
 use super::lease::{give_back, leased};
 use super::shared::PostgresShared;
 use crate::event::NewEvent;
@@ -34,7 +33,6 @@ pub(super) struct PostgresWriter {
     pub(super) client: Client,
     pub(super) statements: BatchStatements,
     pub(super) shared: Arc<PostgresShared>,
-    pub(super) ids: HostIds,
     pub(super) commands: UnboundedReceiver<PostgresCommand>,
     /// Commands that an earlier batch has left.
     pub(super) carried: VecDeque<PostgresCommand>,
@@ -124,8 +122,7 @@ impl PostgresWriter {
         self.seq += 1;
         let mut tries = 1;
         loop {
-            let work = (&mut self.ids, self.seq);
-            let done = run(commands, &self.client, &self.statements, &self.shared, work).await;
+            let done = run(commands, &self.client, &self.statements, &self.shared, self.seq).await;
             match done {
                 Err(error) if is_passing(&error) && tries < TRIES => {
                     tokio::time::sleep(Duration::from_millis(3 << tries)).await;

@@ -46,7 +46,7 @@ fn done() -> Settlement {
 #[tokio::test]
 async fn what_one_host_appends_another_leases_once() {
     let Some(case) = one_postgres() else { return };
-    let first = case.open().await;
+    let first = case.open_postgres().await;
     let (second, _folder) = another(&case).await;
     for _ in 0..40 {
         first.append(event(None)).await.unwrap();
@@ -70,7 +70,7 @@ async fn what_one_host_appends_another_leases_once() {
 #[tokio::test]
 async fn of_one_key_that_two_hosts_append_at_once_one_creates_an_event() {
     let Some(case) = one_postgres() else { return };
-    let first = case.open().await;
+    let first = case.open_postgres().await;
     let (second, _folder) = another(&case).await;
     for key in 0..30 {
         let (one, other) =
@@ -85,7 +85,7 @@ async fn of_one_key_that_two_hosts_append_at_once_one_creates_an_event() {
 #[tokio::test]
 async fn a_host_that_ends_in_order_leaves_its_leases_and_its_row() {
     let Some(case) = one_postgres() else { return };
-    let first = case.open().await;
+    let first = case.open_postgres().await;
     let (second, _folder) = another(&case).await;
     first.append(event(None)).await.unwrap();
     let held = lease(&first, 1).await;
@@ -102,7 +102,7 @@ async fn a_host_that_ends_in_order_leaves_its_leases_and_its_row() {
 #[tokio::test]
 async fn a_host_whose_row_was_taken_away_stops() {
     let Some(case) = one_postgres() else { return };
-    let store = case.open().await;
+    let store = case.open_postgres().await;
     let admin = case.database().await.admin().await;
     admin.batch_execute("DELETE FROM hookbox.hosts").await.unwrap();
     store.stopped().await.unwrap();
@@ -113,7 +113,7 @@ async fn a_host_whose_row_was_taken_away_stops() {
 #[tokio::test]
 async fn a_row_is_renewed_and_counts_are_folded_and_old_markers_go() {
     let Some(case) = one_postgres() else { return };
-    let store = case.open().await;
+    let store = case.open_postgres().await;
     for _ in 0..5 {
         store.append(event(None)).await.unwrap();
     }
@@ -138,7 +138,7 @@ async fn a_row_is_renewed_and_counts_are_folded_and_old_markers_go() {
 #[tokio::test]
 async fn one_command_that_the_database_refuses_does_not_fail_the_others() {
     let Some(case) = one_postgres() else { return };
-    let store = case.open().await;
+    let store = case.open_postgres().await;
     let mut bad = event(None);
     // No text of a request holds it: the nouns refuse it before.
     bad.attributes.kind = "with\0zero".to_owned();
@@ -159,7 +159,7 @@ async fn one_command_that_the_database_refuses_does_not_fail_the_others() {
 #[tokio::test]
 async fn what_this_store_does_not_do_yet_is_refused_and_changes_nothing() {
     let Some(case) = one_postgres() else { return };
-    let store = case.open().await;
+    let store = case.open_postgres().await;
     let keyed = NewDelivery { target: Target::to("audit"), key: Some(Key::Root) };
     for refused in [
         NewEvent { deliveries: vec![keyed], ..event(None) },
@@ -184,7 +184,7 @@ async fn what_this_store_does_not_do_yet_is_refused_and_changes_nothing() {
 #[tokio::test]
 async fn a_recorded_step_comes_with_the_next_lease_and_goes_when_the_delivery_is_done() {
     let Some(case) = one_postgres() else { return };
-    let store = case.open().await;
+    let store = case.open_postgres().await;
     let id = store.append(event(None)).await.unwrap().id;
     let held = lease(&store, 1).await.leases.remove(0);
     let step = |value: &[u8]| crate::store::NewStep {

@@ -102,7 +102,7 @@ async fn a_newer_schema_is_refused_unless_it_says_that_this_host_can_use_it() {
     assert!(matches!(error, PostgresOpenError::Newer { found: 99, .. }), "{error}");
     says(&error, &["schema version 99", "newer hookbox"]);
     admin.batch_execute("UPDATE hookbox.meta SET min_host = 1").await.unwrap();
-    case.open().await.close().await.unwrap();
+    case.open_postgres().await.close().await.unwrap();
     let version = admin.query_one("SELECT version FROM hookbox.meta", &[]).await.unwrap();
     assert_eq!(version.get::<_, i32>(0), 99, "an older host takes nothing back");
 }
@@ -184,12 +184,12 @@ async fn a_server_without_tls_a_replica_and_one_without_connections_say_so() {
 #[tokio::test]
 async fn two_hosts_in_one_folder_are_refused() {
     let Some(case) = one_postgres() else { return };
-    let store = case.open().await;
+    let store = case.open_postgres().await;
     let error = Postgres::open(case.options().await).await.unwrap_err();
     assert!(matches!(error, PostgresOpenError::InUse(_)), "{error}");
     store.close().await.unwrap();
     // The folder is free although the closed store is still there.
-    case.open().await;
+    case.open_postgres().await;
 }
 
 #[tokio::test]
@@ -236,7 +236,7 @@ async fn twenty_hosts_that_start_at_once_on_an_empty_database_make_one_schema() 
 #[tokio::test]
 async fn a_connection_that_is_gone_acknowledges_nothing_and_stops_the_store() {
     let Some(case) = one_postgres() else { return };
-    let store = case.open().await;
+    let store = case.open_postgres().await;
     let admin = case.database().await.admin().await;
     let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid()";

@@ -1,0 +1,108 @@
+//! A connection for transactions of several statements, one at a time: what operators, schedules
+//! and listings do. It never delays an acknowledgement.
+
+use tokio::sync::{Mutex, MutexGuard};
+use tokio_postgres::{Client, Error};
+
+use super::connect::DatabaseAddress;
+use super::error::failed_query;
+use crate::store::StoreError;
+
+/// A connection for transactions of several statements.
+#[derive(Debug)]
+pub(super) struct WorkConnection {
+    client: Mutex<WorkClient>,
+    address: DatabaseAddress,
+}
+
+#[derive(Debug)]
+struct WorkClient {
+    client: Client,
+    /// Whether a transaction was begun and not ended.
+    open: bool,
+}
+
+/// The reason why a transaction was not committed.
+#[derive(Debug)]
+pub(super) enum WorkError {
+    /// The database refused a statement.
+    Database(Error),
+    /// The call is answered with this.
+    Answer(StoreError),
+}
+
+impl From<Error> for WorkError {
+    fn from(error: Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<StoreError> for WorkError {
+    fn from(error: StoreError) -> Self {
+        Self::Answer(error)
+    }
+}
+
+impl From<WorkError> for StoreError {
+    fn from(error: WorkError) -> Self {
+        match error {
+            WorkError::Database(error) => failed_query(&error),
+            WorkError::Answer(error) => error,
+        }
+    }
+}
+
+/// A transaction that was begun. One that is dropped is rolled back before the next begins.
+pub(super) struct Work<'a> {
+    client: MutexGuard<'a, WorkClient>,
+}
+
+impl WorkConnection {
+    pub(super) fn new(client: Client, address: DatabaseAddress) -> Self {
+        Self { client: Mutex::new(WorkClient { client, open: false }), address }
+    }
+
+    /// Begins a transaction that writes, each statement on a snapshot of its own.
+    pub(super) async fn begin(&self) -> Result<Work<'_>, StoreError> {
+        self.open("BEGIN").await
+    }
+
+    /// Begins a transaction that reads, all of it at one moment.
+    pub(super) async fn read(&self) -> Result<Work<'_>, StoreError> {
+        self.open("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+    }
+
+    async fn open(&self, begin: &str) -> Result<Work<'_>, StoreError> {
+        let mut work = self.client.lock().await;
+        if work.client.is_closed() {
+            let connected = self.address.connect().await;
+            let client = connected.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            *work = WorkClient { client, open: false };
+        }
+        let failed = |error| failed_query(&error);
+        if work.open {
+            work.client.batch_execute("ROLLBACK").await.map_err(failed)?;
+        }
+        work.open = true;
+        work.client.batch_execute(begin).await.map_err(failed)?;
+        Ok(Work { client: work })
+    }
+}
+
+impl Work<'_> {
+    /// Commits it.
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        let committed = self.client.client.batch_execute("COMMIT").await;
+        committed.map_err(|error| failed_query(&error))?;
+        self.client.open = false;
+        Ok(())
+    }
+}
+
+impl std::ops::Deref for Work<'_> {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client.client
+    }
+}

@@ -28,6 +28,7 @@ use crate::event::{DeliveryId, EventId, NewEvent};
 use crate::store::DeliveryView;
 
 mod append;
+mod audit;
 mod batch;
 mod command;
 mod connect;

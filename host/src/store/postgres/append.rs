@@ -138,6 +138,11 @@ impl<'c> NewRows<'c> {
         self.ids.len() - 1
     }
 
+    /// The ids of the events, by their places.
+    pub(super) fn ids(&self) -> &[i64] {
+        &self.ids
+    }
+
     /// Calls the function.
     pub(super) async fn call(
         &self,

@@ -9,12 +9,14 @@ use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::append::{APPEND, AppendedAs, CreatedDeliveries, NewRows};
 use super::command::PostgresCommand;
+use super::failures::{FAIL, FailRows};
 use super::ids::HostIds;
 use super::lease::{LEASE, lease};
+use super::schedules::{TICK, TickRows};
 use super::settle::{RECORD, SETTLE, SettleRows, record, settled};
 use super::shared::PostgresShared;
 use crate::event::{NewEvent, PluginName};
-use crate::store::{LeaseHolder, LeaseQueue, NewStep, Next, Recorded, Settled};
+use crate::store::{LeaseHolder, LeaseQueue, NewStep, Next, Recorded, Settled, TickStep, Ticked};
 
 /// The marker of a batch, which comes first.
 const MARK: &str = "INSERT INTO hookbox.commits (incarnation, seq) VALUES ($1, $2)";
@@ -25,6 +27,8 @@ pub(super) struct BatchStatements {
     append: Statement,
     settle: Statement,
     record: Statement,
+    tick: Statement,
+    fail: Statement,
     lease: Statement,
 }
 
@@ -35,6 +39,8 @@ impl BatchStatements {
             append: client.prepare(APPEND).await?,
             settle: client.prepare(SETTLE).await?,
             record: client.prepare(RECORD).await?,
+            tick: client.prepare(TICK).await?,
+            fail: client.prepare(FAIL).await?,
             lease: client.prepare(LEASE).await?,
         })
     }
@@ -45,6 +51,7 @@ pub(super) enum BatchResult {
     Appended(AppendedAs),
     Settled(Settled),
     Recorded(Recorded),
+    Ticked(Ticked),
     Leased(Vec<Row>),
 }
 
@@ -60,6 +67,7 @@ enum ResultPlace {
     Event(usize),
     Settlement(usize),
     Step(usize),
+    Tick(usize),
     Queue(usize),
 }
 
@@ -68,7 +76,9 @@ enum ResultPlace {
 struct BatchRows<'c> {
     events: NewRows<'c>,
     settlements: SettleRows<'c>,
+    failures: FailRows<'c>,
     steps: Vec<&'c (LeaseHolder, NewStep)>,
+    ticks: TickRows<'c>,
     queues: Vec<(&'c LeaseQueue, usize)>,
     places: Vec<ResultPlace>,
     /// Deliveries that are due again, by the places of their settlements.
@@ -93,6 +103,30 @@ pub(super) async fn run(
     Ok(rows.results(answers, shared.now_ms()))
 }
 
+/// Appends an event in a transaction that the caller has begun, and commits before it tells of what
+/// was created.
+pub(super) async fn append_within(
+    event: &NewEvent,
+    client: &Client,
+    shared: &PostgresShared,
+) -> Result<(AppendedAs, CreatedDeliveries), Error> {
+    let statements = BatchStatements::prepare(client).await?;
+    let mut rows = BatchRows::default();
+    let place = rows.events.add(event, (None, 0), &mut shared.ids(), shared);
+    rows.places.push(ResultPlace::Event(place));
+    let mut calls = rows.calls(client, &statements, shared, 0);
+    // Neither begun, nor marked, nor committed.
+    calls.drain(..2);
+    calls.pop();
+    let answers = in_order(calls).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let answers = [Vec::new(), Vec::new()].into_iter().chain(answers).collect();
+    let BatchResults { mut each, created } = rows.results(answers, shared.now_ms());
+    match each.pop() {
+        Some(BatchResult::Appended(appended)) => Ok((appended, created)),
+        _ => unreachable!("an append has a result of its kind"),
+    }
+}
+
 impl<'c> BatchRows<'c> {
     fn add_all(&mut self, commands: &'c [PostgresCommand], shared: &PostgresShared) {
         let mut ids = shared.ids();
@@ -108,6 +142,7 @@ impl<'c> BatchRows<'c> {
             }
             PostgresCommand::Settle { lease, settlement, reply } => {
                 let gate = self.settlements.add(lease, settlement);
+                self.failures.add(gate, lease, settlement);
                 let root = Some(lease.event.tree());
                 for event in left_by(&settlement.next) {
                     self.events.add(event, (root, gate), ids, shared);
@@ -122,6 +157,16 @@ impl<'c> BatchRows<'c> {
             PostgresCommand::Record { work, .. } => {
                 self.steps.push(work);
                 ResultPlace::Step(self.steps.len() - 1)
+            }
+            PostgresCommand::Tick { tick, .. } => {
+                let gate = self.ticks.next_gate();
+                let event = match &tick.step {
+                    TickStep::Emit { event, .. } => {
+                        Some(self.events.add(event, (None, gate), ids, shared))
+                    }
+                    TickStep::Missed { .. } => None,
+                };
+                ResultPlace::Tick(self.ticks.add(tick, event))
             }
             PostgresCommand::Lease { queue, permits, .. } => {
                 self.queues.push((queue, permits.num_permits()));
@@ -149,8 +194,15 @@ impl<'c> BatchRows<'c> {
         for step in &self.steps {
             calls.push(Box::pin(record(client, &statements.record, shared, step)));
         }
+        for place in self.ticks.in_order() {
+            let ids = self.events.ids();
+            calls.push(Box::pin(self.ticks.call(place, client, &statements.tick, ids)));
+        }
         if !self.events.is_empty() {
             calls.push(Box::pin(self.events.call(client, &statements.append, shared)));
+        }
+        if !self.failures.is_empty() {
+            calls.push(Box::pin(self.failures.call(client, &statements.fail, shared)));
         }
         for (queue, most) in &self.queues {
             calls.push(Box::pin(lease(client, &statements.lease, shared, queue, *most)));
@@ -168,8 +220,17 @@ impl<'c> BatchRows<'c> {
             let kept = next().first().is_some_and(|row| row.get(0));
             recorded.push(if kept { Recorded::Kept } else { Recorded::Lost });
         }
+        let order = self.ticks.in_order();
+        let mut codes = vec![0; order.len()];
+        for place in order {
+            codes[place] = next()[0].get(0);
+        }
         let appended =
             if self.events.is_empty() { Vec::new() } else { self.events.outcomes(&next()) };
+        let ticked = self.ticks.results(&codes, &appended);
+        if !self.failures.is_empty() {
+            next();
+        }
         let mut leased: Vec<_> = self.queues.iter().map(|_| next()).collect();
         let mut created = self.events.created(&appended, now_ms);
         let kept = self.due_again.into_iter().filter(|(at, ..)| settled[*at] == Settled::Kept);
@@ -178,6 +239,7 @@ impl<'c> BatchRows<'c> {
             ResultPlace::Event(at) => BatchResult::Appended(appended[at]),
             ResultPlace::Settlement(at) => BatchResult::Settled(settled[at]),
             ResultPlace::Step(at) => BatchResult::Recorded(recorded[at]),
+            ResultPlace::Tick(at) => BatchResult::Ticked(ticked[at]),
             ResultPlace::Queue(at) => BatchResult::Leased(std::mem::take(&mut leased[at])),
         });
         BatchResults { each: each.collect(), created }
@@ -185,7 +247,7 @@ impl<'c> BatchRows<'c> {
 }
 
 /// The events that a settlement leaves.
-fn left_by(next: &Next) -> impl Iterator<Item = &NewEvent> {
+pub(super) fn left_by(next: &Next) -> impl Iterator<Item = &NewEvent> {
     let notice = match next {
         Next::Dead(notice) => notice.as_deref(),
         _ => None,

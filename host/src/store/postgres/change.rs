@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio_postgres::Row;
 
-use super::erase::refusal_of_emptied;
 use super::moves::WorkMoves;
 use super::settle::small;
 use super::shared::PostgresShared;
 use super::work::{Work, WorkError};
 use crate::event::{DeliveryId, EventId, PluginName, State};
 use crate::names::is_built_in;
+use crate::store::model::refusal_of_emptied;
 use crate::store::{Action, Emptied, StoreError};
 
 /// Deliveries as arrays, in their order.

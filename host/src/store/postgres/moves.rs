@@ -24,6 +24,11 @@ pub(super) struct WorkMoves {
 }
 
 impl WorkMoves {
+    /// Of a transaction that made or emptied events, and counts nothing.
+    pub(super) fn of_events(created: CreatedDeliveries) -> Self {
+        Self { events: true, created, ..Self::default() }
+    }
+
     /// Counts a delivery that goes from one state to another.
     pub(super) fn moved(&mut self, plugin: &PluginName, from: Option<State>, to: Option<State>) {
         self.touch(plugin);

@@ -2,13 +2,12 @@
 //! first. An action takes its deliveries either from `open` or from `settled`. One that is retried
 //! keeps its place, which is behind the walk, and so is not met again.
 
-use tokio_postgres::types::ToSql;
-
 use super::change::delivery_id;
+use super::conditions::{Conditions, IdSpan};
 use super::work::{Work, WorkError};
-use crate::event::{DeliveryId, EventId, State};
+use crate::event::{DeliveryId, EventId, FailureId, State};
 use crate::store::model::Position;
-use crate::store::{Action, DeliveryFilter, Progress, StoreError};
+use crate::store::{Action, DeliveryFilter, Progress};
 
 /// The most rows that one call visits. In tests so few that a handful of rows takes several calls.
 const MAX_LOOKED: i64 = if cfg!(test) { 6 } else { 20_000 };
@@ -18,6 +17,10 @@ const MAX_FOUND: usize = if cfg!(test) { 4 } else { 1_000 };
 
 /// The most events of a tree that one call looks at.
 const MAX_LOOKED_IN_TREE: usize = if cfg!(test) { 3 } else { 500 };
+
+/// Whether an event has this subject, so that the index of subjects applies.
+pub(super) const SUBJECT_IS: &str =
+    "hashtextextended(e.subject, 0) = hashtextextended(?, 0) AND e.subject = ?";
 
 /// The result of one call.
 #[derive(Debug)]
@@ -29,33 +32,6 @@ pub(super) struct FoundRows {
     pub(super) before: i64,
     /// Where the next call goes on, unless this one has come to the end.
     pub(super) rest: Option<Position>,
-}
-
-/// Conditions with their parameters.
-#[derive(Default)]
-struct Conditions {
-    sql: String,
-    values: Vec<Box<dyn ToSql + Sync + Send>>,
-}
-
-impl Conditions {
-    /// Adds `AND …`, with the value in the place of `?`.
-    fn add(&mut self, condition: &str, value: impl ToSql + Sync + Send + 'static) {
-        self.values.push(Box::new(value));
-        let place = format!("${}", self.values.len());
-        self.sql.push_str(" AND ");
-        self.sql.push_str(&condition.replace('?', &place));
-    }
-
-    fn maybe<T: ToSql + Sync + Send + 'static>(&mut self, condition: &str, value: Option<T>) {
-        if let Some(value) = value {
-            self.add(condition, value);
-        }
-    }
-
-    fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
-        self.values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect()
-    }
 }
 
 /// Part of the walk: from a delivery on, to another one.
@@ -78,23 +54,23 @@ pub(super) async fn find(
 ) -> Result<FoundRows, WorkError> {
     let before = match from {
         Some(progress) => progress.before,
-        None => work
-            .query_one("SELECT coalesce(max(id), 0) + 1 FROM hookbox.events", &[])
-            .await?
-            .get(0),
+        None => {
+            work.query_one("SELECT coalesce(max(id), 0) + 1 FROM hookbox.events", &[]).await?.get(0)
+        }
     };
     let states = action.meant(filter.state);
     let mut found = FoundRows { deliveries: Vec::new(), states, before, rest: None };
     if found.states.is_empty() {
         return Ok(found);
     }
+    let span = IdSpan::of(work, filter.since_ms, filter.until_ms).await?;
     let start = match from.and_then(|progress| progress.at.as_ref()) {
         Some(Position::Event(event, ordinal)) => (*event, i32::try_from(*ordinal).unwrap_or(0)),
-        _ => (i64::MIN, 0),
+        _ => (span.low, 0),
     };
-    let open = found.states.iter().all(|it| !matches!(it, State::Dead) && !it.is_settled());
+    let open = found.states.iter().all(|state| !state.is_settled());
     let dead = found.states == [State::Dead];
-    let mut walk = Walk { filter, open, dead, from: start, end: (before, 0) };
+    let mut walk = Walk { filter, open, dead, from: start, end: (before.min(span.end), 0) };
     let stop = walk.stop(work).await?;
     walk.end = stop.unwrap_or(walk.end);
     found.deliveries = walk.matches(work, action, &found.states).await?;
@@ -113,8 +89,14 @@ pub(super) async fn find(
 }
 
 impl Walk<'_> {
-    fn table(&self) -> &'static str {
-        if self.open { "open" } else { "settled" }
+    /// The rows that it walks, with the columns that conditions name.
+    fn rows(&self) -> &'static str {
+        if self.open {
+            "(SELECT o.*, (CASE WHEN o.holder IS NOT NULL THEN 1 WHEN o.waits THEN 2 ELSE 0
+                  END)::smallint AS state, NULL::smallint AS outcome FROM hookbox.open o)"
+        } else {
+            "hookbox.settled"
+        }
     }
 
     /// Where this call stops; nowhere if the rest of the walk is within bounds.
@@ -122,7 +104,7 @@ impl Walk<'_> {
         let mut conditions = Conditions::default();
         let from = match &self.filter.subject {
             Some(subject) => {
-                conditions.add("e.subject = ?", subject.clone());
+                conditions.add(SUBJECT_IS, subject.clone());
                 conditions.add("e.id > ?", self.from.0);
                 conditions.add("e.id < ?", self.end.0);
                 "e.id, 0 FROM hookbox.events e".to_owned()
@@ -132,10 +114,11 @@ impl Walk<'_> {
                 let after = format!("(d.event > ? OR d.ordinal >= {})", self.from.1);
                 conditions.add(&after, self.from.0);
                 conditions.add("d.event < ?", self.end.0);
+                conditions.maybe("d.failure = ?", self.filter.failure.map(FailureId::row));
                 if self.dead {
                     conditions.sql.push_str(" AND d.state = 4");
                 }
-                format!("d.event, d.ordinal FROM hookbox.{} d", self.table())
+                format!("d.event, d.ordinal FROM {} d", self.rows())
             }
         };
         let sql = format!(
@@ -152,16 +135,9 @@ impl Walk<'_> {
         action: &Action,
         states: &[State],
     ) -> Result<Vec<DeliveryId>, WorkError> {
-        let mut conditions = self.conditions()?;
+        let mut conditions = self.conditions();
         let codes: Vec<i16> = states.iter().map(|state| i16::from(state.code())).collect();
-        if self.open {
-            conditions.add(
-                "(CASE WHEN d.holder IS NOT NULL THEN 1 WHEN d.waits THEN 2 ELSE 0 END) = ANY (?)",
-                codes.into_iter().map(i32::from).collect::<Vec<_>>(),
-            );
-        } else {
-            conditions.add("d.state = ANY (?)", codes);
-        }
+        conditions.add("d.state = ANY (?)", codes);
         if *action == Action::Cancel {
             conditions.sql.push_str(" AND NOT d.cancelled");
         }
@@ -186,9 +162,9 @@ impl Walk<'_> {
         };
         let sql = format!(
             "SELECT {distinct} d.event, d.ordinal
-             FROM hookbox.{} d JOIN hookbox.events e ON e.id = d.event
+             FROM {} d JOIN hookbox.events e ON e.id = d.event
              WHERE true {} ORDER BY {order} LIMIT {MAX_FOUND}",
-            self.table(),
+            self.rows(),
             conditions.sql
         );
         let rows = work.query(&sql, &conditions.values()).await?;
@@ -196,32 +172,14 @@ impl Walk<'_> {
     }
 
     /// Those of the filter, but for its state, and of the part of the walk.
-    fn conditions(&self) -> Result<Conditions, WorkError> {
-        let filter = self.filter;
-        if filter.failure.is_some() {
-            return Err(StoreError::Unsupported("a filter by groups of failures").into());
-        }
-        let mut conditions = Conditions::default();
+    fn conditions(&self) -> Conditions {
+        let any = DeliveryFilter { state: None, ..self.filter.clone() };
+        let mut conditions = Conditions::deliveries(&any);
         conditions.add("d.event >= ?", self.from.0);
         conditions.add(&format!("(d.event > ? OR d.ordinal >= {})", self.from.1), self.from.0);
         conditions.add("d.event <= ?", self.end.0);
         conditions.add(&format!("(d.event < ? OR d.ordinal < {})", self.end.1), self.end.0);
-        conditions.maybe("d.plugin = ?", filter.plugin.clone());
-        conditions.maybe("e.type = ?", filter.kind.clone());
-        conditions.maybe("e.source = ?", filter.source.clone());
-        conditions.maybe("e.subject = ?", filter.subject.clone());
-        let attempts = filter.min_attempts.map(|least| i32::try_from(least).unwrap_or(i32::MAX));
-        conditions.maybe("d.attempt >= ?", attempts);
-        conditions.maybe("e.time_ms >= ?", filter.since_ms);
-        conditions.maybe("e.time_ms < ?", filter.until_ms);
-        let own = if self.open { "NULL::smallint" } else { "d.outcome" };
-        let last = format!(
-            "coalesce({own}, (SELECT a.outcome FROM hookbox.attempts a
-                 WHERE a.event = d.event AND a.ordinal = d.ordinal
-                 ORDER BY a.number DESC LIMIT 1)) = ?"
-        );
-        conditions.maybe(&last, filter.outcome.map(|outcome| i16::from(outcome.code())));
-        Ok(conditions)
+        conditions
     }
 }
 

@@ -1,6 +1,9 @@
 //! A connection for transactions of several statements, one at a time: what operators, schedules
 //! and listings do. It never delays an acknowledgement.
 
+use std::future::Future as _;
+use std::pin::pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
@@ -136,6 +139,22 @@ impl Work<'_> {
         committed.map_err(|error| failed_query(&error))?;
         self.client.open = false;
         Ok(())
+    }
+}
+
+impl Drop for Work<'_> {
+    /// Ends a transaction that was not committed now: it holds locks that others wait for. What
+    /// is sent by the next one follows the rollback.
+    fn drop(&mut self) {
+        if !self.client.open {
+            return;
+        }
+        let sent = {
+            let rollback = pin!(self.client.client.batch_execute("ROLLBACK"));
+            // The first poll sends it, and nobody waits for the answer.
+            rollback.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+        };
+        self.client.open = !sent;
     }
 }
 

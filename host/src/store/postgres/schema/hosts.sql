@@ -32,7 +32,8 @@ BEGIN
         INSERT INTO hookbox.hosts VALUES (free, who, run, title, host_version, t, t);
     END IF;
     RETURN QUERY SELECT free, run, old.incarnation,
-        (SELECT max(e.id) FROM hookbox.events e), t;
+        greatest((SELECT max(e.id) FROM hookbox.events e),
+            (SELECT nullif(s.last_id, 0) FROM hookbox.swept s)), t;
 END $$;
 
 -- Renews a run's row and folds counts. Returns the database's time, or nothing if the run is over.
@@ -61,6 +62,7 @@ BEGIN
     sums AS (SELECT plugin, state, sum(n)::bigint AS n FROM gone GROUP BY plugin, state)
     INSERT INTO hookbox.counts AS c SELECT s.plugin, s.state, s.n FROM sums s
     ON CONFLICT (plugin, state) DO UPDATE SET n = c.n + excluded.n;
+    PERFORM hookbox.fold_failures_v1();
 END $$;
 
 -- Makes the partitions of the present day and of the two that follow it, each if the rest holds

@@ -28,6 +28,7 @@ use crate::store::{OnLoss, OpenError, PostgresOpenError, Store, StoreError};
 use crate::{env, fail, tasks};
 
 mod history;
+mod hosts;
 mod observed;
 mod open_store;
 mod operations;
@@ -267,7 +268,7 @@ impl App {
         shutdown: CancellationToken,
         observed: Observed,
     ) -> Result<(), AppError> {
-        let store: Arc<dyn Store> = self.store.clone();
+        let (store, registry) = (self.store.clone(), self.registry.clone());
         let dispatcher = Arc::new(self.dispatch(&observed));
         let closing = CancellationToken::new();
         let intake = self.intake(&observed);
@@ -276,7 +277,7 @@ impl App {
         let reconciler = Reconciler::of(&self, &intake);
         let watched = Watched {
             config: self.config.clone(),
-            registry: self.registry,
+            registry: self.registry.clone(),
             context: self.context,
             status: self.status,
             series: observed.series.clone(),
@@ -300,6 +301,7 @@ impl App {
             tasks::spawn(schedules::run(ticker, config(), reloaded.schedules, closed())),
             tasks::spawn(reconciler.run(reloaded.logs, closed())),
             tasks::spawn(sweep::run(store.clone(), config(), clock(), closed())),
+            tasks::spawn(hosts::run(store.clone(), registry, reloaded.hosts, closed())),
         ];
         tokio::select! {
             () = shutdown.cancelled() => tracing::info!("stopping: requests and running attempts may finish"),

@@ -34,6 +34,7 @@ mod connect;
 mod error;
 mod heartbeat;
 mod history;
+mod hosts;
 mod identity;
 mod ids;
 mod lease;

@@ -14,6 +14,7 @@ use crate::store::conformance::tree::BUDGET;
 use crate::store::conformance::{Disk, START_MS, StoreHarness};
 
 mod hosts;
+mod listed;
 mod opening;
 mod own;
 mod rig;

@@ -28,14 +28,18 @@ use crate::event::{DeliveryId, EventId, NewEvent};
 use crate::store::DeliveryView;
 
 mod append;
+mod audit;
 mod batch;
 mod command;
 mod connect;
 mod error;
+mod gather;
+mod gathered;
 mod heartbeat;
 mod history;
 mod identity;
 mod ids;
+mod kv;
 mod lease;
 mod open;
 mod operating;
@@ -48,9 +52,11 @@ mod schedules;
 mod schema;
 mod settle;
 mod shared;
+mod stripes;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod values;
 mod work;
 mod writer;
 

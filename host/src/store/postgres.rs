@@ -28,15 +28,19 @@ use crate::event::{DeliveryId, EventId, NewEvent};
 use crate::store::DeliveryView;
 
 mod append;
+mod audit;
 mod batch;
 mod command;
 mod connect;
 mod error;
+mod gather;
+mod gathered;
 mod heartbeat;
 mod history;
 mod hosts;
 mod identity;
 mod ids;
+mod kv;
 mod lease;
 mod open;
 mod operating;
@@ -49,9 +53,11 @@ mod schedules;
 mod schema;
 mod settle;
 mod shared;
+mod stripes;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod values;
 mod work;
 mod writer;
 

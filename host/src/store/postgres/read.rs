@@ -1,12 +1,16 @@
 //! Queries. Each is one statement as far as it has to be of one moment.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use tokio_postgres::{Client, Row};
 
 use super::error::failed_query;
+use super::gathered;
 use super::rows::{AttemptRow, digest, list, read_event};
 use super::settle::small;
 use crate::event::{DeliveryId, EditedFrom, Event, EventId, PluginName, State};
+use crate::names::is_built_in;
 use crate::store::{
     DeliveryView, EventView, MAX_CHILDREN, PluginCounts, Stats, StepView, StoreError,
 };
@@ -54,7 +58,7 @@ FROM d ORDER BY d.ordinal";
 const STATS: &str = "SELECT plugin, state, sum(n)::bigint FROM (
          SELECT plugin, state, n FROM hookbox.counts
          UNION ALL SELECT plugin, state, n FROM hookbox.count_deltas) c
-     GROUP BY plugin, state";
+     WHERE state >= -1 GROUP BY plugin, state";
 
 /// A step as the database tells it in JSON.
 #[derive(Deserialize)]
@@ -125,7 +129,22 @@ impl PostgresReads {
             .query(DELIVERIES, &[&event.id.row(), &ordinal])
             .await
             .map_err(|error| failed_query(&error))?;
-        rows.iter().map(|row| view(event, row)).collect()
+        let mut views = rows.iter().map(|row| view(event, row)).collect::<Result<Vec<_>, _>>()?;
+        for view in views.iter_mut().filter(|view| is_built_in(&view.plugin)) {
+            view.gathering = gathered::state(&self.client, view.id).await?.map(Box::new);
+        }
+        Ok(views)
+    }
+
+    /// What a delivery has recorded.
+    pub(super) async fn steps(
+        &self,
+        id: DeliveryId,
+    ) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        let sql = "SELECT name, value FROM hookbox.steps WHERE event = $1 AND ordinal = $2";
+        let rows = self.client.query(sql, &[&id.event.row(), &small(id.ordinal)]).await;
+        let rows = rows.map_err(|error| failed_query(&error))?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     pub(super) async fn stats(&self, duplicates: u64) -> Result<Stats, StoreError> {

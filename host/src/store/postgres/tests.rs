@@ -13,11 +13,27 @@ use crate::store::conformance::policies::{PolicyHarness, TestPolicies};
 use crate::store::conformance::tree::BUDGET;
 use crate::store::conformance::{Disk, START_MS, StoreHarness};
 
+/// Makes a test of each law that this store keeps. The others ask for traits that it does not have
+/// yet: see `docs/design/postgres.md`.
+macro_rules! postgres_laws {
+    ($($verb:ident { $($law:ident)+ })+) => {
+        $(mod $verb {
+            $(#[tokio::test]
+            async fn $law() {
+                let Some(harness) = crate::store::postgres::tests::one_postgres() else { return };
+                crate::store::conformance::$verb::$law(harness).await;
+            })+
+        })+
+    };
+}
+
 mod hosts;
 mod listed;
 mod opening;
 mod own;
 mod rig;
+mod vals;
+mod values;
 
 /// A database, and a host on it that is killed and started again.
 pub(super) struct OnePostgres {
@@ -92,20 +108,6 @@ impl StoreHarness for OnePostgres {
 #[test]
 fn without_postgres_its_tests_say_that_they_are_skipped() {
     assert_eq!(one_postgres().is_some(), rig::programs().is_some());
-}
-
-/// Makes a test of each law that this store keeps. The others ask for traits that it does not have
-/// yet: see `docs/design/postgres.md`.
-macro_rules! postgres_laws {
-    ($($verb:ident { $($law:ident)+ })+) => {
-        $(mod $verb {
-            $(#[tokio::test]
-            async fn $law() {
-                let Some(harness) = super::one_postgres() else { return };
-                crate::store::conformance::$verb::$law(harness).await;
-            })+
-        })+
-    };
 }
 
 postgres_laws! {

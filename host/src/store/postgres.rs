@@ -29,6 +29,7 @@ use crate::store::DeliveryView;
 
 mod append;
 mod approvals;
+mod audit;
 mod batch;
 mod command;
 mod conditions;
@@ -43,7 +44,6 @@ mod identity;
 mod ids;
 mod lease;
 mod listing;
-mod notes;
 mod open;
 mod operating;
 mod operations;

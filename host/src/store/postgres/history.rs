@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::error::failed_query;
-use super::{Postgres, refused, samples};
+use super::{Postgres, samples};
 use crate::series::{Rest, SeriesOwner};
 use crate::store::{
-    AuditEntry, AuditFilter, AuditNote, History, LogPositions, Pending, StoreError, StoredSample,
+    AuditEntry, AuditFilter, AuditNote, History, LogPositions, Pending, StoredSample,
 };
 
 impl History for Postgres {
@@ -27,25 +27,25 @@ impl History for Postgres {
         })
     }
 
-    fn note(&self, _: AuditNote) -> Pending<'_, ()> {
-        refused(StoreError::Unsupported("the audit log"))
+    fn note(&self, note: AuditNote) -> Pending<'_, ()> {
+        Box::pin(self.note_alone(note))
     }
 
     fn audit(
         &self,
-        _: AuditFilter,
-        _: usize,
-        _: Option<i64>,
+        filter: AuditFilter,
+        limit: usize,
+        before: Option<i64>,
     ) -> Pending<'_, (Vec<AuditEntry>, Option<i64>)> {
-        refused(StoreError::Unsupported("the audit log"))
+        Box::pin(self.audit_entries(filter, limit, before))
     }
 
-    fn answer(&self, _: AuditNote) -> Pending<'_, Option<String>> {
-        refused(StoreError::Unsupported("the audit log"))
+    fn answer(&self, note: AuditNote) -> Pending<'_, Option<String>> {
+        Box::pin(self.kept_answer(note))
     }
 
-    fn keep_answer(&self, _: AuditNote, _: String) -> Pending<'_, ()> {
-        refused(StoreError::Unsupported("the audit log"))
+    fn keep_answer(&self, note: AuditNote, answer: String) -> Pending<'_, ()> {
+        Box::pin(self.keep_answer_alone(note, answer))
     }
 }
 

@@ -31,6 +31,7 @@ mod hosts;
 mod listed;
 mod opening;
 mod own;
+mod reading;
 mod rig;
 mod vals;
 mod values;

@@ -138,6 +138,11 @@ impl<'c> NewRows<'c> {
         self.ids.len() - 1
     }
 
+    /// The id of the event at a place.
+    pub(super) fn id(&self, place: usize) -> EventId {
+        EventId::from_row(self.ids[place])
+    }
+
     /// The ids of the events, by their places.
     pub(super) fn ids(&self) -> &[i64] {
         &self.ids

@@ -5,7 +5,7 @@ use tokio_postgres::{Client, Error};
 use super::Postgres;
 use super::audit::{known, note_in};
 use super::error::failed_query;
-use super::work::Work;
+use super::work::{Work, WorkError, tried};
 use crate::event::{Digest, PluginName};
 use crate::store::{Approval, ApprovalChange, AuditNote, StoreError, StoredApproval};
 
@@ -55,6 +55,21 @@ async fn delete(work: &Work<'_>, plugin: &PluginName) -> Result<(), Error> {
     work.execute(sql, &[&&**plugin]).await.map(drop)
 }
 
+async fn apply(work: &Work<'_>, change: &ApprovalChange, at: Option<i64>) -> Result<(), Error> {
+    match change {
+        ApprovalChange::Approve(approval) => insert(work, approval, false, at).await,
+        ApprovalChange::Admit(approval) => {
+            delete(work, &approval.plugin).await?;
+            insert(work, approval, true, at).await
+        }
+        ApprovalChange::Withdraw(plugin) => {
+            let sql = "DELETE FROM hookbox.approvals WHERE plugin = $1 AND NOT admitted";
+            work.execute(sql, &[&&**plugin]).await.map(drop)
+        }
+        ApprovalChange::Forget(plugin) => delete(work, plugin).await,
+    }
+}
+
 impl Postgres {
     /// Changes what is stored of one plugin.
     pub(super) async fn change_approval(
@@ -62,24 +77,16 @@ impl Postgres {
         note: Option<AuditNote>,
         change: ApprovalChange,
     ) -> Result<(), StoreError> {
-        let (work, at) = (self.work.begin().await?, self.shared.at());
-        if known::<()>(&work, &self.shared, note.as_ref()).await?.is_some() {
-            return Ok(());
-        }
-        let changed = match &change {
-            ApprovalChange::Approve(approval) => insert(&work, approval, false, at).await,
-            ApprovalChange::Admit(approval) => match delete(&work, &approval.plugin).await {
-                Ok(()) => insert(&work, approval, true, at).await,
-                Err(error) => Err(error),
-            },
-            ApprovalChange::Withdraw(plugin) => {
-                let sql = "DELETE FROM hookbox.approvals WHERE plugin = $1 AND NOT admitted";
-                work.execute(sql, &[&&**plugin]).await.map(drop)
+        let (note, shared) = (note.as_ref(), &self.shared);
+        let once = async || {
+            let work = self.work.begin().await?;
+            if known::<()>(&work, shared, note).await?.is_some() {
+                return Ok::<_, WorkError>(());
             }
-            ApprovalChange::Forget(plugin) => delete(&work, plugin).await,
+            apply(&work, &change, shared.at()).await?;
+            note_in(&work, shared, note, &()).await?;
+            Ok(work.commit().await?)
         };
-        changed.map_err(|error| failed_query(&error))?;
-        note_in(&work, &self.shared, note.as_ref(), &()).await?;
-        work.commit().await
+        tried!(once())
     }
 }

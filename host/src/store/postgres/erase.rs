@@ -9,6 +9,7 @@ use super::change::{DeliveryRows, change_those, delivery_id, lock};
 use super::moves::WorkMoves;
 use super::search::SUBJECT_IS;
 use super::shared::PostgresShared;
+use super::stripes::{LOCK, Stripes};
 use super::work::{Work, WorkError, tried};
 use crate::event::{DEAD, DeliveryId, EventId, State};
 use crate::store::model::without_paths;
@@ -80,7 +81,7 @@ async fn meant(work: &Work<'_>, erasure: &Erasure) -> Result<Vec<EventId>, WorkE
     }
 }
 
-/// An event, the dead letters that tell of it, and what operators made of it.
+/// An event, the dead letters that tell of it, and what joins, batches and operators made of it.
 async fn with_copies(work: &Work<'_>, event: EventId) -> Result<Vec<EventId>, WorkError> {
     let most = i64::try_from(MAX_COPIES).unwrap_or(i64::MAX);
     let mut all = vec![event];
@@ -90,6 +91,12 @@ async fn with_copies(work: &Work<'_>, event: EventId) -> Result<Vec<EventId>, Wo
         let rows = work
             .query(
                 "SELECT e.id FROM hookbox.events e WHERE e.parent = $1 AND e.type = $2
+                 UNION ALL
+                 SELECT e.id FROM hookbox.gathered m
+                 JOIN hookbox.gatherings g ON g.event = m.gathering AND g.ordinal = m.ordinal
+                 JOIN hookbox.gathered n ON n.gathering = g.event AND n.ordinal = g.ordinal
+                 JOIN hookbox.events e ON e.parent = n.event AND e.source = g.plugin
+                 WHERE m.event = $1
                  UNION ALL
                  SELECT e.id FROM hookbox.events e WHERE e.edited_from = $1
                  LIMIT $3",
@@ -109,20 +116,25 @@ async fn erase_all(
     work: &Work<'_>,
     shared: &PostgresShared,
     events: &[EventId],
-    _keys: bool,
+    keys: bool,
     moves: &mut WorkMoves,
 ) -> Result<Erased, WorkError> {
     let mut erased = Erased::default();
     let (mut all, mut meant) = (Vec::with_capacity(events.len()), BTreeSet::new());
     for event in events {
         let copies = with_copies(work, *event).await?;
-        meant.extend(copies.iter().copied());
+        meant.extend(copies.iter().map(|copy| copy.row()));
         all.push((*event, copies));
+    }
+    let meant: Vec<i64> = meant.into_iter().collect();
+    if keys {
+        // Values come before deliveries, as in the batches of the writer.
+        erased.keys = remove_keys(work, &meant, moves).await?;
     }
     for (first, copies) in all {
         let (mut running, mut at_rest) = (0, Vec::with_capacity(copies.len()));
         for copy in copies {
-            let (ended, is_running) = end_all(work, shared, copy, moves).await?;
+            let (ended, is_running) = end_all(work, shared, (copy, &meant), moves).await?;
             erased.ended += ended;
             if is_running {
                 running += 1;
@@ -139,29 +151,71 @@ async fn erase_all(
     Ok(erased)
 }
 
+/// Deletes the values that deliveries of these events wrote last; returns how many.
+async fn remove_keys(
+    work: &Work<'_>,
+    events: &[i64],
+    moves: &mut WorkMoves,
+) -> Result<u64, WorkError> {
+    let sql = "SELECT v.bucket, v.key FROM hookbox.kv v WHERE v.event = ANY ($1)";
+    let rows = work.query(sql, &[&events]).await?;
+    let mut stripes = Stripes::default();
+    for row in &rows {
+        let key: &[u8] = row.get(1);
+        stripes.add_value(row.get(0), &String::from_utf8_lossy(key));
+    }
+    if stripes.is_empty() {
+        return Ok(0);
+    }
+    stripes.take(work, &work.prepare(LOCK).await?).await?;
+    let mut removed = 0;
+    for row in &rows {
+        let (bucket, key): (String, &[u8]) = (row.get(0), row.get(1));
+        // Only if nobody has written it meanwhile.
+        let sql = "SELECT hookbox.count_values_v1(v.bucket, (hookbox.put_value_v1(v.bucket, v.key,
+                       NULL, NULL, NULL, NULL, NULL)).change)
+                   FROM hookbox.kv v WHERE v.bucket = $1 AND v.key = $2 AND v.event = ANY ($3)";
+        removed += work.execute(sql, &[&bucket, &key, &events]).await?;
+        moves.touch(&bucket.into());
+    }
+    Ok(removed)
+}
+
 /// Ends what is open of an event, and puts its dead letters away; says how many, and whether an
-/// attempt runs that has its data.
+/// attempt runs that has its data. A join or a batch ends only with the last of its members.
 async fn end_all(
     work: &Work<'_>,
     shared: &PostgresShared,
-    event: EventId,
+    (event, meant): (EventId, &[i64]),
     moves: &mut WorkMoves,
 ) -> Result<(u64, bool), WorkError> {
+    // With each delivery, whether it gathers an event that is neither erased nor meant to be.
     let rows = work
         .query(
-            "SELECT o.event, o.ordinal FROM hookbox.open o WHERE o.event = $1
-             UNION
-             SELECT s.event, s.ordinal FROM hookbox.settled s WHERE s.event = $1 AND s.state = 4",
-            &[&event.row()],
+            "SELECT d.event, d.ordinal, EXISTS (
+                 SELECT FROM hookbox.gathered m
+                 WHERE m.gathering = d.event AND m.ordinal = d.ordinal
+                     AND NOT m.event = ANY ($2) AND NOT EXISTS (SELECT FROM hookbox.erased r
+                         WHERE r.event = m.event AND r.asked))
+             FROM (
+                 SELECT o.event, o.ordinal FROM hookbox.open o WHERE o.event = $1
+                 UNION
+                 SELECT s.event, s.ordinal FROM hookbox.settled s
+                 WHERE s.event = $1 AND s.state = 4
+                 UNION
+                 SELECT m.gathering, m.ordinal FROM hookbox.gathered m WHERE m.event = $1) d",
+            &[&event.row(), &meant],
         )
         .await?;
     let ids: Vec<DeliveryId> = rows.iter().map(delivery_id).collect();
     if ids.is_empty() {
         return Ok((0, false));
     }
+    let own = rows.iter().filter(|row| !row.get::<_, bool>(2));
+    let own: Vec<DeliveryId> = own.map(delivery_id).collect();
     let mut ended = 0;
     for action in [Action::Cancel, Action::Discard] {
-        let (_, changed) = change_those(work, shared, &action, action.takes(), &ids, moves).await?;
+        let (_, changed) = change_those(work, shared, &action, action.takes(), &own, moves).await?;
         ended += changed.len() as u64;
     }
     let stands = lock(work, &DeliveryRows::of(&ids)).await?;
@@ -194,6 +248,11 @@ pub(super) async fn empty(
     }
     strip_attempts(work, &emptied).await?;
     work.execute("DELETE FROM hookbox.steps p WHERE p.event = ANY ($1)", &[&emptied]).await?;
+    if asked {
+        let sql = "UPDATE hookbox.gathered m SET member = NULL
+                   WHERE m.event = ANY ($1) AND m.member IS NOT NULL";
+        work.execute(sql, &[&emptied]).await?;
+    }
     work.execute(
         "INSERT INTO hookbox.erased (event, at_ms, asked)
          SELECT e, hookbox.now_ms_v1($2), $3 FROM unnest($1::bigint[]) e

@@ -8,6 +8,7 @@ use super::Postgres;
 use super::audit::{known, note_in};
 use super::error::failed_query;
 use super::shared::PostgresShared;
+use super::work::{Work, WorkError, tried};
 use crate::event::PluginName;
 use crate::store::{AuditNote, Hint, Pausable, Pause, PauseChange, Pauses, StoreError};
 
@@ -44,6 +45,25 @@ pub(super) async fn refresh(client: &Client, shared: &PostgresShared) -> Result<
     Ok(())
 }
 
+/// Makes the change; returns how many things it has changed.
+async fn apply(work: &Work<'_>, change: &PauseChange, at: Option<i64>) -> Result<u64, WorkError> {
+    let changed = match change {
+        PauseChange::Pause { kind, name, by, reason } => {
+            let sql = "INSERT INTO hookbox.pauses (kind, name, at_ms, actor, reason)
+                VALUES ($1, $2, hookbox.now_ms_v1($3), $4, $5)
+                ON CONFLICT (kind, name) DO UPDATE
+                SET actor = excluded.actor, reason = excluded.reason";
+            let (kind, name) = (i16::from(kind.code()), &**name);
+            work.execute(sql, &[&kind, &name, &at, by, reason]).await?
+        }
+        PauseChange::Resume { kind, name } => {
+            let sql = "DELETE FROM hookbox.pauses WHERE kind = $1 AND name = $2";
+            work.execute(sql, &[&i16::from(kind.code()), &&**name]).await?
+        }
+    };
+    Ok(changed)
+}
+
 impl Postgres {
     /// Pauses a thing or lets it go on. All of this host knows it before it is answered.
     pub(super) async fn change_pause(
@@ -51,29 +71,21 @@ impl Postgres {
         note: Option<AuditNote>,
         change: PauseChange,
     ) -> Result<bool, StoreError> {
-        let work = self.work.begin().await?;
-        if let Some(changed) = known::<u64>(&work, &self.shared, note.as_ref()).await? {
-            return Ok(changed > 0);
-        }
-        let changed = match &change {
-            PauseChange::Pause { kind, name, by, reason } => {
-                let sql = "INSERT INTO hookbox.pauses (kind, name, at_ms, actor, reason)
-                    VALUES ($1, $2, hookbox.now_ms_v1($3), $4, $5)
-                    ON CONFLICT (kind, name) DO UPDATE
-                    SET actor = excluded.actor, reason = excluded.reason";
-                let (kind, name, at) = (i16::from(kind.code()), &**name, self.shared.at());
-                work.execute(sql, &[&kind, &name, &at, by, reason]).await
+        let (note, shared) = (note.as_ref(), &self.shared);
+        let once = async || {
+            let work = self.work.begin().await?;
+            if let Some(changed) = known::<u64>(&work, shared, note).await? {
+                return Ok::<_, WorkError>(changed);
             }
-            PauseChange::Resume { kind, name } => {
-                let sql = "DELETE FROM hookbox.pauses WHERE kind = $1 AND name = $2";
-                work.execute(sql, &[&i16::from(kind.code()), &&**name]).await
+            let changed = apply(&work, &change, shared.at()).await?;
+            if changed > 0 {
+                note_in(&work, shared, note, &changed).await?;
             }
+            work.commit().await?;
+            Ok(changed)
         };
-        let changed = changed.map_err(|error| failed_query(&error))?;
-        let note = note.as_ref().filter(|_| changed > 0);
-        note_in(&work, &self.shared, note, &changed).await?;
-        work.commit().await?;
-        let known = refresh(&self.reads.client, &self.shared).await;
+        let changed = tried!(once())?;
+        let known = refresh(&self.reads.client, shared).await;
         known.map_err(|error| failed_query(&error))?;
         Ok(changed > 0)
     }

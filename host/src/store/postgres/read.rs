@@ -1,14 +1,18 @@
 //! Queries. Each is one statement as far as it has to be of one moment.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use tokio_postgres::{Client, Row};
 
 use super::change::emptied_at;
 use super::error::failed_query;
+use super::gathered;
 use super::rows::{AttemptRow, digest, list, read_event, read_state};
 use super::settle::small;
 use super::work::WorkError;
 use crate::event::{DeliveryId, EditedFrom, EventId, FailureId, PluginName};
+use crate::names::is_built_in;
 use crate::store::{
     DeliveryView, EventView, MAX_CHILDREN, PluginCounts, Stats, StepView, StoreError,
 };
@@ -97,14 +101,18 @@ pub(super) async fn delivery_views(
     let ShownAs { attempts, is_bare, has_steps } = shown;
     let rows =
         client.query(DELIVERIES, &[&events, &ordinals, &attempts, &is_bare, &has_steps]).await?;
-    Ok(rows.iter().map(view).collect::<Result<_, _>>()?)
+    let mut views = rows.iter().map(view).collect::<Result<Vec<_>, _>>()?;
+    for view in views.iter_mut().filter(|view| is_built_in(&view.plugin)) {
+        view.gathering = gathered::state(client, view.id).await?.map(Box::new);
+    }
+    Ok(views)
 }
 
 /// The counts, with what batches have added since they were folded.
 const STATS: &str = "SELECT plugin, state, sum(n)::bigint FROM (
          SELECT plugin, state, n FROM hookbox.counts
          UNION ALL SELECT plugin, state, n FROM hookbox.count_deltas) c
-     GROUP BY plugin, state";
+     WHERE state >= -1 GROUP BY plugin, state";
 
 /// A step as the database tells it in JSON.
 #[derive(Deserialize)]
@@ -161,6 +169,17 @@ impl PostgresReads {
         let found =
             delivery_views(&self.client, &events, Some(&ordinals), ShownAs::WHOLE).await?.pop();
         found.ok_or_else(missing)
+    }
+
+    /// What a delivery has recorded.
+    pub(super) async fn steps(
+        &self,
+        id: DeliveryId,
+    ) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        let sql = "SELECT name, value FROM hookbox.steps WHERE event = $1 AND ordinal = $2";
+        let rows = self.client.query(sql, &[&id.event.row(), &small(id.ordinal)]).await;
+        let rows = rows.map_err(|error| failed_query(&error))?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     pub(super) async fn stats(&self, duplicates: u64) -> Result<Stats, StoreError> {

@@ -8,7 +8,7 @@ use super::append::AppendedAs;
 use super::audit::{known, note_in};
 use super::batch::append_within;
 use super::change::emptied_at;
-use super::lease::unsupported;
+use super::lease::{give_back, unsupported};
 use super::moves::WorkMoves;
 use super::rows::read_event;
 use super::settle::small;
@@ -154,7 +154,7 @@ impl Postgres {
         if let Some(edited) = &event.edited {
             lock_event(&work, edited.event).await?;
         }
-        let (appended, created) = append_within(event, &work, &self.shared).await?;
+        let (appended, created, refused) = append_within(event, &work, &self.shared).await?;
         let made = match appended {
             AppendedAs::New(id) => Appended { id, duplicate: false },
             AppendedAs::DuplicateOf(id) => Appended { id, duplicate: true },
@@ -167,6 +167,7 @@ impl Postgres {
             moves.touch(&delivery.target.plugin);
         }
         moves.tell(&self.shared);
+        refused.into_iter().map(give_back).for_each(|command| self.send(command));
         Ok(Some(made))
     }
 }

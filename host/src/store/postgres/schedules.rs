@@ -10,7 +10,7 @@ use super::Postgres;
 use super::append::AppendedAs;
 use super::command::PostgresCommand;
 use super::error::failed_query;
-use super::work::Work;
+use super::work::{Work, WorkError, tried};
 use crate::event::EventId;
 use crate::store::{
     MAX_SKIP_RECORDS, Pending, ScheduleChange, ScheduleMark, Schedules, SkipReason, SkippedTicks,
@@ -120,10 +120,13 @@ impl Schedules for Postgres {
     fn change_schedule(&self, change: ScheduleChange) -> Pending<'_, bool> {
         Box::pin(async move {
             self.shared.answers()?;
-            let work = self.work.begin().await?;
-            let changed = apply(&work, &change).await.map_err(|error| failed_query(&error))?;
-            work.commit().await?;
-            Ok(changed > 0)
+            let once = async || {
+                let work = self.work.begin().await?;
+                let changed = apply(&work, &change).await?;
+                work.commit().await?;
+                Ok::<_, WorkError>(changed > 0)
+            };
+            tried!(once())
         })
     }
 

@@ -17,6 +17,9 @@ const MAX_SWEPT: i64 = 500;
 /// The most body bytes that one sweep deletes, and those of one event more.
 const MAX_SWEPT_BYTES: i64 = 4 << 20;
 
+/// The most values of plugins that one sweep deletes.
+const MAX_VALUES: i32 = 500;
+
 /// The most groups of failures that one sweep deletes.
 const MAX_GROUPS: i32 = 500;
 
@@ -110,6 +113,9 @@ impl Postgres {
         let Some((work, expiry)) = self.begin_sweep(keep).await? else { return Ok(false) };
         let mut more = audit::sweep(&work, expiry.now_ms, expiry.audit_ms).await?;
         more |= operations::sweep(&work, expiry.now_ms).await?;
+        let sql = "SELECT hookbox.sweep_values_v1($1, $2)";
+        let row = work.query_one(sql, &[&self.shared.at(), &MAX_VALUES]).await?;
+        more |= row.get::<_, bool>(0);
         let sql = "SELECT hookbox.sweep_failures_v1($1, $2)";
         let groups: i32 = work.query_one(sql, &[&expiry.events_ms, &MAX_GROUPS]).await?.get(0);
         more |= groups == MAX_GROUPS;
@@ -169,11 +175,12 @@ fn dead_since(expiry: Expiry, before_ms: i64) -> (i64, i64, i64) {
 }
 
 /// Of these events, those that are needed no more: nothing of them is open, and no dead letter
-/// has to be seen.
+/// has to be seen, and no gathering has one as a member or keeps its key closed.
 async fn not_needed(
     work: &Work<'_>,
     events: &[i64],
     (since_ms, until_ms, twice): (i64, i64, i64),
+    now_ms: i64,
 ) -> Result<Vec<i64>, WorkError> {
     // Whoever makes an old event's delivery open again holds one of these.
     work.execute(
@@ -192,6 +199,7 @@ async fn not_needed(
             "SELECT e.id FROM hookbox.events e
              WHERE e.id = ANY ($1)
                AND NOT EXISTS (SELECT FROM hookbox.open o WHERE o.event = e.id)
+               AND NOT hookbox.is_gathered_v1($5, e.id)
                AND NOT EXISTS (
                    SELECT FROM hookbox.settled s WHERE s.event = e.id AND s.state = 4
                    AND EXISTS (
@@ -202,7 +210,7 @@ async fn not_needed(
                            WHERE a.event = s.event AND a.ordinal = s.ordinal) t
                        WHERE t.started_ms >= $2 AND (t.started_ms <= $3 OR e.id >= $4)))
              ORDER BY e.id",
-            &[&events, &since_ms, &until_ms, &twice],
+            &[&events, &since_ms, &until_ms, &twice, &now_ms],
         )
         .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
@@ -244,7 +252,8 @@ async fn delete_some(
     let (looked, to_the_end) = look(work, from, until).await?;
     let events: Vec<i64> = looked.iter().map(|it| it.event).collect();
     if !events.is_empty() {
-        let old = not_needed(work, &events, dead_since(expiry, expiry.events_ms)).await?;
+        let old =
+            not_needed(work, &events, dead_since(expiry, expiry.events_ms), expiry.now_ms).await?;
         delete(work, &old, moves).await?;
     }
     let up_to = if to_the_end { 0 } else { events.last().copied().unwrap_or(0) };
@@ -270,6 +279,7 @@ async fn delete(work: &Work<'_>, events: &[i64], moves: &mut WorkMoves) -> Resul
         let sql = format!("DELETE FROM hookbox.{table} r WHERE r.event = ANY ($1)");
         work.execute(&sql, &[&events]).await?;
     }
+    work.execute("SELECT hookbox.forget_gathered_v1($1)", &[&events]).await?;
     let deleted =
         work.execute("DELETE FROM hookbox.events e WHERE e.id = ANY ($1)", &[&events]).await?;
     work.execute("UPDATE hookbox.swept SET last_id = greatest(last_id, $1)", &[last]).await?;
@@ -296,7 +306,8 @@ async fn empty_some(
         note_emptied(work, (begins, 0, None)).await?;
         return Ok((0, false));
     };
-    let old = not_needed(work, &events, dead_since(expiry, expiry.payloads_ms)).await?;
+    let old =
+        not_needed(work, &events, dead_since(expiry, expiry.payloads_ms), expiry.now_ms).await?;
     let kept = kept.or_else(|| events.iter().copied().find(|event| !old.contains(event)));
     let ids: Vec<EventId> = old.iter().map(|event| EventId::from_row(*event)).collect();
     let emptied = erase::empty(work, shared, &ids, false).await?;

@@ -1,7 +1,7 @@
 //! A connection for transactions of several statements, one at a time: what operators, schedules
 //! and listings do. It never delays an acknowledgement.
 
-use std::future::Future as _;
+use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -95,7 +95,7 @@ macro_rules! tried {
 }
 pub(super) use tried;
 
-/// A transaction that was begun. One that is dropped is rolled back before the next begins.
+/// A transaction that was begun. One that is dropped is rolled back.
 pub(super) struct Work<'a> {
     client: MutexGuard<'a, WorkClient>,
 }
@@ -143,18 +143,13 @@ impl Work<'_> {
 }
 
 impl Drop for Work<'_> {
-    /// Ends a transaction that was not committed now: it holds locks that others wait for. What
-    /// is sent by the next one follows the rollback.
     fn drop(&mut self) {
-        if !self.client.open {
-            return;
-        }
-        let sent = {
+        if self.client.open {
+            // Sent with the first poll. Nobody waits for the answer: the next transaction makes
+            // sure of it.
             let rollback = pin!(self.client.client.batch_execute("ROLLBACK"));
-            // The first poll sends it, and nobody waits for the answer.
-            rollback.poll(&mut Context::from_waker(Waker::noop())).is_pending()
-        };
-        self.client.open = !sent;
+            let _ = rollback.poll(&mut Context::from_waker(Waker::noop()));
+        }
     }
 }
 

@@ -29,7 +29,8 @@ BEGIN
         IF free IS NULL THEN
             RETURN;
         END IF;
-        INSERT INTO hookbox.hosts VALUES (free, who, run, title, host_version, t, t);
+        INSERT INTO hookbox.hosts (slot, identity, incarnation, name, version, since, seen)
+        VALUES (free, who, run, title, host_version, t, t);
     END IF;
     RETURN QUERY SELECT free, run, old.incarnation,
         greatest((SELECT max(e.id) FROM hookbox.events e),

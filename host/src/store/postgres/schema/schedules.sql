@@ -34,7 +34,7 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     s hookbox.schedules;
     -- As `SkipReason` has it.
-    reason smallint;
+    why smallint;
 BEGIN
     SELECT i.* INTO s FROM hookbox.schedules i
     WHERE i.name = of_name AND i.spec = of_spec AND i.next_ms = from_ms AND i.active FOR UPDATE;
@@ -42,9 +42,9 @@ BEGIN
         RETURN 3;
     END IF;
     IF emitted IS NULL THEN
-        reason := 0;
+        why := 0;
     ELSIF skips_overlap AND EXISTS (SELECT FROM hookbox.open o WHERE o.event = s.event) THEN
-        reason := 1;
+        why := 1;
         up_to_ms := from_ms;
         missed := 1;
     ELSE
@@ -58,18 +58,18 @@ BEGIN
     END IF;
     -- With those right before, if these were skipped for the same reason.
     UPDATE hookbox.skipped_ticks k SET last_ms = up_to_ms, ticks = k.ticks + missed
-    WHERE s.skipped = reason AND k.name = of_name AND k.last_ms = s.last_ms AND k.reason = s.skipped
+    WHERE s.skipped = why AND k.name = of_name AND k.last_ms = s.last_ms AND k.reason = s.skipped
         AND k.first_ms = (SELECT max(m.first_ms) FROM hookbox.skipped_ticks m
             WHERE m.name = of_name);
     IF NOT FOUND THEN
-        INSERT INTO hookbox.skipped_ticks AS k VALUES (of_name, from_ms, up_to_ms, missed, reason)
+        INSERT INTO hookbox.skipped_ticks AS k VALUES (of_name, from_ms, up_to_ms, missed, why)
         ON CONFLICT (name, first_ms) DO UPDATE
         SET last_ms = excluded.last_ms, ticks = excluded.ticks, reason = excluded.reason;
         DELETE FROM hookbox.skipped_ticks k
         WHERE k.name = of_name AND k.first_ms < (SELECT m.first_ms FROM hookbox.skipped_ticks m
             WHERE m.name = of_name ORDER BY m.first_ms DESC OFFSET most_records - 1 LIMIT 1);
     END IF;
-    UPDATE hookbox.schedules i SET next_ms = to_ms, last_ms = up_to_ms, skipped = reason
+    UPDATE hookbox.schedules i SET next_ms = to_ms, last_ms = up_to_ms, skipped = why
     WHERE i.name = of_name;
-    RETURN reason + 1;
+    RETURN why + 1;
 END $$;

@@ -8,8 +8,8 @@ use super::rows::read_event;
 use super::settle::small;
 use crate::event::{DeliveryId, EventId, Why};
 use crate::store::{
-    GatheringCursor, GatheringFilter, GatheringState, GatheringView, MAX_PAGE, MemberView,
-    StoreError,
+    GatheringCursor, GatheringFilter, GatheringState, GatheringView, MAX_CRASHES, MAX_MEMBERSHIPS,
+    MAX_PAGE, MAX_TREE_MEMBERS, MemberView, Membership, StoreError, TreeMember,
 };
 
 /// The most body bytes of members that are read.
@@ -46,8 +46,20 @@ const STATE: &str = "SELECT g.event, g.ordinal, g.plugin, g.key, g.opened, g.unt
 
 /// Open gatherings after a cursor.
 const OPEN: &str = "FROM hookbox.open o JOIN hookbox.gatherings g USING (event, ordinal)
-     WHERE o.plugin LIKE '%/%' AND ($1::text IS NULL OR o.plugin = $1)
+     WHERE o.plugin LIKE '%/%' AND $1::text IS NULL
          AND (o.crashes, o.plugin, o.due, o.event, o.ordinal) > ($2, $3, $4, $5, $6)
+     ORDER BY o.crashes, o.plugin, o.due, o.event, o.ordinal LIMIT $7";
+
+/// The same of one plugin.
+const OPEN_OF_PLUGIN: &str = "FROM generate_series($2::integer, $8) AS c (crashes)
+     CROSS JOIN LATERAL (SELECT p.* FROM hookbox.open p
+         WHERE p.plugin LIKE '%/%' AND p.crashes = c.crashes AND p.plugin = $1 AND $3 <= $1
+             AND (p.due, p.event, p.ordinal) > (
+                 CASE WHEN c.crashes = $2 THEN $4::bigint ELSE -9223372036854775808 END,
+                 CASE WHEN c.crashes = $2 THEN $5::bigint ELSE 0 END,
+                 CASE WHEN c.crashes = $2 THEN $6::integer ELSE 0 END)
+         ORDER BY p.due, p.event, p.ordinal LIMIT $7) o
+     JOIN hookbox.gatherings g USING (event, ordinal)
      ORDER BY o.crashes, o.plugin, o.due, o.event, o.ordinal LIMIT $7";
 
 /// The same of one key. Of each plugin the newest 16 are looked at: few can be open at once.
@@ -132,10 +144,15 @@ pub(super) async fn open(
     let (crashes, event) = (small(after.crashes), after.id.event.row());
     let (ordinal, most) = (small(after.id.ordinal), i64::try_from(limit).unwrap_or(i64::MAX));
     let key = filter.key.as_ref().map(|key| key.as_bytes());
+    let most_crashes = small(MAX_CRASHES - 1);
     let mut parameters: Vec<&(dyn ToSql + Sync)> =
         vec![&filter.plugin, &crashes, &after.plugin, &after.due_ms, &event, &ordinal, &most];
     let sql = match &key {
-        None => format!("{STATE} {OPEN}"),
+        None if filter.plugin.is_none() => format!("{STATE} {OPEN}"),
+        None => {
+            parameters.push(&most_crashes);
+            format!("{STATE} {OPEN_OF_PLUGIN}")
+        }
         Some(key) => {
             parameters.push(key);
             format!("{PLUGINS_OF_KEY} {STATE} {OPEN_OF_KEY}")
@@ -151,6 +168,49 @@ pub(super) async fn open(
         id: state.id,
     });
     Ok((found, next))
+}
+
+/// The members of a gathering for the view of a tree: one more than that shows, if there are more.
+pub(super) async fn tree_members(
+    client: &Client,
+    id: DeliveryId,
+) -> Result<Vec<TreeMember>, StoreError> {
+    let sql = "SELECT m.event, e.type, coalesce(e.root, m.event)
+         FROM hookbox.gathered m LEFT JOIN hookbox.events e ON e.id = m.event
+         WHERE m.gathering = $1 AND m.ordinal = $2 ORDER BY m.number LIMIT $3";
+    let most = i64::try_from(MAX_TREE_MEMBERS + 1).unwrap_or(i64::MAX);
+    let rows = client.query(sql, &[&id.event.row(), &small(id.ordinal), &most]).await;
+    let rows = rows.map_err(|error| failed_query(&error))?;
+    let member = |row: &Row| TreeMember {
+        id: EventId::from_row(row.get(0)),
+        kind: row.get(1),
+        tree: EventId::from_row(row.get(2)),
+    };
+    Ok(rows.iter().map(member).collect())
+}
+
+/// The gatherings of other events that an event is a member of.
+pub(super) async fn memberships(
+    client: &Client,
+    id: EventId,
+) -> Result<Vec<Membership>, StoreError> {
+    let sql = "SELECT m.gathering, m.ordinal, g.plugin, coalesce(e.root, m.gathering)
+         FROM hookbox.gathered m
+         JOIN hookbox.gatherings g ON g.event = m.gathering AND g.ordinal = m.ordinal
+         LEFT JOIN hookbox.events e ON e.id = m.gathering
+         WHERE m.event = $1 AND m.gathering <> $1 LIMIT $2";
+    let most = i64::try_from(MAX_MEMBERSHIPS).unwrap_or(i64::MAX);
+    let rows = client.query(sql, &[&id.row(), &most]).await;
+    let rows = rows.map_err(|error| failed_query(&error))?;
+    let membership = |row: &Row| {
+        let (event, ordinal) = (EventId::from_row(row.get(0)), row.get::<_, i32>(1).unsigned_abs());
+        Membership {
+            delivery: DeliveryId { event, ordinal },
+            plugin: row.get::<_, String>(2).into(),
+            tree: EventId::from_row(row.get(3)),
+        }
+    };
+    Ok(rows.iter().map(membership).collect())
 }
 
 /// Reads a gathering from the columns of [`STATE`].

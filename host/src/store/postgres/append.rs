@@ -143,6 +143,11 @@ impl<'c> NewRows<'c> {
         EventId::from_row(self.ids[place])
     }
 
+    /// The ids of the events, by their places.
+    pub(super) fn ids(&self) -> &[i64] {
+        &self.ids
+    }
+
     /// Calls the function.
     pub(super) async fn call(
         &self,

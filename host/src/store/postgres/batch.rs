@@ -9,15 +9,19 @@ use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::append::{APPEND, AppendedAs, CreatedDeliveries, NewRows};
 use super::command::PostgresCommand;
+use super::failures::{FAIL, FailRows};
 use super::gather::{FREEZE, FrozenPlugins, GATHER, GatherRows};
 use super::ids::HostIds;
 use super::kv::{KvRows, WRITE_VALUES};
 use super::lease::{LEASE, lease};
+use super::schedules::{TICK, TickRows};
 use super::settle::{RECORD, SETTLE, SettleRows, record, settled};
 use super::shared::PostgresShared;
 use super::stripes::{LOCK, Stripes};
 use crate::event::{EventId, NewEvent, PluginName};
-use crate::store::{Lease, LeaseHolder, LeaseQueue, NewStep, Next, Recorded, Settled};
+use crate::store::{
+    Lease, LeaseHolder, LeaseQueue, NewStep, Next, Recorded, Settled, TickStep, Ticked,
+};
 
 /// The marker of a batch, which comes first.
 const MARK: &str = "INSERT INTO hookbox.commits (incarnation, seq) VALUES ($1, $2)";
@@ -31,6 +35,8 @@ pub(super) struct BatchStatements {
     settle: Statement,
     record: Statement,
     gather: Statement,
+    tick: Statement,
+    fail: Statement,
     lease: Statement,
     freeze: Statement,
 }
@@ -45,6 +51,8 @@ impl BatchStatements {
             settle: client.prepare(SETTLE).await?,
             record: client.prepare(RECORD).await?,
             gather: client.prepare(GATHER).await?,
+            tick: client.prepare(TICK).await?,
+            fail: client.prepare(FAIL).await?,
             lease: client.prepare(LEASE).await?,
             freeze: client.prepare(FREEZE).await?,
         })
@@ -56,6 +64,7 @@ pub(super) enum BatchResult {
     Appended(AppendedAs),
     Settled(Settled),
     Recorded(Recorded),
+    Ticked(Ticked),
     Leased(Vec<Row>),
 }
 
@@ -73,6 +82,7 @@ enum ResultPlace {
     Event(usize),
     Settlement(usize),
     Step(usize),
+    Tick(usize),
     Queue(usize),
 }
 
@@ -85,7 +95,9 @@ struct BatchRows<'c> {
     kv: KvRows<'c>,
     members: GatherRows<'c>,
     frozen: FrozenPlugins<'c>,
+    failures: FailRows<'c>,
     steps: Vec<&'c (LeaseHolder, NewStep)>,
+    ticks: TickRows<'c>,
     queues: Vec<(&'c LeaseQueue, usize)>,
     places: Vec<ResultPlace>,
     /// When deliveries are due again, by the places of their settlements.
@@ -125,6 +137,7 @@ impl<'c> BatchRows<'c> {
             }
             PostgresCommand::Settle { lease, settlement, reply } => {
                 let gate = self.settlements.add(lease, settlement);
+                self.failures.add(gate, lease, settlement);
                 let root = Some(lease.event.tree());
                 for event in left_by(&settlement.next) {
                     self.add_event(event, (root, gate), ids, shared);
@@ -143,6 +156,16 @@ impl<'c> BatchRows<'c> {
             PostgresCommand::Record { work, .. } => {
                 self.steps.push(work);
                 ResultPlace::Step(self.steps.len() - 1)
+            }
+            PostgresCommand::Tick { tick, .. } => {
+                let gate = self.ticks.next_gate();
+                let event = match &tick.step {
+                    TickStep::Emit { event, .. } => {
+                        Some(self.events.add(event, (None, gate), ids, shared))
+                    }
+                    TickStep::Missed { .. } => None,
+                };
+                ResultPlace::Tick(self.ticks.add(tick, event))
             }
             PostgresCommand::Lease { queue, permits, .. } => {
                 self.queues.push((queue, permits.num_permits()));
@@ -191,11 +214,18 @@ impl<'c> BatchRows<'c> {
         for step in &self.steps {
             calls.push(Box::pin(record(client, &statements.record, shared, step)));
         }
+        for place in self.ticks.in_order() {
+            let ids = self.events.ids();
+            calls.push(Box::pin(self.ticks.call(place, client, &statements.tick, ids)));
+        }
         if !self.events.is_empty() {
             calls.push(Box::pin(self.events.call(client, &statements.append, shared)));
         }
         if !self.members.is_empty() {
             calls.push(Box::pin(self.members.call(client, &statements.gather, shared)));
+        }
+        if !self.failures.is_empty() {
+            calls.push(Box::pin(self.failures.call(client, &statements.fail, shared)));
         }
         for (queue, most) in &self.queues {
             calls.push(Box::pin(lease(client, &statements.lease, shared, queue, *most)));
@@ -218,9 +248,18 @@ impl<'c> BatchRows<'c> {
             let kept = next().first().is_some_and(|row| row.get(0));
             recorded.push(if kept { Recorded::Kept } else { Recorded::Lost });
         }
+        let order = self.ticks.in_order();
+        let mut codes = vec![0; order.len()];
+        for place in order {
+            codes[place] = next()[0].get(0);
+        }
         let appended =
             if self.events.is_empty() { Vec::new() } else { self.events.outcomes(&next()) };
         let gathered = if self.members.is_empty() { Vec::new() } else { next() };
+        let ticked = self.ticks.results(&codes, &appended);
+        if !self.failures.is_empty() {
+            next();
+        }
         let mut leased: Vec<_> = self.queues.iter().map(|_| next()).collect();
         let mut created = self.events.created(&appended, shared.now_ms());
         let refused = self.members.created(&gathered, shared.dispatch.get(), &mut created);
@@ -236,6 +275,7 @@ impl<'c> BatchRows<'c> {
             ResultPlace::Event(at) => BatchResult::Appended(appended[at]),
             ResultPlace::Settlement(at) => BatchResult::Settled(settled[at]),
             ResultPlace::Step(at) => BatchResult::Recorded(recorded[at]),
+            ResultPlace::Tick(at) => BatchResult::Ticked(ticked[at]),
             ResultPlace::Queue(at) => BatchResult::Leased(std::mem::take(&mut leased[at])),
         });
         BatchResults { each: each.collect(), created, refused }
@@ -243,7 +283,7 @@ impl<'c> BatchRows<'c> {
 }
 
 /// The events that a settlement leaves.
-fn left_by(next: &Next) -> impl Iterator<Item = &NewEvent> {
+pub(super) fn left_by(next: &Next) -> impl Iterator<Item = &NewEvent> {
     let notice = match next {
         Next::Dead(notice) => notice.as_deref(),
         _ => None,

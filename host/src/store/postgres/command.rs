@@ -6,7 +6,7 @@ use crate::event::NewEvent;
 use crate::store::append_limit::AppendPermit;
 use crate::store::{
     Appended, Lease, LeaseHolder, LeaseQueue, Leased, NewStep, Recorded, Settled, Settlement,
-    StoreError,
+    StoreError, Tick, TickStep, Ticked,
 };
 
 /// Takes the answer to a command.
@@ -28,6 +28,10 @@ pub(super) enum PostgresCommand {
     Record {
         work: Box<(LeaseHolder, NewStep)>,
         reply: Replier<Recorded>,
+    },
+    Tick {
+        tick: Box<Tick>,
+        reply: Replier<Ticked>,
     },
     /// Without a reply the store gives a lease back that it could not hand out.
     Settle {
@@ -52,6 +56,10 @@ impl PostgresCommand {
                 bodies.chain(values).sum()
             }
             Self::Record { work, .. } => work.1.value.len(),
+            Self::Tick { tick, .. } => match &tick.step {
+                TickStep::Emit { event, .. } => event.attributes.body.len(),
+                TickStep::Missed { .. } => 0,
+            },
             Self::Lease { .. } | Self::Close { .. } => 0,
         }
     }
@@ -63,6 +71,7 @@ impl PostgresCommand {
             Self::Append { reply, .. } => drop(reply.send(Err(error))),
             Self::Lease { reply, .. } => drop(reply.send(Err(error))),
             Self::Record { reply, .. } => drop(reply.send(Err(error))),
+            Self::Tick { reply, .. } => drop(reply.send(Err(error))),
             Self::Settle { reply, .. } => {
                 drop(reply.map(|reply| reply.send(Err(error))));
             }

@@ -13,6 +13,7 @@ use super::heartbeat::beat;
 use super::identity::HostIdentity;
 use super::lease::noted;
 use super::options::PostgresOptions;
+use super::pauses;
 use super::read::PostgresReads;
 use super::shared::{HostRun, PostgresShared};
 use super::work::WorkConnection;
@@ -30,7 +31,7 @@ const JOURNAL: &str = "postgres-running";
 const HOST_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The record of an attempt that ran when this host died, for people.
-const CRASH: &str = "the host died while it ran";
+pub(super) const CRASH: &str = "the host died while it ran";
 
 /// A run that is registered.
 struct Registered {
@@ -69,6 +70,8 @@ impl Postgres {
         let shared = PostgresShared::new(registered.run, registered.last_id, &options, journal);
         shared.compare(registered.asked_ms, registered.database_ms);
         let shared = Arc::new(shared);
+        let known = pauses::refresh(&heart, &shared).await;
+        known.map_err(|error| address.refusal(&error))?;
         let (commands, received) = mpsc::unbounded_channel();
         let writer = PostgresWriter {
             client: writer,

@@ -35,12 +35,18 @@ impl Operate for Postgres {
         Box::pin(self.change_value(note, change))
     }
 
-    fn approve(&self, _: Option<AuditNote>, _: ApprovalChange) -> Pending<'_, ()> {
-        refused(StoreError::Unsupported("approvals"))
+    fn approve(&self, note: Option<AuditNote>, change: ApprovalChange) -> Pending<'_, ()> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            self.change_approval(note, change).await
+        })
     }
 
-    fn pause(&self, _: Option<AuditNote>, _: PauseChange) -> Pending<'_, bool> {
-        refused(StoreError::Unsupported("pauses"))
+    fn pause(&self, note: Option<AuditNote>, change: PauseChange) -> Pending<'_, bool> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            self.change_pause(note, change).await
+        })
     }
 
     fn erase(&self, _: Option<AuditNote>, _: Erasure, _: bool) -> Pending<'_, Erased> {

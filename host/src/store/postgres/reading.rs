@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Postgres, gathered, refused, values};
+use super::error::failed_query;
+use super::{Postgres, approvals, due, failures, gathered, listing, refused, tree_view, values};
 use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 use crate::store::{
     Changes, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary,
@@ -15,16 +16,32 @@ use crate::store::{
 };
 
 impl Read for Postgres {
-    fn events(&self, _: EventFilter, _: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
-        refused(StoreError::Unsupported("listings"))
+    fn events(
+        &self,
+        filter: EventFilter,
+        page: Page,
+    ) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let moment = self.listings.read().await?;
+            let found = listing::events(&moment, &filter, page).await;
+            moment.commit().await?;
+            Ok(found?)
+        })
     }
 
     fn deliveries(
         &self,
-        _: DeliveryFilter,
-        _: Page,
+        filter: DeliveryFilter,
+        page: Page,
     ) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
-        refused(StoreError::Unsupported("listings"))
+        Box::pin(async move {
+            self.shared.answers()?;
+            let moment = self.listings.read().await?;
+            let found = listing::deliveries(&moment, &filter, page).await;
+            moment.commit().await?;
+            Ok(found?)
+        })
     }
 
     fn dead_notice(&self, _: DeliveryId) -> Pending<'_, Option<(DeliveryId, u32)>> {
@@ -50,21 +67,36 @@ impl Read for Postgres {
         })
     }
 
-    fn tree(&self, _: EventId, _: usize, _: Option<EventId>) -> Pending<'_, TreeView> {
-        refused(StoreError::Unsupported("trees"))
+    fn tree(&self, event: EventId, limit: usize, after: Option<EventId>) -> Pending<'_, TreeView> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let moment = self.listings.read().await?;
+            let found = tree_view::tree(&moment, event, limit, after).await;
+            moment.commit().await?;
+            found?.ok_or_else(|| StoreError::NotFound(format!("event `{event}`")))
+        })
     }
 
     fn failures(
         &self,
-        _: FailureFilter,
-        _: usize,
-        _: Option<FailureCursor>,
+        filter: FailureFilter,
+        limit: usize,
+        after: Option<FailureCursor>,
     ) -> Pending<'_, (Vec<FailureView>, Option<FailureCursor>)> {
-        refused(StoreError::Unsupported("groups of failures"))
+        Box::pin(async move {
+            self.shared.answers()?;
+            let found = failures::failures(&self.reads.client, &filter, limit, after).await;
+            found.map_err(|error| failed_query(&error))
+        })
     }
 
-    fn failure(&self, _: FailureId) -> Pending<'_, FailureView> {
-        refused(StoreError::Unsupported("groups of failures"))
+    fn failure(&self, id: FailureId) -> Pending<'_, FailureView> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let found = failures::failure(&self.reads.client, id).await;
+            let found = found.map_err(|error| failed_query(&error))?;
+            found.ok_or_else(|| StoreError::NotFound(format!("failure group `{id}`")))
+        })
     }
 
     fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>> {
@@ -96,7 +128,10 @@ impl Read for Postgres {
     }
 
     fn approvals(&self) -> Pending<'_, Vec<StoredApproval>> {
-        refused(StoreError::Unsupported("approvals"))
+        Box::pin(async move {
+            self.shared.answers()?;
+            approvals::read(&self.reads.client).await
+        })
     }
 
     fn kv_bytes(&self, bucket: &str) -> MaybeReady<'_, u64> {
@@ -108,8 +143,12 @@ impl Read for Postgres {
         }))
     }
 
-    fn due_times(&self, _: Vec<PluginName>) -> Pending<'_, BTreeMap<PluginName, DueTimes>> {
-        refused(StoreError::Unsupported("due times"))
+    fn due_times(&self, plugins: Vec<PluginName>) -> Pending<'_, BTreeMap<PluginName, DueTimes>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let found = due::times(&self.reads.client, &plugins, self.shared.at()).await;
+            found.map_err(|error| failed_query(&error))
+        })
     }
 
     fn pauses(&self) -> watch::Receiver<Arc<Pauses>> {

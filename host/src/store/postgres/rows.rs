@@ -7,9 +7,9 @@ use serde::Deserialize;
 use tokio_postgres::Row;
 
 use crate::event::{
-    AttemptRecord, Attributes, Digest, Event, EventId, HttpCall, LogLine, Outcome, StepUse,
+    AttemptRecord, Attributes, Digest, Event, EventId, HttpCall, LogLine, Outcome, State, StepUse,
 };
-use crate::store::AttemptView;
+use crate::store::{AttemptView, StoreError};
 use crate::trace::SpanContext;
 
 /// Reads an event from the columns `id`, `source`, `type`, `subject`, `content_type`, `time_ms`,
@@ -33,6 +33,12 @@ pub(super) fn read_event(row: &Row) -> Event {
         hops: row.get::<_, i32>(8).unsigned_abs(),
         trace: trace.and_then(SpanContext::from_bytes),
     }
+}
+
+/// The state of this number.
+pub(super) fn read_state(code: i16) -> Result<State, StoreError> {
+    let state = u8::try_from(code).ok().and_then(State::from_code);
+    state.ok_or_else(|| StoreError::Query(format!("there is no state {code}")))
 }
 
 /// An attempt as the database tells it in JSON.

@@ -28,8 +28,10 @@ macro_rules! postgres_laws {
 }
 
 mod hosts;
+mod listed;
 mod opening;
 mod own;
+mod reading;
 mod rig;
 mod vals;
 mod values;

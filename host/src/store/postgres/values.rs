@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
 use super::Postgres;
-use super::audit::note_in;
+use super::audit::{known, note_in};
 use super::error::failed_query;
 use super::kv::KeyBounds;
 use super::rows::millis;
@@ -87,7 +87,11 @@ impl Postgres {
     ) -> Result<Option<i64>, WorkError> {
         let KeyChange { bucket, key, value, ttl, .. } = change;
         let (bucket, key): (&str, &[u8]) = (bucket, key.as_bytes());
+        let (shared, note) = (&*self.shared, note.as_ref());
         let work = self.work.begin().await?;
+        if let Some(version) = known::<u64>(&work, shared, note).await? {
+            return Ok(i64::try_from(version).ok().filter(|_| value.is_some()));
+        }
         let mut stripes = Stripes::default();
         stripes.add_value(bucket, &change.key);
         stripes.take(&work, &work.prepare(LOCK).await?).await?;
@@ -100,8 +104,9 @@ impl Postgres {
              FROM hookbox.put_value_v1($1, $2, $3, hookbox.now_ms_v1($4) + $5, NULL, NULL, NULL)";
         let at = self.shared.at();
         let put = work.query_one(put, &[&bucket, &key, &value, &at, &ttl_ms]).await?;
-        note_in(&work, note).await?;
+        let version: Option<i64> = put.get(0);
+        note_in(&work, shared, note, &version.map_or(1, i64::unsigned_abs)).await?;
         work.commit().await?;
-        Ok(put.get(0))
+        Ok(version)
     }
 }

@@ -12,6 +12,7 @@ use super::append::{AppendedAs, tell};
 use super::batch::{BatchResult, BatchResults, BatchStatements, run};
 use super::command::{PostgresCommand, Replier};
 use super::error::{failed_query, is_lost, is_passing, words};
+use super::hints::hint;
 use super::identity::HostIdentity;
 use super::lease::{give_back, leased};
 use super::shared::PostgresShared;
@@ -147,6 +148,7 @@ impl PostgresWriter {
 
     /// Answers commands whose batch is durable.
     fn answer(&mut self, commands: Vec<PostgresCommand>, results: BatchResults) {
+        self.shared.changes.committed(|| hint(&commands, &results));
         let dispatch = self.shared.dispatch.get().cloned();
         for (command, result) in commands.into_iter().zip(results.each) {
             // A caller may have gone: of its answer only leases matter.
@@ -161,6 +163,9 @@ impl PostgresWriter {
                     drop(reply.map(|reply| reply.send(Ok(it))));
                 }
                 (PostgresCommand::Record { reply, .. }, BatchResult::Recorded(it)) => {
+                    drop(reply.send(Ok(it)));
+                }
+                (PostgresCommand::Tick { reply, .. }, BatchResult::Ticked(it)) => {
                     drop(reply.send(Ok(it)));
                 }
                 (PostgresCommand::Lease { permits, reply, .. }, BatchResult::Leased(rows)) => {

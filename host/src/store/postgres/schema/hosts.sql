@@ -29,7 +29,8 @@ BEGIN
         IF free IS NULL THEN
             RETURN;
         END IF;
-        INSERT INTO hookbox.hosts VALUES (free, who, run, title, host_version, t, t);
+        INSERT INTO hookbox.hosts (slot, identity, incarnation, name, version, since, seen)
+        VALUES (free, who, run, title, host_version, t, t);
     END IF;
     RETURN QUERY SELECT free, run, old.incarnation,
         (SELECT max(e.id) FROM hookbox.events e), t;
@@ -61,6 +62,7 @@ BEGIN
     sums AS (SELECT plugin, state, sum(n)::bigint AS n FROM gone GROUP BY plugin, state)
     INSERT INTO hookbox.counts AS c SELECT s.plugin, s.state, s.n FROM sums s
     ON CONFLICT (plugin, state) DO UPDATE SET n = c.n + excluded.n;
+    PERFORM hookbox.fold_failures_v1();
 END $$;
 
 -- Makes the partitions of the present day and of the two that follow it, each if the rest holds

@@ -13,7 +13,10 @@ DECLARE
     state smallint;
     total bigint := 0;
     ran_total bigint := 0;
+    met bigint;
 BEGIN
+    -- The lock of groups: see `fail_v1`.
+    PERFORM pg_advisory_xact_lock_shared(7450001, 4);
     FOR o IN
         SELECT p.*, all_ran OR EXISTS (
             SELECT FROM unnest(r_event, r_ordinal, r_attempt) AS r (event, ordinal, attempt)
@@ -26,9 +29,15 @@ BEGIN
         IF o.ran THEN
             ran_total := ran_total + 1;
         END IF;
+        -- The attempt of one that was cancelled is no failure.
+        met := o.failure;
+        IF o.ran AND state <> 5 THEN
+            met := hookbox.meet_v1(t, o.plugin, 7::smallint, 'crash', reason, NULL,
+                'other failures', 1000);
+        END IF;
         IF state = 0 THEN
             UPDATE hookbox.open p SET holder = NULL, waits = false, due = t,
-                pardoned = p.pardoned + 1, crashes = p.crashes + o.ran::integer
+                pardoned = p.pardoned + 1, crashes = p.crashes + o.ran::integer, failure = met
             WHERE p.event = o.event AND p.ordinal = o.ordinal;
             IF o.ran THEN
                 INSERT INTO hookbox.attempts (event, ordinal, number, started_ms, duration_us,
@@ -37,12 +46,13 @@ BEGIN
             END IF;
         ELSE
             DELETE FROM hookbox.open p WHERE p.event = o.event AND p.ordinal = o.ordinal;
-            INSERT INTO hookbox.settled
+            INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned,
+                unrecorded, deaths, again, cut_off, started_ms, duration_us, outcome, error,
+                failure)
             VALUES (o.event, o.ordinal, o.plugin, state, o.attempt, o.pardoned + 1, o.unrecorded,
                 o.deaths + (state = 4)::integer, o.again, o.cancelled AND o.ran,
                 CASE WHEN o.ran THEN t END, CASE WHEN o.ran THEN 0 END,
-                CASE WHEN o.ran THEN 7 END, CASE WHEN o.ran THEN reason END,
-                NULL, NULL, NULL, NULL);
+                CASE WHEN o.ran THEN 7 END, CASE WHEN o.ran THEN reason END, met);
         END IF;
         INSERT INTO hookbox.count_deltas (plugin, state, n)
         VALUES (o.plugin, 1, -1), (o.plugin, state, 1);
@@ -59,9 +69,10 @@ BEGIN
     WITH ended AS (
         DELETE FROM hookbox.open o WHERE o.holder = me AND o.cancelled RETURNING o.*
     ), put AS (
-        INSERT INTO hookbox.settled
+        INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned, unrecorded,
+            deaths, again, cut_off, failure)
         SELECT e.event, e.ordinal, e.plugin, 5, e.attempt - 1, e.pardoned, e.unrecorded, e.deaths,
-            e.again, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+            e.again, false, e.failure
         FROM ended e
     ), free AS (
         UPDATE hookbox.open o SET holder = NULL, waits = false, due = t, attempt = o.attempt - 1

@@ -54,10 +54,12 @@ BEGIN
         WHERE o.event = s.event AND o.ordinal = s.ordinal AND o.attempt = s.attempt
             AND o.holder = me AND (o.cancelled OR s.next IN (0, 3))
         RETURNING o.plugin, o.pardoned, o.unrecorded, o.deaths, o.again, o.cancelled,
-            o.steps AS has_steps,
+            o.steps AS has_steps, o.failure,
             CASE WHEN o.cancelled THEN 5 WHEN s.next = 0 THEN 3 ELSE 4 END::smallint AS state, s.*
     ), put AS (
-        INSERT INTO hookbox.settled
+        INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned, unrecorded,
+            deaths, again, cut_off, started_ms, duration_us, outcome, error, logs, digest, calls,
+            steps, failure)
         SELECT g.event, g.ordinal, g.plugin, g.state, g.attempt - (g.spent = 0)::integer,
             g.pardoned, g.unrecorded + (g.spent = 2)::integer, g.deaths + (g.state = 4)::integer,
             g.again, g.cancelled AND g.spent > 0,
@@ -65,7 +67,9 @@ BEGIN
             CASE WHEN g.spent = 1 THEN g.duration_us END,
             CASE WHEN g.spent = 1 THEN g.outcome END, CASE WHEN g.spent = 1 THEN g.error END,
             CASE WHEN g.spent = 1 THEN g.logs END, CASE WHEN g.spent = 1 THEN g.digest END,
-            CASE WHEN g.spent = 1 THEN g.calls END, CASE WHEN g.spent = 1 THEN g.steps END
+            CASE WHEN g.spent = 1 THEN g.calls END, CASE WHEN g.spent = 1 THEN g.steps END,
+            -- Of an attempt with a record `fail_v1` says it; one that was cancelled is no failure.
+            CASE WHEN g.cancelled OR g.spent <> 1 THEN g.failure END
         FROM gone g
     ), dropped AS (
         DELETE FROM hookbox.steps p USING gone g

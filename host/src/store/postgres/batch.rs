@@ -122,6 +122,30 @@ pub(super) async fn run(
     Ok(rows.results(answers, shared))
 }
 
+/// Appends an event in a transaction that the caller has begun, and commits before it tells of what
+/// was created and gives back the leases for which there is no memory.
+pub(super) async fn append_within(
+    event: &NewEvent,
+    client: &Client,
+    shared: &PostgresShared,
+) -> Result<(AppendedAs, CreatedDeliveries, Vec<Lease>), Error> {
+    let statements = BatchStatements::prepare(client).await?;
+    let mut rows = BatchRows::default();
+    let place = rows.add_event(event, (None, 0), &mut shared.ids(), shared);
+    rows.places.push(ResultPlace::Event(place));
+    let mut calls = rows.calls(client, &statements, shared, 0);
+    // Neither begun, nor marked, nor committed.
+    calls.drain(..2);
+    calls.pop();
+    let answers = in_order(calls).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let answers = [Vec::new(), Vec::new()].into_iter().chain(answers).collect();
+    let BatchResults { mut each, created, refused } = rows.results(answers, shared);
+    match each.pop() {
+        Some(BatchResult::Appended(appended)) => Ok((appended, created, refused)),
+        _ => unreachable!("an append has a result of its kind"),
+    }
+}
+
 impl<'c> BatchRows<'c> {
     fn add_all(&mut self, commands: &'c [PostgresCommand], shared: &PostgresShared) {
         let mut ids = shared.ids();

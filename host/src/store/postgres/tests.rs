@@ -30,6 +30,7 @@ macro_rules! postgres_laws {
 mod hosts;
 mod listed;
 mod opening;
+mod operating;
 mod own;
 mod reading;
 mod rig;

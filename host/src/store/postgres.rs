@@ -37,11 +37,14 @@ mod connect;
 mod due;
 mod error;
 mod failures;
+mod gather;
+mod gathered;
 mod heartbeat;
 mod hints;
 mod history;
 mod identity;
 mod ids;
+mod kv;
 mod lease;
 mod listing;
 mod open;
@@ -57,10 +60,12 @@ mod schedules;
 mod schema;
 mod settle;
 mod shared;
+mod stripes;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tree_view;
+mod values;
 mod work;
 mod writer;
 

@@ -143,6 +143,11 @@ impl<'c> NewRows<'c> {
         &self.ids
     }
 
+    /// The id of the event at a place.
+    pub(super) fn id(&self, place: usize) -> EventId {
+        EventId::from_row(self.ids[place])
+    }
+
     /// Calls the function.
     pub(super) async fn call(
         &self,

@@ -10,13 +10,18 @@ use tokio_postgres::{Client, Error, Row, Statement};
 use super::append::{APPEND, AppendedAs, CreatedDeliveries, NewRows};
 use super::command::PostgresCommand;
 use super::failures::{FAIL, FailRows};
+use super::gather::{FREEZE, FrozenPlugins, GATHER, GatherRows};
 use super::ids::HostIds;
+use super::kv::{KvRows, WRITE_VALUES};
 use super::lease::{LEASE, lease};
 use super::schedules::{TICK, TickRows};
 use super::settle::{RECORD, SETTLE, SettleRows, record, settled};
 use super::shared::PostgresShared;
-use crate::event::{NewEvent, PluginName};
-use crate::store::{LeaseHolder, LeaseQueue, NewStep, Next, Recorded, Settled, TickStep, Ticked};
+use super::stripes::{LOCK, Stripes};
+use crate::event::{EventId, NewEvent, PluginName};
+use crate::store::{
+    Lease, LeaseHolder, LeaseQueue, NewStep, Next, Recorded, Settled, TickStep, Ticked,
+};
 
 /// The marker of a batch, which comes first.
 const MARK: &str = "INSERT INTO hookbox.commits (incarnation, seq) VALUES ($1, $2)";
@@ -24,24 +29,32 @@ const MARK: &str = "INSERT INTO hookbox.commits (incarnation, seq) VALUES ($1, $
 /// The statements of a batch, prepared.
 pub(super) struct BatchStatements {
     mark: Statement,
+    lock: Statement,
+    write_values: Statement,
     append: Statement,
     settle: Statement,
     record: Statement,
     tick: Statement,
     fail: Statement,
+    gather: Statement,
     lease: Statement,
+    freeze: Statement,
 }
 
 impl BatchStatements {
     pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
         Ok(Self {
             mark: client.prepare(MARK).await?,
+            lock: client.prepare(LOCK).await?,
+            write_values: client.prepare(WRITE_VALUES).await?,
             append: client.prepare(APPEND).await?,
             settle: client.prepare(SETTLE).await?,
             record: client.prepare(RECORD).await?,
             tick: client.prepare(TICK).await?,
             fail: client.prepare(FAIL).await?,
+            gather: client.prepare(GATHER).await?,
             lease: client.prepare(LEASE).await?,
+            freeze: client.prepare(FREEZE).await?,
         })
     }
 }
@@ -60,6 +73,8 @@ pub(super) struct BatchResults {
     /// One for each command, in their order.
     pub(super) each: Vec<BatchResult>,
     pub(super) created: CreatedDeliveries,
+    /// Leases for which there is no memory, to be given back.
+    pub(super) refused: Vec<Lease>,
 }
 
 /// Where the result of a command is.
@@ -75,14 +90,18 @@ enum ResultPlace {
 #[derive(Default)]
 struct BatchRows<'c> {
     events: NewRows<'c>,
+    stripes: Stripes,
     settlements: SettleRows<'c>,
     failures: FailRows<'c>,
+    kv: KvRows<'c>,
+    members: GatherRows<'c>,
+    frozen: FrozenPlugins<'c>,
     steps: Vec<&'c (LeaseHolder, NewStep)>,
     ticks: TickRows<'c>,
     queues: Vec<(&'c LeaseQueue, usize)>,
     places: Vec<ResultPlace>,
-    /// Deliveries that are due again, by the places of their settlements.
-    due_again: Vec<(usize, PluginName, Duration)>,
+    /// When deliveries are due again, by the places of their settlements.
+    due_again: Vec<(usize, &'c PluginName, Option<Duration>)>,
 }
 
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a>>;
@@ -100,7 +119,7 @@ pub(super) async fn run(
     let answers = in_order(rows.calls(client, statements, shared, seq)).await;
     // The first error is the reason of those that follow, also of a commit that only rolls back.
     let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(rows.results(answers, shared.now_ms()))
+    Ok(rows.results(answers, shared))
 }
 
 impl<'c> BatchRows<'c> {
@@ -114,19 +133,23 @@ impl<'c> BatchRows<'c> {
     fn add(&mut self, command: &'c PostgresCommand, ids: &mut HostIds, shared: &PostgresShared) {
         let place = match command {
             PostgresCommand::Append { event, .. } => {
-                ResultPlace::Event(self.events.add(event, (None, 0), ids, shared))
+                ResultPlace::Event(self.add_event(event, (None, 0), ids, shared))
             }
             PostgresCommand::Settle { lease, settlement, reply } => {
                 let gate = self.settlements.add(lease, settlement);
                 self.failures.add(gate, lease, settlement);
                 let root = Some(lease.event.tree());
                 for event in left_by(&settlement.next) {
-                    self.events.add(event, (root, gate), ids, shared);
+                    self.add_event(event, (root, gate), ids, shared);
+                }
+                if let Some((_, kv)) = settlement.next.results() {
+                    self.kv.add(gate, &lease.plugin, kv, &mut self.stripes);
                 }
                 let place = usize::try_from(gate - 1).expect("places begin at 1");
                 // Nobody is told of a lease that the store could not hand out.
-                if let Some(due_in) = due_again(&settlement.next).filter(|_| reply.is_some()) {
-                    self.due_again.push((place, lease.plugin.clone(), due_in));
+                if reply.is_some() {
+                    let due_in = due_again(&settlement.next);
+                    self.due_again.push((place, &lease.plugin, due_in));
                 }
                 ResultPlace::Settlement(place)
             }
@@ -138,7 +161,7 @@ impl<'c> BatchRows<'c> {
                 let gate = self.ticks.next_gate();
                 let event = match &tick.step {
                     TickStep::Emit { event, .. } => {
-                        Some(self.events.add(event, (None, gate), ids, shared))
+                        Some(self.add_event(event, (None, gate), ids, shared))
                     }
                     TickStep::Missed { .. } => None,
                 };
@@ -146,11 +169,25 @@ impl<'c> BatchRows<'c> {
             }
             PostgresCommand::Lease { queue, permits, .. } => {
                 self.queues.push((queue, permits.num_permits()));
+                self.frozen.add(queue);
                 ResultPlace::Queue(self.queues.len() - 1)
             }
             PostgresCommand::Close { .. } => unreachable!("the writer closes by itself"),
         };
         self.places.push(place);
+    }
+
+    fn add_event(
+        &mut self,
+        event: &'c NewEvent,
+        (root, gate): (Option<EventId>, i32),
+        ids: &mut HostIds,
+        shared: &PostgresShared,
+    ) -> usize {
+        let place = self.events.add(event, (root, gate), ids, shared);
+        let id = self.events.id(place);
+        self.members.add(event, (id, root), &mut self.stripes, shared);
+        place
     }
 
     /// The statements, in the order in which [`BatchRows::results`] reads their answers.
@@ -164,6 +201,13 @@ impl<'c> BatchRows<'c> {
         let mark =
             async move { client.query(&statements.mark, &[&shared.run.incarnation, &seq]).await };
         let mut calls: Vec<Answer<'_>> = vec![simple(client, "BEGIN"), Box::pin(mark)];
+        if !self.stripes.is_empty() {
+            calls.push(Box::pin(self.stripes.take(client, &statements.lock)));
+        }
+        if !self.kv.is_empty() {
+            let (statement, settlements) = (&statements.write_values, &self.settlements);
+            calls.push(Box::pin(self.kv.call(client, statement, shared, settlements)));
+        }
         if !self.settlements.is_empty() {
             calls.push(Box::pin(self.settlements.call(client, &statements.settle, shared)));
         }
@@ -177,18 +221,26 @@ impl<'c> BatchRows<'c> {
         if !self.events.is_empty() {
             calls.push(Box::pin(self.events.call(client, &statements.append, shared)));
         }
+        if !self.members.is_empty() {
+            calls.push(Box::pin(self.members.call(client, &statements.gather, shared)));
+        }
         if !self.failures.is_empty() {
             calls.push(Box::pin(self.failures.call(client, &statements.fail, shared)));
         }
         for (queue, most) in &self.queues {
             calls.push(Box::pin(lease(client, &statements.lease, shared, queue, *most)));
         }
+        if !self.frozen.is_empty() {
+            calls.push(Box::pin(self.frozen.call(client, &statements.freeze, shared)));
+        }
         calls.push(simple(client, "COMMIT"));
         calls
     }
 
-    fn results(self, answers: Vec<Vec<Row>>, now_ms: i64) -> BatchResults {
-        let mut answers = answers.into_iter().skip(2);
+    fn results(self, answers: Vec<Vec<Row>>, shared: &PostgresShared) -> BatchResults {
+        let silent = [self.stripes.is_empty(), self.kv.is_empty()];
+        let silent = silent.into_iter().filter(|is_empty| !is_empty).count();
+        let mut answers = answers.into_iter().skip(2 + silent);
         let mut next = || answers.next().expect("each call has an answer");
         let settled = if self.settlements.is_empty() { Vec::new() } else { settled(&next()) };
         let mut recorded = Vec::new();
@@ -204,13 +256,21 @@ impl<'c> BatchRows<'c> {
         let appended =
             if self.events.is_empty() { Vec::new() } else { self.events.outcomes(&next()) };
         let ticked = self.ticks.results(&codes, &appended);
+        let gathered = if self.members.is_empty() { Vec::new() } else { next() };
         if !self.failures.is_empty() {
             next();
         }
         let mut leased: Vec<_> = self.queues.iter().map(|_| next()).collect();
-        let mut created = self.events.created(&appended, now_ms);
-        let kept = self.due_again.into_iter().filter(|(at, ..)| settled[*at] == Settled::Kept);
-        created.waiting.extend(kept.map(|(_, plugin, due_in)| (plugin, due_in)));
+        let mut created = self.events.created(&appended, shared.now_ms());
+        let refused = self.members.created(&gathered, shared.dispatch.get(), &mut created);
+        for (at, plugin, due_in) in self.due_again {
+            let due_in = match settled[at] {
+                Settled::Kept => due_in,
+                Settled::Conflict => Some(Duration::ZERO),
+                _ => None,
+            };
+            created.waiting.extend(due_in.map(|due_in| (plugin.clone(), due_in)));
+        }
         let each = self.places.into_iter().map(|place| match place {
             ResultPlace::Event(at) => BatchResult::Appended(appended[at]),
             ResultPlace::Settlement(at) => BatchResult::Settled(settled[at]),
@@ -218,7 +278,7 @@ impl<'c> BatchRows<'c> {
             ResultPlace::Tick(at) => BatchResult::Ticked(ticked[at]),
             ResultPlace::Queue(at) => BatchResult::Leased(std::mem::take(&mut leased[at])),
         });
-        BatchResults { each: each.collect(), created }
+        BatchResults { each: each.collect(), created, refused }
     }
 }
 

@@ -50,8 +50,10 @@ impl PostgresCommand {
         match self {
             Self::Append { event, .. } => event.attributes.body.len(),
             Self::Settle { settlement, .. } => {
-                let emitted = settlement.next.results().map_or(&[][..], |(emitted, _)| emitted);
-                emitted.iter().map(|event| event.attributes.body.len()).sum()
+                let Some((emitted, kv)) = settlement.next.results() else { return 0 };
+                let bodies = emitted.iter().map(|event| event.attributes.body.len());
+                let values = kv.writes.iter().map(|(_, value)| value.as_ref().map_or(0, Vec::len));
+                bodies.chain(values).sum()
             }
             Self::Record { work, .. } => work.1.value.len(),
             Self::Tick { tick, .. } => match &tick.step {

@@ -138,8 +138,6 @@ pub(super) fn unsupported(event: &NewEvent) -> Option<&'static str> {
         Some("deliveries that are ordered by a key")
     } else if has_tag || !event.cancels.is_empty() {
         Some("deliveries that events cancel")
-    } else if !event.members.is_empty() {
-        Some("joins and batches")
     } else {
         None
     }
@@ -150,10 +148,7 @@ pub(super) fn unsupported_results(settlement: &Settlement) -> Option<&'static st
     if let Next::Dead(Some(event)) = &settlement.next {
         return unsupported(event);
     }
-    let (emitted, kv) = settlement.next.results()?;
-    if kv.writes_anything() || !kv.reads.is_empty() || !kv.lists.is_empty() {
-        return Some("values of plugins");
-    }
+    let (emitted, _) = settlement.next.results()?;
     emitted.iter().find_map(unsupported)
 }
 

@@ -31,8 +31,8 @@ impl Operate for Postgres {
         refused(StoreError::Unsupported("events of operators"))
     }
 
-    fn change_key(&self, _: Option<AuditNote>, _: KeyChange) -> Pending<'_, Option<i64>> {
-        refused(StoreError::Unsupported("values of clients"))
+    fn change_key(&self, note: Option<AuditNote>, change: KeyChange) -> Pending<'_, Option<i64>> {
+        Box::pin(self.change_value(note, change))
     }
 
     fn approve(&self, note: Option<AuditNote>, change: ApprovalChange) -> Pending<'_, ()> {

@@ -1,13 +1,17 @@
 //! Queries. Each is one statement as far as it has to be of one moment.
 
+use std::collections::{BTreeMap, HashMap};
+
 use serde::Deserialize;
 use tokio_postgres::{Client, Row};
 
 use super::error::failed_query;
+use super::gathered;
 use super::rows::{AttemptRow, digest, list, read_event, read_state};
 use super::settle::small;
 use super::work::WorkError;
 use crate::event::{DeliveryId, EditedFrom, EventId, FailureId, PluginName};
+use crate::names::is_built_in;
 use crate::store::{
     DeliveryView, EventView, MAX_CHILDREN, PluginCounts, Stats, StepView, StoreError,
 };
@@ -92,14 +96,32 @@ pub(super) async fn delivery_views(
     let ShownAs { attempts, is_bare, has_steps } = shown;
     let rows =
         client.query(DELIVERIES, &[&events, &ordinals, &attempts, &is_bare, &has_steps]).await?;
-    Ok(rows.iter().map(view).collect::<Result<_, _>>()?)
+    let mut views = rows.iter().map(view).collect::<Result<Vec<_>, _>>()?;
+    with_gatherings(client, &mut views).await?;
+    Ok(views)
+}
+
+/// Adds the gatherings that deliveries are to end.
+async fn with_gatherings(client: &Client, views: &mut [DeliveryView]) -> Result<(), StoreError> {
+    let own = || views.iter().filter(|view| is_built_in(&view.plugin)).map(|view| view.id);
+    let events: Vec<i64> = own().map(|id| id.event.row()).collect();
+    let ordinals: Vec<i32> = own().map(|id| small(id.ordinal)).collect();
+    if events.is_empty() {
+        return Ok(());
+    }
+    let found = gathered::states(client, &events, &ordinals).await?;
+    let mut found: HashMap<_, _> = found.into_iter().map(|state| (state.id, state)).collect();
+    for view in views {
+        view.gathering = found.remove(&view.id).map(Box::new);
+    }
+    Ok(())
 }
 
 /// The counts, with what batches have added since they were folded.
 const STATS: &str = "SELECT plugin, state, sum(n)::bigint FROM (
          SELECT plugin, state, n FROM hookbox.counts
          UNION ALL SELECT plugin, state, n FROM hookbox.count_deltas) c
-     GROUP BY plugin, state";
+     WHERE state >= -1 GROUP BY plugin, state";
 
 /// A step as the database tells it in JSON.
 #[derive(Deserialize)]
@@ -155,6 +177,17 @@ impl PostgresReads {
         let found =
             delivery_views(&self.client, &events, Some(&ordinals), ShownAs::WHOLE).await?.pop();
         found.ok_or_else(missing)
+    }
+
+    /// What a delivery has recorded.
+    pub(super) async fn steps(
+        &self,
+        id: DeliveryId,
+    ) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        let sql = "SELECT name, value FROM hookbox.steps WHERE event = $1 AND ordinal = $2";
+        let rows = self.client.query(sql, &[&id.event.row(), &small(id.ordinal)]).await;
+        let rows = rows.map_err(|error| failed_query(&error))?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     pub(super) async fn stats(&self, duplicates: u64) -> Result<Stats, StoreError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::error::failed_query;
-use super::{Postgres, approvals, due, failures, listing, refused, tree_view};
+use super::{Postgres, approvals, due, failures, gathered, listing, refused, tree_view, values};
 use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 use crate::store::{
     Changes, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary,
@@ -48,17 +48,23 @@ impl Read for Postgres {
         refused(StoreError::Unsupported("dead letters as events"))
     }
 
-    fn gathering(&self, _: DeliveryId) -> Pending<'_, Option<GatheringView>> {
-        refused(StoreError::Unsupported("joins and batches"))
+    fn gathering(&self, delivery: DeliveryId) -> Pending<'_, Option<GatheringView>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            gathered::view(&self.reads.client, delivery, self.shared.at()).await
+        })
     }
 
     fn gatherings(
         &self,
-        _: GatheringFilter,
-        _: usize,
-        _: Option<GatheringCursor>,
+        filter: GatheringFilter,
+        limit: usize,
+        after: Option<GatheringCursor>,
     ) -> Pending<'_, (Vec<GatheringState>, Option<GatheringCursor>)> {
-        refused(StoreError::Unsupported("joins and batches"))
+        Box::pin(async move {
+            self.shared.answers()?;
+            gathered::open(&self.reads.client, &filter, limit, after).await
+        })
     }
 
     fn tree(&self, event: EventId, limit: usize, after: Option<EventId>) -> Pending<'_, TreeView> {
@@ -93,20 +99,32 @@ impl Read for Postgres {
         })
     }
 
-    fn steps(&self, _: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>> {
-        refused(StoreError::Unsupported("steps"))
+    fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            self.reads.steps(delivery).await
+        })
     }
 
-    fn kv_get(&self, _: PluginName, _: String) -> Pending<'_, Option<KvValue>> {
-        refused(StoreError::Unsupported("values of plugins"))
+    fn kv_get(&self, bucket: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            values::value(&self.reads.client, &bucket, &key).await
+        })
     }
 
-    fn kv_keys(&self, _: PluginName, _: KvRange) -> Pending<'_, Vec<KvKey>> {
-        refused(StoreError::Unsupported("values of plugins"))
+    fn kv_keys(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvKey>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            values::keys(&self.reads.client, &bucket, &range).await
+        })
     }
 
     fn kv_buckets(&self) -> MaybeReady<'_, BTreeMap<PluginName, u64>> {
-        MaybeReady::ready(Err(StoreError::Unsupported("values of plugins")))
+        MaybeReady::Pending(Box::pin(async move {
+            self.shared.answers()?;
+            values::bytes(&self.reads.client, None).await
+        }))
     }
 
     fn approvals(&self) -> Pending<'_, Vec<StoredApproval>> {
@@ -116,8 +134,13 @@ impl Read for Postgres {
         })
     }
 
-    fn kv_bytes(&self, _: &str) -> MaybeReady<'_, u64> {
-        MaybeReady::ready(Err(StoreError::Unsupported("values of plugins")))
+    fn kv_bytes(&self, bucket: &str) -> MaybeReady<'_, u64> {
+        let bucket = bucket.to_owned();
+        MaybeReady::Pending(Box::pin(async move {
+            self.shared.answers()?;
+            let bytes = values::bytes(&self.reads.client, Some(&bucket)).await?;
+            Ok(bytes.into_values().next().unwrap_or(0))
+        }))
     }
 
     fn due_times(&self, plugins: Vec<PluginName>) -> Pending<'_, BTreeMap<PluginName, DueTimes>> {

@@ -1,5 +1,7 @@
 //! Rows as events and records.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use tokio_postgres::Row;
@@ -80,4 +82,9 @@ pub(super) fn digest(hex: Option<&str>) -> Option<Digest> {
 /// A list that is stored as JSON, or as nothing if it is empty.
 pub(super) fn list<T: for<'de> Deserialize<'de>>(text: Option<&str>) -> Vec<T> {
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// A time span in milliseconds that can be added to any time of a clock.
+pub(super) fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 4)
 }

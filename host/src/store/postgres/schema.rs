@@ -21,6 +21,8 @@ pub(super) const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/kept.sql"),
     include_str!("schema/listings.sql"),
     include_str!("schema/audit.sql"),
+    include_str!("schema/kv.sql"),
+    include_str!("schema/gather.sql"),
 ]];
 
 /// The newest version, which is that of this host.

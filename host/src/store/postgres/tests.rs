@@ -32,6 +32,8 @@ mod opening;
 mod own;
 mod reading;
 mod rig;
+mod vals;
+mod values;
 
 /// A database, and a host on it that is killed and started again.
 pub(super) struct OnePostgres {

@@ -178,6 +178,7 @@ impl PostgresWriter {
                 _ => unreachable!("each command has a result of its kind"),
             }
         }
+        self.carried.extend(results.refused.into_iter().map(give_back));
         if let Some(dispatch) = &dispatch {
             tell(dispatch, results.created);
         }

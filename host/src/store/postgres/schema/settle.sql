@@ -2,8 +2,10 @@
 -- 3 dead, 4 given back. `spent`: 0 the next attempt has the number, 1 it has a record, 2 it is
 -- counted without one.
 --
--- Returns for each: 0 it is kept; 1 it is lost; 2 the delivery was cancelled. The places of those
--- that are kept are in the setting `hookbox.kept` until the transaction ends, for `append_v1`.
+-- Returns for each: 0 it is kept; 1 it is lost; 2 the delivery was cancelled; 3 what it read has
+-- changed, and it is due again; 4 it is refused, and dead. The latter two are found in the setting
+-- `hookbox.refused`: see `write_values_v1`. The places of those that are kept are in the setting
+-- `hookbox.kept` until the transaction ends, for `append_v1`.
 CREATE FUNCTION hookbox.settle_v1(
     at bigint, me bigint,
     events bigint[], ordinals integer[], attempts integer[], nexts smallint[], afters bigint[],
@@ -19,8 +21,25 @@ DECLARE
     ended integer[];
     cut integer[];
     on_again integer[];
+    refused jsonb := coalesce(nullif(current_setting('hookbox.refused', true), ''), '[]')::jsonb;
+    refusal record;
     i integer;
 BEGIN
+    FOR refusal IN
+        SELECT * FROM jsonb_to_recordset(refused) AS r (n integer, how smallint, why text)
+    LOOP
+        IF refusal.how = 3 THEN
+            nexts[refusal.n] := 4;
+            afters[refusal.n] := 0;
+            spents[refusal.n] := 0;
+        ELSE
+            nexts[refusal.n] := 3;
+            outcomes[refusal.n] := 6;
+            errors[refusal.n] := refusal.why;
+            -- Of attempts that only fail for this there may be thousands.
+            logs[refusal.n] := NULL;
+        END IF;
+    END LOOP;
     -- Locked in one order before anything is looked at.
     PERFORM FROM hookbox.open o
     WHERE (o.event, o.ordinal) IN (SELECT * FROM unnest(events, ordinals))
@@ -106,8 +125,16 @@ BEGIN
     FOREACH i IN ARRAY coalesce(cut, '{}') LOOP
         res[i] := 2;
     END LOOP;
-    PERFORM set_config('hookbox.kept',
-        (coalesce(ended, '{}') || coalesce(on_again, '{}'))::text, true);
+    FOR refusal IN
+        SELECT * FROM jsonb_to_recordset(refused) AS r (n integer, how smallint)
+    LOOP
+        IF res[refusal.n] = 0 THEN
+            res[refusal.n] := refusal.how;
+        END IF;
+    END LOOP;
+    PERFORM set_config('hookbox.kept', coalesce(
+        (SELECT array_agg(k.n) FROM unnest(res) WITH ORDINALITY AS k (result, n)
+         WHERE k.result = 0), '{}')::text, true);
     RETURN QUERY SELECT * FROM unnest(res);
 END $$;
 

@@ -32,6 +32,7 @@ mod opening;
 mod own;
 mod reading;
 mod rig;
+mod shared;
 mod vals;
 mod values;
 

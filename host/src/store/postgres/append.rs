@@ -138,14 +138,14 @@ impl<'c> NewRows<'c> {
         self.ids.len() - 1
     }
 
-    /// The ids of the events, by their places.
-    pub(super) fn ids(&self) -> &[i64] {
-        &self.ids
-    }
-
     /// The id of the event at a place.
     pub(super) fn id(&self, place: usize) -> EventId {
         EventId::from_row(self.ids[place])
+    }
+
+    /// The ids of the events, by their places.
+    pub(super) fn ids(&self) -> &[i64] {
+        &self.ids
     }
 
     /// Calls the function.

@@ -34,9 +34,9 @@ pub(super) struct BatchStatements {
     append: Statement,
     settle: Statement,
     record: Statement,
+    gather: Statement,
     tick: Statement,
     fail: Statement,
-    gather: Statement,
     lease: Statement,
     freeze: Statement,
 }
@@ -50,9 +50,9 @@ impl BatchStatements {
             append: client.prepare(APPEND).await?,
             settle: client.prepare(SETTLE).await?,
             record: client.prepare(RECORD).await?,
+            gather: client.prepare(GATHER).await?,
             tick: client.prepare(TICK).await?,
             fail: client.prepare(FAIL).await?,
-            gather: client.prepare(GATHER).await?,
             lease: client.prepare(LEASE).await?,
             freeze: client.prepare(FREEZE).await?,
         })
@@ -92,10 +92,10 @@ struct BatchRows<'c> {
     events: NewRows<'c>,
     stripes: Stripes,
     settlements: SettleRows<'c>,
-    failures: FailRows<'c>,
     kv: KvRows<'c>,
     members: GatherRows<'c>,
     frozen: FrozenPlugins<'c>,
+    failures: FailRows<'c>,
     steps: Vec<&'c (LeaseHolder, NewStep)>,
     ticks: TickRows<'c>,
     queues: Vec<(&'c LeaseQueue, usize)>,
@@ -120,6 +120,30 @@ pub(super) async fn run(
     // The first error is the reason of those that follow, also of a commit that only rolls back.
     let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(rows.results(answers, shared))
+}
+
+/// Appends an event in a transaction that the caller has begun, and commits before it tells of what
+/// was created and gives back the leases for which there is no memory.
+pub(super) async fn append_within(
+    event: &NewEvent,
+    client: &Client,
+    shared: &PostgresShared,
+) -> Result<(AppendedAs, CreatedDeliveries, Vec<Lease>), Error> {
+    let statements = BatchStatements::prepare(client).await?;
+    let mut rows = BatchRows::default();
+    let place = rows.add_event(event, (None, 0), &mut shared.ids(), shared);
+    rows.places.push(ResultPlace::Event(place));
+    let mut calls = rows.calls(client, &statements, shared, 0);
+    // Neither begun, nor marked, nor committed.
+    calls.drain(..2);
+    calls.pop();
+    let answers = in_order(calls).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let answers = [Vec::new(), Vec::new()].into_iter().chain(answers).collect();
+    let BatchResults { mut each, created, refused } = rows.results(answers, shared);
+    match each.pop() {
+        Some(BatchResult::Appended(appended)) => Ok((appended, created, refused)),
+        _ => unreachable!("an append has a result of its kind"),
+    }
 }
 
 impl<'c> BatchRows<'c> {
@@ -161,7 +185,7 @@ impl<'c> BatchRows<'c> {
                 let gate = self.ticks.next_gate();
                 let event = match &tick.step {
                     TickStep::Emit { event, .. } => {
-                        Some(self.add_event(event, (None, gate), ids, shared))
+                        Some(self.events.add(event, (None, gate), ids, shared))
                     }
                     TickStep::Missed { .. } => None,
                 };
@@ -255,8 +279,8 @@ impl<'c> BatchRows<'c> {
         }
         let appended =
             if self.events.is_empty() { Vec::new() } else { self.events.outcomes(&next()) };
-        let ticked = self.ticks.results(&codes, &appended);
         let gathered = if self.members.is_empty() { Vec::new() } else { next() };
+        let ticked = self.ticks.results(&codes, &appended);
         if !self.failures.is_empty() {
             next();
         }

@@ -28,7 +28,9 @@ macro_rules! postgres_laws {
 }
 
 mod hosts;
+mod listed;
 mod opening;
+mod operating;
 mod own;
 mod reading;
 mod rig;

@@ -10,7 +10,7 @@ use super::error::failed_query;
 use super::kv::KeyBounds;
 use super::rows::millis;
 use super::stripes::{LOCK, Stripes};
-use super::work::{WorkError, tried};
+use super::work::WorkError;
 use crate::event::PluginName;
 use crate::store::changes::Hint;
 use crate::store::{AuditNote, KeyChange, KvKey, KvRange, KvValue, StoreError};
@@ -74,8 +74,7 @@ impl Postgres {
         change: KeyChange,
     ) -> Result<Option<i64>, StoreError> {
         self.shared.answers()?;
-        let once = async || self.write_value(note.as_ref(), &change).await;
-        let version = tried!(once())?;
+        let version = self.write_value(note, &change).await?;
         let plugins = std::iter::once(change.bucket).collect();
         self.shared.changes.committed(|| Hint { plugins, ..Hint::default() });
         Ok(version)
@@ -83,15 +82,15 @@ impl Postgres {
 
     async fn write_value(
         &self,
-        note: Option<&AuditNote>,
+        note: Option<AuditNote>,
         change: &KeyChange,
     ) -> Result<Option<i64>, WorkError> {
         let KeyChange { bucket, key, value, ttl, .. } = change;
         let (bucket, key): (&str, &[u8]) = (bucket, key.as_bytes());
+        let (shared, note) = (&*self.shared, note.as_ref());
         let work = self.work.begin().await?;
-        if let Some(version) = known::<u64>(&work, &self.shared, note).await? {
-            // A value that was deleted has no version.
-            return Ok(value.is_some().then_some(version.cast_signed()));
+        if let Some(version) = known::<u64>(&work, shared, note).await? {
+            return Ok(i64::try_from(version).ok().filter(|_| value.is_some()));
         }
         let mut stripes = Stripes::default();
         stripes.add_value(bucket, &change.key);
@@ -100,13 +99,13 @@ impl Postgres {
         if let Some(why) = change.refusal(found.map(|found| found.version)) {
             return Err(StoreError::Conflict(why).into());
         }
-        let ttl_ms = ttl.map(millis);
+        let ttl_ms = ttl.map(|ttl| millis(ttl));
         let put = "SELECT new_version, hookbox.count_values_v1($1, change)
              FROM hookbox.put_value_v1($1, $2, $3, hookbox.now_ms_v1($4) + $5, NULL, NULL, NULL)";
         let at = self.shared.at();
         let put = work.query_one(put, &[&bucket, &key, &value, &at, &ttl_ms]).await?;
         let version: Option<i64> = put.get(0);
-        note_in(&work, &self.shared, note, &version.map_or(1, i64::unsigned_abs)).await?;
+        note_in(&work, shared, note, &version.map_or(1, i64::unsigned_abs)).await?;
         work.commit().await?;
         Ok(version)
     }

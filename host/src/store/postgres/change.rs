@@ -293,9 +293,9 @@ async fn end_open(work: &Work<'_>, ids: &DeliveryRows, state: State) -> Result<(
                    WHERE o.event = i.event AND o.ordinal = i.ordinal RETURNING o.*
                )
                INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned,
-                   unrecorded, deaths, again, cut_off)
+                   unrecorded, deaths, again, cut_off, failure)
                SELECT g.event, g.ordinal, g.plugin, $3, g.attempt, g.pardoned, g.unrecorded,
-                   g.deaths, g.again, false
+                   g.deaths, g.again, false, g.failure
                FROM gone g";
     let state = i16::from(state.code());
     work.execute(sql, &[&ids.events, &ids.ordinals, &state]).await?;
@@ -359,11 +359,11 @@ async fn begin_anew(
                    FROM gone g WHERE g.outcome IS NOT NULL
                )
                INSERT INTO hookbox.open (event, ordinal, plugin, attempt, pardoned, unrecorded,
-                   deaths, waits, steps, due)
+                   deaths, waits, steps, due, failure)
                SELECT g.event, g.ordinal, g.plugin, g.attempt, g.attempt, g.unrecorded, g.deaths,
                    false, EXISTS (SELECT FROM hookbox.steps p
                        WHERE p.event = g.event AND p.ordinal = g.ordinal),
-                   hookbox.now_ms_v1($3)
+                   hookbox.now_ms_v1($3), g.failure
                FROM gone g";
     work.execute(sql, &[&ids.events, &ids.ordinals, &shared.at()]).await?;
     Ok(())
@@ -378,7 +378,7 @@ async fn hand_over(
     to: &PluginName,
 ) -> Result<Vec<Duration>, WorkError> {
     let sql = "UPDATE hookbox.open o SET plugin = $3, pardoned = o.attempt, crashes = 0, again = 0,
-                   again_since = NULL
+                   again_since = NULL, failure = NULL
                FROM unnest($1::bigint[], $2::integer[]) AS i (event, ordinal)
                WHERE o.event = i.event AND o.ordinal = i.ordinal
                RETURNING greatest(o.due - hookbox.now_ms_v1($4), 0)";

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Postgres, refused};
+use super::Postgres;
 use crate::event::{DeliveryId, EventId, NewEvent, Target};
 use crate::store::{
     Action, Appended, ApprovalChange, AuditNote, Changed, DeliveryFilter, Erased, Erasure, Keep,
-    KeyChange, Operate, PauseChange, Pending, Preview, Progress, StoreError, Which,
+    KeyChange, Operate, PauseChange, Pending, Preview, Progress, Which,
 };
 
 impl Operate for Postgres {

@@ -119,7 +119,7 @@ fn pass(harness: &impl StoreHarness, ms: i64) {
 }
 
 /// An event of `kind` for these plugins, from source `acme`.
-fn event(kind: &str, targets: &[&str]) -> NewEvent {
+pub(super) fn event(kind: &str, targets: &[&str]) -> NewEvent {
     NewEvent {
         deliveries: targets.iter().map(|target| Target::to(*target).into()).collect(),
         ..NewEvent::from(Attributes {

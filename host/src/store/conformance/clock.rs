@@ -23,7 +23,7 @@ struct Wrong<H> {
 
 /// Makes a test of each way, on data of its own.
 fn each<H: Harness>(harness: fn() -> H, case: impl AsyncFn(Wrong<H>, Arc<dyn Store>)) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for by_ms in STEPS_MS {
         for at_start in [false, true] {
             // Shown with the failure of a case.

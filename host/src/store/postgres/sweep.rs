@@ -49,12 +49,11 @@ impl Expiry {
             audit_ms: before(keep.audit),
         }
     }
-}
 
-/// An event that a sweep has looked at.
-struct LookedAt {
-    event: i64,
-    bytes: i64,
+    /// Events before this one may be deleted.
+    fn events_until(&self) -> EventId {
+        EventId::first_at(self.events_ms.min(self.keys_ms))
+    }
 }
 
 impl Postgres {
@@ -63,6 +62,7 @@ impl Postgres {
         self.shared.answers()?;
         let mut more = tried!(self.sweep_keys(&keep))?;
         more |= tried!(self.sweep_events(&keep))?;
+        more |= tried!(self.sweep_days(&keep))?;
         more |= tried!(self.sweep_payloads(&keep))?;
         more |= tried!(self.sweep_rest(&keep))?;
         Ok(more)
@@ -97,6 +97,14 @@ impl Postgres {
             moves.tell(&self.shared);
         }
         Ok(more)
+    }
+
+    async fn sweep_days(&self, keep: &Keep) -> Result<bool, WorkError> {
+        let Some((work, expiry)) = self.begin_sweep(keep).await? else { return Ok(false) };
+        let sql = "SELECT hookbox.drop_empty_day_v1($1)";
+        let dropped = work.query_one(sql, &[&expiry.events_until().row()]).await?.get(0);
+        work.commit().await?;
+        Ok(dropped)
     }
 
     async fn sweep_payloads(&self, keep: &Keep) -> Result<bool, WorkError> {
@@ -218,7 +226,7 @@ async fn not_needed(
 
 /// The next events of a walk from `after` on, before an id, as far as one sweep goes; and whether
 /// that is to the end.
-async fn look(work: &Work<'_>, after: i64, until: i64) -> Result<(Vec<LookedAt>, bool), WorkError> {
+async fn look(work: &Work<'_>, after: i64, until: i64) -> Result<(Vec<i64>, bool), WorkError> {
     let rows = work
         .query(
             "SELECT e.id, octet_length(e.body)::bigint FROM hookbox.events e
@@ -231,9 +239,8 @@ async fn look(work: &Work<'_>, after: i64, until: i64) -> Result<(Vec<LookedAt>,
         if bytes >= MAX_SWEPT_BYTES {
             return Ok((looked, false));
         }
-        let found = LookedAt { event: row.get(0), bytes: row.get(1) };
-        bytes += found.bytes;
-        looked.push(found);
+        looked.push(row.get(0));
+        bytes += row.get::<_, i64>(1);
     }
     Ok((looked, (rows.len() as i64) < MAX_SWEPT))
 }
@@ -247,10 +254,9 @@ async fn delete_some(
     expiry: Expiry,
     moves: &mut WorkMoves,
 ) -> Result<bool, WorkError> {
-    let until = EventId::first_at(expiry.events_ms.min(expiry.keys_ms)).row();
+    let until = expiry.events_until().row();
     let from: i64 = work.query_one("SELECT s.events_up_to FROM hookbox.swept s", &[]).await?.get(0);
-    let (looked, to_the_end) = look(work, from, until).await?;
-    let events: Vec<i64> = looked.iter().map(|it| it.event).collect();
+    let (events, to_the_end) = look(work, from, until).await?;
     if !events.is_empty() {
         let old =
             not_needed(work, &events, dead_since(expiry, expiry.events_ms), expiry.now_ms).await?;
@@ -298,8 +304,7 @@ async fn empty_some(
         .query_one("SELECT s.empty_up_to, s.empty_at, s.empty_kept FROM hookbox.swept s", &[])
         .await?;
     let (begins, at, kept): (i64, i64, Option<i64>) = (row.get(0), row.get(1), row.get(2));
-    let (looked, to_the_end) = look(work, at.max(begins), until).await?;
-    let events: Vec<i64> = looked.iter().map(|it| it.event).collect();
+    let (events, to_the_end) = look(work, at.max(begins), until).await?;
     let Some(last) = events.last().copied() else {
         // The end of a round, which the next one begins behind.
         let begins = kept.map_or(at.max(begins), |kept| kept - 1);

@@ -71,3 +71,37 @@ CREATE TABLE hookbox.operation_items (
 );
 CREATE INDEX operation_items_result
     ON hookbox.operation_items (operation, result, event, ordinal);
+
+-- Drops the partitions of the oldest day if all ids of it are before `until` and nothing is left of
+-- it; says whether it did. Whoever uses the tables then is waited for only a moment.
+CREATE FUNCTION hookbox.drop_empty_day_v1(until bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    day bigint;
+    used boolean;
+BEGIN
+    SELECT min(substring(c.relname FROM '[0-9]+$')::bigint) INTO day
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'hookbox.events'::regclass AND c.relname ~ '^events_[0-9]+$';
+    IF day IS NULL OR ((day + 1) * 86400000) << 20 > until
+        OR to_regclass('hookbox.settled_' || day) IS NULL THEN
+        RETURN false;
+    END IF;
+    FOR look IN 1 .. 2 LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM hookbox.%I) OR EXISTS (SELECT FROM hookbox.%I)',
+            'settled_' || day, 'events_' || day) INTO used;
+        IF used THEN
+            RETURN false;
+        END IF;
+        IF look = 1 THEN
+            PERFORM set_config('lock_timeout', '200ms', true);
+            -- In the order in which batches use them.
+            LOCK TABLE hookbox.settled IN ACCESS EXCLUSIVE MODE;
+            LOCK TABLE hookbox.events IN ACCESS EXCLUSIVE MODE;
+        END IF;
+    END LOOP;
+    EXECUTE format('DROP TABLE hookbox.%I, hookbox.%I', 'settled_' || day, 'events_' || day);
+    RETURN true;
+EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+    RETURN false;
+END $$;

@@ -1,5 +1,11 @@
 //! The laws of what operators change, of the audit log, of retention, and of operations.
 
+use std::time::Duration;
+
+use super::{OnePostgres, one_postgres};
+use crate::store::conformance::{START_MS, clock, event};
+use crate::store::{Count, Keep, Operate, Queue};
+
 postgres_laws! {
     audit {
         a_change_has_an_entry_that_says_who_did_what
@@ -92,4 +98,53 @@ postgres_laws! {
     on_insert {
         a_replayed_delivery_is_leased_on_insert
     }
+}
+
+// The other laws of clocks are about a host whose own clock is set. Here the database's clock counts
+// for leases and retention, whatever a host's clock shows, and a key is known for one to two
+// windows.
+#[test]
+fn what_is_ready_has_no_time_to_wait_for() {
+    if one_postgres().is_some() {
+        clock::what_is_ready_has_no_time_to_wait_for(present);
+    }
+}
+
+#[test]
+fn filters_go_by_the_times_of_events() {
+    if one_postgres().is_some() {
+        clock::filters_go_by_the_times_of_events(present);
+    }
+}
+
+fn present() -> OnePostgres {
+    one_postgres().expect("there is a Postgres")
+}
+
+#[tokio::test]
+async fn the_partitions_of_a_day_of_which_nothing_is_left_are_dropped() {
+    const DAY_MS: i64 = 86_400_000;
+    let Some(one) = one_postgres() else { return };
+    let store = one.open_postgres().await;
+    let day = START_MS / DAY_MS;
+    let exists = async |day: i64| {
+        let sql = "SELECT to_regclass('hookbox.events_' || $1) IS NOT NULL
+                       AND to_regclass('hookbox.settled_' || $1) IS NOT NULL";
+        let row = store.reads.client.query_one(sql, &[&day.to_string()]).await.unwrap();
+        row.get::<_, bool>(0)
+    };
+    store.append(event("order.paid", &[])).await.unwrap();
+    one.clock.set((day + 2) * DAY_MS);
+    let keep = |days: u64| Keep {
+        events: Duration::from_secs(days * 86_400),
+        payloads: Duration::MAX,
+        dedupe_keys: Duration::ZERO,
+        audit: Duration::MAX,
+    };
+    while store.sweep(keep(2)).await.unwrap() {}
+    assert!(exists(day).await, "it has an event, and the day may not be over");
+    while store.sweep(keep(1)).await.unwrap() {}
+    assert!(!exists(day).await && exists(day + 1).await);
+    assert_eq!(store.stats().await.unwrap().events, 0);
+    store.append(event("order.paid", &[])).await.unwrap();
 }

@@ -31,7 +31,9 @@ impl Postgres {
     ) -> Result<Erased, StoreError> {
         self.shared.answers()?;
         let note = note.map(|note| note.of_a_part());
-        tried!(self.erase_once(note.as_ref(), &erasure, keys))
+        let erased = tried!(self.erase_once(note.as_ref(), &erasure, keys));
+        self.work.rolled_back().await;
+        erased
     }
 
     async fn erase_once(

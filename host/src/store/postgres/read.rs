@@ -102,8 +102,13 @@ pub(super) async fn delivery_views(
     let rows =
         client.query(DELIVERIES, &[&events, &ordinals, &attempts, &is_bare, &has_steps]).await?;
     let mut views = rows.iter().map(view).collect::<Result<Vec<_>, _>>()?;
-    for view in views.iter_mut().filter(|view| is_built_in(&view.plugin)) {
-        view.gathering = gathered::state(client, view.id).await?.map(Box::new);
+    let built_in = views.iter().filter(|view| is_built_in(&view.plugin));
+    let built_in: Vec<_> = built_in.map(|view| view.id).collect();
+    if !built_in.is_empty() {
+        let mut gatherings = gathered::states(client, &built_in).await?;
+        for view in &mut views {
+            view.gathering = gatherings.remove(&view.id).map(Box::new);
+        }
     }
     Ok(views)
 }

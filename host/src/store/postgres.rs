@@ -31,11 +31,13 @@ mod append;
 mod batch;
 mod command;
 mod connect;
+mod created;
 mod error;
 mod heartbeat;
 mod history;
 mod identity;
 mod ids;
+mod keys;
 mod lease;
 mod open;
 mod operating;
@@ -48,9 +50,11 @@ mod schedules;
 mod schema;
 mod settle;
 mod shared;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trees;
 mod work;
 mod writer;
 
@@ -114,17 +118,15 @@ impl Queue for Postgres {
         }
     }
 
-    fn append_all(&self, mut events: Vec<NewEvent>) -> Pending<'_, Vec<Appended>> {
-        if events.len() > 1 {
-            return refused(StoreError::Unsupported("several events of one request"));
+    fn append_all(&self, events: Vec<NewEvent>) -> Pending<'_, Vec<Appended>> {
+        if let Some(what) = events.iter().find_map(unsupported) {
+            return refused(StoreError::Unsupported(what));
         }
-        let stored = events.pop().map(|event| self.append(event));
-        Box::pin(async move {
-            match stored {
-                Some(stored) => Ok(vec![stored.await?]),
-                None => Ok(Vec::new()),
-            }
-        })
+        let Some(first) = events.first() else { return Box::pin(async { Ok(Vec::new()) }) };
+        match self.waiting.take(&first.attributes.source, events.len()) {
+            Err(waiting) => refused(StoreError::Saturated { waiting }),
+            Ok(permit) => self.ask(|reply| PostgresCommand::AppendAll { events, reply, permit }),
+        }
     }
 
     fn has_legacy_keys(&self) -> bool {

@@ -20,6 +20,12 @@ pub(super) enum PostgresCommand {
         reply: Replier<Appended>,
         permit: AppendPermit,
     },
+    /// The events of one request, of which there is at least one.
+    AppendAll {
+        events: Vec<NewEvent>,
+        reply: Replier<Vec<Appended>>,
+        permit: AppendPermit,
+    },
     Lease {
         queue: LeaseQueue,
         permits: OwnedSemaphorePermit,
@@ -45,6 +51,9 @@ impl PostgresCommand {
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::Append { event, .. } => event.attributes.body.len(),
+            Self::AppendAll { events, .. } => {
+                events.iter().map(|event| event.attributes.body.len()).sum()
+            }
             Self::Settle { settlement, .. } => {
                 let emitted = settlement.next.results().map_or(&[][..], |(emitted, _)| emitted);
                 emitted.iter().map(|event| event.attributes.body.len()).sum()
@@ -59,6 +68,7 @@ impl PostgresCommand {
         // The caller may have gone.
         match self {
             Self::Append { reply, .. } => drop(reply.send(Err(error))),
+            Self::AppendAll { reply, .. } => drop(reply.send(Err(error))),
             Self::Lease { reply, .. } => drop(reply.send(Err(error))),
             Self::Record { reply, .. } => drop(reply.send(Err(error))),
             Self::Settle { reply, .. } => {

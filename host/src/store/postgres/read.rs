@@ -24,14 +24,14 @@ WITH d AS (
     SELECT event, ordinal, plugin,
         (CASE WHEN holder IS NOT NULL THEN 1 WHEN waits THEN 2 ELSE 0 END)::smallint AS state,
         attempt, unrecorded, crashes, again, cancelled AND holder IS NOT NULL AS cancelling,
-        false AS cut_off, CASE WHEN holder IS NULL THEN due END AS due,
+        false AS cut_off, CASE WHEN holder IS NULL AND NOT behind THEN due END AS due, key, behind,
         NULL::bigint AS started_ms, NULL::bigint AS duration_us, NULL::smallint AS outcome,
         NULL::text AS error, NULL::text AS logs, NULL::bytea AS digest, NULL::text AS calls,
         NULL::text AS steps
     FROM hookbox.open WHERE event = $1 AND ($2::integer IS NULL OR ordinal = $2)
     UNION ALL
     SELECT event, ordinal, plugin, state, attempt, unrecorded, 0, again, false, cut_off, NULL,
-        started_ms, duration_us, outcome, error, logs, digest, calls, steps
+        key, false, started_ms, duration_us, outcome, error, logs, digest, calls, steps
     FROM hookbox.settled WHERE event = $1 AND ($2::integer IS NULL OR ordinal = $2)
 )
 SELECT d.ordinal, d.plugin, d.state, d.attempt, d.unrecorded, d.crashes, d.again, d.cancelling,
@@ -47,8 +47,20 @@ SELECT d.ordinal, d.plugin, d.state, d.attempt, d.unrecorded, d.crashes, d.again
     (SELECT json_agg(json_build_object('name', s.name, 'bytes', octet_length(s.value),
         'attempt', s.attempt, 'digest', encode(s.digest, 'hex'),
         'recorded_ms', s.recorded_ms) ORDER BY s.name)
-     FROM hookbox.steps s WHERE s.event = d.event AND s.ordinal = d.ordinal)::text
-FROM d ORDER BY d.ordinal";
+     FROM hookbox.steps s WHERE s.event = d.event AND s.ordinal = d.ordinal)::text,
+    d.key, w.event, w.ordinal, w.held
+FROM d LEFT JOIN LATERAL (
+    SELECT * FROM (SELECT h.event, h.ordinal, true AS held FROM hookbox.held_keys h
+        WHERE h.plugin = d.plugin AND h.key = d.key AND h.until = 9223372036854775807 LIMIT 1) h
+    UNION ALL
+    SELECT * FROM (SELECT o.event, o.ordinal, false FROM hookbox.open o
+        WHERE o.plugin = d.plugin AND o.key = d.key AND o.entered IS NOT NULL
+        ORDER BY o.entered LIMIT 1) o
+    LIMIT 1) w ON d.behind
+ORDER BY d.ordinal";
+
+const DEAD_NOTICE: &str = "SELECT dead_ordinal, death FROM hookbox.dead_notices
+     WHERE event = $1 AND ordinal = $2";
 
 /// The counts, with what batches have added since they were folded.
 const STATS: &str = "SELECT plugin, state, sum(n)::bigint FROM (
@@ -128,6 +140,19 @@ impl PostgresReads {
         rows.iter().map(|row| view(event, row)).collect()
     }
 
+    pub(super) async fn dead_notice(
+        &self,
+        id: DeliveryId,
+    ) -> Result<Option<(DeliveryId, u32)>, StoreError> {
+        let found = self
+            .client
+            .query_opt(DEAD_NOTICE, &[&id.event.row(), &small(id.ordinal)])
+            .await
+            .map_err(|error| failed_query(&error))?;
+        let number = |row: &Row, at| row.get::<_, i32>(at).unsigned_abs();
+        Ok(found.map(|row| (DeliveryId { ordinal: number(&row, 0), ..id }, number(&row, 1))))
+    }
+
     pub(super) async fn stats(&self, duplicates: u64) -> Result<Stats, StoreError> {
         let rows = self.client.query(STATS, &[]).await.map_err(|error| failed_query(&error))?;
         let mut stats = Stats { duplicates, ..Stats::default() };
@@ -155,6 +180,7 @@ fn view(event: &Event, row: &Row) -> Result<DeliveryView, StoreError> {
     let state = state.ok_or_else(|| StoreError::Query(format!("there is no state {code}")))?;
     let attempts: Vec<AttemptRow> = list(row.get(10));
     let steps: Vec<StepRow> = list(row.get(11));
+    let (key, behind): (Option<Vec<u8>>, Option<i64>) = (row.get(12), row.get(13));
     Ok(DeliveryView {
         id: DeliveryId { event: event.id, ordinal: row.get::<_, i32>(0).unsigned_abs() },
         plugin: row.get::<_, String>(1).into(),
@@ -163,9 +189,12 @@ fn view(event: &Event, row: &Row) -> Result<DeliveryView, StoreError> {
         state,
         attempt: row.get::<_, i32>(3).unsigned_abs(),
         due_ms: row.get(9),
-        key: None,
-        behind: None,
-        held: false,
+        key: key.map(|key| String::from_utf8_lossy(&key).into_owned()),
+        behind: behind.map(|event| DeliveryId {
+            event: EventId::from_row(event),
+            ordinal: row.get::<_, i32>(14).unsigned_abs(),
+        }),
+        held: row.get::<_, Option<bool>>(15).unwrap_or(false),
         gathering: None,
         quarantined: row.get::<_, i32>(5) > 0,
         replay: false,

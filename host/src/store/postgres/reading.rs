@@ -27,8 +27,11 @@ impl Read for Postgres {
         refused(StoreError::Unsupported("listings"))
     }
 
-    fn dead_notice(&self, _: DeliveryId) -> Pending<'_, Option<(DeliveryId, u32)>> {
-        refused(StoreError::Unsupported("dead letters as events"))
+    fn dead_notice(&self, delivery: DeliveryId) -> Pending<'_, Option<(DeliveryId, u32)>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            self.reads.dead_notice(delivery).await
+        })
     }
 
     fn gathering(&self, _: DeliveryId) -> Pending<'_, Option<GatheringView>> {

@@ -16,6 +16,10 @@ pub(super) const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/lease.sql"),
     include_str!("schema/settle.sql"),
     include_str!("schema/recover.sql"),
+    include_str!("schema/keys_tables.sql"),
+    include_str!("schema/keys.sql"),
+    include_str!("schema/terms.sql"),
+    include_str!("schema/trees.sql"),
 ]];
 
 /// The newest version, which is that of this host.

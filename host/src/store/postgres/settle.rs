@@ -128,6 +128,9 @@ pub(super) fn settled(rows: &[Row]) -> Vec<Settled> {
     let result = |row: &Row| match row.get::<_, i16>(0) {
         0 => Settled::Kept,
         2 => Settled::Cancelled,
+        3 => Settled::Conflict,
+        4 => Settled::NotANumber,
+        5 => Settled::OverBudget,
         _ => Settled::Lost,
     };
     rows.iter().map(result).collect()

@@ -13,7 +13,22 @@ use crate::store::conformance::policies::{PolicyHarness, TestPolicies};
 use crate::store::conformance::tree::BUDGET;
 use crate::store::conformance::{Disk, START_MS, StoreHarness};
 
+/// Makes a test of each law that this store keeps. The others ask for traits that it does not have
+/// yet: see `docs/design/postgres.md`.
+macro_rules! postgres_laws {
+    ($($verb:ident { $($law:ident)+ })+) => {
+        $(mod $verb {
+            $(#[tokio::test]
+            async fn $law() {
+                let Some(harness) = crate::store::postgres::tests::one_postgres() else { return };
+                crate::store::conformance::$verb::$law(harness).await;
+            })+
+        })+
+    };
+}
+
 mod hosts;
+mod keys;
 mod opening;
 mod own;
 mod rig;
@@ -91,20 +106,6 @@ impl StoreHarness for OnePostgres {
 #[test]
 fn without_postgres_its_tests_say_that_they_are_skipped() {
     assert_eq!(one_postgres().is_some(), rig::programs().is_some());
-}
-
-/// Makes a test of each law that this store keeps. The others ask for traits that it does not have
-/// yet: see `docs/design/postgres.md`.
-macro_rules! postgres_laws {
-    ($($verb:ident { $($law:ident)+ })+) => {
-        $(mod $verb {
-            $(#[tokio::test]
-            async fn $law() {
-                let Some(harness) = super::one_postgres() else { return };
-                crate::store::conformance::$verb::$law(harness).await;
-            })+
-        })+
-    };
 }
 
 postgres_laws! {

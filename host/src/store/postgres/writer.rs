@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_postgres::{Client, Error};
 
-use super::append::{AppendedAs, tell};
 use super::batch::{BatchResult, BatchResults, BatchStatements, run};
 use super::command::{PostgresCommand, Replier};
+use super::created::{AppendedAs, tell};
 use super::error::{failed_query, is_lost, is_passing, words};
 use super::identity::HostIdentity;
+use super::keys::know_plugins_of;
 use super::lease::{give_back, leased};
 use super::shared::PostgresShared;
 use crate::event::NewEvent;
@@ -146,7 +147,7 @@ impl PostgresWriter {
     }
 
     /// Answers commands whose batch is durable.
-    fn answer(&mut self, commands: Vec<PostgresCommand>, results: BatchResults) {
+    fn answer(&mut self, commands: Vec<PostgresCommand>, mut results: BatchResults) {
         let dispatch = self.shared.dispatch.get().cloned();
         for (command, result) in commands.into_iter().zip(results.each) {
             // A caller may have gone: of its answer only leases matter.
@@ -155,6 +156,10 @@ impl PostgresWriter {
                     PostgresCommand::Append { event, reply, permit },
                     BatchResult::Appended(appended),
                 ) => self.answer_append(event, reply, permit, appended),
+                (
+                    PostgresCommand::AppendAll { events, reply, permit },
+                    BatchResult::AppendedAll(appended),
+                ) => self.answer_append_all(events, reply, permit, &appended),
                 (PostgresCommand::Settle { lease, reply, .. }, BatchResult::Settled(it)) => {
                     // Its permit is free before the caller knows it.
                     drop(lease);
@@ -173,6 +178,8 @@ impl PostgresWriter {
                 _ => unreachable!("each command has a result of its kind"),
             }
         }
+        self.carried
+            .extend(std::mem::take(&mut results.created.refused).into_iter().map(give_back));
         if let Some(dispatch) = &dispatch {
             tell(dispatch, results.created);
         }
@@ -200,12 +207,43 @@ impl PostgresWriter {
         drop(reply.send(Ok(answer)));
     }
 
+    /// The events of a request are appended again together, if one of them has to be.
+    fn answer_append_all(
+        &mut self,
+        events: Vec<NewEvent>,
+        reply: Replier<Vec<Appended>>,
+        permit: AppendPermit,
+        appended: &[AppendedAs],
+    ) {
+        let answer = |appended: &AppendedAs| match appended {
+            AppendedAs::New(id) => Some(Appended { id: *id, duplicate: false }),
+            AppendedAs::DuplicateOf(id) => Some(Appended { id: *id, duplicate: true }),
+            AppendedAs::Later | AppendedAs::Dropped => None,
+        };
+        let Some(answers) = appended.iter().map(answer).collect::<Option<Vec<_>>>() else {
+            self.carried.push_back(PostgresCommand::AppendAll { events, reply, permit });
+            return;
+        };
+        for _ in answers.iter().filter(|answer| answer.duplicate) {
+            self.shared.count_duplicate();
+        }
+        drop(permit);
+        drop(reply.send(Ok(answers)));
+    }
+
     /// Gives back what this host holds, and takes it off the list of hosts.
     async fn close(&mut self, reply: Replier<()>) {
-        let (at, me) = (self.shared.at(), self.shared.run.incarnation);
-        let left = self.client.execute("SELECT hookbox.leave_v1($1, $2)", &[&at, &me]).await;
+        let left = self.leave().await;
         self.shared.stop("it was closed".to_owned());
-        let answer = left.map(|_| ()).map_err(|error| StoreError::Query(words(&error)));
+        let answer = left.map_err(|error| StoreError::Query(words(&error)));
         drop(reply.send(answer));
+    }
+
+    async fn leave(&mut self) -> Result<(), Error> {
+        let (at, me) = (self.shared.at(), self.shared.run.incarnation);
+        let transaction = self.client.transaction().await?;
+        know_plugins_of(&transaction, me, &*self.shared.policies).await?;
+        transaction.execute("SELECT hookbox.leave_v1($1, $2)", &[&at, &me]).await?;
+        transaction.commit().await
     }
 }

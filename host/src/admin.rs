@@ -30,6 +30,7 @@ mod failures;
 mod guard;
 mod health;
 mod history;
+mod hosts;
 mod joins;
 mod kv;
 mod map;

@@ -18,20 +18,19 @@ use crate::admin::{self, Admin, Role};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Deps, Dispatcher, MAX_RUNNING};
-use crate::event::{DEAD, KeyPolicy};
 use crate::ingest::{self, Capacity, Intake, KeyFetcher};
 use crate::plugins::{Approvals, LoadContext, Refreshed, Registry, ReloadLog};
 use crate::reload::{self, ReloadTiming, Watched};
 use crate::sandbox::{Cache, Compiler, Sandbox, SandboxError, SandboxOptions};
 use crate::server::ServerTimeouts;
 use crate::status::Status;
-use crate::store::{
-    OnLoss, OpenError, PluginPolicies, Read, Sqlite, SqliteOptions, Store, StoreError, TreeBudget,
-};
-use crate::{env, fail, store, tasks};
+use crate::store::{OnLoss, OpenError, PostgresOpenError, Store, StoreError};
+use crate::{env, fail, tasks};
 
 mod history;
+mod hosts;
 mod observed;
+mod open_store;
 mod operations;
 mod reconcile;
 mod reloaded;
@@ -40,22 +39,12 @@ mod sweep;
 mod time;
 
 pub use observed::Observed;
+pub use open_store::peek_approvals;
 use reconcile::Reconciler;
 use reloaded::Reloaded;
 
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;
-
-/// Reads what plugins may do, as a host of this configuration would find it; creates and changes
-/// nothing. Blocks.
-///
-/// # Errors
-/// It cannot be read, or strangers may write it; for people.
-pub fn peek_approvals(config: Arc<ArcSwap<Config>>) -> Result<Approvals, String> {
-    let its = config.load();
-    let stored = store::peek_approvals(&its.store.sqlite_path)?;
-    Approvals::peek(stored, &its.store.former_approvals_dir(), Arc::clone(&config))
-}
 
 /// Why the host does not start, or does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +62,9 @@ pub enum AppError {
     /// The store cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The shared store cannot be opened.
+    #[error(transparent)]
+    OpenPostgres(#[from] PostgresOpenError),
     /// The sandbox cannot be set up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -98,7 +90,7 @@ pub struct App {
     context: LoadContext,
     reloads: Arc<ReloadLog>,
     status: Arc<Status>,
-    store: Arc<Sqlite>,
+    store: Arc<dyn Store>,
     clock: Clock,
     public: TcpListener,
     admin: TcpListener,
@@ -136,7 +128,7 @@ pub async fn build_by(
     let (admin, admin_address) = bind("server.admin", config.server.admin).await?;
     let addresses = Addresses { public: public_address, admin: admin_address };
     let config = Arc::new(ArcSwap::from_pointee(config));
-    let store = open_store(&config, on_loss, &clock).await?;
+    let store = open_store::open(&config, on_loss, &clock).await?;
     let its = config.load_full();
     let options = SandboxOptions {
         max_instances: MAX_RUNNING,
@@ -171,48 +163,6 @@ pub async fn build_by(
             .map_err(AppError::Threads)?,
         addresses,
     })
-}
-
-/// The policies of plugins by the running configuration.
-#[derive(Debug)]
-struct ConfiguredPolicies(Arc<ArcSwap<Config>>);
-
-impl PluginPolicies for ConfiguredPolicies {
-    fn key(&self, plugin: &str) -> Option<KeyPolicy> {
-        self.0.load().plugins.get(plugin)?.key.clone()
-    }
-
-    fn tells_of_deaths(&self, plugin: &str) -> bool {
-        let source = format!("plugins/{plugin}");
-        self.0.load().routes.takes(&source, DEAD)
-    }
-}
-
-/// Opens the store, and tells what a killed host left in it.
-async fn open_store(
-    running: &Arc<ArcSwap<Config>>,
-    on_loss: OnLoss,
-    clock: &Clock,
-) -> Result<Arc<Sqlite>, OpenError> {
-    let config = running.load();
-    let options = SqliteOptions {
-        max_bytes: config.store.max_bytes,
-        on_loss,
-        tree: TreeBudget { events: config.server.tree_events, bytes: config.server.tree_bytes },
-        policies: Arc::new(ConfiguredPolicies(Arc::clone(running))),
-        ..SqliteOptions::at(config.store.sqlite_path.clone(), clock.clone())
-    };
-    let store = tasks::blocking(move || Sqlite::open(options)).await?;
-    time::tell(store.clock_changes(), config.store.dedupe_window_ms);
-    let recovered = store.recovered();
-    if recovered.held > 0 {
-        tracing::warn!(
-            deliveries = recovered.held,
-            running = recovered.running,
-            "taking up what a killed host left"
-        );
-    }
-    Ok(Arc::new(store))
 }
 
 /// Every connection takes a file descriptor, and the usual limit is lower than what the machine
@@ -318,7 +268,7 @@ impl App {
         shutdown: CancellationToken,
         observed: Observed,
     ) -> Result<(), AppError> {
-        let store: Arc<dyn Store> = self.store.clone();
+        let (store, registry) = (self.store.clone(), self.registry.clone());
         let dispatcher = Arc::new(self.dispatch(&observed));
         let closing = CancellationToken::new();
         let intake = self.intake(&observed);
@@ -327,7 +277,7 @@ impl App {
         let reconciler = Reconciler::of(&self, &intake);
         let watched = Watched {
             config: self.config.clone(),
-            registry: self.registry,
+            registry: self.registry.clone(),
             context: self.context,
             status: self.status,
             series: observed.series.clone(),
@@ -351,6 +301,7 @@ impl App {
             tasks::spawn(schedules::run(ticker, config(), reloaded.schedules, closed())),
             tasks::spawn(reconciler.run(reloaded.logs, closed())),
             tasks::spawn(sweep::run(store.clone(), config(), clock(), closed())),
+            tasks::spawn(hosts::run(store.clone(), registry, reloaded.hosts, closed())),
         ];
         tokio::select! {
             () = shutdown.cancelled() => tracing::info!("stopping: requests and running attempts may finish"),

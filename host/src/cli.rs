@@ -28,6 +28,7 @@ mod events;
 mod failure;
 mod failures;
 mod health;
+mod hosts;
 mod joins;
 mod known;
 mod kv;
@@ -175,6 +176,8 @@ enum CliCommand {
     Completions(completions::Completions),
     /// Make a token for the admin API, and list those of a running host
     Token(token::TokenArgs),
+    /// The hosts that share the store of a running one
+    Hosts(hosts::HostsArgs),
     /// Open joins and batches: what has come, and what is still needed
     Joins(joins::Joins),
     /// What is routed on a running host, and what flows: sources, types, plugins
@@ -243,6 +246,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Open(open) => open.run(common),
         CliCommand::Completions(completions) => completions.run(Cli::command()),
         CliCommand::Token(token) => token.run(common),
+        CliCommand::Hosts(hosts) => hosts.run(common),
         CliCommand::Joins(joins) => joins.run(common),
         CliCommand::Routes(routes) => routes.run(common),
         CliCommand::Sources(sources) => sources.run(common),

@@ -42,6 +42,7 @@ mod secrets;
 mod server;
 pub mod source;
 mod sources;
+mod store;
 mod syntax;
 mod telemetry;
 mod template;
@@ -65,8 +66,9 @@ pub use rate::Rate;
 pub use routes::Routes;
 pub use schedules::Schedule;
 pub use secrets::MakeSecrets;
-pub use server::{DEFAULT_STACK_BYTES, Server, StoreSettings};
+pub use server::{DEFAULT_STACK_BYTES, Server};
 pub use source::Source;
+pub use store::{PostgresPlace, StorePlace, StoreSettings};
 pub use telemetry::{OtlpEndpoint, Telemetry};
 pub use tokens::{AdminToken, AdminUrl, Role, check_token_name};
 pub use warnings::{About, Warning};
@@ -209,7 +211,8 @@ impl Config {
         let places = Places { base, env: surroundings.env };
         let mut root = Section::new(String::new(), Some(table), sink);
         let server_section = root.take_section("server", "{ listen = \"127.0.0.1:3000\" }");
-        let store = server::read_store(root.take_section("store", "{ retention = \"30d\" }"), base);
+        let store =
+            store::read_store(root.take_section("store", "{ retention = \"30d\" }"), &places);
         let telemetry = telemetry::read(&mut root);
         let (server, files) =
             server::read_server(server_section, base, store.folder(), missing, sink);

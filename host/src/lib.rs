@@ -22,7 +22,7 @@ pub mod telemetry; // doors: tracing_subscriber, metrics_exporter_prometheus, hy
 
 // floor 6: change under load, and the operator's view
 pub mod admin; // doors: askama, axum, rust_embed, similar, subtle, utoipa
-pub mod reload; // doors: notify, notify_debouncer_full
+pub mod reload; // doors: notify
 
 // floor 5: permit → lease → invoke → verdict → settle
 pub mod dispatch;

@@ -77,7 +77,7 @@ pub async fn run(
             biased;
             () = shutdown.cancelled() => return,
             () = received(hangup.as_mut()) => Ask::ReadConfig,
-            () = reloader.wake.notified() => Ask::Scan,
+            () = watch::woken(&reloader.wake, timing.debounce_ms) => Ask::Scan,
             () = tokio::time::sleep(pause) => Ask::Scan,
         };
     }
@@ -163,9 +163,7 @@ impl<F: Fn()> Reloader<F> {
         }
         self.watch = None;
         let now_ms = self.watched.context.clock.now_ms();
-        match folders.and_then(|folders| {
-            Watch::start(folders, self.timing.debounce_ms, Arc::clone(&self.wake))
-        }) {
+        match folders.and_then(|folders| Watch::start(folders, Arc::clone(&self.wake))) {
             Ok(watch) => {
                 self.watch = Some(watch);
                 self.watched.status.update(|condition| condition.watch = None);

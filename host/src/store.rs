@@ -16,10 +16,11 @@
 //!
 //! Operators also cancel open deliveries and discard dead ones: see [`Action`].
 //!
-//! A store implements seven narrow traits: [`Queue`] moves deliveries along this diagram,
+//! A store implements narrow traits: [`Queue`] moves deliveries along this diagram,
 //! [`Operate`] has the actions of operators, [`Operations`] those that go on by steps, [`Read`]
 //! (with [`ReadOne`] and [`Count`]) answers queries, [`Schedules`] keeps how far schedules have
-//! come, [`History`] what the host did over time, and [`Health`] reports the store's condition. A
+//! come, [`History`] what the host did over time, [`LogPositions`] how far the logs of providers
+//! have been read, [`Hosts`] lists who shares the store, and [`Health`] reports its condition. A
 //! caller takes the narrowest one.
 //! Callers and the store exchange durations, never instants of the caller's clock, because the
 //! store owns the time by which deliveries are due. Listings show times for people, and the nominal
@@ -55,6 +56,7 @@ mod conformance;
 mod error;
 mod health;
 mod history;
+mod hosts;
 mod in_flight;
 mod journal;
 #[cfg(test)]
@@ -75,15 +77,16 @@ pub use changes::{Changes, Hint};
 pub use error::StoreError;
 pub use health::Health;
 pub use history::History;
+pub use hosts::Hosts;
 pub use in_flight::InFlight;
 pub use model::{
     Action, Actor, AgainSoFar, Appended, Approval, ApprovalChange, AttemptView, AuditEntry,
     AuditFilter, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView, DueTimes, Emptied,
     Erased, Erasure, EventFilter, EventState, EventSummary, EventView, FailureCursor,
     FailureFilter, FailureView, FileCounts, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, ItemResult, KEY_KNOWN_FOR_MS, Keep, KeyChange, KeyExpected, KvKey, KvRange,
-    KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased, ListedKeys,
-    MAX_CHILDREN, MAX_CRASHES, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES, MAX_MEMBERSHIPS,
+    GatheringView, HostView, ItemResult, KEY_KNOWN_FOR_MS, Keep, KeyChange, KeyExpected, KvKey,
+    KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased,
+    ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES, MAX_MEMBERSHIPS,
     MAX_OPERATION_IDS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS,
     MAX_TREE_MEMBERS, MemberView, Membership, MemoryReservation, NewOperation, NewStep, Next,
     NotAnOperation, OPERATION_KEPT_FOR_MS, OPERATION_PLANNED_FOR_MS, Operation, OperationId,
@@ -106,11 +109,11 @@ pub use sqlite::{
 
 /// A whole store. Cheap to share; every call may be made from any task.
 pub trait Store:
-    Queue + Operate + Operations + Read + Schedules + History + LogPositions + Health
+    Queue + Operate + Operations + Read + Schedules + History + LogPositions + Hosts + Health
 {
 }
 
 impl<T> Store for T where
-    T: Queue + Operate + Operations + Read + Schedules + History + LogPositions + Health
+    T: Queue + Operate + Operations + Read + Schedules + History + LogPositions + Hosts + Health
 {
 }

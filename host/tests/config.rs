@@ -16,6 +16,7 @@ mod schedules;
 mod secrets;
 mod settings;
 mod sources;
+mod store;
 mod telemetry;
 mod tokens;
 mod warnings;

@@ -17,7 +17,7 @@ for round in 1 2 3; do
         for way in pipelined one; do
             psql=("$bin/psql" -q -h "$folder" -U postgres -v ON_ERROR_STOP=1)
             "${psql[@]}" -c 'DROP SCHEMA IF EXISTS hookbox CASCADE' 2> /dev/null
-            for part in tables hosts append lease settle recover; do
+            for part in tables hosts append lease settle recover failures schedules kept listings; do
                 "${psql[@]}" -f - < "$schema/$part.sql"
             done
             "${psql[@]}" -f - < "$here/prepare.sql"

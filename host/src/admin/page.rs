@@ -110,6 +110,7 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/settings", get(settings::show)),
         shows("/settings/audit", get(settings::audit)),
         shows("/settings/tokens", get(settings::tokens)),
+        shows("/settings/hosts", get(settings::hosts::show)),
         shows("/settings/about", get(settings::about)),
     ]
 }

@@ -13,13 +13,15 @@ pub(super) struct Reloaded {
     pub(super) schedules: Arc<Notify>,
     /// Logs of providers.
     pub(super) logs: Arc<Notify>,
+    /// Notes of the files that run, for other hosts.
+    pub(super) hosts: Arc<Notify>,
 }
 
 impl Reloaded {
     /// Tells them, and the dispatcher first.
     pub(super) fn teller(&self, dispatcher: &Arc<Dispatcher>) -> impl Fn() + Send + Sync + use<> {
         let dispatcher = Arc::clone(dispatcher);
-        let others = [Arc::clone(&self.schedules), Arc::clone(&self.logs)];
+        let others = [&self.schedules, &self.logs, &self.hosts].map(Arc::clone);
         move || {
             dispatcher.refresh();
             others.iter().for_each(|other| other.notify_one());

@@ -10,6 +10,7 @@ use super::Common;
 use super::failure::Failure;
 use super::known::partial;
 use super::output::{Printout, bytes, print_json, printable};
+use crate::config::StorePlace;
 use crate::store::backup;
 use crate::text::grouped;
 
@@ -32,7 +33,15 @@ pub(super) struct Backup {
 
 impl Backup {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
-        let store = partial(common)?.sqlite_path;
+        let store = match partial(common)?.store {
+            StorePlace::Sqlite(path) => path,
+            StorePlace::Postgres(place) => {
+                return Err(Failure::usage(format!(
+                    "the store is {}, which Postgres' own tools copy: pg_dump, or pg_basebackup for the whole server",
+                    place.shown()
+                )));
+            }
+        };
         let made = backup(&store, &self.file).map_err(Failure::failed)?;
         let file = self.file.display().to_string();
         if self.json {

@@ -17,7 +17,7 @@ use super::output::{print_json, printable};
 use super::remarks::remark;
 use super::send::load::{self, End, LoadPlan, MAX_EVENTS};
 use super::send::{Aim, Bodies, is_loopback, rate};
-use crate::config::Partial;
+use crate::config::{Partial, StorePlace};
 use crate::names::closest;
 
 mod audit;
@@ -101,8 +101,10 @@ impl Bench {
             "sending real events to {}: their plugins run on each of them",
             printable(&sender.url)
         ));
-        let fdatasync_ms =
-            if is_loopback(&sender.url) { disk::sync_ms(&config.sqlite_path) } else { None };
+        let fdatasync_ms = match &config.store {
+            StorePlace::Sqlite(path) if is_loopback(&sender.url) => disk::sync_ms(path),
+            _ => None,
+        };
         let time = Duration::from_secs(self.seconds.into());
         let plan =
             LoadPlan { end: End::After(time), rate: self.rate, connections: self.connections };

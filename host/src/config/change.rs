@@ -91,7 +91,7 @@ impl Config {
             ("server.plugin_stack", old.plugin_stack_bytes != new.plugin_stack_bytes),
             ("server.tree_events", old.tree_events != new.tree_events),
             ("server.tree_size", old.tree_bytes != new.tree_bytes),
-            ("store.url", self.store.sqlite_path != other.store.sqlite_path),
+            ("store.url", self.store.place != other.store.place),
             ("store.max_size", self.store.max_bytes != other.store.max_bytes),
             ("telemetry.otlp", self.telemetry.otlp != other.telemetry.otlp),
             ("telemetry.subjects", self.telemetry.subjects != other.telemetry.subjects),

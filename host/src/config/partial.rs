@@ -14,9 +14,10 @@ use super::plugin::{self, PluginSettings};
 use super::raw::{Section, Sink};
 use super::secrets::Places;
 use super::server::{
-    DEFAULT_ADMIN, DEFAULT_LISTEN, SECRETS_FOLDER, address, data_path, plugins_path, read_store,
+    DEFAULT_ADMIN, DEFAULT_LISTEN, SECRETS_FOLDER, address, data_path, plugins_path,
 };
 use super::sources::{self, Keys};
+use super::store::{StorePlace, read_store};
 use super::urls::read_public_url;
 use super::{
     Config, MakeSecrets, Problems, Source, Surroundings, mask_likely_secrets, places, read_text,
@@ -34,8 +35,8 @@ pub struct Partial {
     pub plugins_dir: PathBuf,
     /// The folder of the secrets that are made or registered, absolute.
     pub secrets_dir: PathBuf,
-    /// The SQLite file, absolute.
-    pub sqlite_path: PathBuf,
+    /// The store.
+    pub store: StorePlace,
     /// The lines of `[routes]` as they are written, in the order of their patterns: whether a
     /// plugin exists is not asked.
     pub routes: Vec<(String, Vec<WrittenItem>)>,
@@ -79,9 +80,10 @@ impl Partial {
             is_damaged: !syntax.is_empty(),
         };
         let listen = file.address("listen");
+        let places = Places { base, env: surroundings.env };
         let store = read_store(
             Section::new("store".to_owned(), file.section("store"), &Sink::default()),
-            base,
+            &places,
         );
         let (plugins_dir, data_dir, public_url) = {
             let sink = Sink::default();
@@ -104,7 +106,6 @@ impl Partial {
             make: MakeSecrets::No,
             public_url: public_url.as_deref(),
         };
-        let places = Places { base, env: surroundings.env };
         let (sources, plugins) = match &whole {
             Ok(config) => (fine(&config.sources), fine(&config.plugins)),
             Err(_) => (file.sources(&places, &keys), file.plugins(&places)),
@@ -114,7 +115,7 @@ impl Partial {
             listen: listen.map(|listen| listen.unwrap_or(DEFAULT_LISTEN)),
             plugins_dir,
             secrets_dir: folder.clone(),
-            sqlite_path: store.sqlite_path,
+            store: store.place,
             routes: file.routes(),
             whole,
             plugins,

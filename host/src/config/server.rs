@@ -1,4 +1,4 @@
-//! Reads `[server]` and `[store]`.
+//! Reads `[server]`.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,7 +10,7 @@ use super::networks::{self, Networks};
 use super::places;
 use super::raw::{Item, Section, Sink};
 use super::tokens::{AdminToken, AdminUrl, read_tokens, read_url};
-use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, show_ms};
+use super::units::{HOUR_MS, SECOND_MS};
 use super::urls::read_public_url;
 use super::warnings::Warning;
 use crate::files::instead_of_folder;
@@ -32,12 +32,6 @@ const DEFAULT_TREE_BYTES: u64 = 64 << 20;
 /// The longest `name`, in characters.
 const MAX_NAME_CHARS: usize = 40;
 const DEFAULT_NAME: &str = "hookbox";
-const STORE_SIZE_BOUNDS: RangeInclusive<u64> = 64 << 20..=64 << 40;
-const RETENTION_BOUNDS_MS: RangeInclusive<u64> = HOUR_MS..=3_650 * DAY_MS;
-const DEFAULT_RETENTION_MS: u64 = 30 * DAY_MS;
-const DEFAULT_AUDIT_RETENTION_MS: u64 = 365 * DAY_MS;
-const LEAST_DEDUPE_WINDOW_MS: u64 = MINUTE_MS;
-const DEFAULT_DEDUPE_WINDOW_MS: u64 = 14 * DAY_MS;
 
 /// The default address for webhooks.
 pub(super) const DEFAULT_LISTEN: SocketAddr =
@@ -99,25 +93,6 @@ impl Server {
     pub fn compiled_dir(&self) -> PathBuf {
         self.data_dir.join("compiled")
     }
-}
-
-/// `[store]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreSettings {
-    /// The SQLite file of `url = "sqlite:PATH"`, absolute.
-    pub sqlite_path: PathBuf,
-    /// Settled events older than this are deleted.
-    pub retention_ms: u64,
-    /// Settled events older than this lose their data and keep their place; `None`: they keep it as
-    /// long as they are there. Not longer than `retention_ms`.
-    pub payload_retention_ms: Option<u64>,
-    /// Repeated deliveries are recognised for this long; not longer than `retention_ms`.
-    pub dedupe_window_ms: u64,
-    /// Entries of the audit log that are older are deleted.
-    pub audit_retention_ms: u64,
-    /// The most that the database and its log may take before new events are refused, in bytes;
-    /// without it a tenth of the disk, or a GiB, is left free.
-    pub max_bytes: Option<u64>,
 }
 
 /// Reads `[server]`; `base` is the folder of the file, `beside_store` that of the store. Also lists
@@ -237,63 +212,6 @@ fn read_addresses(
     (listen, admin)
 }
 
-/// Reads `[store]`.
-pub(super) fn read_store(mut section: Section<'_>, base: &Path) -> StoreSettings {
-    let file = section.take("url").and_then(|item| sqlite_file(&item)).unwrap_or("data/hookbox.db");
-    let retention_ms =
-        section.take("retention").and_then(|item| item.duration_ms(RETENTION_BOUNDS_MS));
-    let retention_ms = retention_ms.unwrap_or(DEFAULT_RETENTION_MS);
-    let payloads = section.take("payload_retention");
-    let payload_retention_ms =
-        payloads.as_ref().and_then(|item| item.duration_ms(RETENTION_BOUNDS_MS));
-    if let Some(item) = payloads.filter(|_| payload_retention_ms > Some(retention_ms)) {
-        let kept = show_ms(retention_ms);
-        let help = format!("write at most {kept}, or a longer `retention`");
-        item.refuse(format_args!("is longer than `store.retention` ({kept})"), help);
-    }
-    let window = section.take("dedupe_window");
-    let dedupe_window_ms =
-        window.as_ref().and_then(|item| item.duration_ms(LEAST_DEDUPE_WINDOW_MS..=u64::MAX));
-    let dedupe_window_ms = dedupe_window_ms.unwrap_or(DEFAULT_DEDUPE_WINDOW_MS.min(retention_ms));
-    if let Some(item) = window.filter(|_| dedupe_window_ms > retention_ms) {
-        let kept = show_ms(retention_ms);
-        let help = format!(
-            "write at most {kept}, or a longer `retention`: a duplicate names the first event, which must still be \
-                there"
-        );
-        item.refuse(format_args!("is longer than `store.retention` ({kept})"), help);
-    }
-    let audit = section.take("audit_retention");
-    let audit = audit.and_then(|item| item.duration_ms(RETENTION_BOUNDS_MS));
-    let max_bytes = section.take("max_size").and_then(|item| item.size_bytes(STORE_SIZE_BOUNDS));
-    section.finish();
-    StoreSettings {
-        sqlite_path: places::tidy(&base.join(file)),
-        retention_ms,
-        payload_retention_ms,
-        dedupe_window_ms,
-        audit_retention_ms: audit.unwrap_or(DEFAULT_AUDIT_RETENTION_MS),
-        max_bytes,
-    }
-}
-
-impl StoreSettings {
-    /// The folder of the SQLite file, absolute.
-    pub fn folder(&self) -> &Path {
-        self.sqlite_path.parent().unwrap_or(Path::new("/"))
-    }
-
-    /// The folder in which a hookbox before schema version 6 kept what plugins may do.
-    pub fn former_approvals_dir(&self) -> PathBuf {
-        self.folder().join("approved")
-    }
-
-    /// The folder in which it kept machine code.
-    pub fn former_compiled_dir(&self) -> PathBuf {
-        self.folder().join("cache")
-    }
-}
-
 /// The plugins folder, absolute.
 pub(super) fn plugins_path(item: Option<&Item<'_>>, base: &Path) -> PathBuf {
     places::tidy(&base.join(item.and_then(|item| path(item, "\"plugins\"")).unwrap_or("plugins")))
@@ -343,40 +261,4 @@ fn path<'a>(item: &Item<'a>, example: &str) -> Option<&'a str> {
         return None;
     }
     Some(text)
-}
-
-/// The path in `sqlite:PATH`; `sqlite://PATH` is the same.
-fn sqlite_file<'a>(item: &Item<'a>) -> Option<&'a str> {
-    let text = item.text("\"sqlite:data/hookbox.db\"")?;
-    if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-        // It may carry a password.
-        item.sink().mask(item.span.clone());
-        item.refuse(
-            "names a PostgreSQL server, which is not supported yet",
-            "write \"sqlite:PATH\", for example \"sqlite:data/hookbox.db\"",
-        );
-        return None;
-    }
-    let file = text.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
-    let file = file.filter(|file| {
-        !file.is_empty()
-            && !file.ends_with('/')
-            && !file.contains(['?', '\0'])
-            && !file.starts_with(':')
-    });
-    if file.is_none() {
-        // An address may carry a password, a path does not.
-        let is_path = !text.contains(['@', '?', ':']);
-        let near = match is_path && !text.is_empty() {
-            true => format!("did you mean \"sqlite:{text}\"? "),
-            false => String::new(),
-        };
-        if !is_path {
-            item.sink().mask(item.span.clone());
-        }
-        let help = "write \"sqlite:\" and the path of a file, for example \"sqlite:data/hookbox.db\"; a store in \
-            memory would lose what was acknowledged";
-        item.refuse("is not the address of a store", format!("{near}{help}"));
-    }
-    file
 }

@@ -160,7 +160,7 @@ impl Config {
             ("server.plugin_stack", quoted(&show_bytes(server.plugin_stack_bytes as u64))),
             ("server.tree_events", server.tree_events.to_string()),
             ("server.tree_size", quoted(&show_bytes(server.tree_bytes))),
-            ("store.url", quoted(&format!("sqlite:{}", store.sqlite_path.display()))),
+            ("store.url", quoted(&store.place)),
             ("store.retention", quoted(&show_ms(store.retention_ms))),
             (
                 "store.payload_retention",

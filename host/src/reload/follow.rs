@@ -64,7 +64,7 @@ impl Follow {
                     self.timing.unwatched_poll_ms
                 };
                 tokio::select! {
-                    () = self.wake.notified() => {}
+                    () = watch::woken(&self.wake, self.timing.debounce_ms) => {}
                     () = tokio::time::sleep(Duration::from_millis(pause_ms)) => {}
                 }
                 continue;
@@ -87,9 +87,7 @@ impl Follow {
             return;
         }
         self.watch = None;
-        match folders.and_then(|folders| {
-            Watch::start(folders, self.timing.debounce_ms, Arc::clone(&self.wake))
-        }) {
+        match folders.and_then(|folders| Watch::start(folders, Arc::clone(&self.wake))) {
             Ok(watch) => self.watch = Some(watch),
             Err(error) => tracing::debug!(error, "cannot watch files, polling them instead"),
         }

@@ -6,11 +6,11 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode};
-use notify_debouncer_full::{DebounceEventResult, Debouncer, NoCache, new_debouncer_opt};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
 mod links;
@@ -62,38 +62,25 @@ pub(super) fn folders(dirs: &[&Path], files: &[&Path]) -> Result<Vec<WatchedFold
 /// Notifies its owner of changes, until it is dropped.
 pub(super) struct Watch {
     folders: Vec<WatchedFolder>,
-    _debouncer: Debouncer<RecommendedWatcher, NoCache>,
+    _watcher: RecommendedWatcher,
 }
 
 impl Watch {
-    /// Starts to watch. `wake` is notified once for all events within `debounce_ms`.
-    pub(super) fn start(
-        folders: Vec<WatchedFolder>,
-        debounce_ms: u64,
-        wake: Arc<Notify>,
-    ) -> Result<Self, String> {
-        let window = Duration::from_millis(debounce_ms);
-        let on_events = move |result: DebounceEventResult| {
-            if means_change(&result) {
+    /// Starts to watch. `wake` is notified of each event.
+    pub(super) fn start(folders: Vec<WatchedFolder>, wake: Arc<Notify>) -> Result<Self, String> {
+        let on_event = move |event: notify::Result<Event>| {
+            if means_change(&event) {
                 wake.notify_one();
             }
         };
-        // The debouncer's thread wakes once in a window; its default is four times.
-        let config = notify::Config::default();
-        let mut debouncer = new_debouncer_opt::<_, RecommendedWatcher, _>(
-            window,
-            Some(window),
-            on_events,
-            NoCache::new(),
-            config,
-        )
-        .map_err(|error| format!("watching could not be started: {error}"))?;
+        let mut watcher = notify::recommended_watcher(on_event)
+            .map_err(|error| format!("watching could not be started: {error}"))?;
         for folder in &folders {
-            debouncer
+            watcher
                 .watch(&folder.path, RecursiveMode::NonRecursive)
                 .map_err(|error| format!("{} cannot be watched: {error}", folder.path.display()))?;
         }
-        Ok(Self { folders, _debouncer: debouncer })
+        Ok(Self { folders, _watcher: watcher })
     }
 
     /// Whether these are the folders that it watches.
@@ -102,28 +89,39 @@ impl Watch {
     }
 }
 
-/// Whether events can mean a change. Reading a file is an event too, and a round reads files, which
-/// must not trigger the next round. An error can mean that events were lost.
-fn means_change(result: &DebounceEventResult) -> bool {
-    result.as_ref().map_or(true, |events| events.iter().any(|event| !event.kind.is_access()))
+/// Waits for an event, and then for those that follow it within `debounce_ms`: the scan after this
+/// sees what they changed.
+pub(super) async fn woken(wake: &Notify, debounce_ms: u64) {
+    wake.notified().await;
+    tokio::time::sleep(Duration::from_millis(debounce_ms)).await;
+    pin!(wake.notified()).as_mut().enable();
+}
+
+/// Whether an event can mean a change. Reading a file is an event too, and a round reads files,
+/// which must not trigger the next round. An error can mean that events were lost.
+fn means_change(event: &notify::Result<Event>) -> bool {
+    event.as_ref().map_or(true, |event| !event.kind.is_access())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
-    use notify::event::{AccessKind, Event, EventKind, ModifyKind};
-    use notify_debouncer_full::DebouncedEvent;
+    use notify::event::{AccessKind, EventKind, ModifyKind};
 
     use super::*;
 
     #[test]
     fn a_look_does_not_cause_the_next() {
-        let event = |kind| DebouncedEvent::new(Event::new(kind), Instant::now());
-        let (read, written) =
-            (EventKind::Access(AccessKind::Any), EventKind::Modify(ModifyKind::Any));
-        assert!(!means_change(&Ok(vec![event(read), event(read)])));
-        assert!(means_change(&Ok(vec![event(read), event(written)])));
-        assert!(means_change(&Err(vec![notify::Error::generic("overflow")])));
+        assert!(!means_change(&Ok(Event::new(EventKind::Access(AccessKind::Any)))));
+        assert!(means_change(&Ok(Event::new(EventKind::Modify(ModifyKind::Any)))));
+        assert!(means_change(&Err(notify::Error::generic("overflow"))));
+    }
+
+    #[tokio::test]
+    async fn events_that_come_close_together_wake_once() {
+        let wake = Notify::new();
+        wake.notify_one();
+        let more = async { wake.notify_one() };
+        tokio::join!(woken(&wake, 25), more);
+        assert!(!pin!(wake.notified()).as_mut().enable(), "it would be woken again");
     }
 }

@@ -49,13 +49,12 @@ const MODULES: [&str; 28] = [
 ];
 
 /// The libraries that log.
-const LIBRARIES: [&str; 11] = [
+const LIBRARIES: [&str; 10] = [
     "axum",
     "hyper",
     "hyper_util",
     "mio",
     "notify",
-    "notify_debouncer_full",
     "tokio",
     "tower",
     "wasmtime",

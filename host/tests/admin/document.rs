@@ -29,6 +29,7 @@ async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
         ("get", "/api/v1/events/{id}/case", format!("/api/v1/events/{first}/case?plugin=audit")),
         ("get", "/api/v1/events/{id}/tree", format!("/api/v1/events/{first}/tree")),
         ("get", "/api/v1/joins", "/api/v1/joins".to_owned()),
+        ("get", "/api/v1/hosts", "/api/v1/hosts".to_owned()),
         ("get", "/api/v1/deliveries", "/api/v1/deliveries".to_owned()),
         ("get", "/api/v1/deliveries/{id}", format!("/api/v1/deliveries/{delivery}")),
         ("post", "/api/v1/deliveries/{id}/retry", format!("/api/v1/deliveries/{delivery}/retry")),

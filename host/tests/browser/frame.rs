@@ -21,6 +21,7 @@ pub(super) fn pages(host: &Host) -> Vec<String> {
         "/settings",
         "/settings/audit",
         "/settings/tokens",
+        "/settings/hosts",
         "/settings/about",
         "/operations",
         "/map",

@@ -112,7 +112,7 @@ fn an_empty_file_has_all_the_defaults() {
     assert_eq!(config.server.admin.to_string(), "127.0.0.1:3001");
     assert_eq!(config.server.plugins_dir, home.folder.path().join("plugins"));
     assert_eq!(config.server.max_body_bytes, 1 << 20);
-    assert_eq!(config.store.sqlite_path, home.folder.path().join("data/hookbox.db"));
+    assert_eq!(config.store.sqlite_path().unwrap(), home.folder.path().join("data/hookbox.db"));
     assert_eq!(config.store.retention_ms, 30 * 86_400_000);
     assert_eq!(config.store.dedupe_window_ms, 14 * 86_400_000);
     assert_eq!(config.store.payload_retention_ms, None);

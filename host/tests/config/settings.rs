@@ -127,9 +127,9 @@ fn paths_start_at_the_file() {
     let config = home
         .good("[server]\nplugins_dir = \"other\"\n[store]\nurl = \"sqlite:///var/lib/hookbox.db\"");
     assert_eq!(config.server.plugins_dir, home.folder.path().join("other"));
-    assert_eq!(config.store.sqlite_path, Path::new("/var/lib/hookbox.db"));
+    assert_eq!(config.store.sqlite_path().unwrap(), Path::new("/var/lib/hookbox.db"));
     let config = home.good("[store]\nurl = \"sqlite:hooks.db\"");
-    assert_eq!(config.store.sqlite_path, home.folder.path().join("hooks.db"));
+    assert_eq!(config.store.sqlite_path().unwrap(), home.folder.path().join("hooks.db"));
     home.refuses("[server]\nplugins_dir = \"absent\"", &["plugins folder", "cannot be read"]);
     for url in ["hooks.db", "sqlite:", "sqlite::memory:", "sqlite:a.db?mode=ro", "mysql://x", ""] {
         home.refuses(&format!("[store]\nurl = \"{url}\""), &["is not the address of a store"]);

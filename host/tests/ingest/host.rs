@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hookbox::clock::Clock;
 use hookbox::config::{
-    Config, DEFAULT_STACK_BYTES, Networks, Routes, Server, Source, StoreSettings,
+    Config, DEFAULT_STACK_BYTES, Networks, Routes, Server, Source, StorePlace, StoreSettings,
 };
 use hookbox::ingest::{Capacity, Intake, KeyFetcher, SourceActivity, Unidentified, serve};
 use hookbox::server::ServerTimeouts;
@@ -100,7 +100,7 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
             tree_bytes: 64 << 20,
         },
         store: StoreSettings {
-            sqlite_path: "unused".into(),
+            place: StorePlace::Sqlite("unused".into()),
             retention_ms: 0,
             dedupe_window_ms: 0,
             payload_retention_ms: None,

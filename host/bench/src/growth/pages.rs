@@ -100,6 +100,7 @@ fn paths(admin: &str, count: usize) -> Result<Vec<String>> {
         "/settings",
         "/settings/audit",
         "/settings/tokens",
+        "/settings/hosts",
         "/settings/about",
         "/find?q=occurs_nowhere",
     ];

@@ -22,11 +22,14 @@ use crate::admin::state::{Admin, MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_STREAMS};
 use crate::admin::who::{ConfigJson, list_tokens, show_config};
 use crate::sandbox::ENGINE;
 
+pub(super) mod hosts;
+
 /// The parts of the settings, with their addresses.
-const PARTS: [(&str, &str); 4] = [
+const PARTS: [(&str, &str); 5] = [
     ("Configuration", "/settings"),
     ("Audit", "/settings/audit"),
     ("Tokens", "/settings/tokens"),
+    ("Hosts", "/settings/hosts"),
     ("About", "/settings/about"),
 ];
 

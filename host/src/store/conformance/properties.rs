@@ -23,7 +23,7 @@ fn check<S: Strategy, H: Harness>(
 {
     let config =
         Config { cases, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let outcome = TestRunner::new(config).run(&strategy, |value| {
         let run = std::panic::AssertUnwindSafe(|| runtime.block_on(case(harness(), value)));
         std::panic::catch_unwind(run).map_err(|panic| TestCaseError::fail(text_of(&*panic)))

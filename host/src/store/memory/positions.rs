@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{MemoryStore, done};
-use crate::store::{LogPositions, Pending};
+use crate::store::{Hosts, LogPositions, Pending};
+
+impl Hosts for MemoryStore {}
 
 impl LogPositions for MemoryStore {
     fn log_position(&self, source: Arc<str>) -> Pending<'_, Option<String>> {

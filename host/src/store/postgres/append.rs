@@ -155,6 +155,16 @@ impl<'c> NewRows<'c> {
         Arc::new(stored(id, self.origins[place]))
     }
 
+    /// The id of the event at a place.
+    pub(super) fn id(&self, place: usize) -> EventId {
+        EventId::from_row(self.ids[place])
+    }
+
+    /// The ids of the events, by their places.
+    pub(super) fn ids(&self) -> &[i64] {
+        &self.ids
+    }
+
     /// Calls the function.
     pub(super) async fn call(
         &self,

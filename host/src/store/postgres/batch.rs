@@ -6,56 +6,28 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Client, Error, Row};
 
-use super::append::{APPEND, KeyedRows, NewRows};
+use super::append::{KeyedRows, NewRows};
 use super::command::PostgresCommand;
 use super::created::{AppendedAs, CreatedDeliveries};
+use super::failures::FailRows;
+use super::gather::{FrozenPlugins, GatherRows};
 use super::ids::HostIds;
-use super::keys::{LOCK_KEYS, POLICIES, SETTLED_KEYS, SettledKeyRows, apart};
-use super::lease::{LEASE, lease};
-use super::settle::{RECORD, SETTLE, SettleRows, record, settled};
+use super::keys::{SettledKeyRows, apart};
+use super::kv::KvRows;
+use super::lease::lease;
+use super::schedules::TickRows;
+use super::settle::{SettleRows, record, settled};
 use super::shared::PostgresShared;
-use super::terms::{ENTER_LATE, TERMS, enter_late};
-use super::trees::{CHECK_TREES, TreeRows};
+use super::statements::BatchStatements;
+use super::stripes::Stripes;
+use super::terms::enter_late;
+use super::trees::TreeRows;
 use crate::event::{EventId, NewEvent, PluginName};
-use crate::store::{LeaseHolder, LeaseQueue, NewStep, Next, Recorded, Settled};
-
-/// The marker of a batch, which comes first.
-const MARK: &str = "INSERT INTO hookbox.commits (incarnation, seq) VALUES ($1, $2)";
-
-/// The statements of a batch, prepared.
-pub(super) struct BatchStatements {
-    mark: Statement,
-    append: Statement,
-    settle: Statement,
-    record: Statement,
-    lease: Statement,
-    policies: Statement,
-    lock_keys: Statement,
-    settled_keys: Statement,
-    terms: Statement,
-    enter_late: Statement,
-    check_trees: Statement,
-}
-
-impl BatchStatements {
-    pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
-        Ok(Self {
-            mark: client.prepare(MARK).await?,
-            append: client.prepare(APPEND).await?,
-            settle: client.prepare(SETTLE).await?,
-            record: client.prepare(RECORD).await?,
-            lease: client.prepare(LEASE).await?,
-            policies: client.prepare(POLICIES).await?,
-            lock_keys: client.prepare(LOCK_KEYS).await?,
-            settled_keys: client.prepare(SETTLED_KEYS).await?,
-            terms: client.prepare(TERMS).await?,
-            enter_late: client.prepare(ENTER_LATE).await?,
-            check_trees: client.prepare(CHECK_TREES).await?,
-        })
-    }
-}
+use crate::store::{
+    Lease, LeaseHolder, LeaseQueue, NewStep, Next, Recorded, Settled, TickStep, Ticked,
+};
 
 /// The result of a command whose batch is durable.
 pub(super) enum BatchResult {
@@ -63,6 +35,7 @@ pub(super) enum BatchResult {
     AppendedAll(Vec<AppendedAs>),
     Settled(Settled),
     Recorded(Recorded),
+    Ticked(Ticked),
     Leased(Vec<Row>),
 }
 
@@ -71,6 +44,8 @@ pub(super) struct BatchResults {
     /// One for each command, in their order.
     pub(super) each: Vec<BatchResult>,
     pub(super) created: CreatedDeliveries,
+    /// Leases for which there is no memory, to be given back.
+    pub(super) refused: Vec<Lease>,
 }
 
 /// Where the result of a command is.
@@ -79,6 +54,7 @@ enum ResultPlace {
     Events(Range<usize>),
     Settlement(usize),
     Step(usize),
+    Tick(usize),
     Queue(usize),
 }
 
@@ -90,15 +66,21 @@ struct BatchRows<'c> {
     settlements: SettleRows<'c>,
     settled_keys: SettledKeyRows<'c>,
     trees: TreeRows,
+    stripes: Stripes,
+    kv: KvRows<'c>,
+    members: GatherRows<'c>,
+    frozen: FrozenPlugins<'c>,
+    failures: FailRows<'c>,
     steps: Vec<&'c (LeaseHolder, NewStep)>,
+    ticks: TickRows<'c>,
     queues: Vec<(&'c LeaseQueue, usize)>,
     /// Plugins whose delayed deliveries are to enter their keys, and how many may be leased.
     late: Vec<(PluginName, usize)>,
     /// What the database is told of plugins.
     policies: Option<String>,
     places: Vec<ResultPlace>,
-    /// Deliveries that are due again, by the places of their settlements.
-    due_again: Vec<(usize, PluginName, Duration)>,
+    /// When deliveries are due again, by the places of their settlements.
+    due_again: Vec<(usize, &'c PluginName, Option<Duration>)>,
 }
 
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a>>;
@@ -113,12 +95,36 @@ pub(super) async fn run(
 ) -> Result<BatchResults, Error> {
     let mut rows = BatchRows::default();
     rows.add_all(commands, shared);
-    rows.keyed.locked.name_cancelled(client, &mut rows.keyed.plugins).await?;
-    rows.policies = rows.keyed.plugins.policies(&*shared.policies);
+    rows.know_plugins(client, shared).await?;
     let answers = in_order(rows.calls(client, statements, shared, seq)).await;
     // The first error is the reason of those that follow, also of a commit that only rolls back.
     let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(rows.results(answers, shared))
+}
+
+/// Appends an event in a transaction that the caller has begun, and commits before it tells of what
+/// was created and gives back the leases for which there is no memory.
+pub(super) async fn append_within(
+    event: &NewEvent,
+    client: &Client,
+    shared: &PostgresShared,
+) -> Result<(AppendedAs, CreatedDeliveries, Vec<Lease>), Error> {
+    let statements = BatchStatements::prepare(client).await?;
+    let mut rows = BatchRows::default();
+    let place = rows.add_event(event, (None, 0), &mut shared.ids(), shared);
+    rows.places.push(ResultPlace::Event(place));
+    rows.know_plugins(client, shared).await?;
+    let mut calls = rows.calls(client, &statements, shared, 0);
+    // Neither begun, nor marked, nor committed.
+    calls.drain(..2);
+    calls.pop();
+    let answers = in_order(calls).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let answers = [Vec::new(), Vec::new()].into_iter().chain(answers).collect();
+    let BatchResults { mut each, created, refused } = rows.results(answers, shared);
+    match each.pop() {
+        Some(BatchResult::Appended(appended)) => Ok((appended, created, refused)),
+        _ => unreachable!("an append has a result of its kind"),
+    }
 }
 
 impl<'c> BatchRows<'c> {
@@ -132,16 +138,17 @@ impl<'c> BatchRows<'c> {
     fn add(&mut self, command: &'c PostgresCommand, ids: &mut HostIds, shared: &PostgresShared) {
         let place = match command {
             PostgresCommand::Append { event, .. } => {
-                ResultPlace::Event(self.append(event, (None, 0), ids, shared))
+                ResultPlace::Event(self.add_event(event, (None, 0), ids, shared))
             }
             PostgresCommand::AppendAll { events, .. } => {
-                let places = events.iter().map(|it| self.append(it, (None, 0), ids, shared));
+                let places = events.iter().map(|it| self.add_event(it, (None, 0), ids, shared));
                 let places: Vec<_> = places.collect();
                 self.events.group_from(places[0]);
                 ResultPlace::Events(places[0]..places[0] + places.len())
             }
             PostgresCommand::Settle { lease, settlement, reply } => {
                 let gate = self.settlements.add(lease, settlement);
+                self.failures.add(gate, lease, settlement);
                 let root = Some(lease.event.tree());
                 self.trees.add(gate, lease, settlement);
                 let apart = apart(&*shared.policies, lease, settlement);
@@ -151,12 +158,17 @@ impl<'c> BatchRows<'c> {
                     self.keyed.locked.add(&lease.plugin, key);
                 }
                 for event in left_by(&settlement.next) {
-                    self.append(event, (root, gate), ids, shared);
+                    self.add_event(event, (root, gate), ids, shared);
+                }
+                if let Some((_, kv)) = settlement.next.results() {
+                    self.kv.add(gate, &lease.plugin, kv, &mut self.stripes);
                 }
                 let place = usize::try_from(gate - 1).expect("places begin at 1");
                 // Nobody is told of a lease that the store could not hand out.
-                if let Some(due_in) = due_again(&settlement.next).filter(|_| reply.is_some()) {
-                    self.due_again.push((place, lease.plugin.clone(), due_in.max(apart)));
+                if reply.is_some() {
+                    let due_in = due_again(&settlement.next);
+                    let due_in = due_in.map(|due_in| due_in.max(apart));
+                    self.due_again.push((place, &lease.plugin, due_in));
                 }
                 ResultPlace::Settlement(place)
             }
@@ -164,12 +176,23 @@ impl<'c> BatchRows<'c> {
                 self.steps.push(work);
                 ResultPlace::Step(self.steps.len() - 1)
             }
+            PostgresCommand::Tick { tick, .. } => {
+                let gate = self.ticks.next_gate();
+                let event = match &tick.step {
+                    TickStep::Emit { event, .. } => {
+                        Some(self.add_event(event, (None, gate), ids, shared))
+                    }
+                    TickStep::Missed { .. } => None,
+                };
+                ResultPlace::Tick(self.ticks.add(tick, event))
+            }
             PostgresCommand::Lease { queue, permits, .. } => {
                 self.queues.push((queue, permits.num_permits()));
                 if let LeaseQueue::Plugin(plugin) = queue {
                     self.keyed.plugins.add(plugin);
                     self.late.push((plugin.clone(), permits.num_permits()));
                 }
+                self.frozen.add(queue);
                 ResultPlace::Queue(self.queues.len() - 1)
             }
             PostgresCommand::Close { .. } => unreachable!("the writer closes by itself"),
@@ -177,14 +200,28 @@ impl<'c> BatchRows<'c> {
         self.places.push(place);
     }
 
-    fn append(
+    fn add_event(
         &mut self,
         event: &'c NewEvent,
         (root, gate): (Option<EventId>, i32),
         ids: &mut HostIds,
         shared: &PostgresShared,
     ) -> usize {
-        self.events.add(event, (root, gate), (ids, shared), &mut self.keyed)
+        let place = self.events.add(event, (root, gate), (ids, shared), &mut self.keyed);
+        let id = self.events.id(place);
+        self.members.add(event, (id, root), &mut self.stripes, shared);
+        place
+    }
+
+    /// Gathers what the database is told of plugins.
+    async fn know_plugins(
+        &mut self,
+        client: &Client,
+        shared: &PostgresShared,
+    ) -> Result<(), Error> {
+        self.keyed.locked.name_cancelled(client, &mut self.keyed.plugins).await?;
+        self.policies = self.keyed.plugins.policies(&*shared.policies);
+        Ok(())
     }
 
     /// The statements, in the order in which [`BatchRows::results`] reads their answers.
@@ -209,6 +246,13 @@ impl<'c> BatchRows<'c> {
         if !self.trees.is_empty() {
             calls.push(Box::pin(self.trees.call(client, &statements.check_trees, shared)));
         }
+        if !self.stripes.is_empty() {
+            calls.push(Box::pin(self.stripes.take(client, &statements.lock)));
+        }
+        if !self.kv.is_empty() {
+            let (statement, settlements) = (&statements.write_values, &self.settlements);
+            calls.push(Box::pin(self.kv.call(client, statement, shared, settlements)));
+        }
         if !self.settlements.is_empty() {
             calls.push(Box::pin(self.settlements.call(client, &statements.settle, shared)));
         }
@@ -218,17 +262,30 @@ impl<'c> BatchRows<'c> {
         for step in &self.steps {
             calls.push(Box::pin(record(client, &statements.record, shared, step)));
         }
+        for place in self.ticks.in_order() {
+            let ids = self.events.ids();
+            calls.push(Box::pin(self.ticks.call(place, client, &statements.tick, ids)));
+        }
         if !self.events.is_empty() {
             calls.push(Box::pin(self.events.call(client, &statements.append, shared)));
         }
         if !self.keyed.terms.is_empty() {
             calls.push(Box::pin(self.keyed.terms.call(client, &statements.terms, shared)));
         }
+        if !self.members.is_empty() {
+            calls.push(Box::pin(self.members.call(client, &statements.gather, shared)));
+        }
+        if !self.failures.is_empty() {
+            calls.push(Box::pin(self.failures.call(client, &statements.fail, shared)));
+        }
         if !self.late.is_empty() {
             calls.push(Box::pin(enter_late(client, &statements.enter_late, shared, &self.late)));
         }
         for (queue, most) in &self.queues {
             calls.push(Box::pin(lease(client, &statements.lease, shared, queue, *most)));
+        }
+        if !self.frozen.is_empty() {
+            calls.push(Box::pin(self.frozen.call(client, &statements.freeze, shared)));
         }
         calls.push(simple(client, "COMMIT"));
         calls
@@ -243,6 +300,8 @@ impl<'c> BatchRows<'c> {
         answer_if(self.policies.is_some());
         answer_if(!self.keyed.locked.is_empty());
         answer_if(!self.trees.is_empty());
+        answer_if(!self.stripes.is_empty());
+        answer_if(!self.kv.is_empty());
         let settled = settled(&answer_if(!self.settlements.is_empty()));
         let opened = answer_if(!self.settled_keys.is_empty());
         let mut recorded = Vec::new();
@@ -250,8 +309,16 @@ impl<'c> BatchRows<'c> {
             let kept = answer_if(true).first().is_some_and(|row| row.get(0));
             recorded.push(if kept { Recorded::Kept } else { Recorded::Lost });
         }
+        let order = self.ticks.in_order();
+        let mut codes = vec![0; order.len()];
+        for place in order {
+            codes[place] = answer_if(true)[0].get(0);
+        }
         let appended = self.events.outcomes(&answer_if(!self.events.is_empty()));
         let terms = answer_if(!self.keyed.terms.is_empty());
+        let gathered = answer_if(!self.members.is_empty());
+        let ticked = self.ticks.results(&codes, &appended);
+        answer_if(!self.failures.is_empty());
         let late = answer_if(!self.late.is_empty());
         let mut leased: Vec<_> = self.queues.iter().map(|_| answer_if(true)).collect();
         let mut created = CreatedDeliveries::default();
@@ -260,16 +327,25 @@ impl<'c> BatchRows<'c> {
         self.keyed.terms.created(&terms, (&appended, now_ms), event, &mut created);
         self.events.created(&appended, now_ms, &mut created);
         created.waiting.extend(late.iter().map(due_elsewhere));
-        let kept = self.due_again.into_iter().filter(|(at, ..)| settled[*at] == Settled::Kept);
-        created.waiting.extend(kept.map(|(_, plugin, due_in)| (plugin, due_in)));
+        let mut refused = self.members.created(&gathered, dispatch, &mut created);
+        refused.append(&mut created.refused);
+        for (at, plugin, due_in) in self.due_again {
+            let due_in = match settled[at] {
+                Settled::Kept => due_in,
+                Settled::Conflict => Some(Duration::ZERO),
+                _ => None,
+            };
+            created.waiting.extend(due_in.map(|due_in| (plugin.clone(), due_in)));
+        }
         let each = self.places.into_iter().map(|place| match place {
             ResultPlace::Event(at) => BatchResult::Appended(appended[at]),
             ResultPlace::Events(places) => BatchResult::AppendedAll(appended[places].to_vec()),
             ResultPlace::Settlement(at) => BatchResult::Settled(settled[at]),
             ResultPlace::Step(at) => BatchResult::Recorded(recorded[at]),
+            ResultPlace::Tick(at) => BatchResult::Ticked(ticked[at]),
             ResultPlace::Queue(at) => BatchResult::Leased(std::mem::take(&mut leased[at])),
         });
-        BatchResults { each: each.collect(), created }
+        BatchResults { each: each.collect(), created, refused }
     }
 }
 
@@ -280,7 +356,7 @@ fn due_elsewhere(row: &Row) -> (PluginName, Duration) {
 }
 
 /// The events that a settlement leaves.
-fn left_by(next: &Next) -> impl Iterator<Item = &NewEvent> {
+pub(super) fn left_by(next: &Next) -> impl Iterator<Item = &NewEvent> {
     let notice = match next {
         Next::Dead(notice) => notice.as_deref(),
         _ => None,

@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 
 use super::connect::DatabaseAddress;
 use super::error::words;
+use super::pauses;
 use super::shared::PostgresShared;
 
 /// How often the row is renewed.
@@ -34,6 +35,9 @@ pub(super) async fn beat(
             }
         }
         renew(&client, &shared).await;
+        if let Err(error) = pauses::refresh(&client, &shared).await {
+            tracing::warn!(error = words(&error), "this host cannot learn what is paused");
+        }
     }
 }
 

@@ -2,49 +2,72 @@
 
 use std::sync::Arc;
 
-use super::{Postgres, refused};
+use super::error::failed_query;
+use super::{Postgres, samples};
 use crate::series::{Rest, SeriesOwner};
 use crate::store::{
-    AuditEntry, AuditFilter, AuditNote, History, LogPositions, Pending, StoreError, StoredSample,
+    AuditEntry, AuditFilter, AuditNote, History, LogPositions, Pending, StoredSample,
 };
 
 impl History for Postgres {
-    fn keep_samples(&self, _: i64, _: Vec<Rest>) -> Pending<'_, ()> {
-        refused(StoreError::Unsupported("samples"))
+    fn keep_samples(&self, at_ms: i64, samples: Vec<Rest>) -> Pending<'_, ()> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let work = self.work.begin().await?;
+            let kept = samples::keep(&work, &self.shared, at_ms, &samples).await;
+            kept.map_err(|error| failed_query(&error))?;
+            work.commit().await
+        })
     }
 
-    fn samples(&self, _: SeriesOwner, _: u32) -> Pending<'_, Vec<StoredSample>> {
-        refused(StoreError::Unsupported("samples"))
+    fn samples(&self, owner: SeriesOwner, limit: u32) -> Pending<'_, Vec<StoredSample>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            Ok(samples::read(&self.reads.client, &owner, limit).await?)
+        })
     }
 
-    fn note(&self, _: AuditNote) -> Pending<'_, ()> {
-        refused(StoreError::Unsupported("the audit log"))
+    fn note(&self, note: AuditNote) -> Pending<'_, ()> {
+        Box::pin(self.note_alone(note))
     }
 
     fn audit(
         &self,
-        _: AuditFilter,
-        _: usize,
-        _: Option<i64>,
+        filter: AuditFilter,
+        limit: usize,
+        before: Option<i64>,
     ) -> Pending<'_, (Vec<AuditEntry>, Option<i64>)> {
-        refused(StoreError::Unsupported("the audit log"))
+        Box::pin(self.audit_entries(filter, limit, before))
     }
 
-    fn answer(&self, _: AuditNote) -> Pending<'_, Option<String>> {
-        refused(StoreError::Unsupported("the audit log"))
+    fn answer(&self, note: AuditNote) -> Pending<'_, Option<String>> {
+        Box::pin(self.kept_answer(note))
     }
 
-    fn keep_answer(&self, _: AuditNote, _: String) -> Pending<'_, ()> {
-        refused(StoreError::Unsupported("the audit log"))
+    fn keep_answer(&self, note: AuditNote, answer: String) -> Pending<'_, ()> {
+        Box::pin(self.keep_answer_alone(note, answer))
     }
 }
 
 impl LogPositions for Postgres {
-    fn log_position(&self, _: Arc<str>) -> Pending<'_, Option<String>> {
-        refused(StoreError::Unsupported("positions in logs"))
+    fn log_position(&self, source: Arc<str>) -> Pending<'_, Option<String>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let sql = "SELECT position FROM hookbox.log_positions WHERE source = $1";
+            let found = self.reads.client.query_opt(sql, &[&&*source]).await;
+            Ok(found.map_err(|error| failed_query(&error))?.map(|row| row.get(0)))
+        })
     }
 
-    fn keep_log_position(&self, _: Arc<str>, _: String) -> Pending<'_, ()> {
-        refused(StoreError::Unsupported("positions in logs"))
+    fn keep_log_position(&self, source: Arc<str>, position: String) -> Pending<'_, ()> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let work = self.work.begin().await?;
+            let sql = "INSERT INTO hookbox.log_positions VALUES ($1, $2)
+                ON CONFLICT (source) DO UPDATE SET position = excluded.position";
+            let kept = work.execute(sql, &[&&*source, &position]).await;
+            kept.map_err(|error| failed_query(&error))?;
+            work.commit().await
+        })
     }
 }

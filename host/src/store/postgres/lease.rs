@@ -142,7 +142,7 @@ impl Drop for PostgresLeaseAnswer<'_> {
 
 /// What an event asks for that this store does not do yet.
 pub(super) fn unsupported(event: &NewEvent) -> Option<&'static str> {
-    (!event.members.is_empty()).then_some("joins and batches")
+    None
 }
 
 /// What a settlement asks for that this store does not do yet.
@@ -150,10 +150,7 @@ pub(super) fn unsupported_results(settlement: &Settlement) -> Option<&'static st
     if let Next::Dead(Some(event)) = &settlement.next {
         return unsupported(event);
     }
-    let (emitted, kv) = settlement.next.results()?;
-    if kv.writes_anything() || !kv.reads.is_empty() || !kv.lists.is_empty() {
-        return Some("values of plugins");
-    }
+    let (emitted, _) = settlement.next.results()?;
     emitted.iter().find_map(unsupported)
 }
 

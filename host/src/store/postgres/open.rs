@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
-use super::batch::BatchStatements;
 use super::connect::DatabaseAddress;
 use super::error::PostgresOpenError;
 use super::heartbeat::beat;
@@ -14,8 +13,10 @@ use super::identity::HostIdentity;
 use super::keys::know_plugins_of;
 use super::lease::noted;
 use super::options::PostgresOptions;
+use super::pauses;
 use super::read::PostgresReads;
 use super::shared::{HostRun, PostgresShared};
+use super::statements::BatchStatements;
 use super::work::WorkConnection;
 use super::writer::PostgresWriter;
 use super::{Postgres, schema};
@@ -31,7 +32,7 @@ const JOURNAL: &str = "postgres-running";
 const HOST_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The record of an attempt that ran when this host died, for people.
-const CRASH: &str = "the host died while it ran";
+pub(super) const CRASH: &str = "the host died while it ran";
 
 /// A run that is registered.
 struct Registered {
@@ -70,6 +71,8 @@ impl Postgres {
         let shared = PostgresShared::new(registered.run, registered.last_id, &options, journal);
         shared.compare(registered.asked_ms, registered.database_ms);
         let shared = Arc::new(shared);
+        let known = pauses::refresh(&heart, &shared).await;
+        known.map_err(|error| address.refusal(&error))?;
         let (commands, received) = mpsc::unbounded_channel();
         let writer = PostgresWriter {
             client: writer,

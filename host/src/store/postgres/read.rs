@@ -1,12 +1,18 @@
 //! Queries. Each is one statement as far as it has to be of one moment.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use tokio_postgres::{Client, Row};
 
+use super::change::emptied_at;
 use super::error::failed_query;
-use super::rows::{AttemptRow, digest, list, read_event};
+use super::gathered;
+use super::rows::{AttemptRow, digest, list, read_event, read_state};
 use super::settle::small;
-use crate::event::{DeliveryId, EditedFrom, Event, EventId, PluginName, State};
+use super::work::WorkError;
+use crate::event::{DeliveryId, EditedFrom, EventId, FailureId, PluginName};
+use crate::names::is_built_in;
 use crate::store::{
     DeliveryView, EventView, MAX_CHILDREN, PluginCounts, Stats, StepView, StoreError,
 };
@@ -15,41 +21,53 @@ const EVENT: &str = "SELECT id, source, type, subject, content_type, time_ms, pa
      trace, body, provider_id, note, headers, edited_from, edited_by,
      (SELECT sum(times)::bigint FROM hookbox.repeats r WHERE r.event = e.id),
      (SELECT last_ms FROM hookbox.repeats r WHERE r.event = e.id ORDER BY at DESC LIMIT 1),
-     ARRAY(SELECT c.id FROM hookbox.events c WHERE c.parent = e.id ORDER BY c.id LIMIT $2), signed_by
+     ARRAY(SELECT c.id FROM hookbox.events c WHERE c.parent = e.id ORDER BY c.id LIMIT $2), signed_by,
+     ARRAY(SELECT c.id FROM hookbox.events c WHERE c.edited_from = e.id ORDER BY c.id LIMIT $2),
+     (SELECT r.at_ms FROM hookbox.erased r WHERE r.event = e.id),
+     (SELECT r.asked FROM hookbox.erased r WHERE r.event = e.id)
      FROM hookbox.events e WHERE id = $1";
 
-/// The deliveries of an event, or one of them, each wherever it is at one moment.
+/// The deliveries of the events `$1`, or those of them with the ordinals `$2` beside, each wherever
+/// it is at one moment, newest first. `$3` is the most attempts of each.
 const DELIVERIES: &str = "
 WITH d AS (
     SELECT event, ordinal, plugin,
         (CASE WHEN holder IS NOT NULL THEN 1 WHEN waits THEN 2 ELSE 0 END)::smallint AS state,
         attempt, unrecorded, crashes, again, cancelled AND holder IS NOT NULL AS cancelling,
-        false AS cut_off, CASE WHEN holder IS NULL AND NOT behind THEN due END AS due, key, behind,
+        false AS cut_off, CASE WHEN holder IS NULL AND NOT behind THEN due END AS due, failure,
+        key, behind,
         NULL::bigint AS started_ms, NULL::bigint AS duration_us, NULL::smallint AS outcome,
         NULL::text AS error, NULL::text AS logs, NULL::bytea AS digest, NULL::text AS calls,
         NULL::text AS steps
-    FROM hookbox.open WHERE event = $1 AND ($2::integer IS NULL OR ordinal = $2)
+    FROM hookbox.open WHERE event = ANY ($1)
+        AND ($2::integer[] IS NULL OR (event, ordinal) IN (SELECT * FROM unnest($1, $2)))
     UNION ALL
     SELECT event, ordinal, plugin, state, attempt, unrecorded, 0, again, false, cut_off, NULL,
-        key, false, started_ms, duration_us, outcome, error, logs, digest, calls, steps
-    FROM hookbox.settled WHERE event = $1 AND ($2::integer IS NULL OR ordinal = $2)
+        failure, key, false, started_ms, duration_us, outcome, error, logs, digest, calls, steps
+    FROM hookbox.settled WHERE event = ANY ($1)
+        AND ($2::integer[] IS NULL OR (event, ordinal) IN (SELECT * FROM unnest($1, $2)))
 )
-SELECT d.ordinal, d.plugin, d.state, d.attempt, d.unrecorded, d.crashes, d.again, d.cancelling,
-    d.cut_off, d.due,
+SELECT d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.unrecorded,
+    d.crashes, d.again, d.cancelling, d.cut_off, d.due, d.failure,
     (SELECT json_agg(json_build_object('number', a.number, 'started_ms', a.started_ms,
-        'duration_us', a.duration_us, 'outcome', a.outcome, 'error', a.error, 'logs', a.logs,
-        'digest', encode(a.digest, 'hex'), 'calls', a.calls, 'steps', a.steps) ORDER BY a.number)
+        'duration_us', a.duration_us, 'outcome', a.outcome, 'error', a.error,
+        'logs', CASE WHEN NOT $4::boolean THEN a.logs END, 'digest', encode(a.digest, 'hex'),
+        'calls', CASE WHEN NOT $4::boolean THEN a.calls END, 'steps', a.steps) ORDER BY a.number)
      FROM (SELECT number, started_ms, duration_us, outcome, error, logs, digest, calls, steps
          FROM hookbox.attempts a WHERE a.event = d.event AND a.ordinal = d.ordinal
          UNION ALL
          SELECT d.attempt, d.started_ms, d.duration_us, d.outcome, d.error, d.logs, d.digest,
-             d.calls, d.steps WHERE d.outcome IS NOT NULL) a)::text,
+             d.calls, d.steps WHERE d.outcome IS NOT NULL
+         ORDER BY number DESC LIMIT $3) a)::text,
     (SELECT json_agg(json_build_object('name', s.name, 'bytes', octet_length(s.value),
         'attempt', s.attempt, 'digest', encode(s.digest, 'hex'),
         'recorded_ms', s.recorded_ms) ORDER BY s.name)
-     FROM hookbox.steps s WHERE s.event = d.event AND s.ordinal = d.ordinal)::text,
+     FROM hookbox.steps s
+     WHERE $5::boolean AND s.event = d.event AND s.ordinal = d.ordinal)::text,
+    EXISTS (SELECT FROM hookbox.replays r WHERE r.event = d.event AND r.ordinal = d.ordinal),
     d.key, w.event, w.ordinal, w.held
-FROM d LEFT JOIN LATERAL (
+FROM d JOIN hookbox.events e ON e.id = d.event
+LEFT JOIN LATERAL (
     SELECT * FROM (SELECT h.event, h.ordinal, true AS held FROM hookbox.held_keys h
         WHERE h.plugin = d.plugin AND h.key = d.key AND h.until = 9223372036854775807 LIMIT 1) h
     UNION ALL
@@ -57,16 +75,58 @@ FROM d LEFT JOIN LATERAL (
         WHERE o.plugin = d.plugin AND o.key = d.key AND o.entered IS NOT NULL
         ORDER BY o.entered LIMIT 1) o
     LIMIT 1) w ON d.behind
-ORDER BY d.ordinal";
+ORDER BY d.event DESC, d.ordinal";
 
 const DEAD_NOTICE: &str = "SELECT dead_ordinal, death FROM hookbox.dead_notices
      WHERE event = $1 AND ordinal = $2";
+
+/// The attempts of a delivery that are shown: the last ones. A handler that asks to be called again
+/// may have thousands.
+const MAX_ATTEMPTS: i64 = 1_000;
+
+/// How much of a delivery is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ShownAs {
+    /// The most attempts, the last ones.
+    pub(super) attempts: i64,
+    /// Whether attempts are without their logs and requests.
+    pub(super) is_bare: bool,
+    /// Whether its steps are read.
+    pub(super) has_steps: bool,
+}
+
+impl ShownAs {
+    /// A delivery that is asked for.
+    pub(super) const WHOLE: Self = Self { attempts: MAX_ATTEMPTS, is_bare: false, has_steps: true };
+    /// A delivery in a listing.
+    pub(super) const LISTED: Self = Self { attempts: 1, is_bare: false, has_steps: false };
+}
+
+/// All deliveries of these events, or those with the ordinals beside: the newest event first.
+pub(super) async fn delivery_views(
+    client: &Client,
+    events: &[i64],
+    ordinals: Option<&[i32]>,
+    shown: ShownAs,
+) -> Result<Vec<DeliveryView>, WorkError> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ShownAs { attempts, is_bare, has_steps } = shown;
+    let rows =
+        client.query(DELIVERIES, &[&events, &ordinals, &attempts, &is_bare, &has_steps]).await?;
+    let mut views = rows.iter().map(view).collect::<Result<Vec<_>, _>>()?;
+    for view in views.iter_mut().filter(|view| is_built_in(&view.plugin)) {
+        view.gathering = gathered::state(client, view.id).await?.map(Box::new);
+    }
+    Ok(views)
+}
 
 /// The counts, with what batches have added since they were folded.
 const STATS: &str = "SELECT plugin, state, sum(n)::bigint FROM (
          SELECT plugin, state, n FROM hookbox.counts
          UNION ALL SELECT plugin, state, n FROM hookbox.count_deltas) c
-     GROUP BY plugin, state";
+     WHERE state >= -1 GROUP BY plugin, state";
 
 /// A step as the database tells it in JSON.
 #[derive(Deserialize)]
@@ -94,14 +154,15 @@ impl PostgresReads {
             .map_err(|error| failed_query(&error))?;
         let row = found.ok_or_else(|| StoreError::NotFound(format!("event `{id}`")))?;
         let event = read_event(&row);
-        let deliveries = self.deliveries(&event, None).await?;
+        let deliveries = delivery_views(&self.client, &[id.row()], None, ShownAs::WHOLE).await?;
         let edited_from: Option<i64> = row.get(14);
         let children: Vec<i64> = row.get(18);
+        let replays: Vec<i64> = row.get(20);
         Ok(EventView {
             provider_id: row.get(11),
             note: row.get(12),
             signed_by: row.get::<_, Option<i32>>(19).map(i32::unsigned_abs),
-            emptied: None,
+            emptied: emptied_at(&row, 21),
             headers: list(row.get(13)),
             duplicates: row.get::<_, Option<i64>>(16).unwrap_or(0).unsigned_abs(),
             last_duplicate_ms: row.get(17),
@@ -111,33 +172,28 @@ impl PostgresReads {
                 event: EventId::from_row(event),
                 by: row.get::<_, Option<String>>(15).unwrap_or_default(),
             }),
-            replays: Vec::new(),
+            replays: replays.into_iter().map(EventId::from_row).collect(),
             event,
         })
     }
 
     pub(super) async fn delivery(&self, id: DeliveryId) -> Result<DeliveryView, StoreError> {
         let missing = || StoreError::NotFound(format!("delivery `{id}` of event `{}`", id.event));
-        let found = self
-            .client
-            .query_opt(EVENT, &[&id.event.row(), &0_i64])
-            .await
-            .map_err(|error| failed_query(&error))?;
-        let event = read_event(&found.ok_or_else(missing)?);
-        self.deliveries(&event, Some(small(id.ordinal))).await?.pop().ok_or_else(missing)
+        let (events, ordinals) = ([id.event.row()], [small(id.ordinal)]);
+        let found =
+            delivery_views(&self.client, &events, Some(&ordinals), ShownAs::WHOLE).await?.pop();
+        found.ok_or_else(missing)
     }
 
-    async fn deliveries(
+    /// What a delivery has recorded.
+    pub(super) async fn steps(
         &self,
-        event: &Event,
-        ordinal: Option<i32>,
-    ) -> Result<Vec<DeliveryView>, StoreError> {
-        let rows = self
-            .client
-            .query(DELIVERIES, &[&event.id.row(), &ordinal])
-            .await
-            .map_err(|error| failed_query(&error))?;
-        rows.iter().map(|row| view(event, row)).collect()
+        id: DeliveryId,
+    ) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        let sql = "SELECT name, value FROM hookbox.steps WHERE event = $1 AND ordinal = $2";
+        let rows = self.client.query(sql, &[&id.event.row(), &small(id.ordinal)]).await;
+        let rows = rows.map_err(|error| failed_query(&error))?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     pub(super) async fn dead_notice(
@@ -174,35 +230,33 @@ impl PostgresReads {
     }
 }
 
-fn view(event: &Event, row: &Row) -> Result<DeliveryView, StoreError> {
-    let code: i16 = row.get(2);
-    let state = u8::try_from(code).ok().and_then(State::from_code);
-    let state = state.ok_or_else(|| StoreError::Query(format!("there is no state {code}")))?;
-    let attempts: Vec<AttemptRow> = list(row.get(10));
-    let steps: Vec<StepRow> = list(row.get(11));
-    let (key, behind): (Option<Vec<u8>>, Option<i64>) = (row.get(12), row.get(13));
+fn view(row: &Row) -> Result<DeliveryView, StoreError> {
+    let attempts: Vec<AttemptRow> = list(row.get(14));
+    let steps: Vec<StepRow> = list(row.get(15));
+    let event = EventId::from_row(row.get(0));
+    let (key, behind): (Option<Vec<u8>>, Option<i64>) = (row.get(17), row.get(18));
     Ok(DeliveryView {
-        id: DeliveryId { event: event.id, ordinal: row.get::<_, i32>(0).unsigned_abs() },
-        plugin: row.get::<_, String>(1).into(),
-        kind: event.attributes.kind.clone(),
-        subject: event.attributes.subject.clone(),
-        state,
-        attempt: row.get::<_, i32>(3).unsigned_abs(),
-        due_ms: row.get(9),
+        id: DeliveryId { event, ordinal: row.get::<_, i32>(1).unsigned_abs() },
+        plugin: row.get::<_, String>(2).into(),
+        kind: row.get(3),
+        subject: row.get(4),
+        state: read_state(row.get(5))?,
+        attempt: row.get::<_, i32>(6).unsigned_abs(),
+        due_ms: row.get(12),
         key: key.map(|key| String::from_utf8_lossy(&key).into_owned()),
         behind: behind.map(|event| DeliveryId {
             event: EventId::from_row(event),
-            ordinal: row.get::<_, i32>(14).unsigned_abs(),
+            ordinal: row.get::<_, i32>(19).unsigned_abs(),
         }),
-        held: row.get::<_, Option<bool>>(15).unwrap_or(false),
+        held: row.get::<_, Option<bool>>(20).unwrap_or(false),
         gathering: None,
-        quarantined: row.get::<_, i32>(5) > 0,
-        replay: false,
-        cancelling: row.get(7),
-        cut_off: row.get(8),
-        unrecorded: row.get::<_, i32>(4).unsigned_abs(),
-        failure: None,
-        again: row.get::<_, i32>(6).unsigned_abs(),
+        quarantined: row.get::<_, i32>(8) > 0,
+        replay: row.get(16),
+        cancelling: row.get(10),
+        cut_off: row.get(11),
+        unrecorded: row.get::<_, i32>(7).unsigned_abs(),
+        failure: row.get::<_, Option<i64>>(13).map(FailureId::from_row),
+        again: row.get::<_, i32>(9).unsigned_abs(),
         steps: steps.into_iter().map(step_view).collect(),
         attempts: attempts.into_iter().filter_map(AttemptRow::view).collect(),
     })

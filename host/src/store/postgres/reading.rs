@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Postgres, refused};
+use super::error::failed_query;
+use super::{Postgres, approvals, due, failures, gathered, listing, tree_view, values};
 use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 use crate::store::{
     Changes, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary,
@@ -15,16 +16,32 @@ use crate::store::{
 };
 
 impl Read for Postgres {
-    fn events(&self, _: EventFilter, _: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
-        refused(StoreError::Unsupported("listings"))
+    fn events(
+        &self,
+        filter: EventFilter,
+        page: Page,
+    ) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let moment = self.listings.read().await?;
+            let found = listing::events(&moment, &filter, page).await;
+            moment.commit().await?;
+            Ok(found?)
+        })
     }
 
     fn deliveries(
         &self,
-        _: DeliveryFilter,
-        _: Page,
+        filter: DeliveryFilter,
+        page: Page,
     ) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
-        refused(StoreError::Unsupported("listings"))
+        Box::pin(async move {
+            self.shared.answers()?;
+            let moment = self.listings.read().await?;
+            let found = listing::deliveries(&moment, &filter, page).await;
+            moment.commit().await?;
+            Ok(found?)
+        })
     }
 
     fn dead_notice(&self, delivery: DeliveryId) -> Pending<'_, Option<(DeliveryId, u32)>> {
@@ -34,62 +51,107 @@ impl Read for Postgres {
         })
     }
 
-    fn gathering(&self, _: DeliveryId) -> Pending<'_, Option<GatheringView>> {
-        refused(StoreError::Unsupported("joins and batches"))
+    fn gathering(&self, delivery: DeliveryId) -> Pending<'_, Option<GatheringView>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            gathered::view(&self.reads.client, delivery, self.shared.at()).await
+        })
     }
 
     fn gatherings(
         &self,
-        _: GatheringFilter,
-        _: usize,
-        _: Option<GatheringCursor>,
+        filter: GatheringFilter,
+        limit: usize,
+        after: Option<GatheringCursor>,
     ) -> Pending<'_, (Vec<GatheringState>, Option<GatheringCursor>)> {
-        refused(StoreError::Unsupported("joins and batches"))
+        Box::pin(async move {
+            self.shared.answers()?;
+            gathered::open(&self.reads.client, &filter, limit, after).await
+        })
     }
 
-    fn tree(&self, _: EventId, _: usize, _: Option<EventId>) -> Pending<'_, TreeView> {
-        refused(StoreError::Unsupported("trees"))
+    fn tree(&self, event: EventId, limit: usize, after: Option<EventId>) -> Pending<'_, TreeView> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let moment = self.listings.read().await?;
+            let found = tree_view::tree(&moment, event, limit, after).await;
+            moment.commit().await?;
+            found?.ok_or_else(|| StoreError::NotFound(format!("event `{event}`")))
+        })
     }
 
     fn failures(
         &self,
-        _: FailureFilter,
-        _: usize,
-        _: Option<FailureCursor>,
+        filter: FailureFilter,
+        limit: usize,
+        after: Option<FailureCursor>,
     ) -> Pending<'_, (Vec<FailureView>, Option<FailureCursor>)> {
-        refused(StoreError::Unsupported("groups of failures"))
+        Box::pin(async move {
+            self.shared.answers()?;
+            let found = failures::failures(&self.reads.client, &filter, limit, after).await;
+            found.map_err(|error| failed_query(&error))
+        })
     }
 
-    fn failure(&self, _: FailureId) -> Pending<'_, FailureView> {
-        refused(StoreError::Unsupported("groups of failures"))
+    fn failure(&self, id: FailureId) -> Pending<'_, FailureView> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let found = failures::failure(&self.reads.client, id).await;
+            let found = found.map_err(|error| failed_query(&error))?;
+            found.ok_or_else(|| StoreError::NotFound(format!("failure group `{id}`")))
+        })
     }
 
-    fn steps(&self, _: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>> {
-        refused(StoreError::Unsupported("steps"))
+    fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            self.reads.steps(delivery).await
+        })
     }
 
-    fn kv_get(&self, _: PluginName, _: String) -> Pending<'_, Option<KvValue>> {
-        refused(StoreError::Unsupported("values of plugins"))
+    fn kv_get(&self, bucket: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            values::value(&self.reads.client, &bucket, &key).await
+        })
     }
 
-    fn kv_keys(&self, _: PluginName, _: KvRange) -> Pending<'_, Vec<KvKey>> {
-        refused(StoreError::Unsupported("values of plugins"))
+    fn kv_keys(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvKey>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            values::keys(&self.reads.client, &bucket, &range).await
+        })
     }
 
     fn kv_buckets(&self) -> MaybeReady<'_, BTreeMap<PluginName, u64>> {
-        MaybeReady::ready(Err(StoreError::Unsupported("values of plugins")))
+        MaybeReady::Pending(Box::pin(async move {
+            self.shared.answers()?;
+            values::bytes(&self.reads.client, None).await
+        }))
     }
 
     fn approvals(&self) -> Pending<'_, Vec<StoredApproval>> {
-        refused(StoreError::Unsupported("approvals"))
+        Box::pin(async move {
+            self.shared.answers()?;
+            approvals::read(&self.reads.client).await
+        })
     }
 
-    fn kv_bytes(&self, _: &str) -> MaybeReady<'_, u64> {
-        MaybeReady::ready(Err(StoreError::Unsupported("values of plugins")))
+    fn kv_bytes(&self, bucket: &str) -> MaybeReady<'_, u64> {
+        let bucket = bucket.to_owned();
+        MaybeReady::Pending(Box::pin(async move {
+            self.shared.answers()?;
+            let bytes = values::bytes(&self.reads.client, Some(&bucket)).await?;
+            Ok(bytes.into_values().next().unwrap_or(0))
+        }))
     }
 
-    fn due_times(&self, _: Vec<PluginName>) -> Pending<'_, BTreeMap<PluginName, DueTimes>> {
-        refused(StoreError::Unsupported("due times"))
+    fn due_times(&self, plugins: Vec<PluginName>) -> Pending<'_, BTreeMap<PluginName, DueTimes>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let found = due::times(&self.reads.client, &plugins, self.shared.at()).await;
+            found.map_err(|error| failed_query(&error))
+        })
     }
 
     fn pauses(&self) -> watch::Receiver<Arc<Pauses>> {

@@ -1,13 +1,15 @@
 //! Rows as events and records.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use tokio_postgres::Row;
 
 use crate::event::{
-    AttemptRecord, Attributes, Digest, Event, EventId, HttpCall, LogLine, Outcome, StepUse,
+    AttemptRecord, Attributes, Digest, Event, EventId, HttpCall, LogLine, Outcome, State, StepUse,
 };
-use crate::store::AttemptView;
+use crate::store::{AttemptView, StoreError};
 use crate::trace::SpanContext;
 
 /// Reads an event from the columns `id`, `source`, `type`, `subject`, `content_type`, `time_ms`,
@@ -31,6 +33,12 @@ pub(super) fn read_event(row: &Row) -> Event {
         hops: row.get::<_, i32>(8).unsigned_abs(),
         trace: trace.and_then(SpanContext::from_bytes),
     }
+}
+
+/// The state of this number.
+pub(super) fn read_state(code: i16) -> Result<State, StoreError> {
+    let state = u8::try_from(code).ok().and_then(State::from_code);
+    state.ok_or_else(|| StoreError::Query(format!("there is no state {code}")))
 }
 
 /// An attempt as the database tells it in JSON.
@@ -74,4 +82,9 @@ pub(super) fn digest(hex: Option<&str>) -> Option<Digest> {
 /// A list that is stored as JSON, or as nothing if it is empty.
 pub(super) fn list<T: for<'de> Deserialize<'de>>(text: Option<&str>) -> Vec<T> {
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// A time span in milliseconds that can be added to any time of a clock.
+pub(super) fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 4)
 }

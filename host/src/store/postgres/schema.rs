@@ -16,10 +16,19 @@ pub(super) const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/lease.sql"),
     include_str!("schema/settle.sql"),
     include_str!("schema/recover.sql"),
+    include_str!("schema/kv.sql"),
+    include_str!("schema/gather.sql"),
+    include_str!("schema/failures.sql"),
+    include_str!("schema/schedules.sql"),
+    include_str!("schema/kept.sql"),
+    include_str!("schema/listings.sql"),
+    include_str!("schema/audit.sql"),
+    include_str!("schema/operating.sql"),
     include_str!("schema/keys_tables.sql"),
     include_str!("schema/keys.sql"),
     include_str!("schema/terms.sql"),
     include_str!("schema/trees.sql"),
+    include_str!("schema/changed_keys.sql"),
 ]];
 
 /// The newest version, which is that of this host.

@@ -66,6 +66,11 @@ impl<'c> SettleRows<'c> {
         i32::try_from(self.events.len()).expect("a batch is bounded")
     }
 
+    /// Events, ordinals and attempts.
+    pub(super) fn fences(&self) -> (&Vec<i64>, &Vec<i32>, &Vec<i32>) {
+        (&self.events, &self.ordinals, &self.attempts)
+    }
+
     fn add_record(&mut self, record: Option<&'c AttemptRecord>) {
         let duration = |it: &AttemptRecord| i64::try_from(it.duration_us).unwrap_or(i64::MAX);
         self.started.push(record.map(|it| it.started_at_ms));

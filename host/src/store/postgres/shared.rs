@@ -33,6 +33,8 @@ pub(super) struct PostgresShared {
     pub(super) journal: Arc<InFlightJournal>,
     pub(super) changes: Announcer,
     pub(super) pauses: watch::Sender<Arc<Pauses>>,
+    /// Held from a read of what is paused until it is told.
+    pub(super) pauses_turn: tokio::sync::Mutex<()>,
     pub(super) policies: Arc<dyn PluginPolicies>,
     /// The most that may descend from one webhook's event.
     pub(super) tree: TreeBudget,
@@ -60,6 +62,7 @@ impl PostgresShared {
             journal: Arc::new(journal),
             changes: Announcer::default(),
             pauses: watch::Sender::default(),
+            pauses_turn: tokio::sync::Mutex::default(),
             policies: Arc::clone(&options.policies),
             tree: options.tree,
             ids: Mutex::new(HostIds::new(run.slot, last_id)),

@@ -29,9 +29,14 @@ macro_rules! postgres_laws {
 
 mod hosts;
 mod keys;
+mod listed;
 mod opening;
+mod operating;
 mod own;
+mod reading;
 mod rig;
+mod vals;
+mod values;
 
 /// A database, and a host on it that is killed and started again.
 pub(super) struct OnePostgres {

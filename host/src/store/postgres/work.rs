@@ -1,11 +1,16 @@
 //! A connection for transactions of several statements, one at a time: what operators, schedules
 //! and listings do. It never delays an acknowledgement.
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::{Client, Error};
 
 use super::connect::DatabaseAddress;
-use super::error::failed_query;
+use super::error::{failed_query, is_passing};
 use crate::store::StoreError;
 
 /// A connection for transactions of several statements.
@@ -52,7 +57,45 @@ impl From<WorkError> for StoreError {
     }
 }
 
-/// A transaction that was begun. One that is dropped is rolled back before the next begins.
+/// How often a transaction is tried when others are in its way.
+const TRIES: u32 = 5;
+
+/// Counts the tries of a transaction.
+#[derive(Debug, Default)]
+pub(super) struct WorkTries(u32);
+
+impl WorkTries {
+    /// Whether the transaction is worth another try after this error, after a moment.
+    pub(super) async fn again(&mut self, error: &WorkError) -> bool {
+        self.0 += 1;
+        let passes = matches!(error, WorkError::Database(error) if is_passing(error));
+        if !passes || self.0 >= TRIES {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(3 << self.0)).await;
+        true
+    }
+}
+
+/// Runs a transaction, and again if others were in its way.
+macro_rules! tried {
+    ($call:expr) => {{
+        let mut tries = $crate::store::postgres::work::WorkTries::default();
+        loop {
+            match $call.await {
+                Ok(done) => break Ok(done),
+                Err(error) => {
+                    if !tries.again(&error).await {
+                        break Err($crate::store::StoreError::from(error));
+                    }
+                }
+            }
+        }
+    }};
+}
+pub(super) use tried;
+
+/// A transaction that was begun. One that is dropped is rolled back.
 pub(super) struct Work<'a> {
     client: MutexGuard<'a, WorkClient>,
 }
@@ -96,6 +139,17 @@ impl Work<'_> {
         committed.map_err(|error| failed_query(&error))?;
         self.client.open = false;
         Ok(())
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        if self.client.open {
+            // Sent with the first poll. Nobody waits for the answer: the next transaction makes
+            // sure of it.
+            let rollback = pin!(self.client.client.batch_execute("ROLLBACK"));
+            let _ = rollback.poll(&mut Context::from_waker(Waker::noop()));
+        }
     }
 }
 

@@ -8,14 +8,16 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_postgres::{Client, Error};
 
-use super::batch::{BatchResult, BatchResults, BatchStatements, run};
+use super::batch::{BatchResult, BatchResults, run};
 use super::command::{PostgresCommand, Replier};
 use super::created::{AppendedAs, tell};
 use super::error::{failed_query, is_lost, is_passing, words};
+use super::hints::hint;
 use super::identity::HostIdentity;
 use super::keys::know_plugins_of;
 use super::lease::{give_back, leased};
 use super::shared::PostgresShared;
+use super::statements::BatchStatements;
 use crate::event::NewEvent;
 use crate::store::append_limit::AppendPermit;
 use crate::store::{Appended, StoreError};
@@ -147,7 +149,8 @@ impl PostgresWriter {
     }
 
     /// Answers commands whose batch is durable.
-    fn answer(&mut self, commands: Vec<PostgresCommand>, mut results: BatchResults) {
+    fn answer(&mut self, commands: Vec<PostgresCommand>, results: BatchResults) {
+        self.shared.changes.committed(|| hint(&commands, &results));
         let dispatch = self.shared.dispatch.get().cloned();
         for (command, result) in commands.into_iter().zip(results.each) {
             // A caller may have gone: of its answer only leases matter.
@@ -168,6 +171,9 @@ impl PostgresWriter {
                 (PostgresCommand::Record { reply, .. }, BatchResult::Recorded(it)) => {
                     drop(reply.send(Ok(it)));
                 }
+                (PostgresCommand::Tick { reply, .. }, BatchResult::Ticked(it)) => {
+                    drop(reply.send(Ok(it)));
+                }
                 (PostgresCommand::Lease { permits, reply, .. }, BatchResult::Leased(rows)) => {
                     let (leases, refused) = leased(&rows, permits, dispatch.as_ref());
                     self.carried.extend(refused.into_iter().map(give_back));
@@ -178,8 +184,7 @@ impl PostgresWriter {
                 _ => unreachable!("each command has a result of its kind"),
             }
         }
-        self.carried
-            .extend(std::mem::take(&mut results.created.refused).into_iter().map(give_back));
+        self.carried.extend(results.refused.into_iter().map(give_back));
         if let Some(dispatch) = &dispatch {
             tell(dispatch, results.created);
         }

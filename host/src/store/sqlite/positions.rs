@@ -7,12 +7,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::Sqlite;
 use super::batch::WriteBatch;
 use super::command::WriteCommand;
-use crate::store::{LogPositions, Pending};
+use crate::store::{Hosts, LogPositions, Pending};
 
 /// Since version 8: a text of each source whose provider's log is read.
 pub(super) const SCHEMA: &str = "
     CREATE TABLE log_positions (source TEXT PRIMARY KEY, position TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
+
+impl Hosts for Sqlite {}
 
 impl LogPositions for Sqlite {
     fn log_position(&self, source: Arc<str>) -> Pending<'_, Option<String>> {

@@ -29,10 +29,12 @@ BEGIN
         IF free IS NULL THEN
             RETURN;
         END IF;
-        INSERT INTO hookbox.hosts VALUES (free, who, run, title, host_version, t, t);
+        INSERT INTO hookbox.hosts (slot, identity, incarnation, name, version, since, seen)
+        VALUES (free, who, run, title, host_version, t, t);
     END IF;
     RETURN QUERY SELECT free, run, old.incarnation,
-        (SELECT max(e.id) FROM hookbox.events e), t;
+        greatest((SELECT max(e.id) FROM hookbox.events e),
+            (SELECT nullif(s.last_id, 0) FROM hookbox.swept s)), t;
 END $$;
 
 -- Renews a run's row and folds counts. Returns the database's time, or nothing if the run is over.
@@ -62,6 +64,7 @@ BEGIN
     INSERT INTO hookbox.counts AS c SELECT s.plugin, s.state, s.n FROM sums s
     ON CONFLICT (plugin, state) DO UPDATE SET n = c.n + excluded.n;
     PERFORM hookbox.fold_trees_v1();
+    PERFORM hookbox.fold_failures_v1();
 END $$;
 
 -- Makes the partitions of the present day and of the two that follow it, each if the rest holds

@@ -15,8 +15,11 @@ DECLARE
     total bigint := 0;
     ran_total bigint := 0;
     again_at bigint;
+    met bigint;
 BEGIN
     PERFORM hookbox.lock_held_v1(gone);
+    -- The lock of groups: see `fail_v1`.
+    PERFORM pg_advisory_xact_lock_shared(7450001, 4);
     FOR o IN
         SELECT p.*, all_ran OR EXISTS (
             SELECT FROM unnest(r_event, r_ordinal, r_attempt) AS r (event, ordinal, attempt)
@@ -29,6 +32,12 @@ BEGIN
         IF o.ran THEN
             ran_total := ran_total + 1;
         END IF;
+        -- The attempt of one that was cancelled is no failure.
+        met := o.failure;
+        IF o.ran AND state <> 5 THEN
+            met := hookbox.meet_v1(t, o.plugin, 7::smallint, 'crash', reason, NULL,
+                'other failures', 1000);
+        END IF;
         -- The next attempt of a key begins its interval after this one.
         again_at := t;
         IF o.key IS NOT NULL AND (o.ran OR state > 0) THEN
@@ -36,7 +45,7 @@ BEGIN
         END IF;
         IF state = 0 THEN
             UPDATE hookbox.open p SET holder = NULL, waits = again_at > t, due = again_at,
-                pardoned = p.pardoned + 1, crashes = p.crashes + o.ran::integer
+                pardoned = p.pardoned + 1, crashes = p.crashes + o.ran::integer, failure = met
             WHERE p.event = o.event AND p.ordinal = o.ordinal;
             IF o.ran THEN
                 INSERT INTO hookbox.attempts (event, ordinal, number, started_ms, duration_us,
@@ -47,12 +56,12 @@ BEGIN
             DELETE FROM hookbox.open p WHERE p.event = o.event AND p.ordinal = o.ordinal;
             INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned,
                 unrecorded, deaths, again, cut_off, started_ms, duration_us, outcome, error, key,
-                entered, cancel_tag)
+                entered, cancel_tag, failure)
             VALUES (o.event, o.ordinal, o.plugin, state, o.attempt, o.pardoned + 1, o.unrecorded,
                 o.deaths + (state = 4)::integer, o.again, o.cancelled AND o.ran,
                 CASE WHEN o.ran THEN t END, CASE WHEN o.ran THEN 0 END,
                 CASE WHEN o.ran THEN 7 END, CASE WHEN o.ran THEN reason END, o.key, o.entered,
-                o.cancel_tag);
+                o.cancel_tag, met);
             IF o.entered IS NOT NULL THEN
                 PERFORM hookbox.key_ended_v1(t, o.plugin, o.key, o.event, o.ordinal, o.entered,
                     state = 4, again_at, NULL);
@@ -83,9 +92,9 @@ BEGIN
         DELETE FROM hookbox.open o WHERE o.holder = me AND o.cancelled RETURNING o.*
     ), put AS (
         INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned, unrecorded,
-            deaths, again, cut_off, key, entered, cancel_tag)
+            deaths, again, cut_off, key, entered, cancel_tag, failure)
         SELECT e.event, e.ordinal, e.plugin, 5, e.attempt - 1, e.pardoned, e.unrecorded, e.deaths,
-            e.again, false, e.key, e.entered, e.cancel_tag
+            e.again, false, e.key, e.entered, e.cancel_tag, e.failure
         FROM ended e
     ), free AS (
         UPDATE hookbox.open o SET holder = NULL, waits = false, due = t, attempt = o.attempt - 1

@@ -55,12 +55,12 @@ BEGIN
         WHERE o.event = s.event AND o.ordinal = s.ordinal AND o.attempt = s.attempt
             AND o.holder = me AND (o.cancelled OR s.next IN (0, 3))
         RETURNING o.plugin, o.pardoned, o.unrecorded, o.deaths, o.again, o.cancelled,
-            o.steps AS has_steps, o.key, o.entered, o.cancel_tag,
+            o.steps AS has_steps, o.key, o.entered, o.cancel_tag, o.failure,
             CASE WHEN o.cancelled THEN 5 WHEN s.next = 0 THEN 3 ELSE 4 END::smallint AS state, s.*
     ), put AS (
         INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned, unrecorded,
             deaths, again, cut_off, started_ms, duration_us, outcome, error, logs, digest, calls,
-            steps, key, entered, cancel_tag)
+            steps, key, entered, cancel_tag, failure)
         SELECT g.event, g.ordinal, g.plugin, g.state, g.attempt - (g.spent = 0)::integer,
             g.pardoned, g.unrecorded + (g.spent = 2)::integer, g.deaths + (g.state = 4)::integer,
             g.again, g.cancelled AND g.spent > 0,
@@ -69,7 +69,9 @@ BEGIN
             CASE WHEN g.spent = 1 THEN g.outcome END, CASE WHEN g.spent = 1 THEN g.error END,
             CASE WHEN g.spent = 1 THEN g.logs END, CASE WHEN g.spent = 1 THEN g.digest END,
             CASE WHEN g.spent = 1 THEN g.calls END, CASE WHEN g.spent = 1 THEN g.steps END,
-            g.key, g.entered, g.cancel_tag
+            g.key, g.entered, g.cancel_tag,
+            -- Of an attempt with a record `fail_v1` says it; one that was cancelled is no failure.
+            CASE WHEN g.cancelled OR g.spent <> 1 THEN g.failure END
         FROM gone g
     ), dropped AS (
         DELETE FROM hookbox.steps p USING gone g

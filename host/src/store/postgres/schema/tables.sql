@@ -18,7 +18,9 @@ CREATE TABLE hookbox.hosts (
     name text NOT NULL,
     version text NOT NULL,
     since bigint NOT NULL,
-    seen bigint NOT NULL
+    seen bigint NOT NULL,
+    -- The SHA-256 of the file of each plugin that runs there, by name.
+    plugins text NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 20);
 
 -- One marker a batch: whether a batch has been committed is answered by its row, and each batch

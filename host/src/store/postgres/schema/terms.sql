@@ -12,12 +12,13 @@ LANGUAGE sql VOLATILE AS $$
     ), put AS (
         INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned, unrecorded,
             deaths, again, cut_off, started_ms, duration_us, outcome, error, key, entered,
-            cancel_tag)
+            cancel_tag, failure)
         SELECT g.event, g.ordinal, g.plugin, to_state,
             g.attempt + (reason IS NOT NULL)::integer, g.pardoned, g.unrecorded,
             g.deaths + (to_state = 4)::integer, g.again, false,
             CASE WHEN reason IS NOT NULL THEN t END, CASE WHEN reason IS NOT NULL THEN 0 END,
-            CASE WHEN reason IS NOT NULL THEN 6 END, reason, g.key, g.entered, g.cancel_tag
+            CASE WHEN reason IS NOT NULL THEN 6 END, reason, g.key, g.entered, g.cancel_tag,
+            g.failure
         FROM gone g
     )
     INSERT INTO hookbox.count_deltas (plugin, state, n)

@@ -1,0 +1,117 @@
+//! Opens the store that the configuration names, and reads what is approved in it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::{AppError, time};
+use crate::clock::Clock;
+use crate::config::{Config, PostgresPlace, StorePlace};
+use crate::event::{DEAD, KeyPolicy};
+use crate::plugins::Approvals;
+use crate::store::{
+    OnLoss, PluginPolicies, Postgres, PostgresOptions, Recovered, Sqlite, SqliteOptions, Store,
+    TreeBudget,
+};
+use crate::{store, tasks};
+
+/// Appends that wait for the database at once, of all sources; one source alone may have half of
+/// them.
+const MAX_WAITING_APPENDS: usize = 8_192;
+
+/// Reads what plugins may do, as a host of this configuration would find it; creates and changes
+/// nothing. Blocks.
+///
+/// # Errors
+/// It cannot be read, or strangers may write it; for people.
+pub fn peek_approvals(config: Arc<ArcSwap<Config>>) -> Result<Approvals, String> {
+    let its = config.load();
+    let stored = match &its.store.place {
+        StorePlace::Sqlite(path) => store::peek_approvals(path)?,
+        StorePlace::Postgres(place) => {
+            return Err(format!("they are in {}", place.shown()));
+        }
+    };
+    Approvals::peek(stored, &its.store.former_approvals_dir(), Arc::clone(&config))
+}
+
+/// The policies of plugins by the running configuration.
+#[derive(Debug)]
+struct ConfiguredPolicies(Arc<ArcSwap<Config>>);
+
+impl PluginPolicies for ConfiguredPolicies {
+    fn key(&self, plugin: &str) -> Option<KeyPolicy> {
+        self.0.load().plugins.get(plugin)?.key.clone()
+    }
+
+    fn tells_of_deaths(&self, plugin: &str) -> bool {
+        let source = format!("plugins/{plugin}");
+        self.0.load().routes.takes(&source, DEAD)
+    }
+}
+
+/// Opens the store, and tells what a killed host left in it.
+pub(super) async fn open(
+    running: &Arc<ArcSwap<Config>>,
+    on_loss: OnLoss,
+    clock: &Clock,
+) -> Result<Arc<dyn Store>, AppError> {
+    let config = running.load();
+    match &config.store.place {
+        StorePlace::Sqlite(path) => {
+            let options = SqliteOptions {
+                on_loss,
+                max_bytes: config.store.max_bytes,
+                tree: tree_budget(&config),
+                policies: policies(running),
+                ..SqliteOptions::at(path.clone(), clock.clone())
+            };
+            let store = tasks::blocking(move || Sqlite::open(options)).await?;
+            time::tell(store.clock_changes(), config.store.dedupe_window_ms);
+            tell_of(store.recovered());
+            Ok(Arc::new(store))
+        }
+        StorePlace::Postgres(place) => {
+            let store = Postgres::open(shared_options(running, place, clock)).await?;
+            tell_of(store.recovered());
+            Ok(Arc::new(store))
+        }
+    }
+}
+
+/// How this host opens a store that it shares.
+fn shared_options(
+    running: &Arc<ArcSwap<Config>>,
+    place: &PostgresPlace,
+    clock: &Clock,
+) -> PostgresOptions {
+    let config = running.load();
+    PostgresOptions {
+        url: place.url.clone(),
+        ca_file: place.ca_file.clone(),
+        folder: config.server.data_dir.clone(),
+        host_name: config.server.name.clone(),
+        clock: clock.clone(),
+        max_waiting_appends: MAX_WAITING_APPENDS,
+        tree: tree_budget(&config),
+        policies: policies(running),
+    }
+}
+
+fn tree_budget(config: &Config) -> TreeBudget {
+    TreeBudget { events: config.server.tree_events, bytes: config.server.tree_bytes }
+}
+
+fn policies(running: &Arc<ArcSwap<Config>>) -> Arc<dyn PluginPolicies> {
+    Arc::new(ConfiguredPolicies(Arc::clone(running)))
+}
+
+fn tell_of(recovered: Recovered) {
+    if recovered.held > 0 {
+        tracing::warn!(
+            deliveries = recovered.held,
+            running = recovered.running,
+            "taking up what a killed host left"
+        );
+    }
+}

@@ -1,0 +1,47 @@
+//! The laws of values, steps, and gatherings that this store keeps.
+
+postgres_laws! {
+    kv {
+        a_written_key_is_read_back_after_a_crash
+        a_key_that_changed_meanwhile_is_a_conflict
+        a_key_that_appeared_meanwhile_is_a_conflict
+        a_conflict_does_not_spend_the_attempt
+        a_late_settlement_is_lost_rather_than_a_conflict
+        plugins_do_not_see_each_others_keys
+        a_deleted_key_is_gone_and_its_bytes_with_it
+        a_key_written_twice_holds_the_last_value
+        a_counter_incremented_by_n_events_reads_n_after_kill_9_with_and_without_add
+        an_addition_conflicts_with_nothing_and_stays_at_the_limit
+        an_addition_to_what_is_no_number_is_an_error_that_leaves_nothing
+        keys_are_listed_in_the_order_of_their_bytes
+        a_list_of_keys_that_changed_meanwhile_is_a_conflict
+        several_plugins_write_to_one_bucket_and_see_each_others_keys
+    }
+    settle {
+        outcome_emitted_events_and_writes_commit_together
+        a_late_settlement_changes_nothing_at_all
+    }
+    steps {
+        a_recorded_step_is_never_run_again_for_its_delivery_whatever_crashes
+        the_first_result_under_a_name_stays
+        a_record_of_an_attempt_that_lost_its_lease_is_refused
+        a_delivery_that_is_done_keeps_no_step
+    }
+    gatherings {
+        the_members_of_a_join_complete_it_in_any_order
+        a_join_whose_time_is_over_ends_late_and_once
+        types_a_closing_event_or_no_need_at_all_complete_a_join
+        a_duplicate_adds_nothing_to_a_join
+        each_event_of_a_batch_is_in_exactly_one
+        what_comes_while_a_gathering_ends_is_not_a_member
+        a_gathering_that_is_complete_is_leased_with_its_last_member
+        a_member_that_comes_after_the_time_of_its_join_is_late
+    }
+    gathering_bounds {
+        a_gathering_has_at_most_ten_thousand_members
+        the_last_member_is_read_however_many_there_are
+    }
+    seeing_workflows {
+        open_gatherings_are_listed_until_they_end
+    }
+}

@@ -1,0 +1,70 @@
+//! The tree of an event as it is read: one range of the index of roots.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Client;
+
+use super::listing::{SUMMARY_COLUMNS, read_summary};
+use super::read::{ShownAs, delivery_views};
+use super::work::WorkError;
+use crate::event::EventId;
+use crate::store::{
+    DeliveryView, EventSummary, MAX_PAGE, MAX_TREE_ATTEMPTS, TreeDelivery, TreeEvent, TreeView,
+};
+
+/// A page of the tree that `id` is in; nothing if there is no such event.
+pub(super) async fn tree(
+    client: &Client,
+    id: EventId,
+    limit: usize,
+    after: Option<EventId>,
+) -> Result<Option<TreeView>, WorkError> {
+    let limit = limit.clamp(1, MAX_PAGE);
+    let root = "SELECT coalesce(root, id) FROM hookbox.events WHERE id = $1";
+    let of_event = client.query_opt(root, &[&id.row()]).await?;
+    // The root may be deleted before the others.
+    let root = of_event.as_ref().map_or(id, |row| EventId::from_row(row.get(0)));
+    let sql = format!("SELECT {SUMMARY_COLUMNS} FROM hookbox.events e WHERE e.id = $1");
+    let first = client.query_opt(&sql, &[&root.row()]).await?.map(|row| read_summary(&row));
+    let started_ms =
+        first.as_ref().map_or_else(|| root.unix_ms(), |first| first.event.attributes.time_ms);
+    let mut summaries: Vec<_> = first.into_iter().filter(|_| after.is_none()).collect();
+    let left = i64::try_from(limit + 1 - summaries.len()).unwrap_or(i64::MAX);
+    let sql = format!(
+        "SELECT {SUMMARY_COLUMNS} FROM hookbox.events e WHERE e.root = $1 AND e.id > $2
+         ORDER BY e.id LIMIT $3"
+    );
+    let begin = after.unwrap_or(root).row();
+    let others = client.query(&sql, &[&root.row(), &begin, &left]).await?;
+    summaries.extend(others.iter().map(read_summary));
+    if of_event.is_none() && summaries.is_empty() {
+        return Ok(None);
+    }
+    let more = summaries.len() > limit;
+    summaries.truncate(limit);
+    let next = summaries.last().filter(|_| more).map(|last| last.event.id);
+    let events = with_deliveries(client, summaries).await?;
+    Ok(Some(TreeView { root, started_ms, events, next }))
+}
+
+async fn with_deliveries(
+    client: &Client,
+    summaries: Vec<EventSummary>,
+) -> Result<Vec<TreeEvent>, WorkError> {
+    let ids: Vec<i64> = summaries.iter().map(|summary| summary.event.id.row()).collect();
+    let shown = ShownAs { attempts: MAX_TREE_ATTEMPTS as i64, is_bare: true, has_steps: false };
+    let mut views: HashMap<EventId, Vec<DeliveryView>> = HashMap::new();
+    for view in delivery_views(client, &ids, None, shown).await? {
+        views.entry(view.id.event).or_default().push(view);
+    }
+    let event = |mut summary: EventSummary| {
+        let views = views.remove(&summary.event.id).unwrap_or_default();
+        summary.deliveries = views.iter().map(|view| (view.plugin.clone(), view.state)).collect();
+        let deliveries = views
+            .into_iter()
+            .map(|view| TreeDelivery { view, members: Vec::new(), more_members: false })
+            .collect();
+        TreeEvent { summary, deliveries, member_of: Vec::new() }
+    };
+    Ok(summaries.into_iter().map(event).collect())
+}

@@ -1,0 +1,81 @@
+//! The store's address, and what belongs to it.
+
+use std::fs;
+
+use hookbox::config::{PostgresPlace, StorePlace};
+use secrecy::ExposeSecret;
+
+use super::home::Home;
+
+const URL: &str = "postgres://hookbox:hunter2hunter2@db.example.com:5433/hooks?sslmode=require";
+
+fn postgres(home: &Home, text: &str) -> PostgresPlace {
+    match home.good(text).store.place {
+        StorePlace::Postgres(place) => place,
+        StorePlace::Sqlite(path) => panic!("the store is {}", path.display()),
+    }
+}
+
+#[test]
+fn a_server_without_a_password_is_named_in_the_file() {
+    let home = Home::new();
+    for url in ["postgres://hookbox@db/hooks", "postgresql://db/hooks?sslmode=disable"] {
+        let place = postgres(&home, &format!("[store]\nurl = \"{url}\""));
+        assert_eq!(place.url.expose_secret(), url);
+        assert_eq!(place.ca_file, None);
+    }
+}
+
+#[test]
+fn an_address_with_a_password_is_kept_elsewhere() {
+    let mut home = Home::new();
+    home.env.push(("DATABASE_URL", URL));
+    let place = postgres(&home, "[store]\nurl = { env = \"DATABASE_URL\" }");
+    assert_eq!(place.url.expose_secret(), URL);
+    fs::write(home.folder.path().join("url"), format!("{URL}\n")).unwrap();
+    let place = postgres(&home, "[store]\nurl = { file = \"url\" }");
+    assert_eq!(place.url.expose_secret(), URL);
+    assert_eq!(place.shown(), "postgres://db.example.com:5433/hooks");
+    assert!(!format!("{place:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_password_in_the_file_is_refused_and_not_shown() {
+    let home = Home::new();
+    for url in [URL, "postgres://db/hooks?password=hunter2hunter2"] {
+        let problems = home.bad(&format!("[store]\nurl = \"{url}\"")).render(false);
+        assert!(problems.contains("holds a password"), "{problems}");
+        assert!(!problems.contains("hunter2"), "{problems}");
+    }
+}
+
+#[test]
+fn what_holds_no_address_is_refused_and_not_shown() {
+    let mut home = Home::new();
+    home.env.push(("OTHER_URL", "mysql://user:hunter2hunter2@db/hooks"));
+    home.refuses("[store]\nurl = { env = \"DATABASE_URL\" }", &["`DATABASE_URL`", "absent"]);
+    let problems = home.bad("[store]\nurl = { env = \"OTHER_URL\" }").render(false);
+    assert!(problems.contains("which holds no address"), "{problems}");
+    assert!(!problems.contains("hunter2"), "{problems}");
+    home.refuses("[store]\nurl = \"postgres://\"", &["is not the address of a store"]);
+    home.refuses("[store]\nurl = { env = \"A\", file = \"b\" }", &["exactly one place"]);
+}
+
+#[test]
+fn authorities_are_those_of_a_file_that_is_there() {
+    let home = Home::new();
+    let with = "[store]\nurl = \"postgres://db/hooks\"\nca_file = \"ca.pem\"";
+    home.refuses(with, &["`store.ca_file`", "where no file is"]);
+    fs::write(home.folder.path().join("ca.pem"), "").unwrap();
+    assert_eq!(postgres(&home, with).ca_file, Some(home.folder.path().join("ca.pem")));
+    home.refuses("[store]\nca_file = \"ca.pem\"", &["is for a store in Postgres"]);
+}
+
+#[test]
+fn another_server_takes_effect_after_a_restart() {
+    let home = Home::new();
+    let one = home.good("[store]\nurl = \"postgres://one/hooks\"");
+    let other = home.good("[store]\nurl = \"postgres://two/hooks\"");
+    assert_eq!(one.restart_needed(&other), ["store.url"]);
+    assert_eq!(one.server.data_dir, home.folder.path().join("data"));
+}

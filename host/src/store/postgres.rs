@@ -33,9 +33,11 @@ mod audit;
 mod batch;
 mod bulk;
 mod change;
+mod changed_keys;
 mod command;
 mod conditions;
 mod connect;
+mod created;
 mod due;
 mod erase;
 mod error;
@@ -48,6 +50,7 @@ mod history;
 mod hosts;
 mod identity;
 mod ids;
+mod keys;
 mod kv;
 mod lease;
 mod listing;
@@ -60,6 +63,7 @@ mod pauses;
 mod read;
 mod reading;
 mod replay;
+mod replay_terms;
 mod rows;
 mod samples;
 mod schedules;
@@ -67,12 +71,15 @@ mod schema;
 mod search;
 mod settle;
 mod shared;
+mod statements;
 mod stripes;
 mod sweep;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tree_view;
+mod trees;
 mod values;
 mod work;
 mod writer;
@@ -137,17 +144,15 @@ impl Queue for Postgres {
         }
     }
 
-    fn append_all(&self, mut events: Vec<NewEvent>) -> Pending<'_, Vec<Appended>> {
-        if events.len() > 1 {
-            return refused(StoreError::Unsupported("several events of one request"));
+    fn append_all(&self, events: Vec<NewEvent>) -> Pending<'_, Vec<Appended>> {
+        if let Some(what) = events.iter().find_map(unsupported) {
+            return refused(StoreError::Unsupported(what));
         }
-        let stored = events.pop().map(|event| self.append(event));
-        Box::pin(async move {
-            match stored {
-                Some(stored) => Ok(vec![stored.await?]),
-                None => Ok(Vec::new()),
-            }
-        })
+        let Some(first) = events.first() else { return Box::pin(async { Ok(Vec::new()) }) };
+        match self.waiting.take(&first.attributes.source, events.len()) {
+            Err(waiting) => refused(StoreError::Saturated { waiting }),
+            Ok(permit) => self.ask(|reply| PostgresCommand::AppendAll { events, reply, permit }),
+        }
     }
 
     fn has_legacy_keys(&self) -> bool {

@@ -29,6 +29,17 @@ impl Postgres {
         which: Which,
     ) -> Result<Changed, StoreError> {
         self.shared.answers()?;
+        let changed = self.change_meant(note, action, which).await;
+        self.work.rolled_back().await;
+        changed
+    }
+
+    async fn change_meant(
+        &self,
+        note: Option<AuditNote>,
+        action: Action,
+        which: Which,
+    ) -> Result<Changed, StoreError> {
         match which {
             Which::One(id) => {
                 let deliveries = tried!(self.change_alone(note.as_ref(), &action, id))?;

@@ -31,7 +31,9 @@ impl Postgres {
     ) -> Result<Erased, StoreError> {
         self.shared.answers()?;
         let note = note.map(|note| note.of_a_part());
-        tried!(self.erase_once(note.as_ref(), &erasure, keys))
+        let erased = tried!(self.erase_once(note.as_ref(), &erasure, keys));
+        self.work.rolled_back().await;
+        erased
     }
 
     async fn erase_once(
@@ -252,6 +254,13 @@ pub(super) async fn empty(
         let sql = "UPDATE hookbox.gathered m SET member = NULL
                    WHERE m.event = ANY ($1) AND m.member IS NOT NULL";
         work.execute(sql, &[&emptied]).await?;
+        for table in ["open", "settled"] {
+            let sql = format!(
+                "UPDATE hookbox.{table} d SET key = NULL
+                 WHERE d.event = ANY ($1) AND d.key IS NOT NULL"
+            );
+            work.execute(&sql, &[&emptied]).await?;
+        }
     }
     work.execute(
         "INSERT INTO hookbox.erased (event, at_ms, asked)

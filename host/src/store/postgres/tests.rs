@@ -28,6 +28,7 @@ macro_rules! postgres_laws {
 }
 
 mod hosts;
+mod keys;
 mod listed;
 mod opening;
 mod operating;

@@ -115,6 +115,15 @@ impl WorkConnection {
         self.open("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
     }
 
+    /// Returns once a transaction that was dropped is rolled back. Until then others pass over what
+    /// it has locked.
+    pub(super) async fn rolled_back(&self) {
+        let mut work = self.client.lock().await;
+        if work.open && work.client.batch_execute("ROLLBACK").await.is_ok() {
+            work.open = false;
+        }
+    }
+
     async fn open(&self, begin: &str) -> Result<Work<'_>, StoreError> {
         let mut work = self.client.lock().await;
         if work.client.is_closed() {

@@ -6,7 +6,8 @@ use super::rows::{changed_by, items, operation, result_code, results};
 use super::steer::FOR_UPDATE;
 use crate::event::DeliveryId;
 use crate::store::postgres::Postgres;
-use crate::store::postgres::change::{DeliveryRows, change_those, delivery_id, lock};
+use crate::store::postgres::change::{DeliveryRows, change_those, delivery_id};
+use crate::store::postgres::changed_keys::lock_changed;
 use crate::store::postgres::moves::WorkMoves;
 use crate::store::postgres::search::find;
 use crate::store::postgres::settle::small;
@@ -47,7 +48,8 @@ impl Postgres {
             OperationScope::Filter(filter) => of.action.meant(filter.state),
             OperationScope::Ids(_) | OperationScope::Undo(_) => of.action.takes().to_vec(),
         };
-        lock(&work, &DeliveryRows::of(&next)).await?;
+        let rows = DeliveryRows::of(&next);
+        lock_changed(&work, &self.shared, (&rows.events, &rows.ordinals)).await?;
         // What is to be cancelled is also if it was tried again meanwhile.
         let as_of_ms = if of.action == Action::Cancel { i64::MAX } else { of.as_of_ms };
         let attempts = attempts_of(&work, &next, as_of_ms).await?;

@@ -18,8 +18,10 @@ CREATE TABLE hookbox.audit_swept (
 INSERT INTO hookbox.audit_swept (before_ms) VALUES (0);
 CREATE FUNCTION hookbox.keep_audit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'DELETE' AND OLD.at_ms < (SELECT s.before_ms FROM hookbox.audit_swept s) THEN
-        RETURN OLD;
+    IF TG_OP = 'DELETE' THEN
+        IF OLD.at_ms < (SELECT s.before_ms FROM hookbox.audit_swept s) THEN
+            RETURN OLD;
+        END IF;
     END IF;
     RAISE EXCEPTION 'entries of the audit log are not changed, nor deleted before their time';
 END $$;

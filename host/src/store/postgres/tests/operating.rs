@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{OnePostgres, one_postgres};
 use crate::store::conformance::{START_MS, clock, event};
-use crate::store::{Count, Keep, Operate, Queue};
+use crate::store::{Actor, AuditFilter, AuditNote, Count, History, Keep, Operate, Queue, Via};
 
 postgres_laws! {
     audit {
@@ -147,4 +147,23 @@ async fn the_partitions_of_a_day_of_which_nothing_is_left_are_dropped() {
     assert!(!exists(day).await && exists(day + 1).await);
     assert_eq!(store.stats().await.unwrap().events, 0);
     store.append(event("order.paid", &[])).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_database_itself_keeps_entries_of_the_audit_log_as_they_are() {
+    let Some(one) = one_postgres() else { return };
+    let store = one.open_postgres().await;
+    let actor = Actor { name: "jo".into(), role: "operator", via: Via::Command };
+    store.note(AuditNote::new(actor, "plugins.pause", "audit", "")).await.unwrap();
+    for sql in [
+        "UPDATE hookbox.audit SET actor = 'ann'",
+        "DELETE FROM hookbox.audit",
+        "TRUNCATE hookbox.audit",
+    ] {
+        let refused = store.reads.client.batch_execute(sql).await.unwrap_err();
+        let said = refused.as_db_error().expect("the database says so").message();
+        assert!(said.contains("before their time"), "{said}");
+    }
+    let (entries, _) = store.audit(AuditFilter::default(), 9, None).await.unwrap();
+    assert_eq!(entries.len(), 1);
 }

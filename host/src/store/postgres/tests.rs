@@ -34,6 +34,7 @@ mod operating;
 mod own;
 mod reading;
 mod rig;
+mod shared;
 mod vals;
 mod values;
 

@@ -1,6 +1,6 @@
 //! Queries. Each is one statement as far as it has to be of one moment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use tokio_postgres::{Client, Row};
@@ -102,24 +102,15 @@ pub(super) async fn delivery_views(
     let rows =
         client.query(DELIVERIES, &[&events, &ordinals, &attempts, &is_bare, &has_steps]).await?;
     let mut views = rows.iter().map(view).collect::<Result<Vec<_>, _>>()?;
-    with_gatherings(client, &mut views).await?;
+    let built_in = views.iter().filter(|view| is_built_in(&view.plugin));
+    let built_in: Vec<_> = built_in.map(|view| view.id).collect();
+    if !built_in.is_empty() {
+        let mut gatherings = gathered::states(client, &built_in).await?;
+        for view in &mut views {
+            view.gathering = gatherings.remove(&view.id).map(Box::new);
+        }
+    }
     Ok(views)
-}
-
-/// Adds the gatherings that deliveries are to end.
-async fn with_gatherings(client: &Client, views: &mut [DeliveryView]) -> Result<(), StoreError> {
-    let own = || views.iter().filter(|view| is_built_in(&view.plugin)).map(|view| view.id);
-    let events: Vec<i64> = own().map(|id| id.event.row()).collect();
-    let ordinals: Vec<i32> = own().map(|id| small(id.ordinal)).collect();
-    if events.is_empty() {
-        return Ok(());
-    }
-    let found = gathered::states(client, &events, &ordinals).await?;
-    let mut found: HashMap<_, _> = found.into_iter().map(|state| (state.id, state)).collect();
-    for view in views {
-        view.gathering = found.remove(&view.id).map(Box::new);
-    }
-    Ok(())
 }
 
 /// The counts, with what batches have added since they were folded.

@@ -220,6 +220,36 @@ fn any_scheme_can_prove_a_cloudevent() {
 }
 
 #[test]
+fn a_captured_event_gets_no_other_id_and_type_by_another_media_type() {
+    let site = site();
+    let host = Host::start(&site);
+    let one = r#"{"specversion":"1.0","id":"1","source":"/s","type":"order.paid","data":{"n":1}}"#;
+    let batch = format!("[{one}]");
+    for (kind, body) in [(STRUCTURED, one), (BATCH, &batch)] {
+        let signature = sign(body.as_bytes());
+        let signed = ("x-signature", signature.as_str());
+        sent(&host, "POST", "/webhook/signed", &[("content-type", kind), signed], body);
+        let forged = [
+            ("content-type", "application/json"),
+            ("ce-specversion", "1.0"),
+            ("ce-id", "2"),
+            ("ce-source", "/s"),
+            ("ce-type", "order.refunded"),
+            signed,
+        ];
+        let reply = sent(&host, "POST", "/webhook/signed", &forged, body);
+        assert!(reply.status == 400 && reply.body.contains("application/cloudevents+json"));
+        // A bearer token protects no form, so it may carry an event as data.
+        let reply = stored(&post(&host, "partner", &forged[..5], body));
+        assert_ne!(event(&host, &reply)["type"], "order.paid");
+    }
+    assert_eq!(host.api("/api/v1/stats")["events"], 2, "one of each source");
+    let warned = host.api("/api/v1/config")["warnings"].to_string();
+    assert!(warned.contains("`signed`") && warned.contains("{header:ce-id}"), "{warned}");
+    assert!(!warned.contains("`partner`: its signature covers"), "{warned}");
+}
+
+#[test]
 fn an_origin_that_is_listed_gets_consent_and_no_other() {
     let site = site();
     let host = Host::start(&site);

@@ -178,7 +178,7 @@ fn what_is_no_cloudevent_is_refused_with_what_is_wrong() {
             "`data_base64` is not base64",
         ),
         (STRUCTURED, "[]".to_owned(), "as a JSON object"),
-        (BATCH, "{}".to_owned(), "the body is no list of at most 1000 events"),
+        (BATCH, "{}".to_owned(), "the body is no list of at most 5000 events"),
     ] {
         let refused = post(&host, "partner", &[("content-type", kind)], &body);
         assert!(refused.status == 400 && refused.body.contains(says), "{says}: {refused:?}");

@@ -46,7 +46,7 @@ impl WriteBatch<'_> {
         let kept = self
             .connection
             .prepare_cached(
-                "UPDATE events SET dedupe = coalesce(dedupe, x'') || ?2 \
+                "UPDATE events SET dedupe = CAST(coalesce(dedupe, x'') || ?2 AS BLOB) \
                  WHERE id = ?1 AND id > (SELECT dedupe_up_to FROM swept) \
                    AND length(coalesce(dedupe, x'')) < ?3",
             )?

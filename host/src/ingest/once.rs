@@ -2,8 +2,9 @@
 //!
 //! The token of a captured request proves any body, so a token that came before is no proof of
 //! another event. Such a request is refused and not called a duplicate: a provider that gives two
-//! events of one second the same token sends the second one again, with a new token. A retry may have a
-//! new token as well: the store keeps it for the event that is repeated (`NewEvent::spends`).
+//! events of one second the same token sends the second one again, with a new token. A retry may
+//! have a new token as well: the store keeps it for the event that is repeated
+//! (`NewEvent::spends`).
 
 use bytes::Bytes;
 

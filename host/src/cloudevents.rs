@@ -24,7 +24,7 @@ pub const MEDIA_TYPE: &str = "application/cloudevents+json";
 pub const BATCH_MEDIA_TYPE: &str = "application/cloudevents-batch+json";
 
 /// The supported version.
-const VERSION: &str = "1.0";
+pub const VERSION: &str = "1.0";
 /// The media type of `data` if the document names none.
 const JSON: &str = "application/json";
 

@@ -59,6 +59,9 @@ pub struct NewEvent {
     pub provider_id: Option<String>,
     /// A repeated key within the dedupe window makes this a duplicate; empty for emitted events.
     pub dedupe: Vec<DedupeKey>,
+    /// One of the keys, which even a duplicate takes, for the event that it repeats: that of a
+    /// token that is good for one event.
+    pub spends: Option<DedupeKey>,
     /// Makes a duplicate as well, and is never taken; only while
     /// [`Queue::has_legacy_keys`](crate::store::Queue).
     pub legacy_key: Option<LegacyKey>,
@@ -103,6 +106,7 @@ impl From<Attributes> for NewEvent {
             attributes,
             provider_id: None,
             dedupe: Vec::new(),
+            spends: None,
             legacy_key: None,
             headers: Vec::new(),
             note: None,

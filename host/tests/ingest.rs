@@ -3,11 +3,13 @@
 //! `vectors.json` holds signatures made by others, each with its provenance; `sources` the presets
 //! they belong to; `host` an intake on a real store and a client that speaks HTTP byte by byte.
 
+mod apart;
 mod bad_input;
 mod dedupe;
 mod doors;
 mod ed25519;
 mod ends;
+mod everybody;
 mod forged;
 mod host;
 mod hostile;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
-use crate::support::{API_KEY, HeyGen, Host, ROUTE, SOURCE, Site, guest, wait_for};
+use crate::support::{API_KEY, HeyGen, Host, ROUTE, SOURCE, Site, agent, guest, wait_for};
 
 /// An executable that stands in for a program.
 fn program(site: &Site, name: &str, script: &str) {
@@ -200,6 +200,70 @@ fn events_of_another_host_are_posted_here_and_verified() {
     assert_eq!(near.api("/api/v1/stats")["events"], 3, "what was there is a duplicate");
     let wrong = here.run(&["listen", "--from", "http://127.0.0.1:1", "--to", &to]);
     assert!(wrong.code == 1 && wrong.err.contains("no answer from"), "{wrong:?}");
+}
+
+/// Sources of the other host that take everything, and the same ones here, as presets.
+const THERE: &str = r#"
+[sources.sns]
+type = { fixed = "aws-sns.notification" }
+verify = { scheme = "none" }
+[sources.asana]
+type = { json = "/action" }
+split = "/events"
+verify = { scheme = "none" }
+[sources.fb]
+type = { request = "/object" }
+split = "/entry"
+verify = { scheme = "none" }
+[sources.hub]
+type = { fixed = "docker-hub.push" }
+verify = { scheme = "none" }
+"#;
+const HERE: &str = r#"
+[sources.sns]
+preset = "aws-sns"
+params = { topic_arn = "arn:aws:sns:us-east-1:1:t" }
+[sources.asana]
+preset = "asana"
+secrets = [{ env = "TEST_SECRET" }]
+[sources.fb]
+preset = "facebook"
+secrets = [{ env = "TEST_SECRET" }]
+params = { verify_token = "a-token" }
+[sources.hub]
+preset = "docker-hub"
+secrets = [{ env = "TEST_SECRET" }]
+"#;
+
+#[test]
+fn an_item_is_posted_in_its_list_and_a_source_that_cannot_be_signed_is_left_out() {
+    let (there, here) = (Site::new(THERE, &[]), Site::new(HERE, &[]));
+    let (far, near) = (Host::start(&there), Host::start(&here));
+    for (source, body) in [
+        ("sns", r#"{"Type":"Notification"}"#),
+        ("asana", r#"{"events":[{"action":"changed","n":1.50},{"action":"added"}]}"#),
+        ("fb", r#"{"object":"page","entry":[{"id":"1","time":7}]}"#),
+        ("hub", r#"{"push_data":{"pushed_at":1}}"#),
+        ("sns", r#"{"Type":"Other"}"#),
+    ] {
+        let url = format!("{}/webhook/{source}", far.public_url);
+        let sent = agent().post(&url).content_type("application/json").send(body).unwrap();
+        assert_eq!(sent.status(), 200);
+    }
+    let to = near.public.to_string();
+    let arguments = ["listen", "--from", &far.admin_url, "--to", &to, "--last", "6"];
+    let ran = here.run(&[&arguments[..], &["--count", "4"]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.out.matches("200 OK (ok)").count(), 4, "{ran:?}");
+    let told = ran.err.matches("events of `sns` are not taken").count();
+    assert_eq!(told, 1, "once, and the others go on: {ran:?}");
+    let events = near.api("/api/v1/events");
+    let kinds: Vec<_> = events["items"].as_array().unwrap().iter().map(|it| &it["type"]).collect();
+    assert_eq!(kinds, ["docker-hub.push", "page", "added", "changed"]);
+    let changed = events["items"][3]["id"].as_str().unwrap();
+    let body = format!("{}/api/v1/events/{changed}/body", near.admin_url);
+    let body = agent().get(body).call().unwrap().into_body().read_to_string().unwrap();
+    assert_eq!(body, r#"{"action":"changed","n":1.50}"#, "its bytes are kept");
 }
 
 /// One more than the stream of the other host sends after one look, and a few.

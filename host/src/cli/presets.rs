@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::failure::Failure;
 use super::listing::elements;
 use super::output::{Printout, print_json};
-use crate::config::presets;
-use crate::config::source::{HandshakeRule, Part, Pick, SourceTemplate, ValueCondition};
+use crate::config::presets::{self, AboutProvider};
+use crate::config::source::{DedupeBy, HandshakeRule, Part, Pick, SourceTemplate, ValueCondition};
 use crate::names::closest;
 
 /// The text for a rule that others have reported.
@@ -54,7 +54,7 @@ fn show(name: &str, as_json: bool) -> Result<(), Failure> {
     let provider = preset["provider"].as_str().unwrap_or_default();
     let note = if preset["confirmed"] == true { "" } else { NOT_CONFIRMED };
     out.line(format!("{name}  {provider}  {note}").trim_end());
-    for field in ["page", "register", "keys"] {
+    for field in ["page", "register", "everybody", "keys"] {
         out.field(field, &preset[field]);
     }
     let rules = elements(&preset["rules"]);
@@ -69,7 +69,7 @@ fn show(name: &str, as_json: bool) -> Result<(), Failure> {
     if rules.len() > 1 {
         out.line("all rules");
     }
-    for field in ["split", "type", "id", "subject", "dedupe"] {
+    for field in ["split", "type", "id", "subject", "dedupe", "bodies"] {
         out.field(field, &preset[field]);
     }
     for field in ["handshakes", "answer", "refuse_status", "methods", "samples"] {
@@ -111,6 +111,7 @@ fn described(name: &str) -> Option<Value> {
         "provider": about.name,
         "page": about.page,
         "register": about.register,
+        "everybody": about.everybody,
         "confirmed": about.confirmed,
         "rules": rules(&template).iter().map(|rule| described_rule(rule)).collect::<Vec<_>>(),
         "params": params(&template),
@@ -133,11 +134,21 @@ fn described(name: &str) -> Option<Value> {
         "id": pick(&template.id),
         "subject": pick(&template.subject),
         "dedupe": template.dedupe(true).to_string(),
+        "bodies": bodies(&template, about),
         "answer": template.replies.accepted.as_ref().map(ToString::to_string),
         "refuse_status": template.replies.refuse_status,
         "methods": template.replies.methods().join(", "),
         "samples": samples.collect::<Vec<_>>().join(", "),
     }))
+}
+
+/// How bodies differ, where only type and body tell events apart.
+fn bodies(template: &SourceTemplate, about: &AboutProvider) -> Option<String> {
+    if template.dedupe(true).keys != [DedupeBy::Body] {
+        return None;
+    }
+    let repeat = "two events with equal bodies are one; take another `dedupe` if that may be";
+    Some(about.differs.as_ref().map_or(repeat.to_owned(), |part| format!("differ by {part}")))
 }
 
 /// Where signatures stand, as `Header: prefix…`.

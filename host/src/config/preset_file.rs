@@ -30,6 +30,12 @@ pub struct AboutProvider {
     /// Whether the rule was read in the provider's own documentation or code; otherwise it comes
     /// from others.
     pub confirmed: bool,
+    /// The part of a body that differs from event to event, where only type and body tell events
+    /// apart; `None` if two events may have equal bodies.
+    pub differs: Option<String>,
+    /// The remedy, where the provider signs for all customers with one key and no rule names the
+    /// user's registration.
+    pub everybody: Option<String>,
 }
 
 /// Reads a preset's file.
@@ -73,6 +79,7 @@ fn read_section(item: &Item<'_>) -> Option<Preset> {
         template.types = types;
     }
     let about = section.take("about").and_then(|item| read_about(&item));
+    template.bodies_repeat = about.as_ref().is_some_and(|about| about.differs.is_none());
     if about.is_none() {
         item.refuse_key("does not say whose preset it is", "write [about]");
     }
@@ -92,8 +99,13 @@ fn read_about(item: &Item<'_>) -> Option<AboutProvider> {
         text("register", "Settings > Webhooks"),
     );
     let confirmed = section.take("confirmed").and_then(|item| item.truth()).unwrap_or(true);
+    let mut remark =
+        |key, example| section.take(key).and_then(|item| item.text(example).map(str::to_owned));
+    let differs = remark("differs", "\"created_at\"");
+    let everybody = remark("everybody", "\"let plugins compare the account\"");
     section.finish();
-    Some(AboutProvider { name: name?, page: page?, register: register?, confirmed })
+    let (name, page, register) = (name?, page?, register?);
+    Some(AboutProvider { name, page, register, confirmed, differs, everybody })
 }
 
 fn read_placeholder(item: &Item<'_>) -> Option<Placeholder> {

@@ -2,7 +2,8 @@
 //!
 //! A preset is one file, `presets/NAME.toml`. Its keys are those of a section `[sources.NAME]`,
 //! read by the same code, and four of its own:
-//! - `about = { name, page, register, confirmed }`: the provider (see [`AboutProvider`]);
+//! - `about = { name, page, register, confirmed, differs, everybody }`: the provider (see
+//!   [`AboutProvider`]);
 //! - `placeholder = { prefix, json, value }`: ids that name no event (see `Placeholder`);
 //! - `types = { known, more }`: the types of its events, for warnings (see `EventTypes`);
 //! - `[samples]`: bodies by event type for `hookbox send`, as JSON; `*.fail` and `*` are for types

@@ -84,6 +84,13 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether a token that says nothing of the body is good for one event.
+    pub fn takes_tokens_once(&self) -> bool {
+        let Verify::Signature(first) = &self.verify else { return false };
+        let mut rules = std::iter::once(first).chain(&first.others);
+        rules.any(|rule| rule.is_bare_token() && self.dedupe.goes_by_signed(rule))
+    }
+
     /// The events of one request, in words.
     pub fn events_of_a_request(&self) -> String {
         match self.split.as_deref() {

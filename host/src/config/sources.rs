@@ -7,10 +7,7 @@ use std::sync::Arc;
 
 use super::raw::{Item, Section, did_you_mean};
 use super::secrets::{self, Fallback, FoundSecrets, Keyless, MakeSecrets, Places};
-use super::source::{
-    DedupeBy, KeyEncoding, Part, Pick, ProviderSettings, Secrets, SignatureScheme, Source,
-    SourceTemplate, Verify,
-};
+use super::source::{KeyEncoding, ProviderSettings, Secrets, Source, SourceTemplate, Verify};
 use super::warnings::Warning;
 use super::{presets, template};
 use crate::names::{MAX_NAME_BYTES, is_source_name};
@@ -19,6 +16,11 @@ use crate::providers::{Provider, registered};
 mod callback;
 mod params;
 mod provider;
+mod weaknesses;
+
+#[cfg(test)]
+pub(super) use weaknesses::may_be_repeated;
+use weaknesses::{shared_key, weaknesses};
 
 /// The most sources a file may have.
 const MAX_SOURCES: usize = 256;
@@ -110,6 +112,9 @@ pub(super) fn complete(
         for what in weaknesses(&template).iter().filter(|_| is_verified) {
             sink.warn(Warning::of_working_source(&name, what));
         }
+        if let Some(what) = preset.as_deref().and_then(|preset| shared_key(preset, &template)) {
+            sink.warn(Warning::of_working_source(&name, &what));
+        }
         let verify = match is_verified {
             true => Verify::Signature(template.clone().signature(secrets)),
             false => Verify::None,
@@ -179,60 +184,6 @@ fn settle_url(
     if template.uses_url() {
         template.take_url(url);
     }
-}
-
-/// What a rule leaves unproved, for people.
-fn weaknesses(template: &SourceTemplate) -> Vec<&'static str> {
-    let mut found = Vec::new();
-    for rule in std::iter::once(template).chain(&template.others) {
-        let covers_body = rule.binds_body() || rule.signed.contains(&Part::Form);
-        let weakness = match rule.scheme {
-            SignatureScheme::Token | SignatureScheme::Basic => {
-                "its requests carry the secret itself, which proves nothing about the body"
-            }
-            SignatureScheme::Jwt if rule.jwt.as_ref().is_some_and(|it| it.body_claim.is_none()) => {
-                "its tokens prove nothing about the body"
-            }
-            SignatureScheme::HmacSha1 | SignatureScheme::DigestSha1 | SignatureScheme::RsaSha1 => {
-                "it signs with SHA-1, which is weak; take SHA-256 where the provider has it"
-            }
-            SignatureScheme::DigestSha256 => {
-                "it signs with a plain digest, which is weaker than an HMAC"
-            }
-            _ if rule.signed.contains(&Part::BodyCrc32) => {
-                "its signature covers a checksum of the body that others can meet"
-            }
-            _ if rule.scheme.signs() && !covers_body => {
-                "its signature covers values of the body, but not the whole body"
-            }
-            _ => continue,
-        };
-        if !found.contains(&weakness) {
-            found.push(weakness);
-        }
-    }
-    if may_be_repeated(template) {
-        found.push(
-            "a captured request can be sent again in other bytes as another event: add \"signed\" \
-             to its `dedupe`",
-        );
-    }
-    found
-}
-
-/// Whether a captured request counts as another event once it is written in other bytes.
-pub(super) fn may_be_repeated(template: &SourceTemplate) -> bool {
-    let keys = template.dedupe(true).keys;
-    let signs_id = |rule: &SourceTemplate| match &template.id {
-        Some(Pick::Header(name)) => {
-            rule.signed.contains(&Part::Id) || rule.signed.contains(&Part::Header(name.clone()))
-        }
-        _ => false,
-    };
-    let goes_by_id = keys.contains(&DedupeBy::Id)
-        && std::iter::once(template).chain(&template.others).all(signs_id);
-    let is_known = keys.is_empty() || keys.contains(&DedupeBy::Signed) || goes_by_id;
-    template.leaves_bytes_open() && !is_known
 }
 
 /// `None` if what was refused leaves nothing to go on with.

@@ -52,6 +52,7 @@ pub(super) fn read(
                 .any(|rule| rule.scheme.signs() || rule.scheme == SignatureScheme::Jwt),
             is_verified,
         };
+        template.bodies_repeat = false;
         template.dedupe = dedupe::read(&item, available).or(template.dedupe.take());
     }
     is_verified

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use super::reasons::RefusalReason;
+use super::verify::KeyRing;
 use super::window::SecretWindows;
 use crate::config::Source;
 use crate::config::source::{Secrets, Verify};
@@ -55,6 +56,8 @@ pub(super) struct SourceTally {
     confirmation: Mutex<Option<Confirmation>>,
     /// Permits to confirm one.
     confirming: Arc<Semaphore>,
+    /// The rings of the running configuration.
+    rings: Mutex<Vec<KeyRing>>,
 }
 
 /// A digest by which a key is known again after a reload.
@@ -193,14 +196,20 @@ impl Default for SourceTally {
             refused: Mutex::default(),
             confirmation: Mutex::default(),
             confirming: Arc::new(Semaphore::new(MAX_CONFIRMING)),
+            rings: Mutex::default(),
         }
     }
 }
 
 impl SourceTally {
     /// The times of last use of a source's keys, in the order of the configuration. Keys that the
-    /// configuration before did not have are new.
-    pub(super) fn uses(&self, source: &Source) -> Vec<Arc<AtomicI64>> {
+    /// configuration before did not have are new. Its `rings` have the documents of those before.
+    pub(super) fn uses<'a>(
+        &self,
+        source: &Source,
+        rings: impl Iterator<Item = &'a KeyRing>,
+    ) -> Vec<Arc<AtomicI64>> {
+        self.keep_rings(rings);
         let mut keys = self.keys();
         let old = std::mem::take(&mut *keys);
         for mark in marks(source) {
@@ -210,6 +219,16 @@ impl SourceTally {
             keys.push((mark, at));
         }
         keys.iter().map(|(_, at)| Arc::clone(at)).collect()
+    }
+
+    /// Gives the rings of a new configuration the documents of those before.
+    fn keep_rings<'a>(&self, rings: impl Iterator<Item = &'a KeyRing>) {
+        let mut kept = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        let rings: Vec<_> = rings.cloned().collect();
+        for ring in &rings {
+            kept.iter().for_each(|older| ring.inherit(older));
+        }
+        *kept = rings;
     }
 
     /// Counts a request that was stored, or that repeats an event.

@@ -10,12 +10,25 @@ use super::identify::{BatchFault, MAX_ITEMS, items};
 use crate::cloudevents::{HttpMode, ReceivedEvent};
 
 /// The events of a request.
-pub(super) fn read(head: &Head, body: &Bytes) -> Result<Vec<ReceivedEvent>, BatchFault> {
+///
+/// The media type chooses the form, and no signature covers it. So where the body alone is signed
+/// (`guards`), a body that is an event, or a list of them, is no data of a binary event: whoever
+/// captured it could give it another id and type.
+pub(super) fn read(
+    head: &Head,
+    body: &Bytes,
+    guards: bool,
+) -> Result<Vec<ReceivedEvent>, BatchFault> {
     let kind = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     match HttpMode::of(kind).map_err(BatchFault::Format)? {
         HttpMode::Structured => {
             let event = ReceivedEvent::structured(body);
             Ok(vec![event.map_err(no_event)?])
+        }
+        HttpMode::Binary if guards && has_event(body) => {
+            let why = "its body has the attributes of one, and headers that nobody signs cannot give \
+                       it others: send it as application/cloudevents+json, or as a batch";
+            Err(no_event(why.to_owned()))
         }
         HttpMode::Binary => {
             let headers = head.headers.iter();
@@ -36,6 +49,14 @@ pub(super) fn read(head: &Head, body: &Bytes) -> Result<Vec<ReceivedEvent>, Batc
             items.into_iter().enumerate().map(one).collect()
         }
     }
+}
+
+/// Whether a body is that of the structured form, or of a batch.
+fn has_event(body: &Bytes) -> bool {
+    let is_event = |json: &[u8]| ReceivedEvent::structured(json).is_ok();
+    let listed = || items::list(body, &[], MAX_ITEMS).ok();
+    is_event(body)
+        || listed().is_some_and(|items| items.iter().any(|item| is_event(item.as_bytes())))
 }
 
 fn no_event(why: String) -> BatchFault {

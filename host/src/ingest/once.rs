@@ -2,13 +2,15 @@
 //!
 //! The token of a captured request proves any body, so a token that came before is no proof of
 //! another event. Such a request is refused and not called a duplicate: a provider that gives two
-//! events of one second the same token sends the second one again, with a new token.
+//! events of one second the same token sends the second one again, with a new token. A retry may
+//! have a new token as well: the store keeps it for the event that is repeated
+//! (`NewEvent::spends`).
 
 use bytes::Bytes;
 
 use super::reply::Rejection;
 use super::verify::Refusal;
-use crate::config::source::{Source, Verify};
+use crate::config::source::Source;
 use crate::event::{EventId, NewEvent};
 use crate::store::Read;
 
@@ -22,10 +24,9 @@ pub(super) struct SentEvent {
 impl SentEvent {
     /// For a source that takes a token once, because it says nothing of the body.
     pub(super) fn to_check(source: &Source, event: &NewEvent) -> Option<Self> {
-        let Verify::Signature(first) = &source.verify else { return None };
-        let mut rules = std::iter::once(first).chain(&first.others);
-        let is_once = rules.any(|rule| rule.is_bare_token() && source.dedupe.goes_by_signed(rule));
-        is_once.then(|| Self { id: event.provider_id.clone(), body: event.attributes.body.clone() })
+        source
+            .takes_tokens_once()
+            .then(|| Self { id: event.provider_id.clone(), body: event.attributes.body.clone() })
     }
 
     /// Refuses a request that has nothing but its token in common with the event that it was taken

@@ -205,7 +205,7 @@ impl<'a> Posting<'a> {
     /// The answer to a handshake that needs no proof, or the refusal.
     fn open_answer(self, unproved: Unproved) -> Result<Checked<'a>, Box<RefusedRequest>> {
         let body = unproved.body.as_deref().unwrap_or_default();
-        let answer = self.source.handshakes().answer(&unproved.head, body, false);
+        let answer = self.source.handshakes().answer(&unproved.head, body, None);
         match answer.filter(|_| !self.is_callback) {
             Some(answer) => Ok(Checked::Open(answer, unproved.head)),
             None => Err(self.unproved(unproved, false)),

@@ -109,7 +109,7 @@ fn answer_early(
     request: Request<Incoming>,
 ) -> Result<HandshakeAnswer, Box<RefusedRequest>> {
     let head = Head::from(request.into_parts().0);
-    let own = source.handshakes().answer(&head, &[], false);
+    let own = source.handshakes().answer(&head, &[], None);
     let takes_put = source.replies().takes_put;
     own.or_else(|| handshake::find(&head.method, takes_put)).ok_or_else(|| {
         let seen = Seen::of(&head.headers);

@@ -15,6 +15,7 @@ mod set;
 #[cfg(test)]
 mod tests;
 
+pub use items::request_of;
 pub use set::Assignment;
 use set::put;
 

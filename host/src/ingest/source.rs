@@ -50,17 +50,15 @@ impl SourceRuntime {
         let (verifier, extractor) = (Verifier::new(&source), Extractor::new(&source));
         let stored = stored_headers(&verifier, &extractor);
         let replies = SourceReplies::new(&source.replies);
-        let accepted = replies.accepted_status();
-        let metrics = SourceMetrics::new(&source.name, verifier.keys(), accepted);
-        let (tally, key_uses) = (Arc::default(), Vec::new());
-        let handshakes = Handshakes::new(&source);
+        let metrics = SourceMetrics::new(&source.name, verifier.keys(), replies.accepted_status());
+        let (tally, key_uses, handshakes) = (Arc::default(), Vec::new(), Handshakes::new(&source));
         Self { source, verifier, extractor, handshakes, replies, stored, metrics, tally, key_uses }
     }
 
     /// The same, counted where operators see it.
     pub(super) fn counted_in(mut self, activity: &SourceActivity) -> Self {
         self.tally = activity.tally(&self.source);
-        self.key_uses = self.tally.uses(&self.source);
+        self.key_uses = self.tally.uses(&self.source, self.verifier.rings());
         self
     }
 
@@ -77,8 +75,8 @@ impl SourceRuntime {
     /// The answer to a request, if it is a handshake, at `now_ms` (Unix ms).
     pub fn handshake(&self, head: &Head, body: &[u8], now_ms: i64) -> Option<HandshakeAnswer> {
         let request = Unverified::new(head.clone(), Bytes::copy_from_slice(body));
-        let is_verified = head.method == Method::POST && request.verify(self, now_ms).is_ok();
-        self.handshakes.answer(head, body, is_verified)
+        let proved = request.verify(self, now_ms).ok().filter(|_| head.method == Method::POST);
+        self.handshakes.answer(head, body, proved.as_ref().map(|verified| &verified.proof))
     }
 
     /// Keeps a document with public keys as if it had been fetched from this address. Says whether
@@ -142,8 +140,8 @@ impl SourceRuntime {
                 map.insert(HeaderName::from_static(name), value);
             }
         }
-        let note = Some("reconciled: from the provider's log, its delivery never came".to_owned());
-        let proof = Proof { note, ..Proof::default() };
+        let note = "reconciled: from the provider's log, its delivery never came".to_owned();
+        let proof = Proof { note: Some(note), ..Proof::default() };
         let verified = Verified { source: self, head: map.into(), body: body.into(), proof };
         let mut event = verified.identify(routes, now_ms);
         if has_legacy_keys {
@@ -204,16 +202,15 @@ impl SourceRuntime {
         let headers = &head.headers;
         let sent_at = || proof.sent_at.as_deref().or_else(|| self.verifier.sent_at(head));
         let signed = proof.signed.as_ref().map(|signed| signed.of(at));
-        let Extracted { kind, id, subject, is_json, dedupe, note } =
+        let Extracted { kind, id, subject, is_json, dedupe, spends, note } =
             self.extractor.extract(head, part, sent_at, signed, proof.note.clone());
         let content_type = match headers.get(CONTENT_TYPE).filter(|_| !part.is_item()) {
-            Some(value) => {
-                value.to_str().ok().filter(|text| text.len() <= MAX_NAME_BYTES).map(str::to_owned)
-            }
-            None => is_json.then(|| "application/json".to_owned()),
+            Some(value) => value.to_str().ok().filter(|text| text.len() <= MAX_NAME_BYTES),
+            None => is_json.then_some("application/json"),
         };
         NewEvent {
             dedupe,
+            spends,
             headers: header::values(&self.stored, headers),
             provider_id: id,
             note,
@@ -221,7 +218,7 @@ impl SourceRuntime {
                 source: Arc::clone(&self.source.name),
                 kind,
                 subject,
-                content_type,
+                content_type: content_type.map(str::to_owned),
                 time_ms: now_ms,
                 body: Bytes::new(),
             })
@@ -346,7 +343,7 @@ pub struct Verified<'s> {
 impl Verified<'_> {
     /// The answer, if it is a handshake.
     pub(super) fn handshake(&self) -> Option<HandshakeAnswer> {
-        self.source.handshakes.answer(&self.head, &self.body, true)
+        self.source.handshakes.answer(&self.head, &self.body, Some(&self.proof))
     }
 
     /// The position of the key that matched, in the order of the configuration; `None` if nothing
@@ -379,7 +376,9 @@ impl Verified<'_> {
     pub fn events(&self, routes: &Routes, now_ms: i64) -> Result<Vec<NewEvent>, BatchFault> {
         let Self { source, head, body, proof } = self;
         let events = if source.source.cloudevents {
-            let each = ce::read(head, body)?.into_iter().enumerate();
+            let each = ce::read(head, body, source.source.verify.leaves_attributes_open())?
+                .into_iter()
+                .enumerate();
             each.map(|(at, event)| source.cloud_event(head, event, (proof, Some(at)), now_ms))
                 .collect()
         } else if source.extractor.splits() {

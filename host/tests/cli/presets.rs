@@ -41,3 +41,15 @@ fn a_preset_shows_the_section_that_it_needs() {
     assert!(!said("notion").contains("NOTION_WEBHOOK_SECRET"));
     assert!(!said("aws-sns").contains("public_keys"), "its keys are fetched");
 }
+
+#[test]
+fn a_preset_that_goes_by_the_body_alone_says_whether_two_events_may_be_one() {
+    let site = site();
+    let shown = |name: &str| site.run(&["sources", "presets", name, "--json"]).json();
+    assert_eq!(shown("airtable")["bodies"], "differ by timestamp");
+    assert_eq!(shown("github")["bodies"], json!(null));
+    let said = site.run(&["sources", "presets", "paystack"]).said();
+    assert!(said.contains("two events with equal bodies are one"), "{said}");
+    let said = site.run(&["sources", "presets", "plaid"]).said();
+    assert!(said.contains("everybody") && said.contains("`item_id`"), "{said}");
+}

@@ -76,6 +76,20 @@ fn only_a_body_that_nobody_chose_is_worth_a_word() {
     let chosen = of(&format!("{ACME}dedupe = \"body\"\n"));
     assert!(chosen.keys == [DedupeBy::Body] && !chosen.is_body_for_want_of_better());
     assert!(!of(OPEN).is_body_for_want_of_better());
+    // A preset's choice is not the user's: it is told where two events may have equal bodies.
+    // As base64, too, it is of 24 bytes.
+    let env = vec![("ACME_SECRET", "0123456789abcdef0123456789abcdef")];
+    let home = Home { env, ..Home::new() };
+    let of = |text: &str| home.good(text).sources["acme"].dedupe.clone();
+    let preset = |name: &str| {
+        format!("[sources.acme]\npreset = \"{name}\"\nsecrets = [{{ env = \"ACME_SECRET\" }}]\n")
+    };
+    assert!(of(&preset("paystack")).is_body_for_want_of_better());
+    assert!(
+        !of(&format!("{}dedupe = \"body\"\n", preset("paystack"))).is_body_for_want_of_better()
+    );
+    assert!(!of(&preset("airtable")).is_body_for_want_of_better(), "each body has its time");
+    assert!(!of(&preset("dropbox")).is_body_for_want_of_better());
 }
 
 #[test]

@@ -53,6 +53,28 @@ fn a_parameter_that_is_missing_is_named_with_its_place() {
 }
 
 #[test]
+fn a_key_of_all_customers_is_warned_of_until_a_rule_names_the_registration() {
+    let home = Home::new();
+    let warned = |text: &str| {
+        let config = home.good(text);
+        config.warnings.iter().map(|it| it.text.clone()).collect::<Vec<_>>().join("\n")
+    };
+    let key =
+        "302a300506032b6570032100d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let wise = |when: &str| {
+        format!(
+            "[sources.wise]\npreset = \"wise\"\nverify = {{ scheme = \"ed25519\", public_keys = [\"{key}\"]{when} }}\n"
+        )
+    };
+    let text = warned(&wise(""));
+    assert!(text.contains("the key of Wise is that of all its customers"), "{text}");
+    assert!(text.contains("`when = { json = \"/data/resource/profile_id\""), "{text}");
+    let when = ", when = { json = \"/data/resource/profile_id\", param = \"profile_id\" }";
+    let text = warned(&format!("{}params = {{ profile_id = \"222\" }}\n", wise(when)));
+    assert!(!text.contains("all its customers"), "{text}");
+}
+
+#[test]
 fn a_parameter_that_is_written_wrongly_is_refused_and_not_repeated() {
     let home = Home::new();
     fs::write(home.folder.path().join("lines.txt"), "hidden\nhidden\n").unwrap();

@@ -128,7 +128,7 @@ fn an_item_without_an_id_has_that_of_its_request_and_its_position() {
 fn a_list_with_one_bad_item_is_refused_whole_with_the_reason() {
     let site = site();
     let host = Host::start(&site);
-    let long = format!("[{}1]", "1,".repeat(1_000));
+    let long = format!("[{}1]", "1,".repeat(5_000));
     for (source, body, says) in [
         ("acme", r#"{"events":[{"kind":"a","id":"1"},5]}"#, "item 1 of the list"),
         ("acme", r#"{"events":{"kind":"a"}}"#, "`/events` of the body is no list"),
@@ -136,7 +136,7 @@ fn a_list_with_one_bad_item_is_refused_whole_with_the_reason() {
         ("acme", r#"{"events":[{"kind":"a"}],"events":[]}"#, "it occurs twice"),
         ("acme", r#"{"events":[{"kind":"a"},]}"#, "expected value"),
         ("bare", r#"{"kind":"a"}"#, "the body is no list"),
-        ("bare", long.as_str(), "more than 1000 items"),
+        ("bare", long.as_str(), "more than 5000 items"),
     ] {
         let refused = post(&host, source, &[], body);
         assert_eq!(refused.status, 400, "{refused:?}");
@@ -150,6 +150,27 @@ fn a_list_with_one_bad_item_is_refused_whole_with_the_reason() {
     let forged = sent(&host, "POST", "/webhook/acme", &[("x-signature", "00")], "[5]");
     assert_eq!(forged.status, 401, "nothing is told of what is not authentic: {forged:?}");
     assert_eq!(host.api("/api/v1/stats")["events"], 0);
+}
+
+#[test]
+fn the_largest_batch_of_a_provider_is_stored_in_one_commit_and_known_when_it_comes_again() {
+    const COUNT: usize = 5_000;
+    let site = site();
+    let host = Host::start(&site);
+    let items =
+        (0..COUNT).map(|n| format!(r#"{{"kind":"delivered","id":"{n}","to":"a@b.example"}}"#));
+    let body = format!(r#"{{"events":[{}]}}"#, items.collect::<Vec<_>>().join(","));
+    let told = |reply: &Value, status: &str| {
+        let events = reply["events"].as_array().unwrap();
+        events.iter().filter(|event| event["status"] == status).count()
+    };
+    let begun = std::time::Instant::now();
+    let first = json_of(&post(&host, "acme", &[], &body));
+    println!("{COUNT} items, {} bytes: {:?}", body.len(), begun.elapsed());
+    assert_eq!(told(&first, "accepted"), COUNT);
+    let again = json_of(&post(&host, "acme", &[], &body));
+    assert_eq!((told(&again, "duplicate"), &again["id"]), (COUNT, &first["id"]));
+    assert_eq!(host.api("/api/v1/stats")["events"], COUNT);
 }
 
 #[test]

@@ -178,7 +178,7 @@ fn what_is_no_cloudevent_is_refused_with_what_is_wrong() {
             "`data_base64` is not base64",
         ),
         (STRUCTURED, "[]".to_owned(), "as a JSON object"),
-        (BATCH, "{}".to_owned(), "the body is no list of at most 1000 events"),
+        (BATCH, "{}".to_owned(), "the body is no list of at most 5000 events"),
     ] {
         let refused = post(&host, "partner", &[("content-type", kind)], &body);
         assert!(refused.status == 400 && refused.body.contains(says), "{says}: {refused:?}");
@@ -217,6 +217,36 @@ fn any_scheme_can_prove_a_cloudevent() {
     assert_eq!(event(&host, &stored(&sent(&host, "POST", query, &[kind], body)))["type"], "a.b");
     let token = "/webhook/partner?access_token=whsec_a_secret_for_the_tests";
     assert_eq!(stored(&sent(&host, "POST", token, &[kind], body))["status"], "accepted");
+}
+
+#[test]
+fn a_captured_event_gets_no_other_id_and_type_by_another_media_type() {
+    let site = site();
+    let host = Host::start(&site);
+    let one = r#"{"specversion":"1.0","id":"1","source":"/s","type":"order.paid","data":{"n":1}}"#;
+    let batch = format!("[{one}]");
+    for (kind, body) in [(STRUCTURED, one), (BATCH, &batch)] {
+        let signature = sign(body.as_bytes());
+        let signed = ("x-signature", signature.as_str());
+        sent(&host, "POST", "/webhook/signed", &[("content-type", kind), signed], body);
+        let forged = [
+            ("content-type", "application/json"),
+            ("ce-specversion", "1.0"),
+            ("ce-id", "2"),
+            ("ce-source", "/s"),
+            ("ce-type", "order.refunded"),
+            signed,
+        ];
+        let reply = sent(&host, "POST", "/webhook/signed", &forged, body);
+        assert!(reply.status == 400 && reply.body.contains("application/cloudevents+json"));
+        // A bearer token protects no form, so it may carry an event as data.
+        let reply = stored(&post(&host, "partner", &forged[..5], body));
+        assert_ne!(event(&host, &reply)["type"], "order.paid");
+    }
+    assert_eq!(host.api("/api/v1/stats")["events"], 2, "one of each source");
+    let warned = host.api("/api/v1/config")["warnings"].to_string();
+    assert!(warned.contains("`signed`") && warned.contains("{header:ce-id}"), "{warned}");
+    assert!(!warned.contains("`partner`: its signature covers"), "{warned}");
 }
 
 #[test]

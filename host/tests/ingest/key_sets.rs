@@ -1,8 +1,9 @@
 //! Sets of keys by address: one that never ends, and one that another host gives.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hookbox::config::Source;
+use hookbox::config::{Config, Source};
 use hookbox::ingest::KeyFetcher;
 
 use super::host::{Host, Options, request};
@@ -50,4 +51,22 @@ async fn a_host_with_the_certificate_of_another_one_is_not_believed() {
         assert_eq!(posted_to_fal(other).await, (503, 0), "{name}");
         assert_eq!(connections.load(Ordering::Relaxed), 1, "it was asked");
     }
+}
+
+#[tokio::test]
+async fn a_key_that_was_fetched_is_kept_when_the_configuration_is_read_again() {
+    const FAL: &str = "rest.alpha.fal.ai";
+    let (vector, source) = fal();
+    let jwks = vector.params["jwks"].to_string();
+    let (keys, connections) = stand_in_named(FAL, ok(&jwks), false).await;
+    let now_s = vector.now_ms() / 1_000;
+    let options = Options { sources: vec![source], keys, now_s, ..Options::default() };
+    let host = Host::start(options).await;
+    let headers: Vec<_> = vector.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let sent = request("POST", "/webhook/fal", &headers, &vector.body());
+    assert_eq!(host.exchange(&sent).await.status, 200);
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    host.config.store(Arc::new(Config::clone(&host.config.load())));
+    assert_eq!(host.exchange(&sent).await.status, 200);
+    assert_eq!(connections.load(Ordering::Relaxed), 1, "nobody was asked again");
 }

@@ -139,6 +139,12 @@ async fn a_token_that_covers_no_body_proves_one_event() {
     assert_eq!(sent(1, "two", 2).await, "401", "the provider sends it again, with another token");
     assert_eq!(sent(3, "two", 2).await, "accepted");
     assert_eq!(host.events().await.len(), 2);
+    assert_eq!(
+        sent(2, "three", 3).await,
+        "401",
+        "the token of a retry is good for its event alone"
+    );
+    assert_eq!(sent(2, "one", 1).await, "duplicate");
 }
 
 #[tokio::test]

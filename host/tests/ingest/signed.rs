@@ -33,7 +33,7 @@ fn secret(template: &SourceTemplate, text: &str) -> String {
 }
 
 /// A source of a preset with this secret.
-fn source(preset: &str, text: &str) -> Arc<Source> {
+pub(super) fn source(preset: &str, text: &str) -> Arc<Source> {
     let template = presets::find(preset).expect("a preset");
     let secret = secret(&template, text);
     let mut section =

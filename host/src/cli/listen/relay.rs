@@ -12,8 +12,9 @@ use crate::cli::listing::elements;
 use crate::cli::output::{Printout, printable, text};
 use crate::cli::remarks::warning;
 use crate::clock::Clock;
+use crate::cloudevents;
 use crate::config::{Partial, Source};
-use crate::ingest;
+use crate::ingest::{SignedParts, sample, sign_request};
 
 /// The longest time for a reply of the local host.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Why an event was not posted.
 #[derive(Debug)]
 pub(super) enum RelayFault {
-    /// The local host did not answer, or the event cannot be signed here.
+    /// The local host did not answer, or its configuration cannot be read.
     Here(Failure),
     /// The other host did not give the event.
     There(Failure),
@@ -48,7 +49,7 @@ impl<'a> Relay<'a> {
         Self { client, base, config, sources: BTreeMap::new() }
     }
 
-    /// Posts an event; says whether it is one of a source that is here.
+    /// Posts an event; says whether it is one of a source that is here and can be signed.
     pub(super) fn pass(&mut self, event: &Value) -> Result<bool, RelayFault> {
         let (id, name) = (text(&event["id"]), text(&event["source"]));
         let Some(source) = self.source(&name).map_err(RelayFault::Here)? else { return Ok(false) };
@@ -57,7 +58,16 @@ impl<'a> Relay<'a> {
         let mut body = Vec::new();
         let copied = self.client.copy(&format!("{path}/body"), &[], &mut body);
         copied.map_err(RelayFault::There)?;
-        self.post(event, &source, &whole, &body).map_err(RelayFault::Here)?;
+        let signed = match signed(event, &source, &whole, &body) {
+            Ok(signed) => signed,
+            Err(why) => {
+                let name = printable(&name);
+                warning(&format!("events of `{name}` are not taken: {why}"));
+                self.sources.insert(source.name.to_string(), None);
+                return Ok(false);
+            }
+        };
+        self.post(event, &source, &whole, signed).map_err(RelayFault::Here)?;
         Ok(true)
     }
 
@@ -66,34 +76,35 @@ impl<'a> Relay<'a> {
         event: &Value,
         source: &Source,
         whole: &Value,
-        body: &[u8],
+        signed: SignedParts,
     ) -> Result<(), Failure> {
-        let id = text(&event["id"]);
-        let provider_id = whole["provider_id"].as_str().unwrap_or(&id);
-        let now_s = Clock::system().now_ms() / 1000;
-        let signed = ingest::sign(source, body, provider_id, now_s)
-            .map_err(|error| Failure::usage(error.to_string()))?;
-        let url = format!("{}/webhook/{}", self.base, source.name);
+        let SignedParts { mut headers, query, body, content_type } = signed;
+        headers.extend(content_type.map(|kind| ("content-type".to_owned(), kind.to_owned())));
+        if source.cloudevents {
+            headers.push(("ce-specversion".to_owned(), cloudevents::VERSION.to_owned()));
+        }
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        let url = format!("{}/webhook/{}{query}", self.base, source.name);
         let mut request = agent(TIMEOUT).post(&url);
         let is_signed =
-            |name: &str| signed.iter().any(|(signed, _)| signed.eq_ignore_ascii_case(name));
+            |name: &str| headers.iter().any(|(signed, _)| signed.eq_ignore_ascii_case(name));
         for header in elements(&whole["headers"]) {
             let name = text(&header["name"]);
             if !is_signed(&name) && name != "user-agent" {
                 request = request.header(name, text(&header["value"]));
             }
         }
-        for (name, value) in &signed {
+        for (name, value) in &headers {
             request = request.header(name, value);
         }
-        let answered = request.send(body);
+        let answered = request.send(&body);
         let response = answered.map_err(|error| {
             Failure::failed(no_answer(&url, &error, "a host's public listener"))
         })?;
         let status = response.status();
         let mut out = Printout::new();
         let word = out.state(if status.is_success() { "ok" } else { "failed" });
-        let kind = text(&event["type"]);
+        let (id, kind) = (text(&event["id"]), text(&event["type"]));
         out.line(format!("{}  {}  {status} ({word})", printable(&id), printable(&kind)));
         out.print()
     }
@@ -113,4 +124,19 @@ impl<'a> Relay<'a> {
         self.sources.insert(name.to_owned(), found.clone());
         Ok(found)
     }
+}
+
+/// The request that the provider would send with an event: an item stands in its list again. An
+/// error says why it cannot be made.
+fn signed(
+    event: &Value,
+    source: &Source,
+    whole: &Value,
+    body: &[u8],
+) -> Result<SignedParts, String> {
+    let (id, kind) = (text(&event["id"]), text(&event["type"]));
+    let provider_id = whole["provider_id"].as_str().unwrap_or(&id);
+    let request = sample::request_of(source, body, (&kind, whole["subject"].as_str()))?;
+    let now_s = Clock::system().now_ms() / 1000;
+    sign_request(source, &request, provider_id, now_s).map_err(|error| error.to_string())
 }

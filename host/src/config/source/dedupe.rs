@@ -51,6 +51,8 @@ pub struct Dedupe {
     pub keys: Vec<DedupeBy>,
     /// Whether neither the section nor its preset names the keys.
     pub is_default: bool,
+    /// Whether the keys are those of a preset whose events may have equal bodies.
+    pub bodies_repeat: bool,
     /// Ids that are no key.
     pub placeholder: Option<Placeholder>,
 }
@@ -58,7 +60,7 @@ pub struct Dedupe {
 impl Dedupe {
     /// The rule of a section that names its keys.
     pub fn by(keys: impl Into<Vec<DedupeBy>>) -> Self {
-        Self { keys: keys.into(), is_default: false, placeholder: None }
+        Self { keys: keys.into(), is_default: false, bodies_repeat: false, placeholder: None }
     }
 
     /// Whether requests that are checked by this rule have a key of the text that it signs.
@@ -69,9 +71,9 @@ impl Dedupe {
         self.keys.contains(&DedupeBy::Signed) && !(self.is_default && rule.binds_body())
     }
 
-    /// Whether only type and body are left to tell events apart, and nobody has chosen that.
+    /// Whether only type and body are left to tell events apart, and the user has not chosen that.
     pub fn is_body_for_want_of_better(&self) -> bool {
-        self.is_default && self.keys == [DedupeBy::Body]
+        (self.is_default || self.bodies_repeat) && self.keys == [DedupeBy::Body]
     }
 }
 

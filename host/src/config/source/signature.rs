@@ -23,6 +23,18 @@ pub enum Verify {
     Signature(Signature),
 }
 
+impl Verify {
+    /// Whether a rule fixes the body, but not the attributes of a CloudEvent in headers.
+    pub fn leaves_attributes_open(&self) -> bool {
+        let Self::Signature(first) = self else { return false };
+        let open = |rule: &Signature| {
+            let signs = rule.scheme.signs() || rule.jwt.is_some();
+            leaves_attributes_open(signs, &rule.signed, rule.binds_body())
+        };
+        std::iter::once(first).chain(&first.others).any(open)
+    }
+}
+
 /// The place of a request's signature, the bytes that it covers, and the keys.
 #[derive(Debug, Clone)]
 pub struct Signature {
@@ -116,6 +128,18 @@ pub(super) fn binds_body(signed: &[Part], hash: Option<&BodyHash>, jwt: Option<&
     signed.iter().any(|part| matches!(part, Part::Body | Part::BodySha256))
         || hash.is_some()
         || jwt.is_some_and(|jwt| jwt.body_claim.is_some())
+}
+
+/// The attributes of a CloudEvent that say which event it is, as headers.
+const IDENTITY: [&str; 3] = ["ce-id", "ce-source", "ce-type"];
+
+/// Whether a rule with these parts fixes the body alone. Where it does not even do that, nothing
+/// is to be gained from another form of the request.
+pub(super) fn leaves_attributes_open(signs: bool, signed: &[Part], binds_body: bool) -> bool {
+    let names_header =
+        |name: &str| signed.iter().any(|part| matches!(part, Part::Header(it) if it == name));
+    let lists = signed.iter().any(|part| matches!(part, Part::HeaderList(_)));
+    signs && binds_body && !lists && !IDENTITY.into_iter().all(names_header)
 }
 
 impl Signature {

@@ -59,6 +59,8 @@ pub struct SourceTemplate {
     pub id: Option<Pick>,
     /// See [`Dedupe::keys`]; `None` for the keys that suit the rest.
     pub dedupe: Option<Vec<DedupeBy>>,
+    /// See [`Dedupe::bodies_repeat`].
+    pub bodies_repeat: bool,
     /// See [`Dedupe::placeholder`].
     pub placeholder: Option<Placeholder>,
     /// See [`Source::subject`](super::Source::subject).
@@ -105,6 +107,7 @@ impl Default for SourceTemplate {
             kind: None,
             id: None,
             dedupe: None,
+            bodies_repeat: false,
             placeholder: None,
             subject: None,
             max_body_bytes: None,
@@ -248,11 +251,10 @@ impl SourceTemplate {
     /// The keys of repeated requests that the template names, or the default ones of a source that
     /// is verified by it, or not at all.
     pub fn dedupe(&self, is_verified: bool) -> Dedupe {
-        let placeholder = self.placeholder.clone();
-        match &self.dedupe {
-            Some(keys) => Dedupe { keys: keys.clone(), is_default: false, placeholder },
-            None => Dedupe { keys: self.default_keys(is_verified), is_default: true, placeholder },
-        }
+        let (placeholder, bodies_repeat) = (self.placeholder.clone(), self.bodies_repeat);
+        let is_default = self.dedupe.is_none();
+        let keys = self.dedupe.clone().unwrap_or_else(|| self.default_keys(is_verified));
+        Dedupe { keys, is_default, bodies_repeat, placeholder }
     }
 
     fn signs_time_of_header(&self) -> bool {
@@ -263,6 +265,16 @@ impl SourceTemplate {
     /// Whether it fixes each byte of the body.
     pub fn binds_body(&self) -> bool {
         signature::binds_body(&self.signed, self.body_hash.as_ref(), self.jwt.as_ref())
+    }
+
+    /// Whether the attributes of a CloudEvent in headers are covered by no signature, although the
+    /// body is.
+    pub fn leaves_attributes_open(&self) -> bool {
+        let open = |rule: &Self| {
+            let signs = rule.scheme.signs() || rule.jwt.is_some();
+            signature::leaves_attributes_open(signs, &rule.signed, rule.binds_body())
+        };
+        self.cloudevents && std::iter::once(self).chain(&self.others).any(open)
     }
 
     /// Whether a rule signs less than the whole body, as it is written: a captured request can then

@@ -22,7 +22,7 @@ use crate::config::source::{
 use crate::ingest::head::Head;
 use crate::ingest::identify::items::{items, tokens};
 use crate::ingest::identify::json::Pointers;
-use crate::ingest::verify::{Check, Reading, Spot, is_challenge, is_pinned};
+use crate::ingest::verify::{Check, Proof, Reading, Spot, is_challenge, is_pinned};
 use crate::ingest::window::OFFER_BYTES;
 
 /// The handshakes of one source.
@@ -45,8 +45,8 @@ struct ReadyHandshake {
     spots: Vec<(Place, Spot)>,
     params: BTreeMap<String, ParamText>,
     public_url: String,
-    /// The first secret, for HMAC-SHA256 and HMAC-SHA1.
-    keys: Option<[hmac::Key; 2]>,
+    /// The secrets, each for HMAC-SHA256 and HMAC-SHA1.
+    keys: Vec<[hmac::Key; 2]>,
 }
 
 impl Handshakes {
@@ -72,18 +72,22 @@ impl Handshakes {
         })
     }
 
-    /// The answer to a request, if it is a handshake; `is_verified` says whether it is authentic.
+    /// The answer to a request, if it is a handshake; `proof` is that of an authentic one.
+    ///
+    /// A request that proved itself is answered with the secret that it was signed with: during a
+    /// rotation the provider may have another one than the first.
     pub(in crate::ingest) fn answer(
         &self,
         head: &Head,
         body: &[u8],
-        is_verified: bool,
+        proof: Option<&Proof>,
     ) -> Option<HandshakeAnswer> {
-        let fitting = self
-            .rules
-            .iter()
-            .filter(|ready| ready.method == head.method && (is_verified || !ready.rule.verified));
-        let own = fitting.filter_map(|ready| ready.answer(head, body)).next();
+        let fitting = self.rules.iter().filter(|ready| {
+            ready.method == head.method && (proof.is_some() || !ready.rule.verified)
+        });
+        let key = proof.and_then(|proof| proof.key).unwrap_or_default();
+        let key = usize::try_from(key).unwrap_or_default();
+        let own = fitting.filter_map(|ready| ready.answer(head, body, key)).next();
         own.or_else(|| self.consent.answer(head))
     }
 }
@@ -104,13 +108,17 @@ impl ReadyHandshake {
         for place in places(rule) {
             spots.push((place.clone(), Spot::new(place, &mut pointers)?));
         }
-        let (mut public_url, mut keys) = (String::new(), None);
+        let (mut public_url, mut keys) = (String::new(), Vec::new());
         if let Verify::Signature(signature) = &source.verify {
             public_url = signature.public_url.clone().unwrap_or_default();
             let algorithms = [hmac::HMAC_SHA256, hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY];
-            keys = first(&signature.secrets).map(|secret| {
+            // As the check counts them: an empty secret is none.
+            let secrets = secrets(&signature.secrets).iter();
+            let secrets = secrets.filter(|secret| !secret.expose_secret().is_empty());
+            let both = |secret: &SecretSlice<u8>| {
                 algorithms.map(|algorithm| hmac::Key::new(algorithm, secret.expose_secret()))
-            });
+            };
+            keys = secrets.map(both).collect();
         }
         Ok(Self {
             method: match rule.method {
@@ -131,7 +139,9 @@ impl ReadyHandshake {
         })
     }
 
-    fn answer(&self, head: &Head, body: &[u8]) -> Option<HandshakeAnswer> {
+    /// `key` is the position of the secret that the request was signed with.
+    fn answer(&self, head: &Head, body: &[u8], key: usize) -> Option<HandshakeAnswer> {
+        let key = if self.rule.verified { key } else { 0 };
         let found = self.pointers.find(body, "").unwrap_or_else(|_| self.pointers.nothing());
         let reading = Reading { head, body, found: &found };
         let is_empty =
@@ -164,10 +174,10 @@ impl ReadyHandshake {
             headers.push((CONTENT_TYPE, HeaderValue::from_str(kind).ok()?));
         }
         for (name, parts) in &answer.headers {
-            let value = HeaderValue::from_str(&self.text(parts, reading, false)?).ok()?;
+            let value = HeaderValue::from_str(&self.text(parts, reading, (key, false))?).ok()?;
             headers.push((HeaderName::from_bytes(name.as_bytes()).ok()?, value));
         }
-        let body = self.text(&answer.body, reading, is_json)?;
+        let body = self.text(&answer.body, reading, (key, is_json))?;
         let status = StatusCode::from_u16(answer.status).ok()?;
         let offer = match &self.rule.offers {
             Some(place) => Some(self.offer(place, reading)?),
@@ -198,8 +208,14 @@ impl ReadyHandshake {
         fits.then(|| Offer { secret: text.into(), shows: self.rule.shows_offer })
     }
 
-    /// The text of an answer; `None` if a value is missing or too long.
-    fn text(&self, parts: &[AnswerPart], reading: Reading<'_>, is_json: bool) -> Option<String> {
+    /// The text of an answer, signed with the secret at `key`; `None` if a value is missing or too
+    /// long.
+    fn text(
+        &self,
+        parts: &[AnswerPart],
+        reading: Reading<'_>,
+        (key, is_json): (usize, bool),
+    ) -> Option<String> {
         let mut text = String::new();
         for part in parts {
             let value = match part {
@@ -213,7 +229,7 @@ impl ReadyHandshake {
                     if !self.rule.verified && !is_challenge(&bytes) {
                         return None;
                     }
-                    let [sha256, sha1] = self.keys.as_ref()?;
+                    let [sha256, sha1] = self.keys.get(key)?;
                     let key = if matches!(part, AnswerPart::Hmac(..)) { sha256 } else { sha1 };
                     encoded(*encoding, hmac::sign(key, &bytes).as_ref())
                 }
@@ -265,11 +281,11 @@ fn places(rule: &HandshakeRule) -> Vec<&Place> {
     requested.chain(&rule.offers).chain(asked).collect()
 }
 
-fn first(secrets: &Secrets) -> Option<&SecretSlice<u8>> {
+fn secrets(secrets: &Secrets) -> &[SecretSlice<u8>] {
     match secrets {
-        Secrets::Set(all) => all.first(),
-        Secrets::Generated { secret, .. } => Some(secret),
-        Secrets::Pair { .. } | Secrets::Missing(_) => None,
+        Secrets::Set(all) => all,
+        Secrets::Generated { secret, .. } => std::slice::from_ref(secret),
+        Secrets::Pair { .. } | Secrets::Missing(_) => &[],
     }
 }
 

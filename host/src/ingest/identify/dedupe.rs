@@ -29,6 +29,8 @@ pub(super) struct Deduplicator {
     keys: Vec<(DedupeBy, Sha256)>,
     placeholder: Option<PlaceholderCheck>,
     legacy: Option<Legacy>,
+    /// Whether the signed text is a token that is good for one event.
+    spends_tokens: bool,
 }
 
 /// [`source::Placeholder`] with its pointer parsed.
@@ -78,7 +80,15 @@ impl Deduplicator {
             None
         };
         let placeholder = source.dedupe.placeholder.as_ref().and_then(PlaceholderCheck::new);
-        Self { keys: keys.collect(), placeholder, legacy }
+        let spends_tokens = source.takes_tokens_once();
+        Self { keys: keys.collect(), placeholder, legacy, spends_tokens }
+    }
+
+    /// The key of the signed text, if that is good for one event.
+    pub(super) fn spends(&self, parts: &KeyParts<'_>) -> Option<DedupeKey> {
+        let digest = parts.signed.filter(|_| self.spends_tokens)?;
+        let (_, state) = self.keys.iter().find(|(by, _)| *by == DedupeBy::Signed)?;
+        Some(key(state.clone().chain_update(digest)))
     }
 
     /// The keys of a verified request; `sent_at` gives the text of its timestamp.

@@ -81,6 +81,8 @@ pub(in crate::ingest) struct Extracted {
     /// Whether the body, or the form's field, is JSON.
     pub(in crate::ingest) is_json: bool,
     pub(in crate::ingest) dedupe: Vec<DedupeKey>,
+    /// See [`NewEvent::spends`](crate::event::NewEvent::spends).
+    pub(in crate::ingest) spends: Option<DedupeKey>,
     /// A note for the operator, in one line.
     pub(in crate::ingest) note: Option<String>,
 }
@@ -193,8 +195,9 @@ impl Extractor {
         let scoped = scope.zip(id.as_ref()).map(|(scope, id)| format!("{scope}\n{id}"));
         let own = scoped.as_deref().or(id.as_deref());
         let parts = KeyParts { id: own, kind: &kind, body, signed };
+        let spends = self.dedupe.spends(&parts);
         let dedupe = self.dedupe.keys(&parts, sent_at);
-        Extracted { kind, id, subject, is_json, dedupe, note: notes.into_text() }
+        Extracted { kind, id, subject, is_json, dedupe, spends, note: notes.into_text() }
     }
 
     /// The values that the pointers find in a body, or why it cannot be read.

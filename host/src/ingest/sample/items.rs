@@ -1,9 +1,10 @@
-//! Samples of requests whose items are events.
+//! Requests whose items are events: samples, and those that an event came in.
 
 use serde_json::Value;
 
-use super::{fill, put};
-use crate::config::source::Pick;
+use super::{fill, fresh_id, joined, put, tokens};
+use crate::config::source::{Pick, Source};
+use crate::event::UNIDENTIFIED;
 
 /// Reads a place: the pointer, if it is there that the pick looks.
 pub(super) type PointerOf = fn(&Pick) -> Option<&str>;
@@ -52,4 +53,31 @@ pub(super) fn fill_all(body: &mut Value, path: &[String], fresh: &str) -> Result
     }
     fill(body, fresh);
     Ok(())
+}
+
+/// The request in which a provider sends this item alone, with what the source reads beside the
+/// list. The item keeps its bytes.
+///
+/// # Errors
+/// A value has no place; for people.
+pub fn request_of(
+    source: &Source,
+    item: &[u8],
+    (kind, subject): (&str, Option<&str>),
+) -> Result<Vec<u8>, String> {
+    let Some(split) = &source.split else { return Ok(item.to_vec()) };
+    let mark = fresh_id();
+    let mut body = Value::Null;
+    put(&mut body, &tokens(split), Value::Array(vec![Value::String(mark.clone())]))?;
+    let about = source.subject.iter().flat_map(joined::values);
+    let about = about.map(|pick| (pick.clone(), subject.map(str::to_owned)));
+    let kinds = joined::kind_values(source, kind).ok().filter(|_| kind != UNIDENTIFIED);
+    for (pick, value) in kinds.into_iter().flatten().chain(about) {
+        if let (Some(pointer), Some(value)) = (of_request(&pick), value) {
+            put(&mut body, &tokens(pointer), Value::String(value))?;
+        }
+    }
+    let text = body.to_string();
+    let (before, after) = text.split_once(&format!("\"{mark}\"")).unwrap_or((&text, ""));
+    Ok([before.as_bytes(), item, after.as_bytes()].concat())
 }

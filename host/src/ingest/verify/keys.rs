@@ -60,6 +60,18 @@ impl KeyRing {
         Self(Arc::new(Ring { address, documents, failed, fetches: Fetches::default() }))
     }
 
+    /// Takes over what an older ring of the same address knows: a reload changes no key.
+    pub(in crate::ingest) fn inherit(&self, older: &Self) {
+        if self.0.address != older.0.address || Arc::ptr_eq(&self.0, &older.0) {
+            return;
+        }
+        for (url, document) in &*older.documents() {
+            let Document { keys, fetched_ms } = document;
+            let document = Document { keys: Arc::clone(keys), fetched_ms: *fetched_ms };
+            self.documents().entry(url.clone()).or_insert(document);
+        }
+    }
+
     /// The address, if the configuration names it.
     pub(super) fn fixed(&self) -> Option<&str> {
         match &self.0.address.from {

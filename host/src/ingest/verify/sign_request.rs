@@ -157,6 +157,10 @@ impl<'a> Maker<'a> {
             }),
             _ => None,
         });
+        if fields.is_some() && json.is_null() && !given.is_empty() {
+            // It is a form already.
+            return (given.to_vec(), Some(form::MEDIA_TYPE));
+        }
         let Some(fields) = fields else {
             let is_given = serde_json::from_slice::<Value>(given).is_ok_and(|it| it == *json);
             let body =
@@ -201,8 +205,12 @@ impl<'a> Maker<'a> {
             }
             Place::Form(name) => {
                 let escaped = utf8_percent_encode(&text, NON_ALPHANUMERIC);
-                let joined = [&signed.body[..], format!("&{name}={escaped}").as_bytes()].concat();
-                signed.body = joined;
+                let start = format!("{name}=");
+                let others = signed.body.split(|byte| *byte == b'&');
+                let others = others.filter(|pair| !pair.starts_with(start.as_bytes()));
+                let own = format!("{start}{escaped}");
+                let pairs: Vec<_> = others.chain([own.as_bytes()]).collect();
+                signed.body = pairs.join(&b'&');
             }
             Place::Json(_) => {}
         }

@@ -89,6 +89,13 @@ impl Verifier {
         fitting.fold(false, |kept, (ring, _)| ring.keep(url, text, now_ms) || kept)
     }
 
+    /// The rings of all rules.
+    pub(in crate::ingest) fn rings(&self) -> impl Iterator<Item = &KeyRing> {
+        let check = if let Self::Signed(check) = self { Some(&**check) } else { None };
+        let rules = check.into_iter().flat_map(|check| std::iter::once(check).chain(&check.others));
+        rules.filter_map(|rule| rule.ring.as_ref()).map(|(ring, _)| ring)
+    }
+
     /// The ring and the address of a key that a request needs.
     pub(in crate::ingest) fn wanted_key(
         &self,

@@ -20,6 +20,7 @@ pub(in crate::store) async fn what_was_appended_is_there_after_a_crash(
         },
         provider_id: Some("msg_1".to_owned()),
         dedupe: vec![key_of(1), key_of(2)],
+        spends: None,
         legacy_key: None,
         headers: vec![("x-id".to_owned(), "\"1\"".to_owned())],
         note: Some("stale".to_owned()),
@@ -79,6 +80,27 @@ pub(in crate::store) async fn either_of_two_keys_makes_a_duplicate(
     }
     // A duplicate gave its other key to nobody.
     assert!(!store.append(keyed(&[9])).await.unwrap().duplicate);
+}
+
+pub(in crate::store) async fn a_duplicate_spends_its_token_for_the_event_that_it_repeats(
+    harness: impl StoreHarness<Store: Queue + ReadOne + Count>,
+) {
+    let store = harness.open().await;
+    let first = append(&store, keyed(&[1, 2])).await;
+    let retry = NewEvent { spends: Some(key_of(9)), ..keyed(&[1, 9]) };
+    assert_eq!(store.append(retry.clone()).await.unwrap().id, first);
+    for keys in [&[9][..], &[8, 9]] {
+        let again = store.append(keyed(keys)).await.unwrap();
+        assert_eq!((again.id, again.duplicate), (first, true), "{keys:?}");
+    }
+    // A key that another event has stays with it.
+    let other = append(&store, keyed(&[5])).await;
+    store.append(NewEvent { spends: Some(key_of(5)), ..keyed(&[1, 5]) }).await.unwrap();
+    assert_eq!(store.append(keyed(&[5])).await.unwrap().id, other);
+    store.append(retry).await.unwrap();
+    drop(store);
+    let store = harness.open().await;
+    assert_eq!(store.append(keyed(&[9])).await.unwrap().id, first, "after a start");
 }
 
 pub(in crate::store) async fn a_key_of_one_source_means_nothing_to_another(

@@ -9,6 +9,7 @@ macro_rules! laws {
                 what_was_appended_is_there_after_a_crash
                 a_repeated_dedupe_key_creates_nothing_and_names_the_first_event
                 either_of_two_keys_makes_a_duplicate
+                a_duplicate_spends_its_token_for_the_event_that_it_repeats
                 a_key_of_one_source_means_nothing_to_another
                 a_key_that_an_event_has_twice_is_one_key
                 a_key_is_known_however_many_events_came_after_it

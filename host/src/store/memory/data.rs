@@ -85,6 +85,9 @@ impl MemoryData {
                 (view.duplicates, view.last_duplicate_ms) =
                     (view.duplicates + 1, Some(new.attributes.time_ms));
             }
+            if let Some(key) = new.spends {
+                self.spend(id, (source, key));
+            }
             return Appended { id, duplicate: true };
         }
         let id = self.next_id();
@@ -119,6 +122,17 @@ impl MemoryData {
             self.create(DeliveryId { event: id, ordinal }, &delivery.target, delay_ms, false);
         }
         Appended { id, duplicate: false }
+    }
+
+    /// Takes a key of a duplicate for the event that it repeats, if nobody has it.
+    fn spend(&mut self, first: EventId, key: (Arc<str>, DedupeKey)) {
+        if first.row() > self.swept.0
+            && let Some(event) = self.events.get_mut(&first)
+            && !self.keys.contains_key(&key)
+        {
+            event.keys.push(key.1);
+            self.keys.insert(key, first);
+        }
     }
 
     /// Creates a delivery: leased on insert if it is due and the dispatcher has a permit for it.

@@ -47,6 +47,9 @@ impl WriteBatch<'_> {
         if let Some(first) = self.take_keys(id, new)? {
             self.delta.duplicates += 1;
             self.count_duplicate(first, new.attributes.time_ms)?;
+            if let Some(key) = new.spends {
+                self.spend(first, (new.attributes.source.clone(), key))?;
+            }
             return Ok(Appended { id: first, duplicate: true });
         }
         self.last_id = id;

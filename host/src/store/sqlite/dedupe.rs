@@ -12,6 +12,9 @@ use crate::event::{EventId, NewEvent};
 #[cfg(test)]
 mod tests;
 
+/// The most bytes of an event's keys to which duplicates add more: those of 64 keys.
+const MAX_KEY_BYTES: usize = 64 * 16;
+
 impl WriteBatch<'_> {
     /// Takes the dedupe keys of an event that is being stored. If one is known, takes none of them
     /// and names the event that has it.
@@ -32,6 +35,35 @@ impl WriteBatch<'_> {
         self.keys.keys.extend(keys().map(|key| (key, Some(id))));
         self.keys.stored += 1;
         Ok(None)
+    }
+
+    /// Takes a key of a duplicate for the event that it repeats, if nobody has it: in the row of
+    /// the event, from which a start knows it, and where its shard is.
+    pub(super) fn spend(&mut self, first: EventId, key: SourceKey) -> Result<(), rusqlite::Error> {
+        if self.event_of(&key)?.is_some() {
+            return Ok(());
+        }
+        let kept = self
+            .connection
+            .prepare_cached(
+                "UPDATE events SET dedupe = CAST(coalesce(dedupe, x'') || ?2 AS BLOB) \
+                 WHERE id = ?1 AND id > (SELECT dedupe_up_to FROM swept) \
+                   AND length(coalesce(dedupe, x'')) < ?3",
+            )?
+            .execute(params![first.row(), key.1, MAX_KEY_BYTES])?;
+        if kept == 0 {
+            return Ok(());
+        }
+        if first > self.recent.shards[shard_of(&key.1)].up_to {
+            self.keys.keys.insert(key, Some(first));
+            return Ok(());
+        }
+        self.connection
+            .prepare_cached(
+                "INSERT OR IGNORE INTO dedupe (source, key, event) VALUES (?1, ?2, ?3)",
+            )?
+            .execute(params![key.0, key.1, first.row()])?;
+        Ok(())
     }
 
     /// The event that has a key: of this batch, in memory, or in the table.

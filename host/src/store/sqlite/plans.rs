@@ -131,6 +131,9 @@ fn write(connection: &Connection) {
     let again =
         batch.append(&NewEvent { dedupe: vec![[3; 16]], legacy_key, ..event(&[]) }).unwrap();
     assert!(again.duplicate);
+    let spends = |key| Some([key; 16]);
+    batch.append(&NewEvent { dedupe: vec![[2; 16]], spends: spends(4), ..event(&[]) }).unwrap();
+    batch.append(&NewEvent { dedupe: vec![[1; 16]], spends: spends(5), ..event(&[]) }).unwrap();
     let queue = LeaseQueue::Plugin("audit".into());
     let mut leases = batch.lease(&queue, permits(9), NOW_MS).unwrap().leases;
     assert_eq!(leases.len(), 5);

@@ -62,7 +62,10 @@ fn of_event(event: &NewEvent) -> u64 {
     let attributes = &event.attributes;
     let headers: usize = event.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     rows(
-        1 + event.deliveries.len() + 2 * event.members.len() + event.dedupe.len(),
+        1 + event.deliveries.len()
+            + 2 * event.members.len()
+            + event.dedupe.len()
+            + usize::from(event.spends.is_some()),
         attributes.body.len() + headers,
     )
 }

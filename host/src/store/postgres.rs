@@ -14,7 +14,7 @@ pub use self::error::PostgresOpenError;
 pub use self::options::PostgresOptions;
 
 use self::command::{PostgresCommand, Replier};
-use self::lease::{PostgresLeaseAnswer, unsupported, unsupported_results};
+use self::lease::PostgresLeaseAnswer;
 use self::read::PostgresReads;
 use self::shared::PostgresShared;
 use self::work::WorkConnection;
@@ -132,9 +132,6 @@ impl Queue for Postgres {
     }
 
     fn append(&self, event: NewEvent) -> Pending<'_, Appended> {
-        if let Some(what) = unsupported(&event) {
-            return refused(StoreError::Unsupported(what));
-        }
         match self.waiting.take(&event.attributes.source, 1) {
             Err(waiting) => refused(StoreError::Saturated { waiting }),
             Ok(permit) => {
@@ -145,9 +142,6 @@ impl Queue for Postgres {
     }
 
     fn append_all(&self, events: Vec<NewEvent>) -> Pending<'_, Vec<Appended>> {
-        if let Some(what) = events.iter().find_map(unsupported) {
-            return refused(StoreError::Unsupported(what));
-        }
         let Some(first) = events.first() else { return Box::pin(async { Ok(Vec::new()) }) };
         match self.waiting.take(&first.attributes.source, events.len()) {
             Err(waiting) => refused(StoreError::Saturated { waiting }),
@@ -179,9 +173,6 @@ impl Queue for Postgres {
     }
 
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {
-        if let Some(what) = unsupported_results(&settlement) {
-            return refused(StoreError::Unsupported(what));
-        }
         let (lease, settlement) = (Box::new(lease), Box::new(settlement));
         self.ask(|reply| PostgresCommand::Settle { lease, settlement, reply: Some(reply) })
     }

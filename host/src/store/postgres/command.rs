@@ -57,7 +57,7 @@ fn takes_locks(event: &NewEvent) -> bool {
 }
 
 impl PostgresCommand {
-    /// Whether it takes locks of keys, values or gatherings, for which it may wait for another host.
+    /// Whether it takes locks of keys, values or gatherings, and may wait for another host.
     #[expect(dead_code, reason = "the second writer asks it, which is not built yet")]
     pub(super) fn is_keyed(&self, policies: &dyn PluginPolicies) -> bool {
         match self {

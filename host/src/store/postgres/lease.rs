@@ -11,7 +11,7 @@ use super::command::PostgresCommand;
 use super::rows::read_event;
 use super::settle::small;
 use super::shared::PostgresShared;
-use crate::event::{DeliveryId, EventId, NewEvent};
+use crate::event::{DeliveryId, EventId};
 use crate::store::model::LeaseTerms;
 use crate::store::{
     AgainSoFar, DispatchHandle, Lease, LeasePermit, LeaseQueue, Leased, Next, Settlement,
@@ -138,20 +138,6 @@ impl Drop for PostgresLeaseAnswer<'_> {
             }
         }
     }
-}
-
-/// What an event asks for that this store does not do yet.
-pub(super) fn unsupported(event: &NewEvent) -> Option<&'static str> {
-    None
-}
-
-/// What a settlement asks for that this store does not do yet.
-pub(super) fn unsupported_results(settlement: &Settlement) -> Option<&'static str> {
-    if let Next::Dead(Some(event)) = &settlement.next {
-        return unsupported(event);
-    }
-    let (emitted, _) = settlement.next.results()?;
-    emitted.iter().find_map(unsupported)
 }
 
 /// The parameters by which a host takes up what a run before it held.

@@ -8,7 +8,7 @@ use super::audit::{known, note_in};
 use super::batch::append_within;
 use super::change::emptied_at;
 use super::created::AppendedAs;
-use super::lease::{give_back, unsupported};
+use super::lease::give_back;
 use super::moves::WorkMoves;
 use super::replay_terms::{key_for, replay_with_terms};
 use super::rows::read_event;
@@ -137,9 +137,6 @@ impl Postgres {
         event: NewEvent,
     ) -> Result<Appended, StoreError> {
         self.shared.answers()?;
-        if let Some(what) = unsupported(&event) {
-            return Err(StoreError::Unsupported(what));
-        }
         for _ in 0..TRIES {
             if let Some(made) = tried!(self.make_once(note.as_ref(), &event))? {
                 return Ok(made);

@@ -157,14 +157,6 @@ async fn one_command_that_the_database_refuses_does_not_fail_the_others() {
 }
 
 #[tokio::test]
-async fn what_this_store_does_not_do_yet_is_refused_and_changes_nothing() {
-    let Some(case) = one_postgres() else { return };
-    let store = case.open_postgres().await;
-    assert_eq!(store.append_all(vec![event(None)]).await.unwrap().len(), 1);
-    assert_eq!(store.stats().await.unwrap().events, 1);
-}
-
-#[tokio::test]
 async fn a_recorded_step_comes_with_the_next_lease_and_goes_when_the_delivery_is_done() {
     let Some(case) = one_postgres() else { return };
     let store = case.open_postgres().await;

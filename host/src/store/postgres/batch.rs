@@ -24,7 +24,7 @@ use crate::store::{
 };
 
 /// The marker of a batch, which comes first.
-const MARK: &str = "INSERT INTO hookbox.commits (incarnation, seq) VALUES ($1, $2)";
+const MARK: &str = "INSERT INTO hookbox.commits (incarnation, writer, seq) VALUES ($1, $2, $3)";
 
 /// The statements of a batch, prepared.
 pub(super) struct BatchStatements {
@@ -86,18 +86,26 @@ enum ResultPlace {
     Queue(usize),
 }
 
+/// The marker by which a batch is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BatchMarker {
+    pub(super) incarnation: i64,
+    pub(super) writer: i16,
+    pub(super) seq: i64,
+}
+
 /// What a batch sends.
 #[derive(Default)]
-struct BatchRows<'c> {
-    events: NewRows<'c>,
+pub(super) struct BatchRows<'c> {
+    pub(super) events: NewRows<'c>,
     stripes: Stripes,
-    settlements: SettleRows<'c>,
+    pub(super) settlements: SettleRows<'c>,
     kv: KvRows<'c>,
     members: GatherRows<'c>,
     frozen: FrozenPlugins<'c>,
     failures: FailRows<'c>,
-    steps: Vec<&'c (LeaseHolder, NewStep)>,
-    ticks: TickRows<'c>,
+    pub(super) steps: Vec<&'c (LeaseHolder, NewStep)>,
+    pub(super) ticks: TickRows<'c>,
     queues: Vec<(&'c LeaseQueue, usize)>,
     places: Vec<ResultPlace>,
     /// When deliveries are due again, by the places of their settlements.
@@ -106,23 +114,62 @@ struct BatchRows<'c> {
 
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a>>;
 
-/// Runs the commands as one transaction, or none of them.
-pub(super) async fn run(
-    commands: &[PostgresCommand],
-    client: &Client,
-    statements: &BatchStatements,
-    shared: &PostgresShared,
-    seq: i64,
-) -> Result<BatchResults, Error> {
-    let mut rows = BatchRows::default();
-    rows.add_all(commands, shared);
-    let answers = in_order(rows.calls(client, statements, shared, seq)).await;
-    // The first error is the reason of those that follow, also of a commit that only rolls back.
-    let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(rows.results(answers, shared))
+/// A statement whose answer can be read from the tables once the batch was committed. Of the others
+/// an answer without rows says the same.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Told {
+    Settled,
+    Recorded(usize),
+    Ticked(usize),
+    Appended,
+    Leased,
+}
+
+/// The statements of a batch, in their order.
+pub(super) struct Calls<'a> {
+    list: Vec<Answer<'a>>,
+    /// The places of those that can be told.
+    pub(super) told: Vec<(usize, Told)>,
+}
+
+impl<'a> Calls<'a> {
+    fn push(&mut self, call: Answer<'a>) {
+        self.list.push(call);
+    }
+
+    fn tell(&mut self, told: Told, call: Answer<'a>) {
+        self.told.push((self.list.len(), told));
+        self.list.push(call);
+    }
+
+    /// The number of statements.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
 }
 
 impl<'c> BatchRows<'c> {
+    /// What these commands send.
+    pub(super) fn of(commands: &'c [PostgresCommand], shared: &PostgresShared) -> Self {
+        let mut rows = Self::default();
+        rows.add_all(commands, shared);
+        rows
+    }
+
+    /// Runs all as one transaction, or nothing of it.
+    pub(super) async fn run(
+        &self,
+        client: &Client,
+        statements: &BatchStatements,
+        shared: &PostgresShared,
+        marker: BatchMarker,
+    ) -> Result<Vec<Vec<Row>>, Error> {
+        let answers = in_order(self.calls(client, statements, shared, marker).list).await;
+        // The first error is the reason of those that follow, also of a commit that only rolls
+        // back.
+        answers.into_iter().collect()
+    }
+
     fn add_all(&mut self, commands: &'c [PostgresCommand], shared: &PostgresShared) {
         let mut ids = shared.ids();
         for command in commands {
@@ -191,16 +238,18 @@ impl<'c> BatchRows<'c> {
     }
 
     /// The statements, in the order in which [`BatchRows::results`] reads their answers.
-    fn calls<'a>(
+    pub(super) fn calls<'a>(
         &'a self,
         client: &'a Client,
         statements: &'a BatchStatements,
         shared: &'a PostgresShared,
-        seq: i64,
-    ) -> Vec<Answer<'a>> {
+        marker: BatchMarker,
+    ) -> Calls<'a> {
+        let BatchMarker { incarnation, writer, seq } = marker;
         let mark =
-            async move { client.query(&statements.mark, &[&shared.run.incarnation, &seq]).await };
-        let mut calls: Vec<Answer<'_>> = vec![simple(client, "BEGIN"), Box::pin(mark)];
+            async move { client.query(&statements.mark, &[&incarnation, &writer, &seq]).await };
+        let begin: Vec<Answer<'_>> = vec![simple(client, "BEGIN"), Box::pin(mark)];
+        let mut calls = Calls { list: begin, told: Vec::new() };
         if !self.stripes.is_empty() {
             calls.push(Box::pin(self.stripes.take(client, &statements.lock)));
         }
@@ -209,17 +258,21 @@ impl<'c> BatchRows<'c> {
             calls.push(Box::pin(self.kv.call(client, statement, shared, settlements)));
         }
         if !self.settlements.is_empty() {
-            calls.push(Box::pin(self.settlements.call(client, &statements.settle, shared)));
+            let call = self.settlements.call(client, &statements.settle, shared);
+            calls.tell(Told::Settled, Box::pin(call));
         }
-        for step in &self.steps {
-            calls.push(Box::pin(record(client, &statements.record, shared, step)));
+        for (place, step) in self.steps.iter().enumerate() {
+            let call = record(client, &statements.record, shared, step);
+            calls.tell(Told::Recorded(place), Box::pin(call));
         }
         for place in self.ticks.in_order() {
             let ids = self.events.ids();
-            calls.push(Box::pin(self.ticks.call(place, client, &statements.tick, ids)));
+            let call = self.ticks.call(place, client, &statements.tick, ids);
+            calls.tell(Told::Ticked(place), Box::pin(call));
         }
         if !self.events.is_empty() {
-            calls.push(Box::pin(self.events.call(client, &statements.append, shared)));
+            let call = self.events.call(client, &statements.append, shared);
+            calls.tell(Told::Appended, Box::pin(call));
         }
         if !self.members.is_empty() {
             calls.push(Box::pin(self.members.call(client, &statements.gather, shared)));
@@ -228,7 +281,8 @@ impl<'c> BatchRows<'c> {
             calls.push(Box::pin(self.failures.call(client, &statements.fail, shared)));
         }
         for (queue, most) in &self.queues {
-            calls.push(Box::pin(lease(client, &statements.lease, shared, queue, *most)));
+            let call = lease(client, &statements.lease, shared, queue, *most);
+            calls.tell(Told::Leased, Box::pin(call));
         }
         if !self.frozen.is_empty() {
             calls.push(Box::pin(self.frozen.call(client, &statements.freeze, shared)));
@@ -237,7 +291,8 @@ impl<'c> BatchRows<'c> {
         calls
     }
 
-    fn results(self, answers: Vec<Vec<Row>>, shared: &PostgresShared) -> BatchResults {
+    /// The results of commands whose batch is durable.
+    pub(super) fn results(self, answers: Vec<Vec<Row>>, shared: &PostgresShared) -> BatchResults {
         let silent = [self.stripes.is_empty(), self.kv.is_empty()];
         let silent = silent.into_iter().filter(|is_empty| !is_empty).count();
         let mut answers = answers.into_iter().skip(2 + silent);

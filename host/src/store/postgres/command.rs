@@ -5,7 +5,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::event::NewEvent;
 use crate::store::append_limit::AppendPermit;
 use crate::store::{
-    Appended, Lease, LeaseHolder, LeaseQueue, Leased, NewStep, Recorded, Settled, Settlement,
+    Appended, Lease, LeaseHolder, LeaseQueue, Leased, NewStep, Next, Recorded, Settled, Settlement,
     StoreError, Tick, TickStep, Ticked,
 };
 
@@ -39,12 +39,30 @@ pub(super) enum PostgresCommand {
         settlement: Box<Settlement>,
         reply: Option<Replier<Settled>>,
     },
+    /// With `after` it waits until the other writer has ended.
     Close {
         reply: Replier<()>,
+        after: Option<oneshot::Receiver<Result<(), StoreError>>>,
     },
 }
 
 impl PostgresCommand {
+    /// Whether it may take locks that other hosts hold, so that it goes to the writer of those.
+    pub(super) fn is_keyed(&self) -> bool {
+        match self {
+            Self::Append { event, .. } => is_keyed(event),
+            Self::Settle { settlement, .. } => match &settlement.next {
+                Next::Dead(notice) => notice.as_deref().is_some_and(is_keyed),
+                next => next.results().is_some_and(|(emitted, kv)| {
+                    let has_values =
+                        kv.writes_anything() || !kv.reads.is_empty() || !kv.lists.is_empty();
+                    has_values || emitted.iter().any(is_keyed)
+                }),
+            },
+            _ => false,
+        }
+    }
+
     /// The bytes that it sends to the database, roughly.
     pub(super) fn weight(&self) -> usize {
         match self {
@@ -75,7 +93,13 @@ impl PostgresCommand {
             Self::Settle { reply, .. } => {
                 drop(reply.map(|reply| reply.send(Err(error))));
             }
-            Self::Close { reply } => drop(reply.send(Err(error))),
+            Self::Close { reply, .. } => drop(reply.send(Err(error))),
         }
     }
+}
+
+/// Whether an event has deliveries with keys, cancels some, or is gathered.
+fn is_keyed(event: &NewEvent) -> bool {
+    let has_key = event.deliveries.iter().any(|it| it.key.is_some());
+    has_key || !event.cancels.is_empty() || !event.members.is_empty()
 }

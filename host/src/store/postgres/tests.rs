@@ -27,10 +27,13 @@ macro_rules! postgres_laws {
     };
 }
 
+mod dead_hosts;
+mod faults;
 mod hosts;
 mod listed;
 mod opening;
 mod own;
+mod proxy;
 mod reading;
 mod rig;
 mod vals;
@@ -67,6 +70,7 @@ impl OnePostgres {
             folder: self.folder.path().to_owned(),
             host_name: "one".to_owned(),
             clock: self.clock.clone(),
+            host_timeout: std::time::Duration::from_secs(15),
             max_waiting_appends: 4_096,
             tree: BUDGET,
             policies: self.policies.clone(),

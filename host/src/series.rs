@@ -8,16 +8,19 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+pub use backlog::{BACKLOG_MS, OpenCount};
 pub use durations::{Durations, Spread};
 pub use marks::Mark;
 pub use meter::{COUNTS, Meter};
 pub use pairs::{Pair, PairKind, PairTotal, PairWindow, Pairs};
 pub use window::{Point, Sampled};
 
+use backlog::OpenCounts;
 use marks::Marks;
 use meter::Total;
 use window::Window;
 
+mod backlog;
 mod durations;
 mod marks;
 mod meter;
@@ -86,6 +89,7 @@ pub struct Series {
     meters: RwLock<HashMap<SeriesOwner, Arc<Meter>>>,
     state: Mutex<State>,
     marks: Marks,
+    open: OpenCounts,
     pairs: Pairs,
 }
 
@@ -152,6 +156,16 @@ impl Series {
     /// The marks since a time of the wall clock, the oldest first.
     pub fn marks(&self, since_ms: i64) -> Vec<Mark> {
         self.marks.since(since_ms)
+    }
+
+    /// Notes how many deliveries are open.
+    pub fn note_open(&self, count: OpenCount) {
+        self.open.push(count);
+    }
+
+    /// How many deliveries were open a quarter of an hour ago, or when that was noted first.
+    pub fn open_before(&self, now_ms: i64) -> Option<OpenCount> {
+        self.open.oldest(now_ms)
     }
 
     fn totals(&self) -> Vec<(SeriesOwner, Total)> {

@@ -16,6 +16,7 @@ mod history;
 mod keys;
 mod login;
 mod map;
+mod overview;
 mod pages;
 mod pauses;
 mod refuse;

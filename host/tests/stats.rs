@@ -29,7 +29,7 @@ fn counts_say_since_when_something_is_ready_when_the_next_one_is_due_and_what_is
     assert_eq!((&worker["paused"], &worker["running"]), (&json!(true), &json!(0)));
     assert_eq!((&worker["discarded"], &worker["oldest_ready_at"]), (&json!(0), &json!(oldest)));
     let said = site.ask(&host, &["stats"]).said();
-    assert!(said.starts_with("in ") && said.contains("  ready 1 (oldest "), "{said}");
+    assert!(said.starts_with("accepted ") && said.contains("  ready 1 (oldest "), "{said}");
     assert!(said.contains("waiting 1 (next in 3,"), "{said}");
     let row = said.lines().find(|line| line.starts_with("worker")).unwrap();
     assert!(row.ends_with("paused"), "{said}");
@@ -46,7 +46,7 @@ fn a_host_is_watched_line_by_line_also_beyond_a_restart() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut next = || lines.next().unwrap().unwrap();
     let first = next();
-    assert!(first.starts_with("in 0/s") && first.ends_with("dead 0"), "{first}");
+    assert!(first.starts_with("accepted 0/s") && first.ends_with("dead 0"), "{first}");
     assert_eq!(next(), first, "a line of its own where nothing is redrawn");
     host.stop();
     while next() != "no answer, trying again" {}

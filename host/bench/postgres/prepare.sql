@@ -6,7 +6,7 @@ RETURNS TABLE (status smallint, first bigint) LANGUAGE sql VOLATILE AS $$
     SELECT a.status, a.first FROM (
         SELECT array_agg(0) AS zeros, array_agg(base + i) AS ids,
             array_agg('acme'::text) AS sources, array_agg('order.paid'::text) AS types,
-            array_agg(NULL::text) AS none, array_agg(1770000000000) AS times,
+            array_agg(NULL::text) AS none, array_agg((base + i) >> 20) AS times,
             array_agg(NULL::bigint) AS no_ids, array_agg(NULL::bytea) AS no_bytes, array_agg(NULL::integer) AS no_keys,
             array_agg(decode(repeat('7b', 1024), 'hex')) AS bodies, array_agg(i) AS numbers,
             array_agg('audit'::text) AS plugins, array_agg(0::bigint) AS delays,

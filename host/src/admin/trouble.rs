@@ -12,7 +12,7 @@ use crate::event::UNIDENTIFIED;
 use crate::ingest::Lately;
 use crate::names::is_built_in;
 use crate::plugins::Entry;
-use crate::status::Condition;
+use crate::status::{Condition, Trouble};
 use crate::store::{Pausable, Pause, PluginCounts, Stats};
 use crate::text;
 
@@ -26,11 +26,22 @@ pub(super) struct TroubleJson {
     pub(super) name: Option<String>,
     /// The problem.
     pub(super) detail: String,
+    /// When it began, RFC 3339 with milliseconds; null if that is not known or the text says it.
+    pub(super) since: Option<String>,
 }
 
 impl TroubleJson {
     pub(super) fn of(part: &'static str, name: Option<&str>, detail: String) -> Self {
-        Self { part, name: name.map(str::to_owned), detail }
+        Self { part, name: name.map(str::to_owned), detail, since: None }
+    }
+
+    fn since(self, since_ms: Option<i64>) -> Self {
+        Self { since: since_ms.map(rfc3339), ..self }
+    }
+
+    /// A trouble that has a time.
+    fn timed(part: &'static str, name: Option<&str>, trouble: Trouble) -> Self {
+        Self::of(part, name, trouble.text).since(Some(trouble.since_ms))
     }
 }
 
@@ -56,7 +67,9 @@ pub(super) fn all(admin: &Admin, stats: &Stats, condition: Condition) -> Vec<Tro
         let open = stats.plugins.get(name).map_or(0, PluginCounts::open);
         let is_routed = config.routes.iter().any(|route| route.leads_to(name));
         let detail = of_plugin(name, entry, open, is_routed);
-        found.extend(detail.map(|detail| TroubleJson::of("plugin", Some(name), detail)));
+        let since_ms = || Some(admin.reloads.last(name)?.at_ms);
+        let problem = |detail| TroubleJson::of("plugin", Some(name), detail).since(since_ms());
+        found.extend(detail.map(problem));
     }
     for (name, counts) in stats.plugins.iter().filter(|(name, _)| is_built_in(name)) {
         let is_there = **name == *DEAD_LETTERS || config.routes.gatherings.get(name).is_some();
@@ -87,15 +100,15 @@ fn of_host(admin: &Admin, condition: Condition, found: &mut Vec<TroubleJson>) {
     );
     let clock = super::clock::trouble(&admin.clock, admin.config.load().store.dedupe_window_ms);
     found.extend(clock.map(|detail| TroubleJson::of("clock", None, detail)));
-    found.extend(condition.config.map(|trouble| TroubleJson::of("config", None, trouble.text)));
+    found.extend(condition.config.map(|it| TroubleJson::timed("config", None, it)));
     for key in &condition.restart_needed {
         let detail = format!("a change of `{key}` waits for a restart");
         found.push(TroubleJson::of("restart", Some(key), detail));
     }
     for (source, trouble) in condition.logs {
-        found.push(TroubleJson::of("source", Some(&source), trouble.text));
+        found.push(TroubleJson::timed("source", Some(&source), trouble));
     }
-    found.extend(condition.watch.map(|trouble| TroubleJson::of("watch", None, trouble.text)));
+    found.extend(condition.watch.map(|it| TroubleJson::timed("watch", None, it)));
 }
 
 /// The problem of a plugin with so many open deliveries, if there is one.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::series::{REST_MS, STEP_MS, Series};
-use crate::store::History;
+use crate::series::{OpenCount, REST_MS, STEP_MS, Series};
+use crate::store::{History, PluginCounts, Store};
 
 /// Samples until `closing`, and then once more, so that a restart loses nothing.
 pub(super) async fn run(
-    store: Arc<dyn History>,
+    store: Arc<dyn Store>,
     series: Arc<Series>,
     clock: Clock,
     closing: CancellationToken,
@@ -23,6 +23,10 @@ pub(super) async fn run(
             () = clock.sleep_until_host(next_ms) => false,
         };
         series.sample(clock.now_ms());
+        if let Ok(stats) = store.stats().await {
+            let open = stats.plugins.values().map(PluginCounts::open).sum();
+            series.note_open(OpenCount { at_ms: clock.now_ms(), open });
+        }
         if is_last || clock.host_ms() >= rest_ms {
             rest_ms = clock.host_ms().saturating_add(REST_MS);
             keep(&*store, &series, &clock).await;

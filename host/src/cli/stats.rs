@@ -26,7 +26,8 @@ const COLUMNS: [&str; 9] =
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Rates are of the last ten seconds that are over.
+Rates are of the last ten seconds that are over; those of attempts are of attempts
+that succeeded and that failed. A leased delivery runs or waits for its turn.
 
 Examples:
   hookbox stats
@@ -105,9 +106,9 @@ fn line(stats: &Value) -> String {
     let ack = stats["lately"]["ack_p99_ms"].as_f64();
     let ack = ack.map_or_else(String::new, |ms| format!("  ack p99 {} ms", number(ms)));
     format!(
-        "in {}/s  handled {}/s  failed {}/s  ready {}{oldest}  running {}  waiting {}{next}  dead {}{ack}",
+        "accepted {}/s  succeeded {}/s  failed {}/s  ready {}{oldest}  leased {}  waiting {}{next}  dead {}{ack}",
         rate("accepted_per_s"),
-        rate("handled_per_s"),
+        rate("succeeded_per_s"),
         rate("failed_per_s"),
         count("ready"),
         count("leased"),
@@ -163,18 +164,18 @@ mod tests {
             "next_due_at": "2026-11-23T15:04:17.400Z",
             "deliveries": { "ready": 4, "leased": 2, "waiting": 53, "dead": 1_041 },
             "lately": {
-                "accepted_per_s": 1204.3, "handled_per_s": 1198.0, "failed_per_s": 0.6, "ack_p99_ms": 6.71,
+                "accepted_per_s": 1204.3, "succeeded_per_s": 1198.0, "failed_per_s": 0.6, "ack_p99_ms": 6.71,
             },
         });
         assert_eq!(
             line(&stats),
-            "in 1,204/s  handled 1,198/s  failed 0.6/s  ready 4 (oldest 0.4 s)  running 2  waiting 53 (next in 12 s)  \
-             dead 1,041  ack p99 6.7 ms"
+            "accepted 1,204/s  succeeded 1,198/s  failed 0.6/s  ready 4 (oldest 0.4 s)  leased 2  \
+             waiting 53 (next in 12 s)  dead 1,041  ack p99 6.7 ms"
         );
         let still = json!({ "at": "2026-11-23T15:04:05.400Z", "oldest_ready_at": null });
         assert_eq!(
             line(&still),
-            "in 0/s  handled 0/s  failed 0/s  ready 0  running 0  waiting 0  dead 0"
+            "accepted 0/s  succeeded 0/s  failed 0/s  ready 0  leased 0  waiting 0  dead 0"
         );
     }
 }

@@ -95,6 +95,12 @@ impl ReloadLog {
         }
     }
 
+    /// The newest reload of a plugin, without the shares of failed attempts.
+    pub fn last(&self, plugin: &str) -> Option<Reload> {
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.get(plugin)?.back().map(|noted| noted.reload.clone())
+    }
+
     /// The reloads of a plugin, newest first, whose attempts were so many up to now.
     pub fn of(&self, plugin: &str, now: AttemptCounts) -> Vec<Reload> {
         let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);

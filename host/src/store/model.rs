@@ -34,6 +34,7 @@ pub use approvals::{Approval, ApprovalChange, StoredApproval};
 pub(super) use audit::AuditResult;
 pub use audit::{Actor, AuditEntry, AuditFilter, AuditNote, KEY_KNOWN_FOR_MS, Via};
 pub use erase::{Emptied, Erased, Erasure};
+pub(super) use erase::{refusal_of_emptied, without_paths};
 pub(super) use failures::MAX_FAILURE_GROUPS;
 pub use failures::{FailureCursor, FailureFilter, FailureView, FileCounts, TREND_HOURS, Trend};
 pub use gatherings::{GatheringCursor, GatheringFilter, GatheringState};

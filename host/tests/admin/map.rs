@@ -29,7 +29,7 @@ async fn a_failing_edge_a_cycle_and_an_unrouted_type_are_drawn_and_in_the_table(
     let table = text.split("<tbody>").nth(1).unwrap().split("</tbody>").next().unwrap();
     assert!(drawing.contains("class=\"e e-bad\"") && drawing.contains("✕ 3</text>"), "{drawing}");
     assert!(drawing.contains("closes a cycle") && drawing.contains(">no route<"), "{drawing}");
-    assert!(drawing.contains("66.6 % ok"), "{drawing}");
+    assert!(drawing.contains("66.6 % succeeded"), "{drawing}");
     let map = site.get("/api/v1/map").await;
     let edges = map["edges"].as_array().unwrap();
     let unrouted = map["nodes"].as_array().unwrap().iter().filter(|it| it["unrouted"] == true);

@@ -215,7 +215,9 @@ async fn a_bad_configuration_is_seen_while_the_host_goes_on() {
     let health = site.get("/readyz").await;
     assert_eq!((&health["status"], &health["generation"]), (&json!("degraded"), &json!(4)));
     assert_eq!(health["problems"][0]["detail"], "config.toml:3:1: unknown key");
+    assert_eq!(health["problems"][0]["since"], "1970-01-01T00:00:00.001Z");
     assert_eq!(health["problems"][1]["name"], "server.listen");
+    assert_eq!(health["problems"][1]["since"], serde_json::Value::Null);
     assert_eq!(site.get("/livez").await["status"], "live");
 }
 

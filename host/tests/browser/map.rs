@@ -14,7 +14,7 @@ const ROUTES: &str = r#"
 /// The edges of the drawing, or the rows of the table: the ends of each, sorted.
 const DRAWN: &str = "[...document.querySelectorAll('#map svg.map a:has(.e) > title')]
     .map((it) => it.textContent.replace(/, (received|routed|emitted).*/, ''))
-    .concat([...document.querySelectorAll('#map svg.map text.bad')]
+    .concat([...document.querySelectorAll('#map svg.map text.beside')]
       .filter((it) => it.textContent === 'no route').map(() => 'no route')).sort()";
 const LISTED: &str = "[...document.querySelectorAll('#map tbody tr')]
     .map((it) => it.children[1].innerText.includes('no route') ? 'no route'

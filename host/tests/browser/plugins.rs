@@ -27,6 +27,11 @@ fn a_held_file_shows_what_it_asks_for_and_another_file_meanwhile_is_a_conflict()
     let mut browser = Browser::on(&host);
     // The page of a conflict is answered with 409.
     browser.expect(&["409"]);
+    browser.open("/plugins");
+    browser.until_text("#list", "old file runs, new file held");
+    browser.open("/");
+    browser.until_text(".trouble", "old file runs, new file held for ");
+    browser.until_text(".trouble", "it asks for http");
     browser.open("/plugins/worker");
     browser.until_text("#h-held", "waits to be approved");
     browser.until_text(".panel", "http");

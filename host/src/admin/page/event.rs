@@ -29,11 +29,13 @@ use crate::event::EventId;
 use crate::text::grouped;
 use attempts::DeliveryPart;
 use fall::{Fall, MAX_ROWS};
+use tries::TryLine;
 
 mod attempts;
 pub(super) mod edit;
 mod fall;
 pub(super) mod replay;
+mod tries;
 
 /// What the lower half of the page shows.
 const TABS: [(&str, &str); 5] = [
@@ -62,6 +64,8 @@ struct EventShown {
     trail: Trail,
     fall: Fall,
     more_rows: Option<String>,
+    /// The last attempts of the tree, and how many are before them.
+    tries: (Vec<TryLine>, usize),
     tabs: Vec<(&'static str, String, bool, String)>,
     tab: &'static str,
     body: Option<BodyShown>,
@@ -126,6 +130,7 @@ pub(super) async fn show(
             .map(|at| (when_text(at, now_ms), attributes.erased_by == Some("request"))),
         // The ids of its deliveries have the same digits.
         trail: Trail::of_id(&admin, asked.sees(), attributes.id.trim_start_matches("evt_")).await?,
+        tries: tries::lines(&tree),
         more_rows: fall.cut.map(|_| asked.but("rows", Some("all"))),
         tabs: tabs(&asked, tab, &event),
         tab,
@@ -251,10 +256,11 @@ fn facts(admin: &Admin, event: &EventDetail, now_ms: i64) -> Vec<Html> {
         fact("trace", trace, event.trace_url.clone());
     }
     if event.duplicates > 0 {
-        fact("duplicates", &grouped(event.duplicates), None);
+        fact("duplicate requests", &grouped(event.duplicates), None);
     }
     let mut time = Html::default();
-    time.raw("<span class=\"dim\">").text(&attributes.time).raw("</span> ");
+    let came = if source.contains('/') { "stored " } else { "received " };
+    time.raw("<span class=\"dim\">").text(came).text(&attributes.time).raw("</span> ");
     time.raw(when_text(&attributes.time, now_ms));
     facts.insert(1, time);
     facts
@@ -286,7 +292,8 @@ fn tabs(
     let count = |key: &str| match key {
         "headers" => grouped(event.headers.len() as u64),
         "attempts" => {
-            grouped(event.deliveries.iter().map(|delivery| u64::from(delivery.attempt)).sum())
+            let begun = event.deliveries.iter().map(|delivery| u64::from(delivery.attempt)).sum();
+            format!("{} of this event", grouped(begun))
         }
         _ => String::new(),
     };

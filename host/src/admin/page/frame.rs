@@ -3,6 +3,7 @@
 use super::asked::Asked;
 use super::assets;
 use super::parts::html::{Html, shown};
+use super::parts::when::{clock, when};
 use super::recent::RateSpan;
 use crate::admin::health::readiness;
 use crate::admin::role::{Identity, VIEWER};
@@ -39,6 +40,8 @@ pub(in crate::admin::page) struct PageFrame {
     /// What the page is told of when it changes.
     pub(in crate::admin::page) topics: &'static str,
     pub(in crate::admin::page) health: &'static str,
+    /// Since when the host runs, on the page that is about the host.
+    pub(in crate::admin::page) since: Option<Html>,
     pub(in crate::admin::page) per_second: String,
     pub(in crate::admin::page) waiting: Option<String>,
     pub(in crate::admin::page) dead: Option<String>,
@@ -83,6 +86,7 @@ impl PageFrame {
             here: String::new(),
             topics: "",
             health: "",
+            since: None,
             per_second: String::new(),
             waiting: None,
             dead: None,
@@ -119,6 +123,7 @@ impl PageFrame {
             here: asked.call(asked.path()),
             topics: "stats",
             health: health_word(health.status),
+            since: None,
             per_second: accepted_per_second(admin),
             waiting: count(DeliveryState::Waiting),
             nav: nav(dead.clone(), held),
@@ -150,6 +155,14 @@ impl PageFrame {
     /// Tells of these topics.
     pub(in crate::admin::page) fn live(self, topics: &'static str) -> Self {
         Self { topics, ..self }
+    }
+
+    /// Says since when the host runs.
+    pub(in crate::admin::page) fn since(self, admin: &Admin) -> Self {
+        let (started_ms, now_ms) = (admin.started_ms, admin.clock.now_ms());
+        let mut html = shown(&format!("since {} UTC, ", clock(started_ms, now_ms)));
+        html.raw(when(started_ms, now_ms));
+        Self { since: Some(html), ..self }
     }
 
     /// Shows the command and the call that say the same.

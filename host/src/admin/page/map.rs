@@ -29,6 +29,8 @@ mod drawing;
 struct MapPage {
     frame: PageFrame,
     windows: Vec<(&'static str, String, bool)>,
+    /// The time of the counts.
+    span: &'static str,
     /// The node in focus, and the address of the whole map.
     focus: Option<(String, String)>,
     remarks: Vec<String>,
@@ -81,6 +83,7 @@ pub(super) async fn show(
     let page = MapPage {
         frame: frame.same_as(command, asked.call("/api/v1/map")),
         windows: windows.into(),
+        span: if map.window == "1h" { "hour" } else { "24 h" },
         focus: focus.map(|focus| (focus, asked.but("focus", None))),
         remarks: remarks(&map),
         svg: (!map.truncated && !map.nodes.is_empty()).then(|| drawing::svg(&map)),

@@ -19,11 +19,13 @@ use crate::admin::history::show_history;
 use crate::admin::params::{HistoryQuery, WINDOWS};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
-use rates::LastMinute;
+use began::NearbyChanges;
+use rates::{LastMinute, OverviewTile};
 use table::PluginRow;
 use trouble::TroubleRow;
 use welcome::Welcome;
 
+mod began;
 mod charts;
 mod rates;
 mod table;
@@ -38,6 +40,8 @@ struct OverviewPage {
     /// Types that no route takes, and where their events are.
     unrouted: Option<(String, &'static str)>,
     last: LastMinute,
+    /// Label, value and class of what is so now.
+    now: Vec<OverviewTile>,
     windows: Vec<(&'static str, String, bool)>,
     charts: Vec<Chart>,
     since: Option<Html>,
@@ -69,11 +73,18 @@ pub(super) async fn show(
     let frame = PageFrame::of(&admin, &asked, "overview", "Overview").await;
     let call = format!("/api/v1/stats/history?window={window}");
     let span = RateSpan::of(&admin);
-    let troubles = trouble::rows(&admin, &stats, span).await;
+    let due = admin.store.due_times(stats.waiting()).await?;
+    let mut troubles = trouble::rows(&admin, &stats, span).await?;
+    let first_ms = troubles.iter().filter_map(|row| Some(row.span?.from_ms)).min();
+    if let Some(first_ms) = first_ms {
+        let changes = NearbyChanges::since(&admin, first_ms).await;
+        troubles.iter_mut().for_each(|row| row.tell_since(&changes, admin.clock.now_ms()));
+    }
     let is_refusing = troubles.iter().any(|row| row.is_refusing);
     let page = OverviewPage {
-        frame: frame.live("stats,plugins").same_as("hookbox health".to_owned(), call),
-        last: LastMinute::of(&admin, &stats, span, is_refusing),
+        frame: frame.since(&admin).live("stats,plugins").same_as("hookbox health".to_owned(), call),
+        last: LastMinute::of(&admin, span, is_refusing),
+        now: rates::now(&admin, &stats, &due),
         unrouted: trouble::unrouted(&admin),
         troubles,
         windows: windows.into(),

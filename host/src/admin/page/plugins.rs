@@ -13,7 +13,7 @@ use super::frame::PageFrame;
 use super::parts::html::{Html, coded, coded_lines, shown};
 use super::parts::link::{Link, word};
 use super::parts::measure::{bytes, duration};
-use super::parts::state::badge;
+use super::parts::state::{OLD_RUNS, badge};
 use super::parts::when::when_text;
 use super::pauses;
 use super::trail::Trail;
@@ -92,6 +92,9 @@ impl PluginLine {
 /// Its state, and whether it is paused.
 fn state(plugin: &PluginJson) -> Html {
     let mut html = badge(plugin.state);
+    if plugin.held.is_some() && plugin.digest.is_some() {
+        html.text(": ").text(OLD_RUNS);
+    }
     if plugin.paused.is_some() {
         html.text(" ").raw(badge("paused"));
     }
@@ -189,7 +192,7 @@ pub(super) async fn one(
     let counts = &plugin.deliveries;
     let links = vec![
         ("ready", grouped(counts.ready), of("ready")),
-        ("running", grouped(counts.leased), of("leased")),
+        ("leased", grouped(counts.leased), of("leased")),
         ("waiting", grouped(counts.waiting), of("waiting")),
         ("done", grouped(counts.done), of("done")),
         ("dead", grouped(counts.dead), of("dead")),

@@ -323,10 +323,10 @@ fn tiles(detail: &SourceDetail) -> Vec<(&'static str, String)> {
     let (source, day) = (&detail.source, &detail.day);
     vec![
         ("accepted, 24 h", grouped(day.accepted)),
-        ("duplicates, 24 h", grouped(day.duplicates)),
+        ("duplicate, 24 h", grouped(day.duplicates)),
         ("refused, 24 h", grouped(day.refused)),
         ("accepted since the start", grouped(source.accepted)),
-        ("duplicates since the start", grouped(source.duplicates)),
+        ("duplicate since the start", grouped(source.duplicates)),
         ("refused since the start", grouped(source.refused.values().sum())),
     ]
 }

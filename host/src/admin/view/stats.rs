@@ -87,7 +87,7 @@ pub(in crate::admin) struct LatelyJson {
     /// Webhooks refused, a second.
     pub(in crate::admin) refused_per_s: f64,
     /// Attempts that succeeded, a second.
-    pub(in crate::admin) handled_per_s: f64,
+    pub(in crate::admin) succeeded_per_s: f64,
     /// Attempts that failed, a second.
     pub(in crate::admin) failed_per_s: f64,
     /// The time within which 99 of 100 webhooks were acknowledged, in milliseconds; null if none
@@ -117,7 +117,7 @@ impl LatelyJson {
         Self {
             accepted_per_s: per_s(came.counts[Meter::ACCEPTED]),
             refused_per_s: per_s(came.counts[Meter::REFUSED]),
-            handled_per_s: per_s(good),
+            succeeded_per_s: per_s(good),
             failed_per_s: per_s(all - good),
             ack_p99_ms: (came.timed > 0).then(|| f64::from(came.p99_us) / 1e3),
         }

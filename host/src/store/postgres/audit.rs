@@ -27,7 +27,7 @@ pub(super) async fn known<T: AuditResult>(
 ) -> Result<Option<T>, WorkError> {
     let Some(note) = note.filter(|note| note.key.is_some()) else { return Ok(None) };
     let place = format!("{}\n{}", note.actor.name, note.key.as_deref().unwrap_or_default());
-    work.execute("SELECT pg_advisory_xact_lock(7450002, hashtext($1))", &[&place]).await?;
+    work.execute("SELECT pg_advisory_xact_lock(7450009, hashtext($1))", &[&place]).await?;
     let Some(answer) = known_answer(work, shared, note).await? else { return Ok(None) };
     let unread = || StoreError::Query(format!("the answer to a request cannot be read: {answer}"));
     Ok(Some(T::read(&answer).ok_or_else(unread)?))

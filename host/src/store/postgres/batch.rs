@@ -1,13 +1,11 @@
 //! One batch: a transaction that is sent in one flush.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::append::{APPEND, AppendedAs, CreatedDeliveries, NewRows};
+use super::calls::{Calls, Told, in_order, simple};
 use super::command::PostgresCommand;
 use super::failures::{FAIL, FailRows};
 use super::gather::{FREEZE, FrozenPlugins, GATHER, GatherRows};
@@ -112,39 +110,28 @@ pub(super) struct BatchRows<'c> {
     due_again: Vec<(usize, &'c PluginName, Option<Duration>)>,
 }
 
-type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a>>;
-
-/// A statement whose answer can be read from the tables once the batch was committed. Of the others
-/// an answer without rows says the same.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Told {
-    Settled,
-    Recorded(usize),
-    Ticked(usize),
-    Appended,
-    Leased,
-}
-
-/// The statements of a batch, in their order.
-pub(super) struct Calls<'a> {
-    list: Vec<Answer<'a>>,
-    /// The places of those that can be told.
-    pub(super) told: Vec<(usize, Told)>,
-}
-
-impl<'a> Calls<'a> {
-    fn push(&mut self, call: Answer<'a>) {
-        self.list.push(call);
-    }
-
-    fn tell(&mut self, told: Told, call: Answer<'a>) {
-        self.told.push((self.list.len(), told));
-        self.list.push(call);
-    }
-
-    /// The number of statements.
-    pub(super) fn len(&self) -> usize {
-        self.list.len()
+/// Appends an event in a transaction that the caller has begun, and commits before it tells of what
+/// was created and gives back the leases for which there is no memory.
+pub(super) async fn append_within(
+    event: &NewEvent,
+    client: &Client,
+    shared: &PostgresShared,
+) -> Result<(AppendedAs, CreatedDeliveries, Vec<Lease>), Error> {
+    let statements = BatchStatements::prepare(client).await?;
+    let mut rows = BatchRows::default();
+    let place = rows.add_event(event, (None, 0), &mut shared.ids(), shared);
+    rows.places.push(ResultPlace::Event(place));
+    let marker = BatchMarker { incarnation: 0, writer: 0, seq: 0 };
+    let mut calls = rows.calls(client, &statements, shared, marker).list;
+    // Neither begun, nor marked, nor committed.
+    calls.drain(..2);
+    calls.pop();
+    let answers = in_order(calls).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let answers = [Vec::new(), Vec::new()].into_iter().chain(answers).collect();
+    let BatchResults { mut each, created, refused } = rows.results(answers, shared);
+    match each.pop() {
+        Some(BatchResult::Appended(appended)) => Ok((appended, created, refused)),
+        _ => unreachable!("an append has a result of its kind"),
     }
 }
 
@@ -248,8 +235,9 @@ impl<'c> BatchRows<'c> {
         let BatchMarker { incarnation, writer, seq } = marker;
         let mark =
             async move { client.query(&statements.mark, &[&incarnation, &writer, &seq]).await };
-        let begin: Vec<Answer<'_>> = vec![simple(client, "BEGIN"), Box::pin(mark)];
-        let mut calls = Calls { list: begin, told: Vec::new() };
+        let mut calls = Calls::default();
+        calls.push(simple(client, "BEGIN"));
+        calls.push(Box::pin(mark));
         if !self.stripes.is_empty() {
             calls.push(Box::pin(self.stripes.take(client, &statements.lock)));
         }
@@ -353,28 +341,4 @@ fn due_again(next: &Next) -> Option<Duration> {
         Next::Again { after, .. } | Next::RetryIn(after) | Next::GiveBack(after) => Some(*after),
         Next::Done { .. } | Next::Dead(_) => None,
     }
-}
-
-fn simple<'a>(client: &'a Client, sql: &'static str) -> Answer<'a> {
-    Box::pin(async move { client.batch_execute(sql).await.map(|()| Vec::new()) })
-}
-
-/// Sends all calls in their order before it waits for the first answer, and returns the answers in
-/// that order.
-async fn in_order(mut calls: Vec<Answer<'_>>) -> Vec<Result<Vec<Row>, Error>> {
-    let mut answers: Vec<Option<_>> = calls.iter().map(|_| None).collect();
-    poll_fn(|cx| {
-        let mut waits = false;
-        for (call, answer) in calls.iter_mut().zip(&mut answers) {
-            if answer.is_none() {
-                match call.as_mut().poll(cx) {
-                    Poll::Ready(rows) => *answer = Some(rows),
-                    Poll::Pending => waits = true,
-                }
-            }
-        }
-        if waits { Poll::Pending } else { Poll::Ready(()) }
-    })
-    .await;
-    answers.into_iter().flatten().collect()
 }

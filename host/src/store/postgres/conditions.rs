@@ -63,6 +63,14 @@ impl Conditions {
         }
     }
 
+    /// The same with a text. No text of the database holds the character 0, so none is one with it.
+    pub(super) fn text(&mut self, condition: &str, value: Option<String>) {
+        match value {
+            Some(value) if value.contains('\0') => self.sql.push_str(" AND false"),
+            value => self.maybe(condition, value),
+        }
+    }
+
     /// Fills the placeholders.
     pub(super) fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
         self.values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect()
@@ -71,19 +79,32 @@ impl Conditions {
     /// Conditions on `events e`.
     pub(super) fn events(filter: &EventFilter) -> Self {
         let mut conditions = Self::default();
-        conditions.maybe("e.type = ?", filter.kind.clone());
-        conditions.maybe("e.source = ?", filter.source.clone());
-        conditions.maybe("e.subject = ?", filter.subject.clone());
+        conditions.text("e.type = ?", filter.kind.clone());
+        conditions.text("e.source = ?", filter.source.clone());
+        conditions.text("e.subject = ?", filter.subject.clone());
         conditions.of_deliveries(filter);
-        conditions.maybe(
-            "(position(convert_to(?, 'UTF8') IN e.body) > 0 OR strpos(e.type, ?) > 0
-              OR strpos(coalesce(e.subject, ''), ?) > 0
-              OR strpos(coalesce(e.provider_id, ''), ?) > 0
-              OR strpos('evt_' || lpad(to_hex(e.id), 16, '0'), ?) > 0)",
-            filter.text.clone(),
-        );
+        if let Some(text) = &filter.text {
+            conditions.with_text(text);
+        }
         conditions.by_time(filter.since_ms, filter.until_ms);
         conditions
+    }
+
+    /// The condition that a text occurs in `events e`. A body may hold any bytes.
+    fn with_text(&mut self, text: &str) {
+        self.values.push(Box::new(text.as_bytes().to_vec()));
+        let body = self.values.len();
+        if text.contains('\0') {
+            let _ = write!(self.sql, " AND position(${body} IN e.body) > 0");
+            return;
+        }
+        let anywhere = format!(
+            "(position(${body} IN e.body) > 0 OR strpos(e.type, ?) > 0
+              OR strpos(coalesce(e.subject, ''), ?) > 0
+              OR strpos(coalesce(e.provider_id, ''), ?) > 0
+              OR strpos('evt_' || lpad(to_hex(e.id), 16, '0'), ?) > 0)"
+        );
+        self.add(&anywhere, text.to_owned());
     }
 
     /// Conditions on the deliveries of `events e`: one of them meets all.
@@ -106,7 +127,7 @@ impl Conditions {
         let _ =
             write!(self.sql, " AND EXISTS (SELECT FROM {} d WHERE d.event = e.id", rows_in(state));
         self.maybe("d.state = ?", state.map(|state| i16::from(state.code())));
-        self.maybe("d.plugin = ?", filter.plugin.clone());
+        self.text("d.plugin = ?", filter.plugin.clone());
         self.maybe("d.attempt >= ?", filter.min_attempts.map(super::settle::small));
         self.sql.push(')');
     }
@@ -120,10 +141,10 @@ impl Conditions {
         } else {
             conditions.maybe("d.state = ?", filter.state.map(|state| i16::from(state.code())));
         }
-        conditions.maybe("d.plugin = ?", filter.plugin.clone());
-        conditions.maybe("e.type = ?", filter.kind.clone());
-        conditions.maybe("e.source = ?", filter.source.clone());
-        conditions.maybe("e.subject = ?", filter.subject.clone());
+        conditions.text("d.plugin = ?", filter.plugin.clone());
+        conditions.text("e.type = ?", filter.kind.clone());
+        conditions.text("e.source = ?", filter.source.clone());
+        conditions.text("e.subject = ?", filter.subject.clone());
         conditions.maybe("d.failure = ?", filter.failure.map(FailureId::row));
         conditions.maybe("d.attempt >= ?", filter.min_attempts.map(super::settle::small));
         conditions.maybe(

@@ -170,7 +170,7 @@ pub(super) async fn failures(
 ) -> Result<(Vec<FailureView>, Option<FailureCursor>), Error> {
     let limit = limit.clamp(1, MAX_PAGE);
     let mut conditions = Conditions::default();
-    conditions.maybe("f.plugin = ?", filter.plugin.clone());
+    conditions.text("f.plugin = ?", filter.plugin.clone());
     conditions.maybe("f.outcome = ?", filter.outcome.map(|outcome| i16::from(outcome.code())));
     conditions.maybe("f.last_ms >= ?", filter.since_ms);
     conditions.maybe("f.first_ms < ?", filter.until_ms);

@@ -1,5 +1,7 @@
 //! Gatherings as they are read: by the host's plugin that ends them, and by people.
 
+use std::collections::HashMap;
+
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
@@ -8,8 +10,8 @@ use super::rows::read_event;
 use super::settle::small;
 use crate::event::{DeliveryId, EventId, Why};
 use crate::store::{
-    GatheringCursor, GatheringFilter, GatheringState, GatheringView, MAX_PAGE, MemberView,
-    StoreError,
+    GatheringCursor, GatheringFilter, GatheringState, GatheringView, MAX_CRASHES, MAX_MEMBERSHIPS,
+    MAX_PAGE, MAX_TREE_MEMBERS, MemberView, Membership, StoreError, TreeMember,
 };
 
 /// The most body bytes of members that are read.
@@ -46,8 +48,20 @@ const STATE: &str = "SELECT g.event, g.ordinal, g.plugin, g.key, g.opened, g.unt
 
 /// Open gatherings after a cursor.
 const OPEN: &str = "FROM hookbox.open o JOIN hookbox.gatherings g USING (event, ordinal)
-     WHERE o.plugin LIKE '%/%' AND ($1::text IS NULL OR o.plugin = $1)
+     WHERE o.plugin LIKE '%/%' AND $1::text IS NULL
          AND (o.crashes, o.plugin, o.due, o.event, o.ordinal) > ($2, $3, $4, $5, $6)
+     ORDER BY o.crashes, o.plugin, o.due, o.event, o.ordinal LIMIT $7";
+
+/// The same of one plugin.
+const OPEN_OF_PLUGIN: &str = "FROM generate_series($2::integer, $8) AS c (crashes)
+     CROSS JOIN LATERAL (SELECT p.* FROM hookbox.open p
+         WHERE p.plugin LIKE '%/%' AND p.crashes = c.crashes AND p.plugin = $1 AND $3 <= $1
+             AND (p.due, p.event, p.ordinal) > (
+                 CASE WHEN c.crashes = $2 THEN $4::bigint ELSE -9223372036854775808 END,
+                 CASE WHEN c.crashes = $2 THEN $5::bigint ELSE 0 END,
+                 CASE WHEN c.crashes = $2 THEN $6::integer ELSE 0 END)
+         ORDER BY p.due, p.event, p.ordinal LIMIT $7) o
+     JOIN hookbox.gatherings g USING (event, ordinal)
      ORDER BY o.crashes, o.plugin, o.due, o.event, o.ordinal LIMIT $7";
 
 /// The same of one key. Of each plugin the newest 16 are looked at: few can be open at once.
@@ -102,17 +116,20 @@ pub(super) async fn view(
     Ok(Some(view))
 }
 
-/// The gathering of a delivery without its members.
-pub(super) async fn state(
+/// The gatherings of deliveries without their members.
+pub(super) async fn states(
     client: &Client,
-    id: DeliveryId,
-) -> Result<Option<GatheringState>, StoreError> {
+    ids: &[DeliveryId],
+) -> Result<HashMap<DeliveryId, GatheringState>, StoreError> {
+    let (events, ordinals) = columns(ids);
     let sql = format!(
-        "{STATE} FROM hookbox.gatherings g LEFT JOIN hookbox.open o USING (event, ordinal)
-         WHERE g.event = $1 AND g.ordinal = $2"
+        "{STATE} FROM unnest($1::bigint[], $2::integer[]) AS i (event, ordinal)
+         JOIN hookbox.gatherings g USING (event, ordinal)
+         LEFT JOIN hookbox.open o USING (event, ordinal)"
     );
-    let found = client.query_opt(&sql, &[&id.event.row(), &small(id.ordinal)]).await;
-    found.map_err(|error| failed_query(&error))?.map(|row| read_state(&row)).transpose()
+    let rows = client.query(&sql, &[&events, &ordinals]).await;
+    let rows = rows.map_err(|error| failed_query(&error))?;
+    rows.iter().map(|row| read_state(row).map(|state| (state.id, state))).collect()
 }
 
 /// A page of open gatherings.
@@ -132,10 +149,15 @@ pub(super) async fn open(
     let (crashes, event) = (small(after.crashes), after.id.event.row());
     let (ordinal, most) = (small(after.id.ordinal), i64::try_from(limit).unwrap_or(i64::MAX));
     let key = filter.key.as_ref().map(|key| key.as_bytes());
+    let most_crashes = small(MAX_CRASHES - 1);
     let mut parameters: Vec<&(dyn ToSql + Sync)> =
         vec![&filter.plugin, &crashes, &after.plugin, &after.due_ms, &event, &ordinal, &most];
     let sql = match &key {
-        None => format!("{STATE} {OPEN}"),
+        None if filter.plugin.is_none() => format!("{STATE} {OPEN}"),
+        None => {
+            parameters.push(&most_crashes);
+            format!("{STATE} {OPEN_OF_PLUGIN}")
+        }
         Some(key) => {
             parameters.push(key);
             format!("{PLUGINS_OF_KEY} {STATE} {OPEN_OF_KEY}")
@@ -153,11 +175,69 @@ pub(super) async fn open(
     Ok((found, next))
 }
 
+/// The members of gatherings for the view of a tree: of each one more than that shows, if there are
+/// more.
+pub(super) async fn tree_members(
+    client: &Client,
+    ids: &[DeliveryId],
+) -> Result<HashMap<DeliveryId, Vec<TreeMember>>, StoreError> {
+    let (events, ordinals) = columns(ids);
+    let sql = "SELECT i.event, i.ordinal, m.event, e.type, coalesce(e.root, m.event)
+         FROM unnest($1::bigint[], $2::integer[]) AS i (event, ordinal)
+         CROSS JOIN LATERAL (SELECT w.event, w.number FROM hookbox.gathered w
+             WHERE w.gathering = i.event AND w.ordinal = i.ordinal
+             ORDER BY w.number LIMIT $3) m
+         LEFT JOIN hookbox.events e ON e.id = m.event ORDER BY m.number";
+    let most = i64::try_from(MAX_TREE_MEMBERS + 1).unwrap_or(i64::MAX);
+    let rows = client.query(sql, &[&events, &ordinals, &most]).await;
+    let mut members: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows.map_err(|error| failed_query(&error))? {
+        let (id, kind, tree) = (row.get(2), row.get(3), row.get(4));
+        let (id, tree) = (EventId::from_row(id), EventId::from_row(tree));
+        members.entry(read_id(&row)).or_default().push(TreeMember { id, kind, tree });
+    }
+    Ok(members)
+}
+
+/// The gatherings of other events that each of these is a member of.
+pub(super) async fn memberships(
+    client: &Client,
+    events: &[i64],
+) -> Result<HashMap<EventId, Vec<Membership>>, StoreError> {
+    let sql = "SELECT m.gathering, m.ordinal, i.event, g.plugin, coalesce(e.root, m.gathering)
+         FROM unnest($1::bigint[]) AS i (event)
+         CROSS JOIN LATERAL (SELECT w.gathering, w.ordinal, w.number FROM hookbox.gathered w
+             WHERE w.event = i.event AND w.gathering <> i.event LIMIT $2) m
+         JOIN hookbox.gatherings g ON g.event = m.gathering AND g.ordinal = m.ordinal
+         LEFT JOIN hookbox.events e ON e.id = m.gathering ORDER BY m.number";
+    let most = i64::try_from(MAX_MEMBERSHIPS).unwrap_or(i64::MAX);
+    let rows = client.query(sql, &[&events, &most]).await;
+    let mut memberships: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows.map_err(|error| failed_query(&error))? {
+        memberships.entry(EventId::from_row(row.get(2))).or_default().push(Membership {
+            delivery: read_id(&row),
+            plugin: row.get::<_, String>(3).into(),
+            tree: EventId::from_row(row.get(4)),
+        });
+    }
+    Ok(memberships)
+}
+
+/// Deliveries as arrays.
+fn columns(ids: &[DeliveryId]) -> (Vec<i64>, Vec<i32>) {
+    ids.iter().map(|id| (id.event.row(), small(id.ordinal))).unzip()
+}
+
+/// Reads a delivery from the first two columns.
+fn read_id(row: &Row) -> DeliveryId {
+    let (event, ordinal): (i64, i32) = (row.get(0), row.get(1));
+    DeliveryId { event: EventId::from_row(event), ordinal: ordinal.unsigned_abs() }
+}
+
 /// Reads a gathering from the columns of [`STATE`].
 fn read_state(row: &Row) -> Result<GatheringState, StoreError> {
-    let ordinal: i32 = row.get(1);
     Ok(GatheringState {
-        id: DeliveryId { event: EventId::from_row(row.get(0)), ordinal: ordinal.unsigned_abs() },
+        id: read_id(row),
         plugin: row.get::<_, String>(2).into(),
         key: read_key(row, 3)?,
         since_ms: row.get(4),

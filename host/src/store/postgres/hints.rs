@@ -14,7 +14,7 @@ pub(super) fn hint(commands: &[PostgresCommand], results: &BatchResults) -> Hint
             | (_, BatchResult::Ticked(Ticked::Emitted(_))) => hint.events = true,
             (PostgresCommand::Settle { lease, settlement, .. }, BatchResult::Settled(it)) => {
                 hint.events |= *it == Settled::Kept && left_by(&settlement.next).next().is_some();
-                if matches!(it, Settled::Kept | Settled::Cancelled) {
+                if *it != Settled::Lost {
                     hint.plugins.insert(lease.plugin.clone());
                 }
             }

@@ -3,6 +3,7 @@
 
 use tokio_postgres::{Client, Row};
 
+use super::change::emptied_at;
 use super::conditions::{Conditions, IdSpan, rows_in};
 use super::read::{ShownAs, delivery_views};
 use super::rows::{read_event, read_state};
@@ -26,7 +27,8 @@ const MAX_SCANNED_BODIES: i64 = if cfg!(test) { 6 } else { MAX_LOOKED_AT_BODIES 
 /// table named `e`.
 pub(super) const SUMMARY_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, \
      e.time_ms, e.parent, e.root, e.hops, NULL::bytea, ''::bytea, e.provider_id, e.note, \
-     octet_length(e.body)";
+     octet_length(e.body), (SELECT r.at_ms FROM hookbox.erased r WHERE r.event = e.id), \
+     (SELECT r.asked FROM hookbox.erased r WHERE r.event = e.id)";
 
 /// Reads an event from [`SUMMARY_COLUMNS`], without its body and its deliveries.
 pub(super) fn read_summary(row: &Row) -> EventSummary {
@@ -34,7 +36,7 @@ pub(super) fn read_summary(row: &Row) -> EventSummary {
         event: read_event(row),
         provider_id: row.get(11),
         note: row.get(12),
-        emptied: None,
+        emptied: emptied_at(row, 14),
         body_bytes: u64::from(row.get::<_, i32>(13).unsigned_abs()),
         deliveries: Vec::new(),
     }

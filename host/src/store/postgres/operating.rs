@@ -2,33 +2,43 @@
 
 use std::sync::Arc;
 
-use super::{Postgres, refused};
+use super::Postgres;
 use crate::event::{DeliveryId, EventId, NewEvent, Target};
 use crate::store::{
     Action, Appended, ApprovalChange, AuditNote, Changed, DeliveryFilter, Erased, Erasure, Keep,
-    KeyChange, Operate, PauseChange, Pending, Preview, Progress, StoreError, Which,
+    KeyChange, Operate, PauseChange, Pending, Preview, Progress, Which,
 };
 
 impl Operate for Postgres {
-    fn change(&self, _: Option<AuditNote>, _: Action, _: Which) -> Pending<'_, Changed> {
-        refused(StoreError::Unsupported("changes by operators"))
+    fn change(
+        &self,
+        note: Option<AuditNote>,
+        action: Action,
+        which: Which,
+    ) -> Pending<'_, Changed> {
+        Box::pin(self.change_which(note, action, which))
     }
 
-    fn preview(&self, _: Action, _: DeliveryFilter, _: Option<Progress>) -> Pending<'_, Preview> {
-        refused(StoreError::Unsupported("changes by operators"))
+    fn preview(
+        &self,
+        action: Action,
+        filter: DeliveryFilter,
+        from: Option<Progress>,
+    ) -> Pending<'_, Preview> {
+        Box::pin(self.preview_some(action, filter, from))
     }
 
     fn replay(
         &self,
-        _: Option<AuditNote>,
-        _: EventId,
-        _: Vec<Arc<Target>>,
+        note: Option<AuditNote>,
+        event: EventId,
+        targets: Vec<Arc<Target>>,
     ) -> Pending<'_, Vec<DeliveryId>> {
-        refused(StoreError::Unsupported("replays"))
+        Box::pin(self.replay_event(note, event, targets))
     }
 
-    fn make(&self, _: Option<AuditNote>, _: NewEvent) -> Pending<'_, Appended> {
-        refused(StoreError::Unsupported("events of operators"))
+    fn make(&self, note: Option<AuditNote>, event: NewEvent) -> Pending<'_, Appended> {
+        Box::pin(self.make_event(note, event))
     }
 
     fn change_key(&self, note: Option<AuditNote>, change: KeyChange) -> Pending<'_, Option<i64>> {
@@ -49,15 +59,16 @@ impl Operate for Postgres {
         })
     }
 
-    fn erase(&self, _: Option<AuditNote>, _: Erasure, _: bool) -> Pending<'_, Erased> {
-        refused(StoreError::Unsupported("erasing"))
+    fn erase(&self, note: Option<AuditNote>, erasure: Erasure, keys: bool) -> Pending<'_, Erased> {
+        Box::pin(self.erase_some(note, erasure, keys))
     }
 
-    fn sweep(&self, _: Keep) -> Pending<'_, bool> {
-        refused(StoreError::Unsupported("retention"))
+    fn sweep(&self, keep: Keep) -> Pending<'_, bool> {
+        Box::pin(self.sweep_some(keep))
     }
 
+    /// The database's clock is the time, and nothing of it is to be noted.
     fn note_time(&self) -> Pending<'_, ()> {
-        refused(StoreError::Unsupported("notes of the time"))
+        Box::pin(std::future::ready(self.shared.answers()))
     }
 }

@@ -1,60 +1,96 @@
-//! Operations: actions on many deliveries that go on by steps.
+//! Operations: a row for each, and a row for each delivery that one has found.
+//!
+//! A step locks the row of its operation first, so that any host may do it and two never do the
+//! same. The row of a delivery is changed in the transaction of its action, so nothing is done
+//! twice, whatever crashes. The results of retries are read from the deliveries afterwards: a
+//! settlement knows nothing of operations, and costs what it did.
 
-use super::{Postgres, refused};
+use super::Postgres;
+use super::error::failed_query;
+use super::read::{ShownAs, delivery_views};
+use super::settle::small;
+use super::work::tried;
 use crate::event::DeliveryId;
 use crate::store::{
     AuditNote, DeliveryView, ItemResult, NewOperation, Operation, OperationId, Operations, Pending,
-    Steer, StoreError,
+    Steer,
 };
 
+mod rows;
+mod steer;
+mod steps;
+
+pub(super) use steer::sweep;
+
 impl Operations for Postgres {
-    fn plan(&self, _: AuditNote, _: NewOperation) -> Pending<'_, OperationId> {
-        refused(StoreError::Unsupported("operations"))
+    fn plan(&self, note: AuditNote, operation: NewOperation) -> Pending<'_, OperationId> {
+        Box::pin(async move { tried!(self.plan_once(&note, &operation)) })
     }
 
-    fn steer(&self, _: AuditNote, _: OperationId, _: Steer) -> Pending<'_, OperationId> {
-        refused(StoreError::Unsupported("operations"))
+    fn steer(&self, note: AuditNote, id: OperationId, steer: Steer) -> Pending<'_, OperationId> {
+        Box::pin(async move { tried!(self.steer_once(&note, id, steer)) })
     }
 
-    fn undo(&self, _: AuditNote, _: OperationId) -> Pending<'_, OperationId> {
-        refused(StoreError::Unsupported("operations"))
+    fn undo(&self, note: AuditNote, id: OperationId) -> Pending<'_, OperationId> {
+        Box::pin(async move { tried!(self.undo_once(&note, id)) })
     }
 
-    fn find_more(&self, _: OperationId) -> Pending<'_, ()> {
-        refused(StoreError::Unsupported("operations"))
+    fn find_more(&self, id: OperationId) -> Pending<'_, ()> {
+        Box::pin(async move { tried!(self.find_once(id)) })
     }
 
-    fn act(&self, _: OperationId, _: usize) -> Pending<'_, ()> {
-        refused(StoreError::Unsupported("operations"))
+    fn act(&self, id: OperationId, most: usize) -> Pending<'_, ()> {
+        Box::pin(async move { tried!(self.act_once(id, most)) })
     }
 
-    fn collect(&self, _: OperationId) -> Pending<'_, ()> {
-        refused(StoreError::Unsupported("operations"))
+    fn collect(&self, id: OperationId) -> Pending<'_, ()> {
+        Box::pin(async move { tried!(self.collect_once(id)) })
     }
 
-    fn rest(&self, _: OperationId, _: Option<String>) -> Pending<'_, ()> {
-        refused(StoreError::Unsupported("operations"))
+    fn rest(&self, id: OperationId, reason: Option<String>) -> Pending<'_, ()> {
+        Box::pin(async move { tried!(self.rest_once(id, reason.as_deref())) })
     }
 
-    fn operation(&self, _: OperationId) -> Pending<'_, Option<Operation>> {
-        refused(StoreError::Unsupported("operations"))
+    fn operation(&self, id: OperationId) -> Pending<'_, Option<Operation>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            Ok(rows::operation(&self.reads.client, id, "").await?)
+        })
     }
 
     fn running_operations(&self) -> Pending<'_, Vec<Operation>> {
-        refused(StoreError::Unsupported("operations"))
+        Box::pin(async move {
+            self.shared.answers()?;
+            Ok(rows::running(&self.reads.client).await?)
+        })
     }
 
-    fn operations(&self, _: Option<OperationId>, _: usize) -> Pending<'_, Vec<Operation>> {
-        refused(StoreError::Unsupported("operations"))
+    fn operations(&self, before: Option<OperationId>, limit: usize) -> Pending<'_, Vec<Operation>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            Ok(rows::newest(&self.reads.client, before, limit).await?)
+        })
     }
 
     fn operation_items(
         &self,
-        _: OperationId,
-        _: ItemResult,
-        _: Option<DeliveryId>,
-        _: usize,
+        id: OperationId,
+        result: ItemResult,
+        after: Option<DeliveryId>,
+        limit: usize,
     ) -> Pending<'_, Vec<DeliveryView>> {
-        refused(StoreError::Unsupported("operations"))
+        Box::pin(async move {
+            self.shared.answers()?;
+            let work = self.listings.read().await?;
+            let found = rows::items(&work, id, result, after, limit).await;
+            let found = found.map_err(|error| failed_query(&error))?;
+            let events: Vec<i64> = found.iter().map(|id| id.event.row()).collect();
+            let ordinals: Vec<i32> = found.iter().map(|id| small(id.ordinal)).collect();
+            let shown = ShownAs::WHOLE;
+            let mut views = delivery_views(&work, &events, Some(&ordinals), shown).await?;
+            work.commit().await?;
+            views.sort_unstable_by_key(|view| (view.id.event, view.id.ordinal));
+            Ok(views)
+        })
     }
 }

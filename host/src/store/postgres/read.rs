@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tokio_postgres::{Client, Row};
 
+use super::change::emptied_at;
 use super::error::failed_query;
 use super::gathered;
 use super::read_connection::ReadConnection;
@@ -22,7 +23,10 @@ const EVENT: &str = "SELECT id, source, type, subject, content_type, time_ms, pa
      trace, body, provider_id, note, headers, edited_from, edited_by,
      (SELECT sum(times)::bigint FROM hookbox.repeats r WHERE r.event = e.id),
      (SELECT last_ms FROM hookbox.repeats r WHERE r.event = e.id ORDER BY at DESC LIMIT 1),
-     ARRAY(SELECT c.id FROM hookbox.events c WHERE c.parent = e.id ORDER BY c.id LIMIT $2), signed_by
+     ARRAY(SELECT c.id FROM hookbox.events c WHERE c.parent = e.id ORDER BY c.id LIMIT $2), signed_by,
+     ARRAY(SELECT c.id FROM hookbox.events c WHERE c.edited_from = e.id ORDER BY c.id LIMIT $2),
+     (SELECT r.at_ms FROM hookbox.erased r WHERE r.event = e.id),
+     (SELECT r.asked FROM hookbox.erased r WHERE r.event = e.id)
      FROM hookbox.events e WHERE id = $1";
 
 /// The deliveries of the events `$1`, or those of them with the ordinals `$2` beside, each wherever
@@ -60,7 +64,8 @@ SELECT d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.un
         'attempt', s.attempt, 'digest', encode(s.digest, 'hex'),
         'recorded_ms', s.recorded_ms) ORDER BY s.name)
      FROM hookbox.steps s
-     WHERE $5::boolean AND s.event = d.event AND s.ordinal = d.ordinal)::text
+     WHERE $5::boolean AND s.event = d.event AND s.ordinal = d.ordinal)::text,
+    EXISTS (SELECT FROM hookbox.replays r WHERE r.event = d.event AND r.ordinal = d.ordinal)
 FROM d JOIN hookbox.events e ON e.id = d.event ORDER BY d.event DESC, d.ordinal";
 
 /// The attempts of a delivery that are shown: the last ones. A handler that asks to be called again
@@ -80,7 +85,7 @@ pub(super) struct ShownAs {
 
 impl ShownAs {
     /// A delivery that is asked for.
-    const WHOLE: Self = Self { attempts: MAX_ATTEMPTS, is_bare: false, has_steps: true };
+    pub(super) const WHOLE: Self = Self { attempts: MAX_ATTEMPTS, is_bare: false, has_steps: true };
     /// A delivery in a listing.
     pub(super) const LISTED: Self = Self { attempts: 1, is_bare: false, has_steps: false };
 }
@@ -99,8 +104,13 @@ pub(super) async fn delivery_views(
     let rows =
         client.query(DELIVERIES, &[&events, &ordinals, &attempts, &is_bare, &has_steps]).await?;
     let mut views = rows.iter().map(view).collect::<Result<Vec<_>, _>>()?;
-    for view in views.iter_mut().filter(|view| is_built_in(&view.plugin)) {
-        view.gathering = gathered::state(client, view.id).await?.map(Box::new);
+    let built_in = views.iter().filter(|view| is_built_in(&view.plugin));
+    let built_in: Vec<_> = built_in.map(|view| view.id).collect();
+    if !built_in.is_empty() {
+        let mut gatherings = gathered::states(client, &built_in).await?;
+        for view in &mut views {
+            view.gathering = gatherings.remove(&view.id).map(Box::new);
+        }
     }
     Ok(views)
 }
@@ -140,11 +150,12 @@ impl PostgresReads {
         let deliveries = delivery_views(&self.client, &[id.row()], None, ShownAs::WHOLE).await?;
         let edited_from: Option<i64> = row.get(14);
         let children: Vec<i64> = row.get(18);
+        let replays: Vec<i64> = row.get(20);
         Ok(EventView {
             provider_id: row.get(11),
             note: row.get(12),
             signed_by: row.get::<_, Option<i32>>(19).map(i32::unsigned_abs),
-            emptied: None,
+            emptied: emptied_at(&row, 21),
             headers: list(row.get(13)),
             duplicates: row.get::<_, Option<i64>>(16).unwrap_or(0).unsigned_abs(),
             last_duplicate_ms: row.get(17),
@@ -154,7 +165,7 @@ impl PostgresReads {
                 event: EventId::from_row(event),
                 by: row.get::<_, Option<String>>(15).unwrap_or_default(),
             }),
-            replays: Vec::new(),
+            replays: replays.into_iter().map(EventId::from_row).collect(),
             event,
         })
     }
@@ -216,7 +227,7 @@ fn view(row: &Row) -> Result<DeliveryView, StoreError> {
         held: false,
         gathering: None,
         quarantined: row.get::<_, i32>(8) > 0,
-        replay: false,
+        replay: row.get(16),
         cancelling: row.get(10),
         cut_off: row.get(11),
         unrecorded: row.get::<_, i32>(7).unsigned_abs(),

@@ -25,6 +25,7 @@ pub(super) const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/kept.sql"),
     include_str!("schema/listings.sql"),
     include_str!("schema/audit.sql"),
+    include_str!("schema/operating.sql"),
 ]];
 
 /// The newest version, which is that of this host.

@@ -1,4 +1,4 @@
-//! Locks that a transaction holds until its end: of values, and of keys that events are gathered by.
+//! Locks that a transaction holds until its end: of values, and of the keys of gatherings.
 //!
 //! A key that is not there cannot be locked as a row, so keys are spread over stripes, which are
 //! advisory locks. A batch takes all of them in one order before it looks at anything. No two hosts

@@ -32,10 +32,12 @@ mod faults;
 mod hosts;
 mod listed;
 mod opening;
+mod operating;
 mod own;
 mod proxy;
 mod reading;
 mod rig;
+mod shared;
 mod vals;
 mod values;
 

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 
 use tokio_postgres::Client;
 
+use super::gathered;
 use super::listing::{SUMMARY_COLUMNS, read_summary};
 use super::read::{ShownAs, delivery_views};
 use super::work::WorkError;
 use crate::event::EventId;
 use crate::store::{
-    DeliveryView, EventSummary, MAX_PAGE, MAX_TREE_ATTEMPTS, TreeDelivery, TreeEvent, TreeView,
+    DeliveryView, EventSummary, MAX_PAGE, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, TreeDelivery,
+    TreeEvent, TreeView,
 };
 
 /// A page of the tree that `id` is in; nothing if there is no such event.
@@ -57,14 +59,25 @@ async fn with_deliveries(
     for view in delivery_views(client, &ids, None, shown).await? {
         views.entry(view.id.event).or_default().push(view);
     }
+    let gatherings = views.values().flatten().filter(|view| view.gathering.is_some());
+    let gatherings: Vec<_> = gatherings.map(|view| view.id).collect();
+    let mut members = match gatherings.is_empty() {
+        true => HashMap::new(),
+        false => gathered::tree_members(client, &gatherings).await?,
+    };
+    let mut memberships = gathered::memberships(client, &ids).await?;
+    let mut delivery = |view: DeliveryView| {
+        let mut members = members.remove(&view.id).unwrap_or_default();
+        let more_members = members.len() > MAX_TREE_MEMBERS;
+        members.truncate(MAX_TREE_MEMBERS);
+        TreeDelivery { view, members, more_members }
+    };
     let event = |mut summary: EventSummary| {
         let views = views.remove(&summary.event.id).unwrap_or_default();
         summary.deliveries = views.iter().map(|view| (view.plugin.clone(), view.state)).collect();
-        let deliveries = views
-            .into_iter()
-            .map(|view| TreeDelivery { view, members: Vec::new(), more_members: false })
-            .collect();
-        TreeEvent { summary, deliveries, member_of: Vec::new() }
+        let deliveries = views.into_iter().map(&mut delivery).collect();
+        let member_of = memberships.remove(&summary.event.id).unwrap_or_default();
+        TreeEvent { summary, deliveries, member_of }
     };
     Ok(summaries.into_iter().map(event).collect())
 }

@@ -99,7 +99,7 @@ impl Postgres {
         if let Some(why) = change.refusal(found.map(|found| found.version)) {
             return Err(StoreError::Conflict(why).into());
         }
-        let ttl_ms = ttl.map(|ttl| millis(ttl));
+        let ttl_ms = ttl.map(millis);
         let put = "SELECT new_version, hookbox.count_values_v1($1, change)
              FROM hookbox.put_value_v1($1, $2, $3, hookbox.now_ms_v1($4) + $5, NULL, NULL, NULL)";
         let at = self.shared.at();

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::batch::WriteBatch;
-use crate::event::{DEAD, DeliveryId, EventId, HttpCall, State};
-use crate::store::{Action, Emptied, Erased, Erasure, StoreError};
+use crate::event::{DEAD, DeliveryId, EventId, State};
+pub(super) use crate::store::model::refusal_of_emptied as refusal;
+use crate::store::model::without_paths;
+use crate::store::{Action, Emptied, Erased, Erasure};
 
 /// Since version 8: events that hold nothing any more. `asked`: by a client, and not by
 /// `payload_retention`.
@@ -109,14 +111,6 @@ pub(super) fn emptied(
         .prepare_cached("SELECT at_ms, asked FROM erased WHERE event = ?1")?
         .query_row([event.row()], |row| Ok(Emptied { at_ms: row.get(0)?, asked: row.get(1)? }))
         .optional()
-}
-
-/// Why an event cannot be handled again.
-pub(super) fn refusal(event: EventId, emptied: Emptied) -> StoreError {
-    StoreError::Conflict(format!(
-        "event `{event}` {}: there is nothing left that a plugin could get",
-        emptied.reason()
-    ))
 }
 
 impl WriteBatch<'_> {
@@ -268,46 +262,13 @@ impl WriteBatch<'_> {
                     "UPDATE attempts SET error = NULL, logs = NULL, steps = NULL, calls = ?4
                      WHERE event = ?1 AND ordinal = ?2 AND number = ?3",
                 )?
-                .execute(params![event.row(), ordinal, number, calls.as_deref().and_then(strip)])?;
+                .execute(params![
+                    event.row(),
+                    ordinal,
+                    number,
+                    calls.as_deref().and_then(without_paths)
+                ])?;
         }
         Ok(())
-    }
-}
-
-/// Requests without their paths; nothing of those that cannot be read.
-fn strip(calls: &str) -> Option<String> {
-    let mut calls: Vec<HttpCall> = serde_json::from_str(calls).ok()?;
-    for call in &mut calls {
-        let host = call.url.find("://").map_or(0, |at| at + 3);
-        let end = call.url[host..].find(['/', '?', '#']).map_or(call.url.len(), |at| host + at);
-        call.url.truncate(end);
-        call.error = call.error.take().map(|_| "erased".to_owned());
-    }
-    serde_json::to_string(&calls).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_request_its_host_is_left() {
-        let call = |url: &str| HttpCall {
-            method: "GET".to_owned(),
-            url: url.to_owned(),
-            status: Some(503),
-            error: Some("order_1 is not there".to_owned()),
-            refused: false,
-            sent_bytes: 1,
-            received_bytes: 2,
-            duration_ms: 3,
-        };
-        let urls = ["https://api.example/orders/order_1?q", "http://[::1]:80", "nonsense"];
-        let calls = serde_json::to_string(&urls.map(call)).unwrap();
-        let left: Vec<HttpCall> = serde_json::from_str(&strip(&calls).unwrap()).unwrap();
-        let urls: Vec<_> = left.iter().map(|call| call.url.as_str()).collect();
-        assert_eq!(urls, ["https://api.example", "http://[::1]:80", "nonsense"]);
-        assert!(left.iter().all(|call| call.error.as_deref() == Some("erased")));
-        assert_eq!(strip("no JSON"), None);
     }
 }

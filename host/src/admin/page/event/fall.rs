@@ -67,7 +67,7 @@ impl Fall {
         let mut drafts = Vec::new();
         let hangs = Hangs::of(tree);
         for top in hangs.below(None, None) {
-            hangs.event(top, 0, now, &mut drafts);
+            hangs.event(top, (0, 0.0), now, &mut drafts);
         }
         let all = drafts.len();
         let failed =
@@ -164,8 +164,15 @@ impl<'t> Hangs<'t> {
         places.iter().map(|at| &self.tree.events[*at]).collect()
     }
 
-    fn event(&self, event: &'t TreeEventJson, depth: usize, now: f64, drafts: &mut Vec<Draft<'t>>) {
-        let at = event.after_ms as f64;
+    /// Adds the rows of an event at a depth, which came no earlier than `least` ms after the first.
+    fn event(
+        &self,
+        event: &'t TreeEventJson,
+        (depth, least): (usize, f64),
+        now: f64,
+        drafts: &mut Vec<Draft<'t>>,
+    ) {
+        let at = (event.after_ms as f64).max(least);
         let came = Bar {
             kind: BarKind::Came,
             from_ms: at,
@@ -175,14 +182,14 @@ impl<'t> Hangs<'t> {
         };
         drafts.push(Draft { depth, of: RowOf::Event(event), bars: vec![came] });
         for delivery in &event.deliveries {
-            let bars = bars(event, delivery, now);
+            let bars = bars(event, at, delivery, now);
             drafts.push(Draft { depth: depth + 1, of: RowOf::Delivery(delivery), bars });
             for child in self.below(Some(&event.id), Some(&delivery.id)) {
-                self.event(child, depth + 2, now, drafts);
+                self.event(child, (depth + 2, ended(delivery, child)), now, drafts);
             }
         }
         for child in self.below(Some(&event.id), None) {
-            self.event(child, depth + 1, now, drafts);
+            self.event(child, (depth + 1, at), now, drafts);
         }
     }
 }
@@ -203,10 +210,18 @@ fn took(bars: &[Bar]) -> String {
     waited.into_iter().chain(ran).collect::<Vec<_>>().join(", ")
 }
 
-/// The attempts of a delivery, and the waits between them.
-fn bars(event: &TreeEventJson, delivery: &TreeDeliveryJson, now: f64) -> Vec<Bar> {
+/// When the attempt ended that emitted an event. An event has whole milliseconds, and is stored
+/// with the settlement of its attempt: it never came before the end of it.
+fn ended(delivery: &TreeDeliveryJson, event: &TreeEventJson) -> f64 {
+    let mut attempts = delivery.attempts.iter().rev();
+    let its = attempts.find(|attempt| attempt.after_ms <= event.after_ms);
+    its.map_or(0.0, |attempt| attempt.after_ms as f64 + attempt.duration_ms)
+}
+
+/// The attempts of a delivery of an event that came `at`, and the waits between them.
+fn bars(event: &TreeEventJson, at: f64, delivery: &TreeDeliveryJson, now: f64) -> Vec<Bar> {
     let mut bars = Vec::new();
-    let mut end = event.after_ms as f64;
+    let mut end = at;
     let page = |hash: String| {
         let path = Link::to("/events").segment(&event.id).with("tab", "attempts").into_text();
         Some(format!("{path}#{hash}"))
@@ -220,7 +235,7 @@ fn bars(event: &TreeEventJson, delivery: &TreeDeliveryJson, now: f64) -> Vec<Bar
     };
     for attempt in &delivery.attempts {
         let TreeAttemptJson { number, after_ms, duration_ms, outcome, error, .. } = attempt;
-        let from = *after_ms as f64;
+        let from = (*after_ms as f64).max(at);
         if from - end >= 1.0 {
             bars.push(wait(end, from, format!("waited {}", duration(from - end))));
         }
@@ -307,6 +322,23 @@ mod tests {
         assert_eq!(fall.rows[1].words[1..3], ["#1 retry in 2 ms", "waited 4.99 s"]);
         assert_eq!(fall.rows[0].took, "", "the others are after it");
         assert_eq!(fall.rows[1].took, "waited 5.00 s, ran 4 ms");
+    }
+
+    #[test]
+    fn an_event_is_drawn_behind_the_end_of_the_attempt_that_emitted_it() {
+        let mut tree = tree(vec![
+            event("one", "heygen", None, &["audit"]),
+            event("two", "plugins/audit", Some("one"), &["mail"]),
+        ]);
+        tree.events[1].after_ms = 5_001;
+        tree.events[1].deliveries[0].attempts = vec![attempt(1, 5_001, "ok")];
+        let fall = Fall::of(&tree, "one", 0, MAX_ROWS);
+        assert_eq!(fall.rows[1].words[2], "#2 ok in 2 ms", "it began after 5 s");
+        assert_eq!(fall.rows[2].words, ["stored 5.00 s after the first"]);
+        let of_event = &tree.events[1];
+        assert_eq!(ended(&tree.events[0].deliveries[0], of_event), 5_002.0);
+        let bars = bars(of_event, 5_002.0, &of_event.deliveries[0], 0.0);
+        assert_eq!((bars.len(), bars[0].from_ms), (1, 5_002.0), "nor does what follows from it");
     }
 
     #[test]

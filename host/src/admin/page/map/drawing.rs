@@ -17,10 +17,10 @@ pub(super) const LEGEND: [(&str, &str); 7] = [
     (r#"<rect class="n" x="2" y="1" width="22" height="12" rx="6"/>"#, "type of events"),
     (r#"<rect class="n n-plugin" x="2" y="1" width="22" height="12" rx="3"/>"#, "plugin, join"),
     (
-        r#"<path class="e" d="M0 7h13" stroke-width="1.5"/><path class="e" d="M13 7h13" stroke-width="6"/>"#,
-        "few, many",
+        r#"<path class="e" d="M0 7h13" stroke-width="1.8"/><path class="e" d="M13 7h13" stroke-width="4.8"/>"#,
+        "1, 1,000 events or attempts",
     ),
-    (r#"<path class="e e-bad" d="M0 7h26" stroke-width="3"/>"#, "✕ n: attempts that failed"),
+    (r#"<path class="e e-bad" d="M0 7h26" stroke-width="3"/>"#, "✕ n attempts failed"),
     (r#"<path class="e" d="M0 7h26" stroke-width="1.5" stroke-dasharray="4 4"/>"#, "nothing came"),
     (r#"<path class="e" d="M2 1v11h22v-11" stroke-width="1.5"/>"#, "back to an earlier step"),
 ];
@@ -62,7 +62,10 @@ pub(super) fn svg(map: &MapJson) -> Html {
         "<svg class=\"map\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
          role=\"group\" aria-label=\"Map\">"
     ));
-    for (edge, route) in drawn.iter().zip(&drawing.routes) {
+    // An edge with a label lies above the others.
+    let mut edges: Vec<_> = drawn.iter().zip(&drawing.routes).collect();
+    edges.sort_by_key(|(edge, _)| edge.failed > 0);
+    for (edge, route) in edges {
         edge_svg(&mut out, map, edge, route);
     }
     for ((node, text), place) in map.nodes.iter().zip(&lines).zip(&drawing.boxes) {
@@ -77,7 +80,7 @@ pub(super) fn svg(map: &MapJson) -> Html {
 struct NodeText {
     label: String,
     below: String,
-    is_bad: bool,
+    class: &'static str,
 }
 
 impl NodeText {
@@ -96,23 +99,28 @@ impl NodeText {
         };
         let mut below = rate(count, per_s, map.window);
         if node.kind == "plugin" && count > 0 {
-            below = format!("{} ok", percent(count - failed.min(count), count));
+            below = format!("{} succeeded", percent(count - failed.min(count), count));
         }
         if let Some(types) = node.types {
             below = format!("{types} types, {below}");
         }
         if node.refused > 0 {
-            let refused = format!("⚠ {} refused", grouped(node.refused));
+            let refused = format!("✕ {} refused in 1 h", grouped(node.refused));
             below = if count > 0 { format!("{below}, {refused}") } else { refused };
         }
         let state = node.state.filter(|state| *state != "loaded");
         if let Some(state) = state {
-            below = format!("{} {state}, {below}", shape(state));
+            let says = if state == "held" { "new file held" } else { state };
+            below = format!("{} {says}, {below}", shape(state));
         }
         Self {
             label: cut(&node.label),
             below,
-            is_bad: failed > 0 || state.is_some() || node.refused > 0,
+            class: match failed > 0 || node.refused > 0 {
+                true => "below bad",
+                false if state.is_some() => "below warn",
+                false => "below",
+            },
         }
     }
 
@@ -157,7 +165,7 @@ fn node_svg(out: &mut Html, node: &NodeJson, text: &NodeText, place: NodeBox) {
          rx=\"{radius}\"/><text x=\"{middle}\" y=\"{}\">",
         y + 16
     ));
-    let class = if text.is_bad { "below warn" } else { "below" };
+    let class = text.class;
     out.text(&text.label)
         .raw(format_args!("</text><text class=\"{class}\" x=\"{middle}\" y=\"{}\">", y + 30));
     out.text(&text.below).raw("</text>");
@@ -167,8 +175,8 @@ fn node_svg(out: &mut Html, node: &NodeJson, text: &NodeText, place: NodeBox) {
     if node.unrouted {
         let (x, y) = (x + width, y + NODE_HEIGHT / 2);
         out.raw(format_args!(
-            "<path class=\"e e-bad\" d=\"M{x} {y}h14m-3 -4l6 8m0 -8l-6 8\"/>\
-             <text class=\"below bad beside\" x=\"{}\" y=\"{}\">no route</text>",
+            "<path class=\"e\" d=\"M{x} {y}h14m0 -6v12\"/>\
+             <text class=\"below beside\" x=\"{}\" y=\"{}\">no route</text>",
             x + 22,
             y + 4
         ));
@@ -207,8 +215,8 @@ fn edge_svg(out: &mut Html, map: &MapJson, edge: &EdgeJson, route: &EdgeRoute) {
         let back = if route.is_back { ", hop limit" } else { "" };
         out.raw(format_args!(
             "<path class=\"e e-bad\" d=\"{path}\" stroke-width=\"{red:.1}\"/>\
-             <text class=\"below bad\" x=\"{x}\" y=\"{}\">✕ {}{back}</text>",
-            y - 7,
+             <text class=\"below bad over\" x=\"{x}\" y=\"{}\">✕ {}{back}</text>",
+            y + 4,
             grouped(edge.failed)
         ));
     } else if route.is_back {
@@ -273,7 +281,10 @@ mod tests {
         assert!(text.contains("✕ 4</text>") && text.contains("4 failed"), "{text}");
         assert!(text.contains("closes a cycle") && text.contains(">hop limit<"), "{text}");
         assert!(text.contains(">no route<") && text.contains("&lt;c&gt;"), "{text}");
-        assert!(text.contains("◆ held, 66.6 % ok") && !text.contains("<c>"), "{text}");
+        assert!(
+            text.contains("◆ new file held, 66.6 % succeeded") && !text.contains("<c>"),
+            "{text}"
+        );
     }
 
     #[test]

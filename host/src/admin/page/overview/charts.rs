@@ -3,6 +3,7 @@
 use crate::admin::history::{HistoryJson, MarkJson};
 use crate::admin::page::parts::chart::{Chart, ChartMark, Curve, Drawing, fewer};
 use crate::admin::page::parts::link::Link;
+use crate::admin::page::parts::measure::duration;
 
 /// The most steps of a chart: more are joined, so that a page stays small.
 const MAX_STEPS: usize = 60;
@@ -22,20 +23,26 @@ pub(super) fn of(history: HistoryJson) -> Vec<Chart> {
             curve("p99", "c-warn", most(&format!("{of}_p99_ms"))),
         ]
     };
-    let received = vec![
+    let requests = vec![
         curve("accepted", "c-good", sums(&["accepted"])),
-        curve("duplicates", "c-calm", sums(&["duplicate"])),
+        curve("duplicate", "c-calm", sums(&["duplicate"])),
         curve("refused", "c-bad", sums(&["refused"])),
     ];
-    let handled = vec![
-        curve("handled", "c-good", sums(&["ok", "again"])),
+    let attempts = vec![
+        curve("succeeded", "c-good", sums(&["ok", "again"])),
         curve("failed", "c-bad", sums(&FAILED)),
     ];
     let time = Time::of(&history);
+    let step = time.step();
+    let by_step = |unit: &str| match step.strip_prefix("1 ") {
+        Some(one) => format!("{unit} a {}", singular(one)),
+        None => format!("{unit} in {step}"),
+    };
     let chart = |(id, title, unit), drawing, curves| Chart {
         id,
         title,
-        unit,
+        unit: if drawing == Drawing::Bars { by_step(unit) } else { unit.to_owned() },
+        step: step.clone(),
         drawing,
         curves,
         steps: time.names(),
@@ -43,11 +50,21 @@ pub(super) fn of(history: HistoryJson) -> Vec<Chart> {
         marks: time.marks(&history),
     };
     vec![
-        chart(("received", "Received", "requests"), Drawing::Bars, received),
-        chart(("handled", "Attempts", "attempts"), Drawing::Bars, handled),
+        chart(("requests", "Requests", "requests"), Drawing::Bars, requests),
+        chart(("attempts", "Attempts", "attempts"), Drawing::Bars, attempts),
         chart(("ack", "Time to acknowledge", "ms"), Drawing::Lines, percentiles("ack")),
         chart(("handler", "Time of handlers", "ms"), Drawing::Lines, percentiles("handler")),
     ]
+}
+
+/// The word for one of a unit of time.
+fn singular(unit: &str) -> &str {
+    match unit {
+        "min" => "minute",
+        "h" => "hour",
+        "d" => "day",
+        other => other,
+    }
 }
 
 /// The sum of several series, step by step.
@@ -80,6 +97,11 @@ impl Time {
     /// The beginning of a step.
     fn at(&self, step: i64) -> i64 {
         self.from_ms + step * self.step_ms
+    }
+
+    /// The length of a step, for people.
+    fn step(&self) -> String {
+        duration(self.step_ms as f64)
     }
 
     /// The beginnings of all steps, for people.
@@ -144,6 +166,8 @@ mod tests {
         assert_eq!(charts[0].steps.len(), 60);
         assert_eq!(charts[0].steps[1], "02:01:00");
         assert_eq!(charts[0].curves[0].values[0], Some(2.0), "counts are added");
+        assert_eq!((charts[0].unit.as_str(), charts[2].unit.as_str()), ("requests a minute", "ms"));
+        assert_eq!(charts[2].step, "1 min");
         assert_eq!(charts[2].curves[2].values[0], Some(3.0), "times are not");
         assert!(charts[0].links[0].starts_with("/events?since=1769997600&until=1769997660"));
     }

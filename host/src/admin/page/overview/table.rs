@@ -3,7 +3,7 @@
 use crate::admin::page::parts::html::Html;
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::measure::percent;
-use crate::admin::page::parts::state::badge;
+use crate::admin::page::parts::state::{OLD_RUNS, badge};
 use crate::admin::page::parts::when::when;
 use crate::admin::page::recent::RateSpan;
 use crate::admin::paused;
@@ -19,9 +19,9 @@ pub(super) struct PluginRow {
     pub(super) name: String,
     pub(super) path: String,
     pub(super) per_second: String,
-    pub(super) ok: String,
+    pub(super) succeeded: String,
     pub(super) p95: Option<String>,
-    pub(super) running: String,
+    pub(super) leased: String,
     pub(super) waiting: String,
     pub(super) dead: String,
     pub(super) dead_path: Option<String>,
@@ -30,8 +30,11 @@ pub(super) struct PluginRow {
 }
 
 /// The state of a plugin, and whether it is paused.
-fn state(admin: &Admin, name: &str, state: &'static str) -> Html {
-    let mut html = badge(state);
+fn state(admin: &Admin, name: &str, entry: &crate::plugins::Entry) -> Html {
+    let mut html = badge(entry.state());
+    if entry.state() == "held" && entry.loaded.is_some() {
+        html.text(": ").text(OLD_RUNS);
+    }
     if paused::of(admin, Pausable::Plugin, name).is_some() {
         html.text(" ").raw(badge("paused"));
     }
@@ -53,13 +56,13 @@ pub(super) fn rows(admin: &Admin, stats: &Stats, span: RateSpan) -> Vec<PluginRo
             name: name.to_string(),
             path: Link::to("/plugins").segment(name).into_text(),
             per_second: span.per_second(good + bad),
-            ok: percent(good, good + bad),
+            succeeded: percent(good, good + bad),
             p95: recent.p95(),
-            running: grouped(count(State::Leased)),
+            leased: grouped(count(State::Leased)),
             waiting: grouped(count(State::Waiting)),
             dead: grouped(dead),
             dead_path: (dead > 0).then(dead_path),
-            state: state(admin, name, entry.state()),
+            state: state(admin, name, entry),
             loaded: entry.loaded.as_ref().map(|loaded| when(loaded.loaded_at_ms, now_ms)),
         }
     };

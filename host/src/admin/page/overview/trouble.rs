@@ -1,16 +1,19 @@
 //! What wants attention, each with one way to go on.
 
+use super::began::{NearbyChanges, TroubleSpan};
 use crate::admin::health::readiness;
 use crate::admin::map::unrouted_types;
 use crate::admin::page::parts::html::{Html, coded_lines, shown};
 use crate::admin::page::parts::link::Link;
-use crate::admin::page::parts::when::when;
+use crate::admin::page::parts::state::OLD_RUNS;
+use crate::admin::page::parts::when::lasting;
 use crate::admin::page::recent::{RateSpan, RecentActs};
+use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::admin::trouble::TroubleJson;
-use crate::event::State;
-use crate::series::{Meter, OwnerKind, SeriesOwner};
-use crate::store::Stats;
+use crate::event::{Outcome, State};
+use crate::series::{Meter, OwnerKind, Point, SeriesOwner};
+use crate::store::{FailureFilter, Stats};
 use crate::text::grouped;
 
 /// Ten minutes in samples.
@@ -18,6 +21,9 @@ const TEN_MINUTES: usize = 60;
 
 /// Fewer refused requests in ten minutes are no trouble.
 const FEW_REFUSED: u64 = 5;
+
+/// Groups of failures that are looked at.
+const MAX_GROUPS: usize = 100;
 
 /// Types without a route that are named.
 const MAX_NAMED: usize = 4;
@@ -32,25 +38,78 @@ pub(super) struct TroubleRow {
     /// Its name, where there are several.
     pub(super) name: String,
     pub(super) detail: Html,
+    /// Its time, if that is known.
+    pub(super) span: Option<TroubleSpan>,
+    /// The same in words, with what was changed shortly before.
+    pub(super) since: Option<Html>,
     /// Whether it is about refused requests.
     pub(super) is_refusing: bool,
     /// Where to look.
     pub(super) link: Option<(String, &'static str)>,
 }
 
+impl TroubleRow {
+    /// Says when it began, and after which change.
+    pub(super) fn tell_since(&mut self, changes: &NearbyChanges, now_ms: i64) {
+        let Some(span) = self.span else { return };
+        let mut html = span.words(now_ms);
+        // The beginning of what is held is the change itself.
+        if let Some(change) = changes.before(&self.name, span).filter(|_| self.shape != "◆") {
+            html.text("; ").raw(change);
+        }
+        self.since = Some(html);
+    }
+}
+
 /// Everything that wants attention, the gravest first.
-pub(super) async fn rows(admin: &Admin, stats: &Stats, span: RateSpan) -> Vec<TroubleRow> {
+pub(super) async fn rows(
+    admin: &Admin,
+    stats: &Stats,
+    span: RateSpan,
+) -> Result<Vec<TroubleRow>, ProblemJson> {
     let (_, health) = readiness(admin).await;
     let mut rows: Vec<_> = health.problems.into_iter().map(of_problem).collect();
     let recent = |name: &str| span.of_plugin(admin, name).attempts();
-    rows.extend(failing(stats, &span.words(), recent));
+    let mut failing = failing(stats, &span.words(), recent);
+    tell_failed(admin, &mut failing).await?;
+    rows.extend(failing);
     rows.extend(held(admin));
     rows.extend(refused(admin));
-    rows
+    Ok(rows)
+}
+
+/// Gives the time to plugins that fail: that of the last hour, or that of their dead letters.
+async fn tell_failed(admin: &Admin, rows: &mut [TroubleRow]) -> Result<(), ProblemJson> {
+    let now_ms = admin.clock.now_ms();
+    for row in rows.iter_mut() {
+        let name = Some(row.name.as_str().into());
+        let samples = admin.series.window(&SeriesOwner { kind: OwnerKind::Plugin, name });
+        row.span = TroubleSpan::of(&samples, |point| failed(point) > 0, now_ms);
+    }
+    if rows.iter().all(|row| row.span.is_some()) {
+        return Ok(());
+    }
+    let filter = FailureFilter { open: true, ..FailureFilter::default() };
+    let (groups, _) = admin.store.failures(filter, MAX_GROUPS, None).await?;
+    for row in rows.iter_mut().filter(|row| row.span.is_none()) {
+        let its = || groups.iter().filter(|group| *group.plugin == *row.name);
+        let first_ms = its().map(|group| group.first_ms).min();
+        row.span = first_ms
+            .zip(its().map(|group| group.last_ms).max())
+            .map(|(from_ms, to_ms)| TroubleSpan { from_ms, is_older: false, to_ms: Some(to_ms) });
+    }
+    Ok(())
+}
+
+/// Attempts that failed.
+fn failed(point: &Point) -> u32 {
+    let of = |outcome: Outcome| point.counts[usize::from(outcome.code())];
+    Outcome::ALL.map(of).iter().sum::<u32>() - of(Outcome::Ok) - of(Outcome::Again)
 }
 
 fn of_problem(problem: TroubleJson) -> TroubleRow {
-    let TroubleJson { part, name, detail } = problem;
+    let TroubleJson { part, name, detail, since } = problem;
+    let since = since.and_then(|at| at.parse::<jiff::Timestamp>().ok());
     let name = name.unwrap_or_default();
     let link = match part {
         "plugin" if !name.contains('/') => {
@@ -66,6 +125,8 @@ fn of_problem(problem: TroubleJson) -> TroubleRow {
         part,
         name,
         detail: coded_lines(&detail),
+        span: since.map(|at| TroubleSpan::since(at.as_millisecond())),
+        since: None,
         is_refusing: false,
         link,
     }
@@ -106,6 +167,8 @@ fn failing(stats: &Stats, span: &str, recent: impl Fn(&str) -> (u64, u64)) -> Ve
             part: "plugin",
             name: name.to_string(),
             detail: shown(&says.join(", ")),
+            span: None,
+            since: None,
             is_refusing: false,
             link: Some((link.0.into_text(), link.1)),
         });
@@ -137,17 +200,17 @@ fn held(admin: &Admin) -> Vec<TroubleRow> {
         let held = entry.held()?;
         let mut detail = Html::default();
         detail
-            .text(&format!(
-                "a new file asks for {}; the old one runs; held since ",
-                held.asks_for()
-            ))
-            .raw(when(held.since_ms, now_ms));
+            .text(&format!("{OLD_RUNS} "))
+            .raw(lasting(held.since_ms, now_ms))
+            .text(&format!(": it asks for {}", held.asks_for()));
         Some(TroubleRow {
             class: "warn",
             shape: "◆",
             part: "plugin",
             name: name.to_string(),
             detail,
+            span: Some(TroubleSpan::since(held.since_ms)),
+            since: None,
             is_refusing: false,
             link: Some((Link::to("/plugins").segment(name).into_text(), "see what it asks for")),
         })
@@ -166,13 +229,19 @@ fn refused(admin: &Admin) -> Vec<TroubleRow> {
         if now > FEW_REFUSED && now > 2 * before {
             let (now, before) = (grouped(now), grouped(before));
             let why = reason(admin, name).map(|reason| format!(": {reason}")).unwrap_or_default();
-            let detail = format!("refused {now} requests in 10 min{why} (was {before})");
+            let detail = format!(
+                "{now} requests refused in the last 10 min{why}; {before} in the 10 min before"
+            );
+            let samples = admin.series.window(&owner);
+            let is_bad = |point: &Point| point.counts[Meter::REFUSED] > 0;
             rows.push(TroubleRow {
                 class: "warn",
                 shape: "▲",
                 part: "source",
                 name: name.clone(),
                 detail: shown(&detail),
+                span: TroubleSpan::of(&samples, is_bad, admin.clock.now_ms()),
+                since: None,
                 is_refusing: true,
                 link: Some((Link::to("/sources").segment(name).into_text(), "see why")),
             });

@@ -43,8 +43,10 @@ pub(in crate::admin::page) struct Chart {
     pub(in crate::admin::page) id: &'static str,
     /// Its heading.
     pub(in crate::admin::page) title: &'static str,
-    /// The unit of its values.
-    pub(in crate::admin::page) unit: &'static str,
+    /// The unit of its values; of counts with the time that each is of.
+    pub(in crate::admin::page) unit: String,
+    /// The length of a step.
+    pub(in crate::admin::page) step: String,
     /// How it is drawn.
     pub(in crate::admin::page) drawing: Drawing,
     /// What it shows.
@@ -123,7 +125,8 @@ impl Chart {
     }
 
     fn lines(&self, scale: f64, html: &mut Html) {
-        for curve in &self.curves {
+        // The last curve is the broadest and lies below, so that an equal one is seen on it.
+        for curve in self.curves.iter().rev() {
             html.raw(format_args!("<path class=\"{} line\" d=\"", curve.class));
             let mut drawn = false;
             for (step, value) in curve.values.iter().enumerate() {
@@ -214,8 +217,9 @@ mod tests {
         };
         Chart {
             id: "c",
-            title: "handled",
-            unit: "/s",
+            title: "attempts",
+            unit: "/s".to_owned(),
+            step: "1 min".to_owned(),
             drawing,
             curves: values.iter().map(curve).collect(),
             steps: vec!["10:00".to_owned(), "10:01".to_owned()],

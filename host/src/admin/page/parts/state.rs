@@ -2,6 +2,9 @@
 
 use super::html::Html;
 
+/// What `held` means for a plugin of which an older file runs.
+pub(in crate::admin::page) const OLD_RUNS: &str = "old file runs, new file held";
+
 /// The shape of a state of a delivery, a plugin or an attempt.
 pub(in crate::admin::page) fn shape(word: &str) -> &'static str {
     match word {
@@ -10,12 +13,14 @@ pub(in crate::admin::page) fn shape(word: &str) -> &'static str {
         "waiting" => "◔",
         "done" | "ok" | "loaded" | "on" | "taken" => "●",
         "closed" => "◌",
-        "dead" | "reject" | "failed" | "trap" => "✕",
+        // Whatever failed has one shape, also where it is tried again.
+        "dead" | "failed" | "retry" | "reject" | "trap" | "timeout" | "memory" | "error"
+        | "crash" => "✕",
         "discarded" => "⊘",
         "cancelled" => "⊗",
         "held" | "paused" => "◆",
-        "stale" | "missing" | "timeout" | "memory" | "error" | "crash" => "▲",
-        "retry" | "again" => "↻",
+        "stale" | "missing" => "▲",
+        "again" => "↻",
         _ => "·",
     }
 }
@@ -24,8 +29,9 @@ pub(in crate::admin::page) fn shape(word: &str) -> &'static str {
 fn class(word: &str) -> &'static str {
     match word {
         "done" | "ok" | "loaded" | "on" | "taken" => "good",
-        "dead" | "reject" | "failed" | "trap" | "timeout" | "memory" | "error" | "crash" => "bad",
-        "waiting" | "retry" | "held" | "paused" | "stale" | "missing" => "warn",
+        "dead" | "failed" | "retry" | "reject" | "trap" | "timeout" | "memory" | "error"
+        | "crash" => "bad",
+        "waiting" | "held" | "paused" | "stale" | "missing" => "warn",
         _ => "calm",
     }
 }
@@ -65,6 +71,11 @@ mod tests {
             assert_ne!(shape(word), "·", "{word}");
             let html = badge(word).to_string();
             assert!(html.contains(word) && html.contains(shape(word)), "{html}");
+        }
+        let failed =
+            Outcome::ALL.into_iter().filter(|it| !matches!(it, Outcome::Ok | Outcome::Again));
+        for outcome in failed {
+            assert_eq!((shape(outcome.name()), class(outcome.name())), ("✕", "bad"), "{outcome:?}");
         }
         assert!(named("dead", "<a>").to_string().contains("&lt;a&gt;"));
     }

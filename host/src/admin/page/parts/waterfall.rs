@@ -15,19 +15,24 @@ const MAX_CUTS: usize = 8;
 const LABEL_PART: f64 = 8.0;
 
 /// What a cut takes of the axis, in percent of what is drawn.
-const CUT_PART: f64 = 0.06;
+const CUT_PART: f64 = 0.18;
+
+/// What all cuts take at most, in the same way.
+const ALL_CUTS_PART: f64 = 0.56;
+
+/// The room that the length of a wait takes, in percent.
+const WAIT_LABEL_PART: f64 = 7.0;
 
 /// Bars shorter than this take as much room, in percent.
 const LEAST_WIDTH: f64 = 0.5;
 
 /// The parts of a drawing: class, width and height of a sample, and its meaning.
-pub(in crate::admin::page) const LEGEND: [(&str, u32, u32, &str); 6] = [
+pub(in crate::admin::page) const LEGEND: [(&str, u32, u32, &str); 5] = [
     ("b-came", 5, 12, "an event was stored"),
     ("b-wait", 26, 6, "waited"),
     ("b-ok", 16, 12, "attempt that succeeded"),
-    ("b-retry", 16, 12, "failed, r: asked for a retry"),
-    ("b-bad", 16, 12, "failed, x reject, t trap, z timeout, m memory, e error, c crash"),
-    ("cut", 16, 12, "// time left out"),
+    ("b-bad", 16, 12, "failed: r retry, x reject, t trap, z timeout, m memory, e error, c crash"),
+    ("cut", 26, 12, "// a long wait, not drawn to scale"),
 ];
 
 /// How a bar is drawn.
@@ -141,14 +146,41 @@ impl Axis {
         for bar in bars {
             self.bar(bar, &mut html);
         }
+        // Letters and lengths lie above all bars.
+        for bar in bars {
+            self.label(bar, &mut html);
+        }
         html.raw("</svg>");
         html
     }
 
-    fn bar(&self, bar: &Bar, html: &mut Html) {
+    /// Where a bar begins, and its width, in percent.
+    fn place(&self, bar: &Bar) -> (f64, f64) {
         let (left, right) = (self.at(bar.from_ms), self.at(bar.to_ms));
         let width = (right - left).max(LEAST_WIDTH);
-        let left = left.min(100.0 - width);
+        (left.min(100.0 - width), width)
+    }
+
+    /// The length of a wait where there is room, and the letter of an attempt that failed.
+    fn label(&self, bar: &Bar, html: &mut Html) {
+        let (left, width) = self.place(bar);
+        match bar.kind {
+            BarKind::Wait if width >= WAIT_LABEL_PART => {
+                let text = duration(bar.to_ms - bar.from_ms);
+                tick(html, left + width / 2.0, "middle", &text);
+            }
+            // The letter stands behind the bar, so that the shortest one can be read.
+            BarKind::Attempt(outcome) => {
+                if let Some(letter) = letter(outcome) {
+                    tick(html, (left + width + 0.2).min(98.5), "start", letter);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn bar(&self, bar: &Bar, html: &mut Html) {
+        let (left, width) = self.place(bar);
         if let Some(path) = &bar.path {
             html.raw("<a href=\"").text(path).raw("\" aria-label=\"").text(&bar.title).raw("\">");
         }
@@ -157,7 +189,6 @@ impl Axis {
             BarKind::Wait => ("b-wait", 6, 6),
             BarKind::Attempt("ok") => ("b-ok", 2, 14),
             BarKind::Attempt("again") => ("b-again", 2, 14),
-            BarKind::Attempt("retry") => ("b-retry", 2, 14),
             BarKind::Attempt(_) => ("b-bad", 2, 14),
         };
         html.raw(format_args!(
@@ -165,13 +196,6 @@ impl Axis {
         ))
         .text(&bar.title)
         .raw("</title></rect>");
-        // The letter stands behind the bar, so that the shortest one can be read.
-        if let BarKind::Attempt(outcome) = bar.kind
-            && let Some(letter) = letter(outcome)
-        {
-            let x = (left + width + 0.2).min(98.5);
-            html.raw(format_args!("<text x=\"{x:.2}%\" y=\"12\">")).text(letter).raw("</text>");
-        }
         if bar.path.is_some() {
             html.raw("</a>");
         }
@@ -221,8 +245,8 @@ fn place(stretches: Vec<(f64, f64, bool)>) -> Vec<Piece> {
     let cuts = stretches.iter().filter(|(_, _, is_cut)| *is_cut).count();
     let drawn: f64 =
         stretches.iter().filter(|(_, _, is_cut)| !is_cut).map(|(from, to, _)| to - from).sum();
-    // However many cuts there are, half of the axis is left for what happened.
-    let cut = CUT_PART.min(0.5 / cuts.max(1) as f64) * 100.0;
+    // A wait that is cut is broader than most bars, and much is left for what happened.
+    let cut = CUT_PART.min(ALL_CUTS_PART / cuts.max(1) as f64) * 100.0;
     let room = 100.0 - cut * cuts as f64;
     // Every stretch is seen, also one that took no time.
     let least = room * 0.2 / (stretches.len() - cuts).max(1) as f64;
@@ -261,6 +285,24 @@ mod tests {
         assert_eq!((axis.at(-5.0), axis.at(1e9)), (0.0, 100.0));
         let head = axis.head().to_string();
         assert!(head.contains("// 1.00 h"), "{head}");
+    }
+
+    #[test]
+    fn a_long_wait_between_short_attempts_is_broader_than_they_are_and_says_its_length() {
+        let mut bars = Vec::new();
+        for n in 0..4 {
+            let at = f64::from(n) * 30_000.0;
+            bars.push(bar(BarKind::Attempt("retry"), at, at + 3.0));
+            bars.push(bar(BarKind::Wait, at + 3.0, at + 30_000.0));
+        }
+        bars.pop();
+        let axis = Axis::of(&bars);
+        let width = |from, to| axis.at(to) - axis.at(from);
+        assert!(width(3.0, 30_000.0) > 1.5 * width(0.0, 3.0), "{axis:?}");
+        let row = axis.row(&bars).to_string();
+        assert_eq!(row.matches(">30.0 s</text>").count(), 3, "{row}");
+        let letter = row.find(">r</text>").unwrap();
+        assert!(row.rfind("<rect").unwrap() < letter, "no bar hides a letter: {row}");
     }
 
     #[test]

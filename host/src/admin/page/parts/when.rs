@@ -8,6 +8,23 @@ pub(in crate::admin::page) fn when(at_ms: i64, now_ms: i64) -> Html {
     element(&rfc3339(at_ms), &relative(at_ms, now_ms))
 }
 
+/// How long something has lasted: `for 19 s`.
+pub(in crate::admin::page) fn lasting(since_ms: i64, now_ms: i64) -> Html {
+    let mut html = Html::default();
+    let (exact, lasts) = (rfc3339(since_ms), relative(since_ms, now_ms).replace(" ago", ""));
+    html.raw(format_args!("<hb-time for><time datetime=\"{exact}\" title=\"{exact}\">for "))
+        .raw(&lasts)
+        .raw("</time></hb-time>");
+    html
+}
+
+/// A time of the wall clock without its date, if it is of the last day: `14:02`. UTC.
+pub(in crate::admin::page) fn clock(at_ms: i64, now_ms: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
+    let is_of_today = now_ms.abs_diff(at_ms) < 86_400_000;
+    time.strftime(if is_of_today { "%H:%M" } else { "%d %b %H:%M" }).to_string()
+}
+
 /// A time that the API has given as RFC 3339.
 pub(in crate::admin::page) fn when_text(at: &str, now_ms: i64) -> Html {
     match at.parse::<jiff::Timestamp>() {
@@ -53,6 +70,10 @@ mod tests {
         let html = when_text("2026-02-02T02:39:58.000Z", NOW_MS).to_string();
         assert!(html.contains("datetime=\"2026-02-02T02:39:58.000Z\""), "{html}");
         assert!(html.contains(">2 s ago<"), "{html}");
+        let lasts = lasting(NOW_MS - 19_000, NOW_MS).to_string();
+        assert!(lasts.contains(">for 19 s<"), "{lasts}");
+        assert_eq!(clock(NOW_MS, NOW_MS), "02:40");
+        assert_eq!(clock(NOW_MS - 90_000_000, NOW_MS), "01 Feb 01:40");
         assert_eq!(when_text("<b>", NOW_MS).to_string(), "&lt;b&gt;");
     }
 }

@@ -190,7 +190,8 @@ BEGIN
             g.seen := g.seen | m.seen;
             g.why := CASE WHEN m.closes THEN 2
                 WHEN m.types <> 0 AND g.seen & m.types = m.types THEN 1
-                WHEN g.counted >= coalesce(m.want, g.need) THEN CASE WHEN m.is_join THEN 0 ELSE 3 END
+                WHEN g.counted >= coalesce(m.want, g.need)
+                    THEN CASE WHEN m.is_join THEN 0 ELSE 3 END
                 WHEN g.members >= most THEN 4 END;
             changed := true;
             IF g.why IS NOT NULL THEN

@@ -33,7 +33,8 @@ BEGIN
         VALUES (free, who, run, title, host_version, t, t);
     END IF;
     RETURN QUERY SELECT free, run, old.incarnation,
-        (SELECT max(e.id) FROM hookbox.events e), t;
+        greatest((SELECT max(e.id) FROM hookbox.events e),
+            (SELECT nullif(s.last_id, 0) FROM hookbox.swept s)), t;
 END $$;
 
 -- Renews a run's row and folds counts. Returns the database's time, or nothing if the run is over.

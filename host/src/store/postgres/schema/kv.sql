@@ -16,20 +16,24 @@ CREATE SEQUENCE hookbox.kv_versions AS bigint;
 
 -- The number in 8 bytes, the least of them first.
 CREATE FUNCTION hookbox.read_number_v1(value bytea) RETURNS bigint
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT ('x' || substr(h, 15, 2) || substr(h, 13, 2) || substr(h, 11, 2) || substr(h, 9, 2)
-        || substr(h, 7, 2) || substr(h, 5, 2) || substr(h, 3, 2) || substr(h, 1, 2))::bit(64)::bigint
-    FROM encode(value, 'hex') h
-$$;
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN get_byte(value, 0)::bigint | (get_byte(value, 1)::bigint << 8)
+        | (get_byte(value, 2)::bigint << 16) | (get_byte(value, 3)::bigint << 24)
+        | (get_byte(value, 4)::bigint << 32) | (get_byte(value, 5)::bigint << 40)
+        | (get_byte(value, 6)::bigint << 48) | (get_byte(value, 7)::bigint << 56);
+END $$;
 
 -- The sum of two numbers in 8 bytes, the least of them first. It stays at the limits of a number.
 CREATE FUNCTION hookbox.add_numbers_v1(a bigint, b bigint) RETURNS bytea
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT decode(substr(h, 15, 2) || substr(h, 13, 2) || substr(h, 11, 2) || substr(h, 9, 2)
-        || substr(h, 7, 2) || substr(h, 5, 2) || substr(h, 3, 2) || substr(h, 1, 2), 'hex')
-    FROM encode(int8send(greatest(least(a::numeric + b, 9223372036854775807),
-        -9223372036854775808)::bigint), 'hex') h
-$$;
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    total bigint := greatest(least(a::numeric + b, 9223372036854775807), -9223372036854775808);
+    h text := encode(int8send(total), 'hex');
+BEGIN
+    RETURN decode(substr(h, 15, 2) || substr(h, 13, 2) || substr(h, 11, 2) || substr(h, 9, 2)
+        || substr(h, 7, 2) || substr(h, 5, 2) || substr(h, 3, 2) || substr(h, 1, 2), 'hex');
+END $$;
 
 -- Writes a value, or deletes it if it is null. The caller holds the lock of the key's stripe. Only
 -- the sweep deletes without it, and it passes over locked rows. Returns the new version, and by how
@@ -66,10 +70,12 @@ END $$;
 
 -- Adds to the bytes of a bucket. They are counts with the state -2, under the bucket's name.
 CREATE FUNCTION hookbox.count_values_v1(of_bucket text, change bigint) RETURNS void
-LANGUAGE sql VOLATILE AS $$
-    INSERT INTO hookbox.count_deltas (plugin, state, n) SELECT of_bucket, -2, change
-    WHERE change <> 0
-$$;
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF change <> 0 THEN
+        INSERT INTO hookbox.count_deltas (plugin, state, n) VALUES (of_bucket, -2, change);
+    END IF;
+END $$;
 
 -- The keys of a range, in the order of their bytes: not before `low`, not `besides`, and before
 -- `high` if that is given.

@@ -27,6 +27,9 @@ postgres_laws! {
         the_tree_of_an_event_is_the_same_from_each_of_its_members
         a_tree_is_read_in_pages_that_follow_one_another
     }
+    seeing_workflows {
+        the_tree_of_a_join_names_its_members_of_other_trees
+    }
     changes {
         what_changed_is_told_once_it_is_durable
         hints_that_nobody_takes_become_one

@@ -1,5 +1,7 @@
 //! The laws of values, steps, and gatherings that this store keeps.
 
+use crate::store::conformance::properties;
+
 postgres_laws! {
     kv {
         a_written_key_is_read_back_after_a_crash
@@ -41,7 +43,21 @@ postgres_laws! {
         a_gathering_has_at_most_ten_thousand_members
         the_last_member_is_read_however_many_there_are
     }
+    client_keys {
+        a_client_sets_what_is_as_it_expects_and_nothing_else
+        a_client_deletes_a_value_and_its_bytes
+    }
     seeing_workflows {
+        the_tree_of_a_join_names_its_members_of_other_trees
         open_gatherings_are_listed_until_they_end
+    }
+}
+
+#[test]
+fn each_key_of_a_join_ends_once_and_each_event_of_a_batch_is_in_one() {
+    if super::rig::programs().is_some() {
+        properties::each_key_of_a_join_ends_once_and_each_event_of_a_batch_is_in_one(|| {
+            super::one_postgres().expect("its programs are there")
+        });
     }
 }

@@ -1,0 +1,183 @@
+//! Operations and their deliveries, as they are read.
+
+use tokio_postgres::{Client, Error, Row};
+
+use crate::event::{DeliveryId, Outcome, State};
+use crate::store::model::Position;
+use crate::store::postgres::change::delivery_id;
+use crate::store::postgres::settle::small;
+use crate::store::postgres::work::WorkError;
+use crate::store::{
+    Action, ItemResult, Operation, OperationId, OperationOptions, OperationScope, OperationState,
+    Progress, StoreError,
+};
+
+/// The most deliveries whose results one call looks at.
+const MAX_COLLECTED: usize = 1_000;
+
+const COLUMNS: &str = "id, action, scope, as_of_ms, planned_ms, started_ms, ended_ms, state, \
+     reason, first, pace, stop_after, total, exact, found, open, ok, failed, skipped, is_found, \
+     actor";
+
+/// An operation; with `lock` also for the rest of the transaction.
+pub(super) async fn operation(
+    client: &Client,
+    id: OperationId,
+    lock: &str,
+) -> Result<Option<Operation>, WorkError> {
+    let sql = format!("SELECT {COLUMNS} FROM hookbox.operations WHERE id = $1 {lock}");
+    let found = client.query_opt(&sql, &[&id.0]).await?;
+    Ok(found.map(|row| read_operation(&row)).transpose()?)
+}
+
+pub(super) async fn running(client: &Client) -> Result<Vec<Operation>, WorkError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM hookbox.operations WHERE state = 1 ORDER BY id LIMIT 100");
+    Ok(client.query(&sql, &[]).await?.iter().map(read_operation).collect::<Result<_, _>>()?)
+}
+
+pub(super) async fn newest(
+    client: &Client,
+    before: Option<OperationId>,
+    limit: usize,
+) -> Result<Vec<Operation>, WorkError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM hookbox.operations WHERE id < $1 ORDER BY id DESC LIMIT $2");
+    let before = before.map_or(i64::MAX, |before| before.0);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = client.query(&sql, &[&before, &limit]).await?;
+    Ok(rows.iter().map(read_operation).collect::<Result<_, _>>()?)
+}
+
+fn read_operation(row: &Row) -> Result<Operation, StoreError> {
+    let id = OperationId(row.get(0));
+    let odd = || StoreError::Query(format!("operation `{id}` is of another version"));
+    let (action, scope): (String, String) = (row.get(1), row.get(2));
+    let count = |column| row.get::<_, i64>(column).unsigned_abs();
+    let bound = |column| {
+        row.get::<_, Option<i64>>(column).map(|bound| u32::try_from(bound).unwrap_or(u32::MAX))
+    };
+    Ok(Operation {
+        id,
+        action: read_action(&action).ok_or_else(odd)?,
+        scope: OperationScope::read(&scope).ok_or_else(odd)?,
+        as_of_ms: row.get(3),
+        planned_ms: row.get(4),
+        started_ms: row.get(5),
+        ended_ms: row.get(6),
+        state: OperationState::from_code(row.get::<_, i16>(7).into()).ok_or_else(odd)?,
+        reason: row.get(8),
+        options: OperationOptions { first: row.get(9), pace: bound(10), stop_after: bound(11) },
+        total: count(12),
+        exact: row.get(13),
+        found: count(14),
+        open: count(15),
+        ok: count(16),
+        failed: count(17),
+        skipped: count(18),
+        is_found: row.get(19),
+        actor: row.get(20),
+    })
+}
+
+pub(super) fn action_text(action: &Action) -> &'static str {
+    match action {
+        Action::RetryFresh => "retry_fresh",
+        action => action.name(),
+    }
+}
+
+fn read_action(text: &str) -> Option<Action> {
+    [Action::Retry, Action::RetryFresh, Action::Cancel, Action::Discard, Action::Undiscard]
+        .into_iter()
+        .find(|action| action_text(action) == text)
+}
+
+/// A result as the database has it.
+pub(super) fn result_code(result: ItemResult) -> i16 {
+    i16::try_from(result.code()).unwrap_or(i16::MAX)
+}
+
+/// The first deliveries of an operation with this result after one.
+pub(super) async fn items(
+    client: &Client,
+    id: OperationId,
+    result: ItemResult,
+    after: Option<DeliveryId>,
+    limit: usize,
+) -> Result<Vec<DeliveryId>, Error> {
+    let sql = "SELECT i.event, i.ordinal FROM hookbox.operation_items i
+               WHERE i.operation = $1 AND i.result = $2 AND (i.event, i.ordinal) > ($3, $4)
+               ORDER BY i.event, i.ordinal LIMIT $5";
+    let (event, ordinal) =
+        after.map_or((i64::MIN, 0), |after| (after.event.row(), small(after.ordinal)));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = client.query(sql, &[&id.0, &result_code(result), &event, &ordinal, &limit]).await?;
+    Ok(rows.iter().map(delivery_id).collect())
+}
+
+/// The next deliveries that an operation has changed, and where to go on.
+pub(super) async fn changed_by(
+    client: &Client,
+    of: OperationId,
+    from: Option<&Progress>,
+) -> Result<(Vec<DeliveryId>, Option<Progress>), Error> {
+    let after = match from.and_then(|from| from.at.as_ref()) {
+        Some(Position::Event(event, ordinal)) => {
+            Some(DeliveryId { event: crate::event::EventId::from_row(*event), ordinal: *ordinal })
+        }
+        _ => None,
+    };
+    let found = items(client, of, ItemResult::Ok, after, MAX_COLLECTED).await?;
+    let next = found.last().filter(|_| found.len() == MAX_COLLECTED).map(|last| Progress {
+        before: i64::MAX,
+        at: Some(Position::Event(last.event.row(), last.ordinal)),
+        changed: false,
+    });
+    Ok((found, next))
+}
+
+/// The deliveries of an operation whose result has come to be known.
+pub(super) async fn results(
+    client: &Client,
+    id: OperationId,
+) -> Result<Vec<(DeliveryId, ItemResult)>, Error> {
+    let sql = "SELECT i.event, i.ordinal, i.attempt, d.state, d.attempt,
+                   coalesce(d.outcome, (SELECT a.outcome FROM hookbox.attempts a
+                       WHERE a.event = i.event AND a.ordinal = i.ordinal
+                       ORDER BY a.number DESC LIMIT 1))
+               FROM hookbox.operation_items i
+               LEFT JOIN LATERAL (
+                   SELECT o.attempt, NULL::smallint AS outcome, (CASE
+                       WHEN o.holder IS NOT NULL THEN 1 WHEN o.waits THEN 2 ELSE 0 END)::smallint
+                       AS state
+                   FROM hookbox.open o WHERE o.event = i.event AND o.ordinal = i.ordinal
+                   UNION ALL
+                   SELECT s.attempt, s.outcome, s.state FROM hookbox.settled s
+                   WHERE s.event = i.event AND s.ordinal = i.ordinal) d ON true
+               WHERE i.operation = $1 AND i.result = 1
+               ORDER BY i.event, i.ordinal LIMIT $2";
+    let most = i64::try_from(MAX_COLLECTED).unwrap_or(i64::MAX);
+    let rows = client.query(sql, &[&id.0, &most]).await?;
+    Ok(rows.iter().filter_map(|row| Some((delivery_id(row), known_result(row)?))).collect())
+}
+
+/// What came of a delivery that was made due, if that is known.
+fn known_result(row: &Row) -> Option<ItemResult> {
+    let code = |column| row.get::<_, Option<i16>>(column).and_then(|it| u8::try_from(it).ok());
+    let state = code(3).and_then(State::from_code);
+    let (before, attempts): (i32, i32) = (row.get(2), row.get::<_, Option<i32>>(4).unwrap_or(0));
+    match state {
+        Some(State::Done) => Some(ItemResult::Ok),
+        Some(State::Dead) => Some(ItemResult::Failed),
+        // A plugin that asks to be called again has not failed.
+        Some(State::Waiting)
+            if attempts > before
+                && code(5).and_then(Outcome::from_code) != Some(Outcome::Again) =>
+        {
+            Some(ItemResult::Failed)
+        }
+        Some(State::Ready | State::Leased | State::Waiting) => None,
+        Some(State::Cancelled | State::Discarded) | None => Some(ItemResult::Skipped),
+    }
+}

@@ -1,0 +1,95 @@
+//! The laws of what operators change, of the audit log, of retention, and of operations.
+
+postgres_laws! {
+    audit {
+        a_change_has_an_entry_that_says_who_did_what
+        a_change_that_is_refused_has_no_entry
+        of_a_change_of_many_the_entries_count_each_delivery_once
+        a_request_that_is_repeated_with_its_key_does_nothing_again
+        an_answer_is_kept_for_its_request_and_its_time
+        entries_are_found_by_what_is_asked_and_in_pages
+        entries_are_kept_for_their_time_and_then_deleted
+    }
+    operator {
+        a_retried_delivery_is_ready_and_its_attempts_are_not_counted
+        what_is_due_running_or_done_cannot_be_retried
+        a_waiting_delivery_that_is_retried_is_due_at_once
+        what_waits_and_is_retried_leaves_the_quarantine_queue
+        what_an_operator_makes_ready_notifies_its_plugin
+        a_quarantined_delivery_that_is_retried_may_crash_twice_again
+        a_cancelled_delivery_is_leased_no_more
+        of_a_leased_delivery_that_is_cancelled_only_the_attempt_is_stored
+        a_leased_delivery_that_is_cancelled_ends_however_it_is_settled
+        a_leased_delivery_that_was_cancelled_ends_with_the_crash
+        what_is_in_the_quarantine_queue_can_be_cancelled
+        what_is_settled_cannot_be_cancelled_and_nothing_twice
+        only_a_dead_delivery_can_be_discarded
+        what_an_operator_has_ended_can_be_retried
+        a_replay_creates_new_deliveries_of_an_old_event
+        a_moved_delivery_is_another_plugins_at_the_same_time
+        what_runs_or_is_settled_cannot_be_moved
+        a_plugin_that_has_an_event_gets_it_from_no_other
+        what_is_moved_leaves_the_quarantine_queue
+        what_does_not_exist_is_not_found
+        an_event_has_a_bounded_number_of_deliveries
+    }
+    bulk {
+        a_bulk_retry_takes_the_dead_that_match
+        a_bulk_retry_takes_what_waits_or_was_ended_only_when_asked
+        what_fails_again_during_a_bulk_retry_has_had_its_chance
+        a_bulk_move_takes_what_is_ready_or_waits_once
+        of_two_deliveries_of_an_event_one_is_moved_and_one_is_counted
+        a_bulk_cancel_takes_all_that_is_open_and_nothing_else
+        a_bulk_change_takes_what_its_filter_says
+        what_comes_after_a_bulk_change_has_begun_is_not_meant
+        what_comes_back_behind_the_walk_is_cancelled_as_well
+        a_bulk_discard_takes_the_dead_that_match
+        a_preview_counts_and_changes_nothing
+    }
+    edits {
+        an_edited_event_and_the_one_it_was_made_of_name_each_other_after_a_crash
+        of_an_event_that_is_gone_nothing_is_made
+        an_event_that_is_asked_for_twice_with_one_key_is_made_once
+    }
+    sweep {
+        retention_deletes_only_what_is_settled
+        a_key_is_known_until_its_window_is_swept
+        an_event_is_kept_as_long_as_its_keys
+        a_swept_event_leaves_nothing_behind
+        a_sweep_is_bounded_and_says_whether_there_may_be_more
+        old_events_that_are_not_settled_do_not_hide_those_that_are
+        what_is_settled_late_is_deleted_in_a_later_round
+        a_dead_letter_outlives_its_event_until_it_is_discarded
+        ids_grow_also_when_everything_was_swept
+    }
+    payloads {
+        after_its_time_an_event_loses_its_data_and_keeps_its_place
+        what_may_be_needed_keeps_its_data_until_it_is_not
+        events_are_emptied_a_bounded_number_at_a_time
+    }
+    erase {
+        nothing_of_an_erased_event_is_left_but_its_place
+        an_erased_event_is_neither_replayed_nor_retried
+        every_event_of_a_subject_is_erased_and_no_other
+        an_event_whose_attempt_runs_is_cancelled_and_erased_afterwards
+        a_dead_letter_that_tells_of_an_erased_event_is_erased
+        what_a_complete_join_made_of_an_erased_event_is_erased
+        a_join_of_others_goes_on_without_the_event_that_opened_it
+        a_join_ends_when_every_member_is_erased
+        a_subject_is_found_until_nothing_of_its_events_runs
+        with_keys_the_values_that_an_erased_event_wrote_last_are_deleted
+        what_was_erased_has_one_entry_in_the_audit_log
+    }
+    operations {
+        what_came_after_its_preview_is_left_by_an_operation
+        what_is_leased_behind_the_walk_of_an_operation_is_cancelled
+        operations_are_kept_for_thirty_days_after_their_end
+    }
+    tree {
+        a_replay_adds_to_the_tree_of_its_event
+        all_that_is_open_of_a_tree_is_cancelled_from_any_of_its_events
+    }
+    on_insert {
+        a_replayed_delivery_is_leased_on_insert
+    }
+}

@@ -3,7 +3,8 @@
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row};
 
-use super::batch::{BatchMarker, BatchRows, BatchStatements, Told};
+use super::batch::{BatchMarker, BatchRows, BatchStatements};
+use super::calls::Told;
 use super::settle;
 use super::shared::PostgresShared;
 

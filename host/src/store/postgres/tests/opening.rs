@@ -6,7 +6,7 @@ use super::own::OwnCluster;
 use super::rig::{PASSWORD, USER, connect};
 use super::*;
 use crate::event::{Attributes, NewEvent};
-use crate::store::{Count, Queue};
+use crate::store::{Count, Health, Queue};
 use crate::tasks;
 
 /// Opens the address and returns the reason why not.

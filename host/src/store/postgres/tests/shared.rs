@@ -8,8 +8,8 @@ use crate::event::{Attributes, NewEvent, Outcome};
 use crate::store::conformance::record;
 use crate::store::{
     Count as _, DeliveryFilter, EventFilter, FailureFilter, FailureView, Next, Operate as _, Page,
-    Pausable, PauseChange, Queue as _, Read as _, ReadOne as _, ScheduleChange, ScheduleMark,
-    Schedules as _, Settlement, Tick, TickStep, Ticked,
+    Pausable, PauseChange, Queue as _, Read as _, ScheduleChange, ScheduleMark, Schedules as _,
+    Settlement, Tick, TickStep, Ticked,
 };
 
 const PAGE: Page = Page { limit: 10, after: None };

@@ -36,10 +36,12 @@ mod batch;
 mod bulk;
 mod calls;
 mod change;
+mod changed_keys;
 mod chores;
 mod command;
 mod conditions;
 mod connect;
+mod created;
 mod due;
 mod erase;
 mod error;
@@ -52,6 +54,7 @@ mod history;
 mod hosts;
 mod identity;
 mod ids;
+mod keys;
 mod kv;
 mod lease;
 mod listing;
@@ -66,6 +69,7 @@ mod read;
 mod read_connection;
 mod reading;
 mod replay;
+mod replay_terms;
 mod rows;
 mod samples;
 mod schedules;
@@ -73,12 +77,15 @@ mod schema;
 mod search;
 mod settle;
 mod shared;
+mod statements;
 mod stripes;
 mod sweep;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tree_view;
+mod trees;
 mod values;
 mod work;
 mod writer;
@@ -120,7 +127,8 @@ impl Postgres {
 
     /// A writer that is gone drops the command, and with it the reply.
     fn send(&self, command: PostgresCommand) {
-        let writer = if command.is_keyed() { &self.keyed } else { &self.commands };
+        let writer =
+            if command.is_keyed(&*self.shared.policies) { &self.keyed } else { &self.commands };
         let _ = writer.send(command);
     }
 
@@ -164,17 +172,17 @@ impl Queue for Postgres {
         }
     }
 
-    fn append_all(&self, mut events: Vec<NewEvent>) -> Pending<'_, Vec<Appended>> {
-        if events.len() > 1 {
-            return refused(StoreError::Unsupported("several events of one request"));
+    fn append_all(&self, events: Vec<NewEvent>) -> Pending<'_, Vec<Appended>> {
+        if let Some(what) = events.iter().find_map(unsupported) {
+            return refused(StoreError::Unsupported(what));
         }
-        let stored = events.pop().map(|event| self.append(event));
-        Box::pin(async move {
-            match stored {
-                Some(stored) => Ok(vec![stored.await?]),
-                None => Ok(Vec::new()),
+        let Some(first) = events.first() else { return Box::pin(async { Ok(Vec::new()) }) };
+        match self.waiting.take(&first.attributes.source, events.len()) {
+            Err(waiting) => refused(StoreError::Saturated { waiting }),
+            Ok(permit) => {
+                self.ask_to_append(|reply| PostgresCommand::AppendAll { events, reply, permit })
             }
-        })
+        }
     }
 
     fn has_legacy_keys(&self) -> bool {

@@ -1,5 +1,7 @@
 //! The bound on the events that descend from one event.
 
+use std::fmt::Display;
+
 use crate::event::{DEAD, EventId, NewEvent};
 
 /// The most that may descend from one webhook's event, over all events that its handling emits.
@@ -48,19 +50,40 @@ impl TreeBudget {
     ) -> Option<String> {
         let (TreeSize { events, bytes }, more) = (size, TreeSize::of(emitted));
         if events.saturating_add(more.events) > self.events {
-            Some(format!(
-                "limits: `server.tree_events`: {events} events descend from {root} already, and it emitted {} more; a \
-                 tree may have {}: do the routes lead back to where they started?",
-                more.events, self.events
-            ))
+            Some(self.too_many(&root, &events, &more.events))
         } else if bytes.saturating_add(more.bytes) > self.bytes {
-            Some(format!(
-                "limits: `server.tree_size`: the events that descend from {root} have {bytes} bytes already, and it \
-                 emitted {} more; a tree may have {}",
-                more.bytes, self.bytes
-            ))
+            Some(self.too_large(&root, &bytes, &more.bytes))
         } else {
             None
         }
+    }
+
+    /// Says that a tree would have too many events.
+    pub(in crate::store) fn too_many(
+        &self,
+        root: &dyn Display,
+        events: &dyn Display,
+        more: &dyn Display,
+    ) -> String {
+        format!(
+            "limits: `server.tree_events`: {events} events descend from {root} already, and it \
+             emitted {more} more; a tree may have {}: do the routes lead back to where they \
+             started?",
+            self.events
+        )
+    }
+
+    /// Says that the events of a tree would be too large.
+    pub(in crate::store) fn too_large(
+        &self,
+        root: &dyn Display,
+        bytes: &dyn Display,
+        more: &dyn Display,
+    ) -> String {
+        format!(
+            "limits: `server.tree_size`: the events that descend from {root} have {bytes} bytes \
+             already, and it emitted {more} more; a tree may have {}",
+            self.bytes
+        )
     }
 }

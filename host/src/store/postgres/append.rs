@@ -6,28 +6,26 @@ use std::time::Duration;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
 
+use super::created::{AppendedAs, CreatedDeliveries};
 use super::ids::HostIds;
+use super::keys::{LockedKeys, NamedPlugins};
 use super::shared::PostgresShared;
+use super::terms::{TermRows, has_terms};
 use crate::event::{DeliveryId, Event, EventId, NewEvent, PluginName};
 use crate::store::model::LeaseTerms;
-use crate::store::{DispatchHandle, Lease, LeasePermit};
+use crate::store::{Lease, LeasePermit};
 
 /// Calls `append_v1`.
 pub(super) const APPEND: &str = "SELECT status, first FROM hookbox.append_v1($1, $2, $3, $4, $5, $6, \
      $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, \
-     $26, $27, $28)";
+     $26, $27, $28, $29)";
 
-/// What became of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AppendedAs {
-    /// It is stored under this id.
-    New(EventId),
-    /// It repeats this one.
-    DuplicateOf(EventId),
-    /// It has to be appended again, because another event with one of its keys was faster.
-    Later,
-    /// The settlement that emits it was not kept.
-    Dropped,
+/// What of a batch has to do with keys and tags.
+#[derive(Default)]
+pub(super) struct KeyedRows<'c> {
+    pub(super) terms: TermRows<'c>,
+    pub(super) locked: LockedKeys,
+    pub(super) plugins: NamedPlugins,
 }
 
 /// The events of a batch.
@@ -52,6 +50,8 @@ pub(super) struct NewRows<'c> {
     edited_by: Vec<Option<&'c str>>,
     signed_by: Vec<Option<i32>>,
     bodies: Vec<&'c [u8]>,
+    /// The request of each event, if it has one; empty if there are none.
+    groups: Vec<i32>,
     deliveries: NewDeliveryRows<'c>,
     keys: NewKeyRows<'c>,
 }
@@ -74,15 +74,6 @@ struct NewKeyRows<'c> {
     keys: Vec<&'c [u8]>,
 }
 
-/// The deliveries that a batch has created, once it is durable.
-#[derive(Default)]
-pub(super) struct CreatedDeliveries {
-    /// Those that are leased on insert.
-    pub(super) leases: Vec<Lease>,
-    /// Those that are not, with the time until they are due.
-    pub(super) waiting: Vec<(PluginName, Duration)>,
-}
-
 impl<'c> NewRows<'c> {
     pub(super) fn is_empty(&self) -> bool {
         self.ids.is_empty()
@@ -94,13 +85,14 @@ impl<'c> NewRows<'c> {
         &mut self,
         new: &'c NewEvent,
         (root, gate): (Option<EventId>, i32),
-        ids: &mut HostIds,
-        shared: &PostgresShared,
+        (ids, shared): (&mut HostIds, &PostgresShared),
+        keyed: &mut KeyedRows<'c>,
     ) -> usize {
         let attributes = &new.attributes;
         self.origins.push((new, root));
         self.gates.push(gate);
-        self.ids.push(ids.next(shared.now_ms()).row());
+        let id = ids.next(shared.now_ms());
+        self.ids.push(id.row());
         self.sources.push(&attributes.source);
         self.types.push(&attributes.kind);
         self.subjects.push(attributes.subject.as_deref());
@@ -128,14 +120,39 @@ impl<'c> NewRows<'c> {
             self.keys.keys.push(key);
         }
         let dispatch = shared.dispatch.get();
+        if !new.cancels.is_empty() || new.deliveries.iter().any(has_terms) {
+            keyed.terms.add_event(self.ids.len() - 1, id, new);
+            keyed.locked.add_cancels(new);
+        }
         for (ordinal, delivery) in (0..).zip(&new.deliveries) {
             let delay_ms = new.delay_ms.max(delivery.target.options.delay_ms);
             let plugin = &delivery.target.plugin;
             let asked = dispatch.filter(|_| delay_ms == 0);
             let permit = asked.and_then(|it| it.permit(plugin, attributes.body.len()));
-            self.deliveries.add(number, ordinal, plugin, (delay_ms, permit));
+            keyed.plugins.add(plugin);
+            if !has_terms(delivery) {
+                self.deliveries.add(number, ordinal, plugin, (delay_ms, permit));
+                continue;
+            }
+            let key = delivery.key.as_ref().map(|key| key.text(root.unwrap_or(id)));
+            if let Some(key) = key.as_ref().filter(|_| delay_ms == 0) {
+                keyed.locked.add(plugin, key);
+            }
+            keyed.terms.add_delivery(ordinal, delivery, key, (delay_ms, permit));
         }
         self.ids.len() - 1
+    }
+
+    /// Says that the events from this place on are of one request.
+    pub(super) fn group_from(&mut self, first: usize) {
+        self.groups.resize(first, 0);
+        let number = i32::try_from(first + 1).expect("a batch is bounded");
+        self.groups.resize(self.ids.len(), number);
+    }
+
+    /// The event at a place, as it is stored under this id.
+    pub(super) fn event(&self, place: usize, id: EventId) -> Arc<Event> {
+        Arc::new(stored(id, self.origins[place]))
     }
 
     /// The id of the event at a place.
@@ -157,7 +174,7 @@ impl<'c> NewRows<'c> {
     ) -> Result<Vec<Row>, Error> {
         let (d, k) = (&self.deliveries, &self.keys);
         let (at, me) = (shared.at(), shared.run.incarnation);
-        let parameters: [&(dyn ToSql + Sync); 28] = [
+        let parameters: [&(dyn ToSql + Sync); 29] = [
             &at,
             &me,
             &self.gates,
@@ -186,6 +203,7 @@ impl<'c> NewRows<'c> {
             &k.events,
             &k.sources,
             &k.keys,
+            &self.groups,
         ];
         client.query(statement, &parameters).await
     }
@@ -220,13 +238,17 @@ impl<'c> NewRows<'c> {
     }
 
     /// Makes leases of what was leased on insert. Permits of what was not stored are given back.
-    pub(super) fn created(self, outcomes: &[AppendedAs], now_ms: i64) -> CreatedDeliveries {
+    pub(super) fn created(
+        self,
+        outcomes: &[AppendedAs],
+        now_ms: i64,
+        created: &mut CreatedDeliveries,
+    ) {
         for ((new, _), outcome) in self.origins.iter().zip(outcomes) {
             if let (Some(trace), AppendedAs::New(id)) = (&new.trace, outcome) {
                 trace.stored_as(*id);
             }
         }
-        let mut created = CreatedDeliveries::default();
         let mut last: Option<(usize, Arc<Event>)> = None;
         let d = self.deliveries;
         let rows = d.events.iter().zip(&d.ordinals).zip(&d.delays).zip(d.names).zip(d.permits);
@@ -255,7 +277,6 @@ impl<'c> NewRows<'c> {
                 permit,
             });
         }
-        created
     }
 }
 
@@ -286,15 +307,5 @@ fn stored(id: EventId, (new, root): (&NewEvent, Option<EventId>)) -> Event {
         root,
         hops: new.hops,
         trace: new.trace.as_ref().map(|trace| trace.context()),
-    }
-}
-
-/// Tells the dispatcher what a durable batch has created.
-pub(super) fn tell(dispatch: &Arc<dyn DispatchHandle>, created: CreatedDeliveries) {
-    if !created.leases.is_empty() {
-        dispatch.deliver(created.leases);
-    }
-    for (plugin, due_in) in created.waiting {
-        dispatch.notify(&plugin, due_in);
     }
 }

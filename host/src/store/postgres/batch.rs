@@ -1,65 +1,36 @@
 //! One batch: a transaction that is sent in one flush.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Client, Error, Row};
 
-use super::append::{APPEND, AppendedAs, CreatedDeliveries, NewRows};
+use super::append::{KeyedRows, NewRows};
 use super::calls::{Calls, Told, in_order, simple};
 use super::command::PostgresCommand;
-use super::failures::{FAIL, FailRows};
-use super::gather::{FREEZE, FrozenPlugins, GATHER, GatherRows};
+use super::created::{AppendedAs, CreatedDeliveries};
+use super::failures::FailRows;
+use super::gather::{FrozenPlugins, GatherRows};
 use super::ids::HostIds;
-use super::kv::{KvRows, WRITE_VALUES};
-use super::lease::{LEASE, lease};
-use super::schedules::{TICK, TickRows};
-use super::settle::{RECORD, SETTLE, SettleRows, record, settled};
+use super::keys::{SettledKeyRows, apart};
+use super::kv::KvRows;
+use super::lease::lease;
+use super::schedules::TickRows;
+use super::settle::{SettleRows, record, settled};
 use super::shared::PostgresShared;
-use super::stripes::{LOCK, Stripes};
+use super::statements::BatchStatements;
+use super::stripes::Stripes;
+use super::terms::enter_late;
+use super::trees::TreeRows;
 use crate::event::{EventId, NewEvent, PluginName};
 use crate::store::{
     Lease, LeaseHolder, LeaseQueue, NewStep, Next, Recorded, Settled, TickStep, Ticked,
 };
 
-/// The marker of a batch, which comes first.
-const MARK: &str = "INSERT INTO hookbox.commits (incarnation, writer, seq) VALUES ($1, $2, $3)";
-
-/// The statements of a batch, prepared.
-pub(super) struct BatchStatements {
-    mark: Statement,
-    lock: Statement,
-    write_values: Statement,
-    append: Statement,
-    settle: Statement,
-    record: Statement,
-    gather: Statement,
-    tick: Statement,
-    fail: Statement,
-    lease: Statement,
-    freeze: Statement,
-}
-
-impl BatchStatements {
-    pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
-        Ok(Self {
-            mark: client.prepare(MARK).await?,
-            lock: client.prepare(LOCK).await?,
-            write_values: client.prepare(WRITE_VALUES).await?,
-            append: client.prepare(APPEND).await?,
-            settle: client.prepare(SETTLE).await?,
-            record: client.prepare(RECORD).await?,
-            gather: client.prepare(GATHER).await?,
-            tick: client.prepare(TICK).await?,
-            fail: client.prepare(FAIL).await?,
-            lease: client.prepare(LEASE).await?,
-            freeze: client.prepare(FREEZE).await?,
-        })
-    }
-}
-
 /// The result of a command whose batch is durable.
 pub(super) enum BatchResult {
     Appended(AppendedAs),
+    AppendedAll(Vec<AppendedAs>),
     Settled(Settled),
     Recorded(Recorded),
     Ticked(Ticked),
@@ -78,6 +49,7 @@ pub(super) struct BatchResults {
 /// Where the result of a command is.
 enum ResultPlace {
     Event(usize),
+    Events(Range<usize>),
     Settlement(usize),
     Step(usize),
     Tick(usize),
@@ -96,8 +68,11 @@ pub(super) struct BatchMarker {
 #[derive(Default)]
 pub(super) struct BatchRows<'c> {
     pub(super) events: NewRows<'c>,
-    stripes: Stripes,
+    keyed: KeyedRows<'c>,
     pub(super) settlements: SettleRows<'c>,
+    settled_keys: SettledKeyRows<'c>,
+    trees: TreeRows,
+    stripes: Stripes,
     kv: KvRows<'c>,
     members: GatherRows<'c>,
     frozen: FrozenPlugins<'c>,
@@ -105,6 +80,10 @@ pub(super) struct BatchRows<'c> {
     pub(super) steps: Vec<&'c (LeaseHolder, NewStep)>,
     pub(super) ticks: TickRows<'c>,
     queues: Vec<(&'c LeaseQueue, usize)>,
+    /// Plugins whose delayed deliveries are to enter their keys, and how many may be leased.
+    late: Vec<(PluginName, usize)>,
+    /// What the database is told of plugins.
+    policies: Option<String>,
     places: Vec<ResultPlace>,
     /// When deliveries are due again, by the places of their settlements.
     due_again: Vec<(usize, &'c PluginName, Option<Duration>)>,
@@ -121,6 +100,7 @@ pub(super) async fn append_within(
     let mut rows = BatchRows::default();
     let place = rows.add_event(event, (None, 0), &mut shared.ids(), shared);
     rows.places.push(ResultPlace::Event(place));
+    rows.know_plugins(client, shared).await?;
     let marker = BatchMarker { incarnation: 0, writer: 0, seq: 0 };
     let mut calls = rows.calls(client, &statements, shared, marker).list;
     // Neither begun, nor marked, nor committed.
@@ -169,10 +149,23 @@ impl<'c> BatchRows<'c> {
             PostgresCommand::Append { event, .. } => {
                 ResultPlace::Event(self.add_event(event, (None, 0), ids, shared))
             }
+            PostgresCommand::AppendAll { events, .. } => {
+                let places = events.iter().map(|it| self.add_event(it, (None, 0), ids, shared));
+                let places: Vec<_> = places.collect();
+                self.events.group_from(places[0]);
+                ResultPlace::Events(places[0]..places[0] + places.len())
+            }
             PostgresCommand::Settle { lease, settlement, reply } => {
                 let gate = self.settlements.add(lease, settlement);
                 self.failures.add(gate, lease, settlement);
                 let root = Some(lease.event.tree());
+                self.trees.add(gate, lease, settlement);
+                let apart = apart(&*shared.policies, lease, settlement);
+                self.settled_keys.add(gate, lease, apart, settlement, shared.dispatch.get());
+                self.keyed.plugins.add(&lease.plugin);
+                if let Some(key) = &lease.terms.key {
+                    self.keyed.locked.add(&lease.plugin, key);
+                }
                 for event in left_by(&settlement.next) {
                     self.add_event(event, (root, gate), ids, shared);
                 }
@@ -183,6 +176,7 @@ impl<'c> BatchRows<'c> {
                 // Nobody is told of a lease that the store could not hand out.
                 if reply.is_some() {
                     let due_in = due_again(&settlement.next);
+                    let due_in = due_in.map(|due_in| due_in.max(apart));
                     self.due_again.push((place, &lease.plugin, due_in));
                 }
                 ResultPlace::Settlement(place)
@@ -195,7 +189,7 @@ impl<'c> BatchRows<'c> {
                 let gate = self.ticks.next_gate();
                 let event = match &tick.step {
                     TickStep::Emit { event, .. } => {
-                        Some(self.events.add(event, (None, gate), ids, shared))
+                        Some(self.add_event(event, (None, gate), ids, shared))
                     }
                     TickStep::Missed { .. } => None,
                 };
@@ -203,6 +197,10 @@ impl<'c> BatchRows<'c> {
             }
             PostgresCommand::Lease { queue, permits, .. } => {
                 self.queues.push((queue, permits.num_permits()));
+                if let LeaseQueue::Plugin(plugin) = queue {
+                    self.keyed.plugins.add(plugin);
+                    self.late.push((plugin.clone(), permits.num_permits()));
+                }
                 self.frozen.add(queue);
                 ResultPlace::Queue(self.queues.len() - 1)
             }
@@ -218,10 +216,21 @@ impl<'c> BatchRows<'c> {
         ids: &mut HostIds,
         shared: &PostgresShared,
     ) -> usize {
-        let place = self.events.add(event, (root, gate), ids, shared);
+        let place = self.events.add(event, (root, gate), (ids, shared), &mut self.keyed);
         let id = self.events.id(place);
         self.members.add(event, (id, root), &mut self.stripes, shared);
         place
+    }
+
+    /// Gathers what the database is told of plugins.
+    pub(super) async fn know_plugins(
+        &mut self,
+        client: &Client,
+        shared: &PostgresShared,
+    ) -> Result<(), Error> {
+        self.keyed.locked.name_cancelled(client, &mut self.keyed.plugins).await?;
+        self.policies = self.keyed.plugins.policies(&*shared.policies);
+        Ok(())
     }
 
     /// The statements, in the order in which [`BatchRows::results`] reads their answers.
@@ -238,6 +247,17 @@ impl<'c> BatchRows<'c> {
         let mut calls = Calls::default();
         calls.push(simple(client, "BEGIN"));
         calls.push(Box::pin(mark));
+        if let Some(policies) = &self.policies {
+            calls.push(Box::pin(
+                async move { client.query(&statements.policies, &[policies]).await },
+            ));
+        }
+        if !self.keyed.locked.is_empty() {
+            calls.push(Box::pin(self.keyed.locked.call(client, &statements.lock_keys)));
+        }
+        if !self.trees.is_empty() {
+            calls.push(Box::pin(self.trees.call(client, &statements.check_trees, shared)));
+        }
         if !self.stripes.is_empty() {
             calls.push(Box::pin(self.stripes.take(client, &statements.lock)));
         }
@@ -248,6 +268,9 @@ impl<'c> BatchRows<'c> {
         if !self.settlements.is_empty() {
             let call = self.settlements.call(client, &statements.settle, shared);
             calls.tell(Told::Settled, Box::pin(call));
+        }
+        if !self.settled_keys.is_empty() {
+            calls.push(Box::pin(self.settled_keys.call(client, &statements.settled_keys, shared)));
         }
         for (place, step) in self.steps.iter().enumerate() {
             let call = record(client, &statements.record, shared, step);
@@ -262,11 +285,17 @@ impl<'c> BatchRows<'c> {
             let call = self.events.call(client, &statements.append, shared);
             calls.tell(Told::Appended, Box::pin(call));
         }
+        if !self.keyed.terms.is_empty() {
+            calls.push(Box::pin(self.keyed.terms.call(client, &statements.terms, shared)));
+        }
         if !self.members.is_empty() {
             calls.push(Box::pin(self.members.call(client, &statements.gather, shared)));
         }
         if !self.failures.is_empty() {
             calls.push(Box::pin(self.failures.call(client, &statements.fail, shared)));
+        }
+        if !self.late.is_empty() {
+            calls.push(Box::pin(enter_late(client, &statements.enter_late, shared, &self.late)));
         }
         for (queue, most) in &self.queues {
             let call = lease(client, &statements.lease, shared, queue, *most);
@@ -281,31 +310,43 @@ impl<'c> BatchRows<'c> {
 
     /// The results of commands whose batch is durable.
     pub(super) fn results(self, answers: Vec<Vec<Row>>, shared: &PostgresShared) -> BatchResults {
-        let silent = [self.stripes.is_empty(), self.kv.is_empty()];
-        let silent = silent.into_iter().filter(|is_empty| !is_empty).count();
-        let mut answers = answers.into_iter().skip(2 + silent);
-        let mut next = || answers.next().expect("each call has an answer");
-        let settled = if self.settlements.is_empty() { Vec::new() } else { settled(&next()) };
+        let mut answers = answers.into_iter().skip(2);
+        let mut answer_if = |sent: bool| {
+            if sent { answers.next().expect("each call has an answer") } else { Vec::new() }
+        };
+        let (now_ms, dispatch) = (shared.now_ms(), shared.dispatch.get());
+        answer_if(self.policies.is_some());
+        answer_if(!self.keyed.locked.is_empty());
+        answer_if(!self.trees.is_empty());
+        answer_if(!self.stripes.is_empty());
+        answer_if(!self.kv.is_empty());
+        let settled = settled(&answer_if(!self.settlements.is_empty()));
+        let opened = answer_if(!self.settled_keys.is_empty());
         let mut recorded = Vec::new();
         for _ in &self.steps {
-            let kept = next().first().is_some_and(|row| row.get(0));
+            let kept = answer_if(true).first().is_some_and(|row| row.get(0));
             recorded.push(if kept { Recorded::Kept } else { Recorded::Lost });
         }
         let order = self.ticks.in_order();
         let mut codes = vec![0; order.len()];
         for place in order {
-            codes[place] = next()[0].get(0);
+            codes[place] = answer_if(true)[0].get(0);
         }
-        let appended =
-            if self.events.is_empty() { Vec::new() } else { self.events.outcomes(&next()) };
-        let gathered = if self.members.is_empty() { Vec::new() } else { next() };
+        let appended = self.events.outcomes(&answer_if(!self.events.is_empty()));
+        let terms = answer_if(!self.keyed.terms.is_empty());
+        let gathered = answer_if(!self.members.is_empty());
         let ticked = self.ticks.results(&codes, &appended);
-        if !self.failures.is_empty() {
-            next();
-        }
-        let mut leased: Vec<_> = self.queues.iter().map(|_| next()).collect();
-        let mut created = self.events.created(&appended, shared.now_ms());
-        let refused = self.members.created(&gathered, shared.dispatch.get(), &mut created);
+        answer_if(!self.failures.is_empty());
+        let late = answer_if(!self.late.is_empty());
+        let mut leased: Vec<_> = self.queues.iter().map(|_| answer_if(true)).collect();
+        let mut created = CreatedDeliveries::default();
+        self.settled_keys.opened(&opened, dispatch, &mut created);
+        let event = |place, id| self.events.event(place, id);
+        self.keyed.terms.created(&terms, (&appended, now_ms), event, &mut created);
+        self.events.created(&appended, now_ms, &mut created);
+        created.waiting.extend(late.iter().map(due_elsewhere));
+        let mut refused = self.members.created(&gathered, dispatch, &mut created);
+        refused.append(&mut created.refused);
         for (at, plugin, due_in) in self.due_again {
             let due_in = match settled[at] {
                 Settled::Kept => due_in,
@@ -316,6 +357,7 @@ impl<'c> BatchRows<'c> {
         }
         let each = self.places.into_iter().map(|place| match place {
             ResultPlace::Event(at) => BatchResult::Appended(appended[at]),
+            ResultPlace::Events(places) => BatchResult::AppendedAll(appended[places].to_vec()),
             ResultPlace::Settlement(at) => BatchResult::Settled(settled[at]),
             ResultPlace::Step(at) => BatchResult::Recorded(recorded[at]),
             ResultPlace::Tick(at) => BatchResult::Ticked(ticked[at]),
@@ -323,6 +365,12 @@ impl<'c> BatchRows<'c> {
         });
         BatchResults { each: each.collect(), created, refused }
     }
+}
+
+/// A plugin that has something due, in this time.
+fn due_elsewhere(row: &Row) -> (PluginName, Duration) {
+    let due_in: i64 = row.get(1);
+    (row.get::<_, String>(0).into(), Duration::from_millis(due_in.unsigned_abs()))
 }
 
 /// The events that a settlement leaves.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_postgres::Row;
 
+use super::changed_keys::{ChangedKeys, lock_changed};
 use super::moves::WorkMoves;
 use super::settle::small;
 use super::shared::PostgresShared;
@@ -119,7 +120,7 @@ pub(super) async fn lock(
              FROM (
                  SELECT o.event, o.ordinal, o.plugin, (CASE WHEN o.holder IS NOT NULL THEN 1
                          WHEN o.waits THEN 2 ELSE 0 END)::smallint AS state,
-                     o.cancelled, false AS behind
+                     o.cancelled, o.behind
                  FROM unnest($1::bigint[], $2::integer[]) AS i (event, ordinal)
                  JOIN hookbox.open o USING (event, ordinal)
                  UNION ALL
@@ -199,7 +200,9 @@ pub(super) async fn change_those(
     ids: &[DeliveryId],
     moves: &mut WorkMoves,
 ) -> Result<(Option<StoreError>, Vec<DeliveryId>), WorkError> {
-    let stands = lock(work, &DeliveryRows::of(ids)).await?;
+    let rows = DeliveryRows::of(ids);
+    lock_changed(work, shared, (&rows.events, &rows.ordinals)).await?;
+    let stands = lock(work, &rows).await?;
     let others = match action {
         Action::Move(to) => {
             let events: Vec<i64> = stands.iter().map(|it| it.id.event.row()).collect();
@@ -215,7 +218,11 @@ pub(super) async fn change_those(
         }
     }
     if !taken.is_empty() {
+        let rows = DeliveryRows::of(taken.iter().map(|it| &it.id));
+        let of = (&rows.events[..], &rows.ordinals[..]);
+        let keys = ChangedKeys::read(work, shared, of, action).await?;
         apply(work, shared, action, &taken, moves).await?;
+        keys.follow(work, shared, action, moves).await?;
     }
     Ok((refused, taken.into_iter().map(|it| it.id).collect()))
 }

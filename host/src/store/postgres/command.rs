@@ -5,8 +5,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::event::NewEvent;
 use crate::store::append_limit::AppendPermit;
 use crate::store::{
-    Appended, Lease, LeaseHolder, LeaseQueue, Leased, NewStep, Next, Recorded, Settled, Settlement,
-    StoreError, Tick, TickStep, Ticked,
+    Appended, Lease, LeaseHolder, LeaseQueue, Leased, NewStep, Next, PluginPolicies, Recorded,
+    Settled, Settlement, StoreError, Tick, TickStep, Ticked,
 };
 
 /// Takes the answer to a command.
@@ -18,6 +18,12 @@ pub(super) enum PostgresCommand {
     Append {
         event: Box<NewEvent>,
         reply: Replier<Appended>,
+        permit: AppendPermit,
+    },
+    /// The events of one request, of which there is at least one.
+    AppendAll {
+        events: Vec<NewEvent>,
+        reply: Replier<Vec<Appended>>,
         permit: AppendPermit,
     },
     Lease {
@@ -46,20 +52,38 @@ pub(super) enum PostgresCommand {
     },
 }
 
+/// Whether an event enters keys, cancels, or is gathered.
+fn takes_locks(event: &NewEvent) -> bool {
+    let has_key = event.deliveries.iter().any(|delivery| delivery.key.is_some());
+    has_key || !event.cancels.is_empty() || !event.members.is_empty()
+}
+
 impl PostgresCommand {
-    /// Whether it may take locks that other hosts hold, so that it goes to the writer of those.
-    pub(super) fn is_keyed(&self) -> bool {
+    /// Whether it takes locks of keys, values or gatherings, for which it may wait for another host.
+    pub(super) fn is_keyed(&self, policies: &dyn PluginPolicies) -> bool {
         match self {
-            Self::Append { event, .. } => is_keyed(event),
-            Self::Settle { settlement, .. } => match &settlement.next {
-                Next::Dead(notice) => notice.as_deref().is_some_and(is_keyed),
-                next => next.results().is_some_and(|(emitted, kv)| {
-                    let has_values =
-                        kv.writes_anything() || !kv.reads.is_empty() || !kv.lists.is_empty();
-                    has_values || emitted.iter().any(is_keyed)
-                }),
+            Self::Append { event, .. } => takes_locks(event),
+            Self::AppendAll { events, .. } => events.iter().any(takes_locks),
+            Self::Settle { lease, settlement, .. } => {
+                let notice = match &settlement.next {
+                    Next::Dead(notice) => notice.as_deref(),
+                    _ => None,
+                };
+                let results = settlement.next.results();
+                lease.terms.key.is_some()
+                    || notice.is_some_and(takes_locks)
+                    || results.is_some_and(|(emitted, kv)| {
+                        let reads = !kv.reads.is_empty() || !kv.lists.is_empty();
+                        reads || kv.writes_anything() || emitted.iter().any(takes_locks)
+                    })
+            }
+            // Delayed deliveries enter their keys when they are leased.
+            Self::Lease { queue: LeaseQueue::Plugin(plugin), .. } => policies.key(plugin).is_some(),
+            Self::Lease { .. } | Self::Record { .. } | Self::Close { .. } => false,
+            Self::Tick { tick, .. } => match &tick.step {
+                TickStep::Emit { event, .. } => takes_locks(event),
+                TickStep::Missed { .. } => false,
             },
-            _ => false,
         }
     }
 
@@ -67,6 +91,9 @@ impl PostgresCommand {
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::Append { event, .. } => event.attributes.body.len(),
+            Self::AppendAll { events, .. } => {
+                events.iter().map(|event| event.attributes.body.len()).sum()
+            }
             Self::Settle { settlement, .. } => {
                 let Some((emitted, kv)) = settlement.next.results() else { return 0 };
                 let bodies = emitted.iter().map(|event| event.attributes.body.len());
@@ -87,6 +114,7 @@ impl PostgresCommand {
         // The caller may have gone.
         match self {
             Self::Append { reply, .. } => drop(reply.send(Err(error))),
+            Self::AppendAll { reply, .. } => drop(reply.send(Err(error))),
             Self::Lease { reply, .. } => drop(reply.send(Err(error))),
             Self::Record { reply, .. } => drop(reply.send(Err(error))),
             Self::Tick { reply, .. } => drop(reply.send(Err(error))),
@@ -96,10 +124,4 @@ impl PostgresCommand {
             Self::Close { reply, .. } => drop(reply.send(Err(error))),
         }
     }
-}
-
-/// Whether an event has deliveries with keys, cancels some, or is gathered.
-fn is_keyed(event: &NewEvent) -> bool {
-    let has_key = event.deliveries.iter().any(|it| it.key.is_some());
-    has_key || !event.cancels.is_empty() || !event.members.is_empty()
 }

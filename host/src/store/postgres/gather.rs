@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
 
-use super::append::CreatedDeliveries;
+use super::created::CreatedDeliveries;
 use super::rows::{millis, read_event};
 use super::shared::PostgresShared;
 use super::stripes::Stripes;

@@ -1,8 +1,8 @@
 //! Hints of what a durable batch has changed.
 
-use super::append::AppendedAs;
 use super::batch::{BatchResult, BatchResults, left_by};
 use super::command::PostgresCommand;
+use super::created::AppendedAs;
 use crate::store::{Hint, Recorded, Settled, Ticked};
 
 /// The changes of these commands.

@@ -24,7 +24,7 @@ const MAX_LEASED_BYTES: i64 = 4 << 20;
 /// Calls `lease_v1`. The columns from `id` on are those of [`read_event`].
 pub(super) const LEASE: &str = "SELECT event AS id, source, type, subject, content_type, time_ms, \
      parent, root, hops, trace, body, ordinal, plugin, attempt, pardoned, deaths, due, has_steps, \
-     again, again_for, next_in FROM hookbox.lease_v1($1, $2, $3, $4, $5, $6)";
+     again, again_for, key, cancel_tag, next_in FROM hookbox.lease_v1($1, $2, $3, $4, $5, $6)";
 
 /// Asks for what is due.
 pub(super) async fn lease(
@@ -61,31 +61,10 @@ pub(super) fn leased(
             continue;
         }
         let budget = permits.split(1).expect("no more rows are leased than there are permits");
-        let plugin: String = row.get("plugin");
-        let event = Arc::new(read_event(row));
-        let memory = dispatch.map(|it| it.memory(&plugin, event.attributes.body.len()));
+        let mut lease = read_lease(row, budget);
+        let memory = dispatch.map(|it| it.memory(&lease.plugin, lease.event.attributes.body.len()));
         let is_full = matches!(memory, Some(None));
-        let ordinal: i32 = row.get("ordinal");
-        let again: i32 = row.get("again");
-        let again_for: i64 = row.get("again_for");
-        let lease = Lease {
-            delivery: DeliveryId { event: event.id, ordinal: ordinal.unsigned_abs() },
-            plugin: plugin.into(),
-            attempt: row.get::<_, i32>("attempt").unsigned_abs(),
-            uncounted: row.get::<_, i32>("pardoned").unsigned_abs(),
-            deaths: row.get::<_, i32>("deaths").unsigned_abs(),
-            due_ms: row.get("due"),
-            event,
-            terms: LeaseTerms {
-                has_steps: row.get("has_steps"),
-                again: AgainSoFar {
-                    count: again.unsigned_abs(),
-                    since: Duration::from_millis(again_for.unsigned_abs()),
-                },
-                ..LeaseTerms::default()
-            },
-            permit: LeasePermit { budget, memory: memory.flatten() },
-        };
+        lease.permit.memory = memory.flatten();
         if is_full {
             leased.memory_is_full = true;
             leased.next_due_in = Some(Duration::ZERO);
@@ -95,6 +74,37 @@ pub(super) fn leased(
         }
     }
     (leased, refused)
+}
+
+/// Makes a lease of a row.
+pub(super) fn read_lease(row: &Row, budget: OwnedSemaphorePermit) -> Lease {
+    let plugin: String = row.get("plugin");
+    let event = Arc::new(read_event(row));
+    let (again, again_for): (i32, i64) = (row.get("again"), row.get("again_for"));
+    let key: Option<Vec<u8>> = row.get("key");
+    Lease {
+        delivery: DeliveryId {
+            event: event.id,
+            ordinal: row.get::<_, i32>("ordinal").unsigned_abs(),
+        },
+        plugin: plugin.into(),
+        attempt: row.get::<_, i32>("attempt").unsigned_abs(),
+        uncounted: row.get::<_, i32>("pardoned").unsigned_abs(),
+        deaths: row.get::<_, i32>("deaths").unsigned_abs(),
+        due_ms: row.get("due"),
+        event,
+        terms: LeaseTerms {
+            key: key.map(|key| String::from_utf8_lossy(&key).into()),
+            cancel_tag: row.get("cancel_tag"),
+            has_steps: row.get("has_steps"),
+            again: AgainSoFar {
+                count: again.unsigned_abs(),
+                since: Duration::from_millis(again_for.unsigned_abs()),
+            },
+            ..LeaseTerms::default()
+        },
+        permit: LeasePermit { budget, memory: None },
+    }
 }
 
 /// Gives a lease back that nobody has.
@@ -132,15 +142,7 @@ impl Drop for PostgresLeaseAnswer<'_> {
 
 /// What an event asks for that this store does not do yet.
 pub(super) fn unsupported(event: &NewEvent) -> Option<&'static str> {
-    let has_key = event.deliveries.iter().any(|it| it.key.is_some());
-    let has_tag = event.deliveries.iter().any(|it| it.target.options.cancel_tag.is_some());
-    if has_key {
-        Some("deliveries that are ordered by a key")
-    } else if has_tag || !event.cancels.is_empty() {
-        Some("deliveries that events cancel")
-    } else {
-        None
-    }
+    None
 }
 
 /// What a settlement asks for that this store does not do yet.

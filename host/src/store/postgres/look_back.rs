@@ -3,10 +3,11 @@
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row};
 
-use super::batch::{BatchMarker, BatchRows, BatchStatements};
+use super::batch::{BatchMarker, BatchRows};
 use super::calls::Told;
 use super::settle;
 use super::shared::PostgresShared;
+use super::statements::BatchStatements;
 
 /// What became of the settlements of a batch.
 const SETTLED: &str = "SELECT coalesce(c.settled[n], 0)::smallint

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::append::{CreatedDeliveries, tell};
+use super::created::{CreatedDeliveries, tell};
 use super::shared::PostgresShared;
 use super::work::{Work, WorkError};
 use crate::event::{PluginName, State};

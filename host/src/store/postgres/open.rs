@@ -6,17 +6,18 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
-use super::batch::BatchStatements;
 use super::connect::DatabaseAddress;
 use super::error::PostgresOpenError;
 use super::heartbeat::beat;
 use super::identity::HostIdentity;
+use super::keys::know_plugins_of;
 use super::lease::noted;
 use super::options::PostgresOptions;
 use super::pauses;
 use super::read::PostgresReads;
 use super::read_connection::ReadConnection;
 use super::shared::{HostRun, PostgresShared};
+use super::statements::BatchStatements;
 use super::work::WorkConnection;
 use super::writer::{KEYED, PLAIN, PostgresWriter};
 use super::{Postgres, schema};
@@ -133,6 +134,8 @@ async fn register(
         recovered: Recovered::default(),
     };
     if let Some(before) = row.get::<_, Option<i64>>(2) {
+        let known = know_plugins_of(&transaction, before, &*options.policies).await;
+        known.map_err(refusal)?;
         let running = noted(left.noted());
         let most = i32::try_from(MAX_CRASHES).unwrap_or(i32::MAX);
         let row = transaction

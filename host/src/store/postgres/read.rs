@@ -36,7 +36,8 @@ WITH d AS (
     SELECT event, ordinal, plugin,
         (CASE WHEN holder IS NOT NULL THEN 1 WHEN waits THEN 2 ELSE 0 END)::smallint AS state,
         attempt, unrecorded, crashes, again, cancelled AND holder IS NOT NULL AS cancelling,
-        false AS cut_off, CASE WHEN holder IS NULL THEN due END AS due, failure,
+        false AS cut_off, CASE WHEN holder IS NULL AND NOT behind THEN due END AS due, failure,
+        key, behind,
         NULL::bigint AS started_ms, NULL::bigint AS duration_us, NULL::smallint AS outcome,
         NULL::text AS error, NULL::text AS logs, NULL::bytea AS digest, NULL::text AS calls,
         NULL::text AS steps
@@ -44,7 +45,7 @@ WITH d AS (
         AND ($2::integer[] IS NULL OR (event, ordinal) IN (SELECT * FROM unnest($1, $2)))
     UNION ALL
     SELECT event, ordinal, plugin, state, attempt, unrecorded, 0, again, false, cut_off, NULL,
-        failure, started_ms, duration_us, outcome, error, logs, digest, calls, steps
+        failure, key, false, started_ms, duration_us, outcome, error, logs, digest, calls, steps
     FROM hookbox.settled WHERE event = ANY ($1)
         AND ($2::integer[] IS NULL OR (event, ordinal) IN (SELECT * FROM unnest($1, $2)))
 )
@@ -65,8 +66,21 @@ SELECT d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.un
         'recorded_ms', s.recorded_ms) ORDER BY s.name)
      FROM hookbox.steps s
      WHERE $5::boolean AND s.event = d.event AND s.ordinal = d.ordinal)::text,
-    EXISTS (SELECT FROM hookbox.replays r WHERE r.event = d.event AND r.ordinal = d.ordinal)
-FROM d JOIN hookbox.events e ON e.id = d.event ORDER BY d.event DESC, d.ordinal";
+    EXISTS (SELECT FROM hookbox.replays r WHERE r.event = d.event AND r.ordinal = d.ordinal),
+    d.key, w.event, w.ordinal, w.held
+FROM d JOIN hookbox.events e ON e.id = d.event
+LEFT JOIN LATERAL (
+    SELECT * FROM (SELECT h.event, h.ordinal, true AS held FROM hookbox.held_keys h
+        WHERE h.plugin = d.plugin AND h.key = d.key AND h.until = 9223372036854775807 LIMIT 1) h
+    UNION ALL
+    SELECT * FROM (SELECT o.event, o.ordinal, false FROM hookbox.open o
+        WHERE o.plugin = d.plugin AND o.key = d.key AND o.entered IS NOT NULL
+        ORDER BY o.entered LIMIT 1) o
+    LIMIT 1) w ON d.behind
+ORDER BY d.event DESC, d.ordinal";
+
+const DEAD_NOTICE: &str = "SELECT dead_ordinal, death FROM hookbox.dead_notices
+     WHERE event = $1 AND ordinal = $2";
 
 /// The attempts of a delivery that are shown: the last ones. A handler that asks to be called again
 /// may have thousands.
@@ -189,6 +203,19 @@ impl PostgresReads {
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
+    pub(super) async fn dead_notice(
+        &self,
+        id: DeliveryId,
+    ) -> Result<Option<(DeliveryId, u32)>, StoreError> {
+        let found = self
+            .client
+            .query_opt(DEAD_NOTICE, &[&id.event.row(), &small(id.ordinal)])
+            .await
+            .map_err(|error| failed_query(&error))?;
+        let number = |row: &Row, at| row.get::<_, i32>(at).unsigned_abs();
+        Ok(found.map(|row| (DeliveryId { ordinal: number(&row, 0), ..id }, number(&row, 1))))
+    }
+
     pub(super) async fn stats(&self, duplicates: u64) -> Result<Stats, StoreError> {
         let rows = self.client.query(STATS, &[]).await.map_err(|error| failed_query(&error))?;
         let mut stats = Stats { duplicates, ..Stats::default() };
@@ -214,6 +241,7 @@ fn view(row: &Row) -> Result<DeliveryView, StoreError> {
     let attempts: Vec<AttemptRow> = list(row.get(14));
     let steps: Vec<StepRow> = list(row.get(15));
     let event = EventId::from_row(row.get(0));
+    let (key, behind): (Option<Vec<u8>>, Option<i64>) = (row.get(17), row.get(18));
     Ok(DeliveryView {
         id: DeliveryId { event, ordinal: row.get::<_, i32>(1).unsigned_abs() },
         plugin: row.get::<_, String>(2).into(),
@@ -222,9 +250,12 @@ fn view(row: &Row) -> Result<DeliveryView, StoreError> {
         state: read_state(row.get(5))?,
         attempt: row.get::<_, i32>(6).unsigned_abs(),
         due_ms: row.get(12),
-        key: None,
-        behind: None,
-        held: false,
+        key: key.map(|key| String::from_utf8_lossy(&key).into_owned()),
+        behind: behind.map(|event| DeliveryId {
+            event: EventId::from_row(event),
+            ordinal: row.get::<_, i32>(19).unsigned_abs(),
+        }),
+        held: row.get::<_, Option<bool>>(20).unwrap_or(false),
         gathering: None,
         quarantined: row.get::<_, i32>(8) > 0,
         replay: row.get(16),

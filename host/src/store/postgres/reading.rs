@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::error::failed_query;
-use super::{Postgres, approvals, due, failures, gathered, listing, refused, tree_view, values};
+use super::{Postgres, approvals, due, failures, gathered, listing, tree_view, values};
 use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 use crate::store::{
     Changes, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary,
@@ -44,8 +44,11 @@ impl Read for Postgres {
         })
     }
 
-    fn dead_notice(&self, _: DeliveryId) -> Pending<'_, Option<(DeliveryId, u32)>> {
-        refused(StoreError::Unsupported("dead letters as events"))
+    fn dead_notice(&self, delivery: DeliveryId) -> Pending<'_, Option<(DeliveryId, u32)>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            self.reads.dead_notice(delivery).await
+        })
     }
 
     fn gathering(&self, delivery: DeliveryId) -> Pending<'_, Option<GatheringView>> {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Postgres;
-use super::append::AppendedAs;
 use super::audit::{known, note_in};
 use super::batch::append_within;
 use super::change::emptied_at;
+use super::created::AppendedAs;
 use super::lease::{give_back, unsupported};
 use super::moves::WorkMoves;
+use super::replay_terms::{key_for, replay_with_terms};
 use super::rows::read_event;
 use super::settle::small;
 use super::work::{Work, WorkError, tried};
@@ -29,7 +30,7 @@ struct ReplayRows<'t> {
     ordinals: Vec<i32>,
     plugins: Vec<&'t str>,
     leased: Vec<bool>,
-    permits: Vec<Option<LeasePermit>>,
+    permits: Vec<(u32, &'t Target, Option<LeasePermit>)>,
 }
 
 impl Postgres {
@@ -80,15 +81,23 @@ impl Postgres {
         }
         let mut rows = ReplayRows::default();
         let dispatch = self.shared.dispatch.get();
+        let (mut made, mut with_terms) = (Vec::with_capacity(targets.len()), Vec::new());
         for (ordinal, target) in (first..).zip(targets) {
             let asked = dispatch.map(|it| it.permit(&target.plugin, found.attributes.body.len()));
             let permit = asked.flatten();
+            made.push(DeliveryId { event, ordinal });
+            if key_for(&found, target).is_some() || target.options.cancel_tag.is_some() {
+                let of = (&found, ordinal);
+                replay_with_terms(work, &self.shared, of, (target, permit), moves).await?;
+                with_terms.push(small(ordinal));
+                continue;
+            }
             let state = if permit.is_some() { State::Leased } else { State::Ready };
             moves.moved(&target.plugin, None, Some(state));
             rows.ordinals.push(small(ordinal));
             rows.plugins.push(&target.plugin);
             rows.leased.push(permit.is_some());
-            rows.permits.push(permit);
+            rows.permits.push((ordinal, target, permit));
         }
         let (at, me) = (self.shared.at(), self.shared.run.incarnation);
         let sql = "INSERT INTO hookbox.open (event, ordinal, plugin, holder, attempt, waits, due)
@@ -99,11 +108,10 @@ impl Postgres {
         let key = event.row();
         work.execute(sql, &[&key, &rows.ordinals, &rows.plugins, &rows.leased, &me, &at]).await?;
         let sql = "INSERT INTO hookbox.replays SELECT $1, unnest($2::integer[])";
-        work.execute(sql, &[&key, &rows.ordinals]).await?;
-        let mut made = Vec::with_capacity(targets.len());
-        for ((ordinal, target), permit) in (first..).zip(targets).zip(rows.permits) {
+        with_terms.extend(rows.ordinals);
+        work.execute(sql, &[&key, &with_terms]).await?;
+        for (ordinal, target, permit) in rows.permits {
             let id = DeliveryId { event, ordinal };
-            made.push(id);
             match permit {
                 None => moves.due(&target.plugin, Duration::ZERO),
                 Some(permit) => moves.created.leases.push(Lease {

@@ -7,8 +7,8 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::Postgres;
-use super::append::AppendedAs;
 use super::command::PostgresCommand;
+use super::created::AppendedAs;
 use super::error::failed_query;
 use super::work::{Work, WorkError, tried};
 use crate::event::EventId;

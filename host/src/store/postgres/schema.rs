@@ -26,6 +26,11 @@ pub(super) const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/listings.sql"),
     include_str!("schema/audit.sql"),
     include_str!("schema/operating.sql"),
+    include_str!("schema/keys_tables.sql"),
+    include_str!("schema/keys.sql"),
+    include_str!("schema/terms.sql"),
+    include_str!("schema/trees.sql"),
+    include_str!("schema/changed_keys.sql"),
 ]];
 
 /// The newest version, which is that of this host.

@@ -151,6 +151,7 @@ pub(super) fn settled(rows: &[Row]) -> Vec<Settled> {
         2 => Settled::Cancelled,
         3 => Settled::Conflict,
         4 => Settled::NotANumber,
+        5 => Settled::OverBudget,
         _ => Settled::Lost,
     };
     rows.iter().map(result).collect()

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::append::CreatedDeliveries;
+use super::changed_keys::forget_keys;
+use super::created::CreatedDeliveries;
 use super::moves::WorkMoves;
 use super::shared::PostgresShared;
 use super::work::{Work, WorkError, tried};
@@ -19,6 +20,9 @@ const MAX_SWEPT_BYTES: i64 = 4 << 20;
 
 /// The most values of plugins that one sweep deletes.
 const MAX_VALUES: i32 = 500;
+
+/// The most keys that one sweep lets go on waiting no more.
+const MAX_HELD: i32 = 500;
 
 /// The most groups of failures that one sweep deletes.
 const MAX_GROUPS: i32 = 500;
@@ -90,7 +94,7 @@ impl Postgres {
     async fn sweep_events(&self, keep: &Keep) -> Result<bool, WorkError> {
         let Some((work, expiry)) = self.begin_sweep(keep).await? else { return Ok(false) };
         let mut moves = WorkMoves::default();
-        let more = delete_some(&work, expiry, &mut moves).await?;
+        let more = delete_some(&work, &self.shared, expiry, &mut moves).await?;
         moves.count(&work).await?;
         work.commit().await?;
         if moves.events {
@@ -116,6 +120,9 @@ impl Postgres {
         let sql = "SELECT hookbox.sweep_values_v1($1, $2)";
         let row = work.query_one(sql, &[&self.shared.at(), &MAX_VALUES]).await?;
         more |= row.get::<_, bool>(0);
+        let sql = "SELECT hookbox.forget_held_v1($1, $2)";
+        let held: i64 = work.query_one(sql, &[&self.shared.at(), &MAX_HELD]).await?.get(0);
+        more |= held == i64::from(MAX_HELD);
         let sql = "SELECT hookbox.sweep_failures_v1($1, $2)";
         let groups: i32 = work.query_one(sql, &[&expiry.events_ms, &MAX_GROUPS]).await?.get(0);
         more |= groups == MAX_GROUPS;
@@ -244,6 +251,7 @@ async fn look(work: &Work<'_>, after: i64, until: i64) -> Result<(Vec<LookedAt>,
 /// last one stopped, so that it passes old open events only once in each pass.
 async fn delete_some(
     work: &Work<'_>,
+    shared: &PostgresShared,
     expiry: Expiry,
     moves: &mut WorkMoves,
 ) -> Result<bool, WorkError> {
@@ -254,7 +262,7 @@ async fn delete_some(
     if !events.is_empty() {
         let old =
             not_needed(work, &events, dead_since(expiry, expiry.events_ms), expiry.now_ms).await?;
-        delete(work, &old, moves).await?;
+        delete(work, shared, &old, moves).await?;
     }
     let up_to = if to_the_end { 0 } else { events.last().copied().unwrap_or(0) };
     work.execute("UPDATE hookbox.swept SET events_up_to = $1 WHERE events_up_to <> $1", &[&up_to])
@@ -263,8 +271,16 @@ async fn delete_some(
 }
 
 /// Deletes events with all that is left of them.
-async fn delete(work: &Work<'_>, events: &[i64], moves: &mut WorkMoves) -> Result<(), WorkError> {
+async fn delete(
+    work: &Work<'_>,
+    shared: &PostgresShared,
+    events: &[i64],
+    moves: &mut WorkMoves,
+) -> Result<(), WorkError> {
     let Some(last) = events.last() else { return Ok(()) };
+    forget_keys(work, shared, events, moves).await?;
+    let sql = "SELECT DISTINCT coalesce(e.root, e.id) FROM hookbox.events e WHERE e.id = ANY ($1)";
+    let roots: Vec<i64> = work.query(sql, &[&events]).await?.iter().map(|row| row.get(0)).collect();
     let gone = work
         .query(
             "DELETE FROM hookbox.settled s WHERE s.event = ANY ($1) RETURNING s.plugin, s.state",
@@ -282,6 +298,8 @@ async fn delete(work: &Work<'_>, events: &[i64], moves: &mut WorkMoves) -> Resul
     work.execute("SELECT hookbox.forget_gathered_v1($1)", &[&events]).await?;
     let deleted =
         work.execute("DELETE FROM hookbox.events e WHERE e.id = ANY ($1)", &[&events]).await?;
+    let sql = "SELECT hookbox.forget_tree_v1(root) FROM unnest($1::bigint[]) AS r (root)";
+    work.query(sql, &[&roots]).await?;
     work.execute("UPDATE hookbox.swept SET last_id = greatest(last_id, $1)", &[last]).await?;
     moves.deleted(i64::try_from(deleted).unwrap_or(i64::MAX));
     Ok(())

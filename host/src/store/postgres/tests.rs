@@ -30,6 +30,7 @@ macro_rules! postgres_laws {
 mod dead_hosts;
 mod faults;
 mod hosts;
+mod keys;
 mod listed;
 mod opening;
 mod operating;

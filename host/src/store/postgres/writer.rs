@@ -13,16 +13,18 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio_postgres::{Error, Row};
 
-use super::append::{AppendedAs, tell};
-use super::batch::{BatchMarker, BatchResult, BatchResults, BatchRows, BatchStatements};
+use super::batch::{BatchMarker, BatchResult, BatchResults, BatchRows};
 use super::command::{PostgresCommand, Replier};
 use super::connect::{DatabaseAddress, HeldConnection};
+use super::created::{AppendedAs, tell};
 use super::error::{failed_query, is_lost, is_marked, is_passing, words};
 use super::hints::hint;
 use super::identity::HostIdentity;
+use super::keys::know_plugins_of;
 use super::lease::{give_back, leased};
 use super::look_back::look_back;
 use super::shared::PostgresShared;
+use super::statements::BatchStatements;
 use crate::event::NewEvent;
 use crate::store::append_limit::AppendPermit;
 use crate::store::{Appended, StoreError};
@@ -182,7 +184,13 @@ impl PostgresWriter {
             writer: i16::try_from(self.number).unwrap_or(i16::MAX),
             seq: self.seq,
         };
-        let rows = BatchRows::of(commands, &shared);
+        let mut rows = BatchRows::of(commands, &shared);
+        while let Err(error) = rows.know_plugins(&self.client, &shared).await {
+            if !is_lost(&error) {
+                return Err(BatchFailure::Refused(error));
+            }
+            self.reconnect(words(&error)).await?;
+        }
         let (mut tries, mut is_known) = (1, true);
         loop {
             let error = match self.send(&rows, marker, !is_known).await {
@@ -285,6 +293,10 @@ impl PostgresWriter {
                     PostgresCommand::Append { event, reply, permit },
                     BatchResult::Appended(appended),
                 ) => self.answer_append(event, reply, permit, appended),
+                (
+                    PostgresCommand::AppendAll { events, reply, permit },
+                    BatchResult::AppendedAll(appended),
+                ) => self.answer_append_all(events, reply, permit, &appended),
                 (PostgresCommand::Settle { lease, reply, .. }, BatchResult::Settled(it)) => {
                     // Its permit is free before the caller knows it.
                     drop(lease);
@@ -334,12 +346,43 @@ impl PostgresWriter {
         drop(reply.send(Ok(answer)));
     }
 
+    /// The events of a request are appended again together, if one of them has to be.
+    fn answer_append_all(
+        &mut self,
+        events: Vec<NewEvent>,
+        reply: Replier<Vec<Appended>>,
+        permit: AppendPermit,
+        appended: &[AppendedAs],
+    ) {
+        let answer = |appended: &AppendedAs| match appended {
+            AppendedAs::New(id) => Some(Appended { id: *id, duplicate: false }),
+            AppendedAs::DuplicateOf(id) => Some(Appended { id: *id, duplicate: true }),
+            AppendedAs::Later | AppendedAs::Dropped => None,
+        };
+        let Some(answers) = appended.iter().map(answer).collect::<Option<Vec<_>>>() else {
+            self.carried.push_back(PostgresCommand::AppendAll { events, reply, permit });
+            return;
+        };
+        for _ in answers.iter().filter(|answer| answer.duplicate) {
+            self.shared.count_duplicate();
+        }
+        drop(permit);
+        drop(reply.send(Ok(answers)));
+    }
+
     /// Gives back what this host holds, and takes it off the list of hosts.
     async fn close(&mut self, reply: Replier<()>) {
-        let (at, me) = (self.shared.at(), self.shared.run.incarnation);
-        let left = self.client.execute("SELECT hookbox.leave_v1($1, $2)", &[&at, &me]).await;
+        let left = self.leave().await;
         self.shared.stop("it was closed".to_owned());
-        let answer = left.map(|_| ()).map_err(|error| StoreError::Query(words(&error)));
+        let answer = left.map_err(|error| StoreError::Query(words(&error)));
         drop(reply.send(answer));
+    }
+
+    async fn leave(&mut self) -> Result<(), Error> {
+        let (at, me) = (self.shared.at(), self.shared.run.incarnation);
+        let transaction = self.client.transaction().await?;
+        know_plugins_of(&transaction, me, &*self.shared.policies).await?;
+        transaction.execute("SELECT hookbox.leave_v1($1, $2)", &[&at, &me]).await?;
+        transaction.commit().await
     }
 }

@@ -1,6 +1,22 @@
+-- The statuses of events, those of a request all 2 if one of them is.
+CREATE FUNCTION hookbox.all_or_none_v1(st smallint[], groups integer[]) RETURNS smallint[]
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    IF cardinality(groups) = 0 OR NOT 2 = ANY (st) THEN
+        RETURN st;
+    END IF;
+    RETURN ARRAY(
+        SELECT CASE WHEN u.grp > 0 AND bool_or(u.status = 2) OVER (PARTITION BY u.grp)
+            THEN 2 ELSE u.status END::smallint
+        FROM unnest(st, groups) WITH ORDINALITY AS u (status, grp, n) ORDER BY u.n);
+END $$;
+
 -- Stores events with their deliveries, unless a dedupe key of theirs is known. The event of a row
 -- of deliveries or keys is its place in the arrays of events, from 1. An event with a gate is
 -- stored only if the settlement at that place was kept: see `settle_v1`.
+--
+-- Events of one request have a common number above 0 in `groups`, which is empty if there are none:
+-- the first of them with a key counts, and if one has to be appended again, all have.
 --
 -- Returns for each event: 0 it is stored; 1 it is a duplicate of `first`; 2 it shares a key with
 -- another of this call or of a host that was faster, and has to be appended again; 3 its
@@ -12,7 +28,7 @@ CREATE FUNCTION hookbox.append_v1(
     roots bigint[], hops integer[], traces bytea[], edited_from bigint[], edited_by text[],
     signed_by integer[], bodies bytea[],
     d_event integer[], d_ordinal integer[], d_plugin text[], d_delay bigint[], d_leased boolean[],
-    k_event integer[], k_source text[], k_key bytea[]
+    k_event integer[], k_source text[], k_key bytea[], groups integer[]
 ) RETURNS TABLE (status smallint, first bigint)
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_variable
@@ -45,6 +61,26 @@ BEGIN
             st[r.e] := 1;
             firsts[r.e] := r.known;
         END LOOP;
+        IF cardinality(groups) > 0 THEN
+            LOOP
+                -- One whose keys nobody before it has counts, and makes duplicates of the others.
+                WITH mine AS (
+                    SELECT k.e, min(k.e) OVER (PARTITION BY groups[k.e], k.source, k.key) AS least
+                    FROM unnest(k_event, k_source, k_key) AS k (e, source, key)
+                    WHERE st[k.e] = 0 AND groups[k.e] > 0
+                ), later AS (
+                    SELECT m.e, min(m.least) AS least FROM mine m GROUP BY m.e
+                    HAVING min(m.least) < m.e
+                )
+                SELECT array_agg(l.e) AS es, array_agg(l.least) AS leasts INTO r FROM later l
+                WHERE NOT EXISTS (SELECT FROM later x WHERE x.e = l.least);
+                EXIT WHEN r.es IS NULL;
+                FOR i IN 1 .. cardinality(r.es) LOOP
+                    st[r.es[i]] := 1;
+                    firsts[r.es[i]] := ids[r.leasts[i]];
+                END LOOP;
+            END LOOP;
+        END IF;
         FOR r IN
             SELECT DISTINCT s.e FROM (
                 SELECT k.e, min(k.e) OVER (PARTITION BY k.source, k.key) AS least
@@ -54,6 +90,7 @@ BEGIN
         LOOP
             st[r.e] := 2;
         END LOOP;
+        st := hookbox.all_or_none_v1(st, groups);
         -- In the order of the keys, so that two hosts never wait for each other.
         WITH mine AS (
             SELECT DISTINCT k.source, k.key, k.e
@@ -74,6 +111,7 @@ BEGIN
             LOOP
                 st[r.e] := 2;
             END LOOP;
+            st := hookbox.all_or_none_v1(st, groups);
             DELETE FROM hookbox.dedupe d
             USING unnest(k_event, k_source, k_key) AS k (e, source, key)
             WHERE st[k.e] = 2 AND d.slot = now_slot AND d.source = k.source AND d.key = k.key
@@ -108,5 +146,12 @@ BEGIN
     WHERE st[d.e] = 0 GROUP BY 1, 2
     UNION ALL
     SELECT '', -1, count(*) FROM unnest(st) s WHERE s = 0 HAVING count(*) > 0;
+    IF cardinality(array_remove(roots, NULL)) > 0 THEN
+        -- An event that tells of a dead letter is not held against its tree.
+        INSERT INTO hookbox.tree_deltas (root, events, bytes)
+        SELECT u.root, count(*), sum(octet_length(u.body))
+        FROM unnest(roots, types, bodies) WITH ORDINALITY AS u (root, type, body, n)
+        WHERE st[u.n] = 0 AND u.root IS NOT NULL AND u.type <> 'hookbox.dead' GROUP BY u.root;
+    END IF;
     RETURN QUERY SELECT s.status, s.first FROM unnest(st, firsts) AS s (status, first);
 END $$;

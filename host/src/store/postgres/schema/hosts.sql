@@ -63,6 +63,7 @@ BEGIN
     sums AS (SELECT plugin, state, sum(n)::bigint AS n FROM gone GROUP BY plugin, state)
     INSERT INTO hookbox.counts AS c SELECT s.plugin, s.state, s.n FROM sums s
     ON CONFLICT (plugin, state) DO UPDATE SET n = c.n + excluded.n;
+    PERFORM hookbox.fold_trees_v1();
     PERFORM hookbox.fold_failures_v1();
 END $$;
 

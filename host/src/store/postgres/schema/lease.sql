@@ -7,7 +7,7 @@ CREATE FUNCTION hookbox.lease_v1(
     event bigint, ordinal integer, plugin text, attempt integer, pardoned integer, deaths integer,
     due bigint, has_steps boolean, again integer, again_for bigint, source text, type text,
     subject text, content_type text, time_ms bigint, parent bigint, root bigint, hops integer,
-    trace bytea, body bytea, next_in bigint
+    trace bytea, body bytea, next_in bigint, key bytea, cancel_tag bigint
 )
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
@@ -32,11 +32,11 @@ BEGIN
         END IF;
         IF quarantined THEN
             SELECT o.due INTO next_due FROM hookbox.open o
-            WHERE o.plugin = which AND o.holder IS NULL AND o.crashes > 0
+            WHERE o.plugin = which AND o.holder IS NULL AND o.crashes > 0 AND NOT o.behind
             ORDER BY o.due LIMIT 1;
         ELSE
             SELECT o.due INTO next_due FROM hookbox.open o
-            WHERE o.plugin = which AND o.holder IS NULL AND o.crashes = 0
+            WHERE o.plugin = which AND o.holder IS NULL AND o.crashes = 0 AND NOT o.behind
             ORDER BY o.due LIMIT 1;
         END IF;
         soonest := least(soonest, next_due);
@@ -45,7 +45,7 @@ BEGIN
         NULL::integer, NULL::bigint, NULL::boolean, NULL::integer, NULL::bigint, NULL::text,
         NULL::text, NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
         NULL::integer, NULL::bytea, NULL::bytea,
-        CASE WHEN soonest IS NOT NULL THEN greatest(soonest - t, 0) END;
+        CASE WHEN soonest IS NOT NULL THEN greatest(soonest - t, 0) END, NULL::bytea, NULL::bigint;
 END $$;
 
 -- Takes what is due of one plugin, and did not run when a host died.
@@ -55,15 +55,25 @@ CREATE FUNCTION hookbox.take_v1(
     event bigint, ordinal integer, plugin text, attempt integer, pardoned integer, deaths integer,
     due bigint, has_steps boolean, again integer, again_for bigint, source text, type text,
     subject text, content_type text, time_ms bigint, parent bigint, root bigint, hops integer,
-    trace bytea, body bytea, next_in bigint
+    trace bytea, body bytea, next_in bigint, key bytea, cancel_tag bigint
 )
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
+DECLARE
+    late record;
 BEGIN
+    -- One that has not entered its key yet comes before what is due after it.
+    SELECT o.due, o.event, o.ordinal INTO late FROM hookbox.open o
+    WHERE o.plugin = which AND o.key IS NOT NULL AND o.entered IS NULL AND o.holder IS NULL
+    ORDER BY o.due, o.event, o.ordinal LIMIT 1;
+    IF NOT FOUND THEN
+        SELECT t + 1 AS due, 0::bigint AS event, 0 AS ordinal INTO late;
+    END IF;
     RETURN QUERY
     WITH found AS MATERIALIZED (
         SELECT o.event, o.ordinal, o.waits, o.due FROM hookbox.open o
         WHERE o.plugin = which AND o.holder IS NULL AND o.crashes = 0 AND o.due <= t
+            AND (o.due, o.event, o.ordinal) < (late.due, late.event, late.ordinal)
         ORDER BY o.due, o.event, o.ordinal LIMIT most FOR UPDATE SKIP LOCKED
     ), sized AS MATERIALIZED (
         SELECT f.*, sum(octet_length(e.body)) OVER (ORDER BY f.due, f.event, f.ordinal)
@@ -81,7 +91,7 @@ BEGIN
     )
     SELECT g.event, g.ordinal, g.plugin, g.attempt, g.pardoned, g.deaths, g.due, g.steps, g.again,
         greatest(t - g.again_since, 0), e.source, e.type, e.subject, e.content_type, e.time_ms,
-        e.parent, e.root, e.hops, e.trace, e.body, NULL::bigint
+        e.parent, e.root, e.hops, e.trace, e.body, NULL::bigint, g.key, g.cancel_tag
     FROM taken g JOIN hookbox.events e ON e.id = g.event
     ORDER BY g.due, g.event, g.ordinal;
 END $$;
@@ -93,7 +103,7 @@ CREATE FUNCTION hookbox.take_quarantined_v1(
     event bigint, ordinal integer, plugin text, attempt integer, pardoned integer, deaths integer,
     due bigint, has_steps boolean, again integer, again_for bigint, source text, type text,
     subject text, content_type text, time_ms bigint, parent bigint, root bigint, hops integer,
-    trace bytea, body bytea, next_in bigint
+    trace bytea, body bytea, next_in bigint, key bytea, cancel_tag bigint
 )
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
@@ -119,7 +129,7 @@ BEGIN
     )
     SELECT g.event, g.ordinal, g.plugin, g.attempt, g.pardoned, g.deaths, g.due, g.steps, g.again,
         greatest(t - g.again_since, 0), e.source, e.type, e.subject, e.content_type, e.time_ms,
-        e.parent, e.root, e.hops, e.trace, e.body, NULL::bigint
+        e.parent, e.root, e.hops, e.trace, e.body, NULL::bigint, g.key, g.cancel_tag
     FROM taken g JOIN hookbox.events e ON e.id = g.event
     ORDER BY g.due, g.event, g.ordinal;
 END $$;

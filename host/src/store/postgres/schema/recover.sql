@@ -1,5 +1,6 @@
 -- Makes due again what the run `gone` held. An attempt that ran (`r_…`, or all with `all_ran`) is
--- recorded as a crash; a delivery that ran in two crashes is dead. Returns how many were held and
+-- recorded as a crash; a delivery that ran in two crashes is dead. Keys that are left go on. The
+-- setting `hookbox.policies` says what is known of the plugins. Returns how many were held and
 -- how many of them ran.
 CREATE FUNCTION hookbox.recover_v1(
     at bigint, gone bigint, all_ran boolean,
@@ -13,8 +14,10 @@ DECLARE
     state smallint;
     total bigint := 0;
     ran_total bigint := 0;
+    again_at bigint;
     met bigint;
 BEGIN
+    PERFORM hookbox.lock_held_v1(gone);
     -- The lock of groups: see `fail_v1`.
     PERFORM pg_advisory_xact_lock_shared(7450001, 4);
     FOR o IN
@@ -35,8 +38,13 @@ BEGIN
             met := hookbox.meet_v1(t, o.plugin, 7::smallint, 'crash', reason, NULL,
                 'other failures', 1000);
         END IF;
+        -- The next attempt of a key begins its interval after this one.
+        again_at := t;
+        IF o.key IS NOT NULL AND (o.ran OR state > 0) THEN
+            again_at := t + (hookbox.policy_v1(o.plugin)).apart;
+        END IF;
         IF state = 0 THEN
-            UPDATE hookbox.open p SET holder = NULL, waits = false, due = t,
+            UPDATE hookbox.open p SET holder = NULL, waits = again_at > t, due = again_at,
                 pardoned = p.pardoned + 1, crashes = p.crashes + o.ran::integer, failure = met
             WHERE p.event = o.event AND p.ordinal = o.ordinal;
             IF o.ran THEN
@@ -47,15 +55,24 @@ BEGIN
         ELSE
             DELETE FROM hookbox.open p WHERE p.event = o.event AND p.ordinal = o.ordinal;
             INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned,
-                unrecorded, deaths, again, cut_off, started_ms, duration_us, outcome, error,
-                failure)
+                unrecorded, deaths, again, cut_off, started_ms, duration_us, outcome, error, key,
+                entered, cancel_tag, failure)
             VALUES (o.event, o.ordinal, o.plugin, state, o.attempt, o.pardoned + 1, o.unrecorded,
                 o.deaths + (state = 4)::integer, o.again, o.cancelled AND o.ran,
                 CASE WHEN o.ran THEN t END, CASE WHEN o.ran THEN 0 END,
-                CASE WHEN o.ran THEN 7 END, CASE WHEN o.ran THEN reason END, met);
+                CASE WHEN o.ran THEN 7 END, CASE WHEN o.ran THEN reason END, o.key, o.entered,
+                o.cancel_tag, met);
+            IF o.entered IS NOT NULL THEN
+                PERFORM hookbox.key_ended_v1(t, o.plugin, o.key, o.event, o.ordinal, o.entered,
+                    state = 4, again_at, NULL);
+            END IF;
+            IF state = 4 THEN
+                PERFORM hookbox.notice_death_v1(t, o.event, o.ordinal, o.plugin, 0);
+            END IF;
         END IF;
         INSERT INTO hookbox.count_deltas (plugin, state, n)
-        VALUES (o.plugin, 1, -1), (o.plugin, state, 1);
+        VALUES (o.plugin, 1, -1),
+            (o.plugin, CASE WHEN state = 0 AND again_at > t THEN 2 ELSE state END, 1);
     END LOOP;
     RETURN QUERY SELECT total, ran_total;
 END $$;
@@ -65,14 +82,19 @@ CREATE FUNCTION hookbox.leave_v1(at bigint, me bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     t bigint := hookbox.now_ms_v1(at);
+    left_keys hookbox.open[];
+    k hookbox.open;
 BEGIN
+    PERFORM hookbox.lock_held_v1(me);
+    left_keys := ARRAY(SELECT p FROM hookbox.open p
+        WHERE p.holder = me AND p.cancelled AND p.entered IS NOT NULL);
     WITH ended AS (
         DELETE FROM hookbox.open o WHERE o.holder = me AND o.cancelled RETURNING o.*
     ), put AS (
         INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned, unrecorded,
-            deaths, again, cut_off, failure)
+            deaths, again, cut_off, key, entered, cancel_tag, failure)
         SELECT e.event, e.ordinal, e.plugin, 5, e.attempt - 1, e.pardoned, e.unrecorded, e.deaths,
-            e.again, false, e.failure
+            e.again, false, e.key, e.entered, e.cancel_tag, e.failure
         FROM ended e
     ), free AS (
         UPDATE hookbox.open o SET holder = NULL, waits = false, due = t, attempt = o.attempt - 1
@@ -85,6 +107,10 @@ BEGIN
     UNION ALL
     SELECT h.plugin, 1, -count(*) FROM (
         SELECT f.plugin FROM free f UNION ALL SELECT e.plugin FROM ended e) h GROUP BY 1;
+    FOREACH k IN ARRAY left_keys LOOP
+        PERFORM hookbox.key_left_v1(t, k.plugin, k.key,
+            t + (hookbox.policy_v1(k.plugin)).apart, NULL);
+    END LOOP;
     DELETE FROM hookbox.commits WHERE incarnation = me;
     DELETE FROM hookbox.hosts WHERE incarnation = me;
 END $$;

@@ -3,9 +3,10 @@
 -- counted without one.
 --
 -- Returns for each: 0 it is kept; 1 it is lost; 2 the delivery was cancelled; 3 what it read has
--- changed, and it is due again; 4 it is refused, and dead. The latter two are found in the setting
--- `hookbox.refused`: see `write_values_v1`. The places of those that are kept are in the setting
--- `hookbox.kept` until the transaction ends, for `append_v1`.
+-- changed, and it is due again; from 4 on it is refused, and dead. The latter two are found in the
+-- setting `hookbox.refused`: see `write_values_v1` and `check_trees_v1`. The places of those that
+-- are kept are in the setting `hookbox.kept` until the transaction ends, for `append_v1`, and of
+-- those that are lost in `hookbox.lost`, for `settled_keys_v1`.
 CREATE FUNCTION hookbox.settle_v1(
     at bigint, me bigint,
     events bigint[], ordinals integer[], attempts integer[], nexts smallint[], afters bigint[],
@@ -54,12 +55,12 @@ BEGIN
         WHERE o.event = s.event AND o.ordinal = s.ordinal AND o.attempt = s.attempt
             AND o.holder = me AND (o.cancelled OR s.next IN (0, 3))
         RETURNING o.plugin, o.pardoned, o.unrecorded, o.deaths, o.again, o.cancelled,
-            o.steps AS has_steps, o.failure,
+            o.steps AS has_steps, o.key, o.entered, o.cancel_tag, o.failure,
             CASE WHEN o.cancelled THEN 5 WHEN s.next = 0 THEN 3 ELSE 4 END::smallint AS state, s.*
     ), put AS (
         INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned, unrecorded,
             deaths, again, cut_off, started_ms, duration_us, outcome, error, logs, digest, calls,
-            steps, failure)
+            steps, key, entered, cancel_tag, failure)
         SELECT g.event, g.ordinal, g.plugin, g.state, g.attempt - (g.spent = 0)::integer,
             g.pardoned, g.unrecorded + (g.spent = 2)::integer, g.deaths + (g.state = 4)::integer,
             g.again, g.cancelled AND g.spent > 0,
@@ -68,6 +69,7 @@ BEGIN
             CASE WHEN g.spent = 1 THEN g.outcome END, CASE WHEN g.spent = 1 THEN g.error END,
             CASE WHEN g.spent = 1 THEN g.logs END, CASE WHEN g.spent = 1 THEN g.digest END,
             CASE WHEN g.spent = 1 THEN g.calls END, CASE WHEN g.spent = 1 THEN g.steps END,
+            g.key, g.entered, g.cancel_tag,
             -- Of an attempt with a record `fail_v1` says it; one that was cancelled is no failure.
             CASE WHEN g.cancelled OR g.spent <> 1 THEN g.failure END
         FROM gone g
@@ -130,6 +132,11 @@ BEGIN
     LOOP
         IF res[refusal.n] = 0 THEN
             res[refusal.n] := refusal.how;
+            IF refusal.how > 3 THEN
+                PERFORM hookbox.notice_death_v1(t, events[refusal.n], ordinals[refusal.n], s.plugin,
+                    0) FROM hookbox.settled s
+                WHERE s.event = events[refusal.n] AND s.ordinal = ordinals[refusal.n];
+            END IF;
         END IF;
     END LOOP;
     IF 0 <> ANY (res) THEN
@@ -140,6 +147,10 @@ BEGIN
     PERFORM set_config('hookbox.kept', coalesce(
         (SELECT array_agg(k.n) FROM unnest(res) WITH ORDINALITY AS k (result, n)
          WHERE k.result = 0), '{}')::text, true);
+    IF 1 = ANY (res) THEN
+        PERFORM set_config('hookbox.lost', (SELECT array_agg(k.n) FROM unnest(res)
+            WITH ORDINALITY AS k (result, n) WHERE k.result = 1)::text, true);
+    END IF;
     RETURN QUERY SELECT * FROM unnest(res);
 END $$;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::event::{Attributes, Key, NewDelivery, NewEvent, State, Target};
+use crate::event::{Attributes, NewEvent, State, Target};
 use crate::store::{
     Count, Health, KvTransaction, LeaseQueue, Leased, Next, Queue, ReadOne, Settled, Settlement,
     StoreError,
@@ -160,16 +160,6 @@ async fn one_command_that_the_database_refuses_does_not_fail_the_others() {
 async fn what_this_store_does_not_do_yet_is_refused_and_changes_nothing() {
     let Some(case) = one_postgres() else { return };
     let store = case.open_postgres().await;
-    let keyed = NewDelivery { target: Target::to("audit"), key: Some(Key::Root) };
-    for refused in [
-        NewEvent { deliveries: vec![keyed], ..event(None) },
-        NewEvent { cancels: vec![1], ..event(None) },
-    ] {
-        let answer = store.append(refused).await;
-        assert!(matches!(answer, Err(StoreError::Unsupported(_))), "{answer:?}");
-    }
-    let several = store.append_all(vec![event(None), event(None)]).await;
-    assert!(matches!(several, Err(StoreError::Unsupported(_))), "{several:?}");
     assert_eq!(store.append_all(vec![event(None)]).await.unwrap().len(), 1);
     assert_eq!(store.stats().await.unwrap().events, 1);
 }

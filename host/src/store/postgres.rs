@@ -137,6 +137,10 @@ impl Postgres {
         &self,
         command: impl FnOnce(Replier<T>) -> PostgresCommand,
     ) -> Pending<'_, T> {
+        // What would only wait is not taken.
+        if let Some(error) = self.shared.unreachable_since(APPEND_WAITS) {
+            return refused(error);
+        }
         let answer = self.ask(command);
         Box::pin(async move {
             tokio::select! {

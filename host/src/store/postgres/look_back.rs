@@ -28,7 +28,11 @@ pub(super) async fn look_back(
     marker: BatchMarker,
 ) -> Result<Vec<Vec<Row>>, Error> {
     let BatchMarker { incarnation, writer, seq } = marker;
-    let (events, ordinals) = rows.events.leased();
+    let (mut events, mut ordinals) = rows.events.leased();
+    for (holder, _) in &rows.steps {
+        events.push(holder.delivery.event.row());
+        ordinals.push(settle::small(holder.delivery.ordinal));
+    }
     let at = shared.at();
     let parameters: [&(dyn ToSql + Sync); 6] =
         [&at, &incarnation, &writer, &seq, &events, &ordinals];

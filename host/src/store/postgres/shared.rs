@@ -190,9 +190,15 @@ impl PostgresShared {
         });
     }
 
-    fn unreachable_since(&self) -> Option<Instant> {
+    fn lost_at(&self) -> Option<Instant> {
         let parts = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
         parts.iter().flatten().map(|(since, _)| *since).min()
+    }
+
+    /// The error if the primary is not reachable for this long already.
+    pub(super) fn unreachable_since(&self, time: Duration) -> Option<StoreError> {
+        let is_long = self.lost_at()?.elapsed() >= time;
+        self.trouble.borrow().clone().filter(|_| is_long)
     }
 
     /// Returns once the primary was not reachable for this long.
@@ -201,13 +207,13 @@ impl PostgresShared {
         loop {
             // An error would mean that the sender is gone, which is a part of this.
             let _ = trouble.wait_for(|it| matches!(it, Some(StoreError::Unreachable(_)))).await;
-            let Some(since) = self.unreachable_since() else { continue };
-            tokio::time::sleep_until((since + time).into()).await;
-            if let (true, Some(error)) =
-                (self.unreachable_since() == Some(since), self.trouble.borrow().clone())
-            {
+            if let Some(lost_at) = self.lost_at() {
+                tokio::time::sleep_until((lost_at + time).into()).await;
+            }
+            if let Some(error) = self.unreachable_since(time) {
                 return error;
             }
+            tokio::task::yield_now().await;
         }
     }
 

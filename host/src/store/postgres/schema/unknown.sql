@@ -1,5 +1,5 @@
--- Gives back what a batch has leased whose answer was lost, other than the deliveries that it has
--- leased on insert (`k_…`). Of its rows the transaction is that of its marker. The marker is written
+-- Gives back what a batch has leased whose answer was lost, other than the deliveries (`k_…`) that it
+-- has leased on insert or recorded a step of. Of its rows the transaction is that of its marker. The marker is written
 -- again, so that an answer also waits for a standby that has the batch.
 CREATE FUNCTION hookbox.take_back_v1(
     at bigint, me bigint, by_writer smallint, of_seq bigint,
@@ -15,7 +15,7 @@ BEGIN
     WITH free AS (
         UPDATE hookbox.open o SET holder = NULL, waits = false, due = least(o.due, t),
             attempt = o.attempt - 1
-        WHERE o.holder = me AND o.xmin = batch AND NOT EXISTS (
+        WHERE o.holder = me AND o.xmin = batch AND NOT o.cancelled AND NOT EXISTS (
             SELECT FROM unnest(k_event, k_ordinal) AS k (event, ordinal)
             WHERE k.event = o.event AND k.ordinal = o.ordinal)
         RETURNING o.plugin

@@ -40,7 +40,7 @@ fn numbered(number: u64) -> NewEvent {
 async fn send(store: &Postgres, number: u64) -> Appended {
     loop {
         match store.append(numbered(number)).await {
-            Err(StoreError::Unreachable(_)) => {}
+            Err(StoreError::Unreachable(_)) => tokio::task::yield_now().await,
             appended => return appended.unwrap(),
         }
     }
@@ -135,7 +135,7 @@ async fn a_server_that_is_read_only_is_not_the_primary_and_the_store_waits_for_i
         match store.append(numbered(1)).await {
             Err(StoreError::Unreachable(why)) if why.contains("read-only") => break,
             // It has not connected again yet.
-            Err(StoreError::Unreachable(_)) => {}
+            Err(StoreError::Unreachable(_)) => tokio::task::yield_now().await,
             other => panic!("{other:?}"),
         }
     }

@@ -151,7 +151,7 @@ async fn a_certificate_is_checked_by_authority_and_name() {
     let admin = database.admin().await;
     let encrypted = "SELECT count(*) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid)
         WHERE s.ssl AND a.datname = current_database()";
-    assert_eq!(admin.query_one(encrypted, &[]).await.unwrap().get::<_, i64>(0), 5);
+    assert_eq!(admin.query_one(encrypted, &[]).await.unwrap().get::<_, i64>(0), 6);
     store.close().await.unwrap();
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_postgres::{Client, Error, Row};
 
 use super::append::{KeyedRows, NewRows};
-use super::calls::{Calls, Told, in_order, simple};
+use super::calls::{BatchCalls, Told, in_order, simple};
 use super::command::PostgresCommand;
 use super::created::{AppendedAs, CreatedDeliveries};
 use super::failures::FailRows;
@@ -240,11 +240,11 @@ impl<'c> BatchRows<'c> {
         statements: &'a BatchStatements,
         shared: &'a PostgresShared,
         marker: BatchMarker,
-    ) -> Calls<'a> {
+    ) -> BatchCalls<'a> {
         let BatchMarker { incarnation, writer, seq } = marker;
         let mark =
             async move { client.query(&statements.mark, &[&incarnation, &writer, &seq]).await };
-        let mut calls = Calls::default();
+        let mut calls = BatchCalls::default();
         calls.push(simple(client, "BEGIN"));
         calls.push(Box::pin(mark));
         if let Some(policies) = &self.policies {

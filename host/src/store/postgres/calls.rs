@@ -22,13 +22,13 @@ pub(super) enum Told {
 
 /// The statements of a batch, in their order.
 #[derive(Default)]
-pub(super) struct Calls<'a> {
+pub(super) struct BatchCalls<'a> {
     pub(super) list: Vec<Answer<'a>>,
     /// The places of those that can be told.
     pub(super) told: Vec<(usize, Told)>,
 }
 
-impl<'a> Calls<'a> {
+impl<'a> BatchCalls<'a> {
     pub(super) fn push(&mut self, call: Answer<'a>) {
         self.list.push(call);
     }

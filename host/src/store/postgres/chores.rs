@@ -1,5 +1,5 @@
-//! Work that any host does for all: to take dead hosts off the list, and to find what is due that no
-//! host was told of.
+//! Work that any host does for all: it takes dead hosts off the list, and finds what is due that
+//! nobody was told of.
 
 use std::time::Duration;
 

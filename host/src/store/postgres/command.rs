@@ -59,7 +59,7 @@ fn takes_locks(event: &NewEvent) -> bool {
 }
 
 impl PostgresCommand {
-    /// Whether it takes locks of keys, values or gatherings, for which it may wait for another host.
+    /// Whether it takes locks of keys, values or gatherings, and may wait for another host.
     pub(super) fn is_keyed(&self, policies: &dyn PluginPolicies) -> bool {
         match self {
             Self::Append { event, .. } => takes_locks(event),

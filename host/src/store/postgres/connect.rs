@@ -26,8 +26,8 @@ const SESSION: &str = "SET statement_timeout = 0; SET synchronous_commit = on; \
 /// The time in which a connection is there, or nobody answers.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// A connection whose socket is closed when this is dropped, whatever the server does. The server is
-/// asked to cancel nothing: a commit that waits for its standby would be visible and might be lost.
+/// A connection whose socket is closed when this is dropped, whatever the server does. Nothing is
+/// cancelled: a commit that waits for its standby would be visible and might be lost.
 #[derive(Debug)]
 pub(super) struct HeldConnection {
     client: Client,

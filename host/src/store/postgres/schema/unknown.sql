@@ -1,6 +1,7 @@
--- Gives back what a batch has leased whose answer was lost, other than the deliveries (`k_…`) that it
--- has leased on insert or recorded a step of. Of its rows the transaction is that of its marker. The marker is written
--- again, so that an answer also waits for a standby that has the batch.
+-- Gives back what a batch has leased whose answer was lost. The deliveries `k_…` are kept: those
+-- that it has leased on insert, or recorded a step of. The rows of the batch have the transaction
+-- of its marker. The marker is written again, so that an answer also waits for a standby that has
+-- the batch.
 CREATE FUNCTION hookbox.take_back_v1(
     at bigint, me bigint, by_writer smallint, of_seq bigint,
     k_event bigint[], k_ordinal integer[]

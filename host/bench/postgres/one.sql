@@ -4,7 +4,7 @@ RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     done bigint;
 BEGIN
-    INSERT INTO hookbox.commits VALUES (me, seq);
+    INSERT INTO hookbox.commits VALUES (me, 0, seq);
     PERFORM count(*) FROM hookbox.bench_settle_v1(me, base - n, n);
     SELECT count(*) INTO done FROM hookbox.bench_append_v1(me, base, n);
     PERFORM count(*) FROM hookbox.lease_v1(NULL, me, ARRAY['audit'], false, n, 4194304);

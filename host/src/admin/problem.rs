@@ -86,6 +86,7 @@ impl From<StoreError> for ProblemJson {
         let status = match &error {
             StoreError::Saturated { .. }
             | StoreError::Unavailable(_)
+            | StoreError::Unreachable(_)
             | StoreError::Full(_)
             | StoreError::Lost(_)
             | StoreError::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,

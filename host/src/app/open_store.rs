@@ -1,6 +1,7 @@
 //! Opens the store that the configuration names, and reads what is approved in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -18,6 +19,9 @@ use crate::{store, tasks};
 /// Appends that wait for the database at once, of all sources; one source alone may have half of
 /// them.
 const MAX_WAITING_APPENDS: usize = 8_192;
+
+/// The time for which a host of a shared store is not seen until the others take over its work.
+const HOST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Reads what plugins may do, as a host of this configuration would find it; creates and changes
 /// nothing. Blocks.
@@ -92,6 +96,7 @@ fn shared_options(
         folder: config.server.data_dir.clone(),
         host_name: config.server.name.clone(),
         clock: clock.clone(),
+        host_timeout: HOST_TIMEOUT,
         max_waiting_appends: MAX_WAITING_APPENDS,
         tree: tree_budget(&config),
         policies: policies(running),

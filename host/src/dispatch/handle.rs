@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::attempt;
-use super::queue::PluginQueue;
+use super::queue::{PluginQueue, QUARANTINE_DELAY};
 use super::shared::Shared;
 use crate::event::PluginName;
 use crate::store::{DispatchHandle, Lease, LeasePermit, MemoryReservation};
@@ -45,6 +45,13 @@ impl DispatchHandle for WeakHandle {
         let Some(shared) = self.0.upgrade() else { return };
         if let Some(queues) = shared.queues.load().get(plugin) {
             queues.regular.notify(due_in, shared.deps.clock.host_ms());
+        }
+    }
+
+    fn notify_quarantine(&self, plugin: &PluginName) {
+        let Some(shared) = self.0.upgrade() else { return };
+        if let Some(queues) = shared.queues.load().get(plugin) {
+            queues.quarantine.notify(QUARANTINE_DELAY, shared.deps.clock.host_ms());
         }
     }
 }

@@ -26,7 +26,7 @@ const LEASE_BUDGET: usize = 2_048;
 
 /// How long a started host leaves its quarantine queues alone. It serves before it may die again,
 /// and a host that is killed repeatedly by something else condemns no delivery.
-const QUARANTINE_DELAY: Duration = Duration::from_secs(1);
+pub(super) const QUARANTINE_DELAY: Duration = Duration::from_secs(1);
 
 /// How full the queue of a plugin is at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

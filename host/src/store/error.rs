@@ -12,6 +12,9 @@ pub enum StoreError {
     /// The disk is full or read-only; nothing was written, and it may pass.
     #[error("the disk refuses to store: {0}")]
     Unavailable(String),
+    /// The database does not answer; it may pass.
+    #[error("the database is not reachable: {0}")]
+    Unreachable(String),
     /// The store's files were moved, removed or exchanged while it ran; nothing was written, and it
     /// may pass.
     #[error("the store's files are not where they were: {0}")]

@@ -7,6 +7,8 @@
 //! and what is not, and why, is in `docs/design/postgres.md`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -32,8 +34,10 @@ mod approvals;
 mod audit;
 mod batch;
 mod bulk;
+mod calls;
 mod change;
 mod changed_keys;
+mod chores;
 mod command;
 mod conditions;
 mod connect;
@@ -54,6 +58,7 @@ mod keys;
 mod kv;
 mod lease;
 mod listing;
+mod look_back;
 mod moves;
 mod open;
 mod operating;
@@ -61,6 +66,7 @@ mod operations;
 mod options;
 mod pauses;
 mod read;
+mod read_connection;
 mod reading;
 mod replay;
 mod replay_terms;
@@ -84,11 +90,16 @@ mod values;
 mod work;
 mod writer;
 
+/// The time for which an append waits for a primary that is not reachable.
+const APPEND_WAITS: Duration = Duration::from_millis(2_500);
+
 /// The store of several hosts, as one of them sees it.
 #[derive(Debug)]
 pub struct Postgres {
     shared: Arc<PostgresShared>,
     commands: mpsc::UnboundedSender<PostgresCommand>,
+    /// To the writer of commands that may wait for another host.
+    keyed: mpsc::UnboundedSender<PostgresCommand>,
     waiting: Arc<AppendLimit>,
     reads: PostgresReads,
     /// For changes that are no commands of the writer.
@@ -116,7 +127,28 @@ impl Postgres {
 
     /// A writer that is gone drops the command, and with it the reply.
     fn send(&self, command: PostgresCommand) {
-        let _ = self.commands.send(command);
+        let writer =
+            if command.is_keyed(&*self.shared.policies) { &self.keyed } else { &self.commands };
+        let _ = writer.send(command);
+    }
+
+    /// The same for an append, whose caller is told when the primary is not reachable.
+    fn ask_to_append<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(Replier<T>) -> PostgresCommand,
+    ) -> Pending<'_, T> {
+        // What would only wait is not taken.
+        if let Some(error) = self.shared.unreachable_since(APPEND_WAITS) {
+            return refused(error);
+        }
+        let answer = self.ask(command);
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                answer = answer => answer,
+                error = self.shared.unreachable_for(APPEND_WAITS) => Err(error),
+            }
+        })
     }
 }
 
@@ -136,7 +168,7 @@ impl Queue for Postgres {
             Err(waiting) => refused(StoreError::Saturated { waiting }),
             Ok(permit) => {
                 let event = Box::new(event);
-                self.ask(|reply| PostgresCommand::Append { event, reply, permit })
+                self.ask_to_append(|reply| PostgresCommand::Append { event, reply, permit })
             }
         }
     }
@@ -145,7 +177,9 @@ impl Queue for Postgres {
         let Some(first) = events.first() else { return Box::pin(async { Ok(Vec::new()) }) };
         match self.waiting.take(&first.attributes.source, events.len()) {
             Err(waiting) => refused(StoreError::Saturated { waiting }),
-            Ok(permit) => self.ask(|reply| PostgresCommand::AppendAll { events, reply, permit }),
+            Ok(permit) => {
+                self.ask_to_append(|reply| PostgresCommand::AppendAll { events, reply, permit })
+            }
         }
     }
 
@@ -161,6 +195,10 @@ impl Queue for Postgres {
     }
 
     fn begin(&self, lease: &Lease) -> MaybeReady<'_, InFlight> {
+        if self.shared.is_cut_off() {
+            let why = "other hosts may take over what this one holds";
+            return MaybeReady::ready(Err(StoreError::Unreachable(why.to_owned())));
+        }
         let noted = self.shared.journal.note(lease.delivery, lease.attempt);
         MaybeReady::ready(noted.map_err(|error| {
             StoreError::Unavailable(format!("the attempt cannot be noted as running: {error}"))
@@ -223,6 +261,10 @@ impl Health for Postgres {
     }
 
     fn close(&self) -> Pending<'_, ()> {
-        self.ask(|reply| PostgresCommand::Close { reply })
+        self.shared.closing.store(true, Ordering::Relaxed);
+        let (reply, ended) = oneshot::channel();
+        // A writer that is gone has ended.
+        let _ = self.keyed.send(PostgresCommand::Close { reply, after: None });
+        self.ask(|reply| PostgresCommand::Close { reply, after: Some(ended) })
     }
 }

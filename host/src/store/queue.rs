@@ -60,4 +60,7 @@ pub trait DispatchHandle: Send + Sync + std::fmt::Debug {
 
     /// Takes note that an unleased delivery of `plugin` is due in this time; its batch is durable.
     fn notify(&self, plugin: &PluginName, due_in: Duration);
+
+    /// Takes note that a delivery of `plugin` is due that ran when a host died.
+    fn notify_quarantine(&self, _plugin: &PluginName) {}
 }

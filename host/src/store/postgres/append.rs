@@ -208,6 +208,24 @@ impl<'c> NewRows<'c> {
         client.query(statement, &parameters).await
     }
 
+    /// Reads what became of each event of a batch that was committed: an event that is not there
+    /// was a duplicate, or waits for another with its key, or its settlement was not kept.
+    pub(super) async fn look_back(&self, client: &Client) -> Result<Vec<Row>, Error> {
+        let sql = "SELECT (CASE WHEN EXISTS (SELECT FROM hookbox.events e WHERE e.id = u.id)
+                THEN 0 WHEN u.gate > 0 THEN 3 ELSE 2 END)::smallint, NULL::bigint
+            FROM unnest($1::bigint[], $2::integer[]) WITH ORDINALITY AS u (id, gate, n)
+            ORDER BY u.n";
+        client.query(sql, &[&self.ids, &self.gates]).await
+    }
+
+    /// Events and ordinals of the deliveries that are leased on insert.
+    pub(super) fn leased(&self) -> (Vec<i64>, Vec<i32>) {
+        let d = &self.deliveries;
+        let leased = d.leased.iter().zip(d.events.iter().zip(&d.ordinals)).filter(|it| *it.0);
+        let id = |number: i32| self.ids[usize::try_from(number - 1).unwrap_or(0)];
+        leased.map(|(_, (number, ordinal))| (id(*number), *ordinal)).unzip()
+    }
+
     /// Reads what became of each event.
     pub(super) fn outcomes(&self, rows: &[Row]) -> Vec<AppendedAs> {
         let outcome = |(row, id): (&Row, &i64)| match row.get::<_, i16>(0) {

@@ -1,14 +1,12 @@
 //! One batch: a transaction that is sent in one flush.
 
-use std::future::{Future, poll_fn};
 use std::ops::Range;
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio_postgres::{Client, Error, Row};
 
 use super::append::{KeyedRows, NewRows};
+use super::calls::{BatchCalls, Told, in_order, simple};
 use super::command::PostgresCommand;
 use super::created::{AppendedAs, CreatedDeliveries};
 use super::failures::FailRows;
@@ -58,12 +56,20 @@ enum ResultPlace {
     Queue(usize),
 }
 
+/// The marker by which a batch is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BatchMarker {
+    pub(super) incarnation: i64,
+    pub(super) writer: i16,
+    pub(super) seq: i64,
+}
+
 /// What a batch sends.
 #[derive(Default)]
-struct BatchRows<'c> {
-    events: NewRows<'c>,
+pub(super) struct BatchRows<'c> {
+    pub(super) events: NewRows<'c>,
     keyed: KeyedRows<'c>,
-    settlements: SettleRows<'c>,
+    pub(super) settlements: SettleRows<'c>,
     settled_keys: SettledKeyRows<'c>,
     trees: TreeRows,
     stripes: Stripes,
@@ -71,8 +77,8 @@ struct BatchRows<'c> {
     members: GatherRows<'c>,
     frozen: FrozenPlugins<'c>,
     failures: FailRows<'c>,
-    steps: Vec<&'c (LeaseHolder, NewStep)>,
-    ticks: TickRows<'c>,
+    pub(super) steps: Vec<&'c (LeaseHolder, NewStep)>,
+    pub(super) ticks: TickRows<'c>,
     queues: Vec<(&'c LeaseQueue, usize)>,
     /// Plugins whose delayed deliveries are to enter their keys, and how many may be leased.
     late: Vec<(PluginName, usize)>,
@@ -81,25 +87,6 @@ struct BatchRows<'c> {
     places: Vec<ResultPlace>,
     /// When deliveries are due again, by the places of their settlements.
     due_again: Vec<(usize, &'c PluginName, Option<Duration>)>,
-}
-
-type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a>>;
-
-/// Runs the commands as one transaction, or none of them.
-pub(super) async fn run(
-    commands: &[PostgresCommand],
-    client: &Client,
-    statements: &BatchStatements,
-    shared: &PostgresShared,
-    seq: i64,
-) -> Result<BatchResults, Error> {
-    let mut rows = BatchRows::default();
-    rows.add_all(commands, shared);
-    rows.know_plugins(client, shared).await?;
-    let answers = in_order(rows.calls(client, statements, shared, seq)).await;
-    // The first error is the reason of those that follow, also of a commit that only rolls back.
-    let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(rows.results(answers, shared))
 }
 
 /// Appends an event in a transaction that the caller has begun, and commits before it tells of what
@@ -114,7 +101,8 @@ pub(super) async fn append_within(
     let place = rows.add_event(event, (None, 0), &mut shared.ids(), shared);
     rows.places.push(ResultPlace::Event(place));
     rows.know_plugins(client, shared).await?;
-    let mut calls = rows.calls(client, &statements, shared, 0);
+    let marker = BatchMarker { incarnation: 0, writer: 0, seq: 0 };
+    let mut calls = rows.calls(client, &statements, shared, marker).list;
     // Neither begun, nor marked, nor committed.
     calls.drain(..2);
     calls.pop();
@@ -128,6 +116,27 @@ pub(super) async fn append_within(
 }
 
 impl<'c> BatchRows<'c> {
+    /// What these commands send.
+    pub(super) fn of(commands: &'c [PostgresCommand], shared: &PostgresShared) -> Self {
+        let mut rows = Self::default();
+        rows.add_all(commands, shared);
+        rows
+    }
+
+    /// Runs all as one transaction, or nothing of it.
+    pub(super) async fn run(
+        &self,
+        client: &Client,
+        statements: &BatchStatements,
+        shared: &PostgresShared,
+        marker: BatchMarker,
+    ) -> Result<Vec<Vec<Row>>, Error> {
+        let answers = in_order(self.calls(client, statements, shared, marker).list).await;
+        // The first error is the reason of those that follow, also of a commit that only rolls
+        // back.
+        answers.into_iter().collect()
+    }
+
     fn add_all(&mut self, commands: &'c [PostgresCommand], shared: &PostgresShared) {
         let mut ids = shared.ids();
         for command in commands {
@@ -214,7 +223,7 @@ impl<'c> BatchRows<'c> {
     }
 
     /// Gathers what the database is told of plugins.
-    async fn know_plugins(
+    pub(super) async fn know_plugins(
         &mut self,
         client: &Client,
         shared: &PostgresShared,
@@ -225,16 +234,19 @@ impl<'c> BatchRows<'c> {
     }
 
     /// The statements, in the order in which [`BatchRows::results`] reads their answers.
-    fn calls<'a>(
+    pub(super) fn calls<'a>(
         &'a self,
         client: &'a Client,
         statements: &'a BatchStatements,
         shared: &'a PostgresShared,
-        seq: i64,
-    ) -> Vec<Answer<'a>> {
+        marker: BatchMarker,
+    ) -> BatchCalls<'a> {
+        let BatchMarker { incarnation, writer, seq } = marker;
         let mark =
-            async move { client.query(&statements.mark, &[&shared.run.incarnation, &seq]).await };
-        let mut calls: Vec<Answer<'_>> = vec![simple(client, "BEGIN"), Box::pin(mark)];
+            async move { client.query(&statements.mark, &[&incarnation, &writer, &seq]).await };
+        let mut calls = BatchCalls::default();
+        calls.push(simple(client, "BEGIN"));
+        calls.push(Box::pin(mark));
         if let Some(policies) = &self.policies {
             calls.push(Box::pin(
                 async move { client.query(&statements.policies, &[policies]).await },
@@ -254,20 +266,24 @@ impl<'c> BatchRows<'c> {
             calls.push(Box::pin(self.kv.call(client, statement, shared, settlements)));
         }
         if !self.settlements.is_empty() {
-            calls.push(Box::pin(self.settlements.call(client, &statements.settle, shared)));
+            let call = self.settlements.call(client, &statements.settle, shared);
+            calls.tell(Told::Settled, Box::pin(call));
         }
         if !self.settled_keys.is_empty() {
             calls.push(Box::pin(self.settled_keys.call(client, &statements.settled_keys, shared)));
         }
-        for step in &self.steps {
-            calls.push(Box::pin(record(client, &statements.record, shared, step)));
+        for (place, step) in self.steps.iter().enumerate() {
+            let call = record(client, &statements.record, shared, step);
+            calls.tell(Told::Recorded(place), Box::pin(call));
         }
         for place in self.ticks.in_order() {
             let ids = self.events.ids();
-            calls.push(Box::pin(self.ticks.call(place, client, &statements.tick, ids)));
+            let call = self.ticks.call(place, client, &statements.tick, ids);
+            calls.tell(Told::Ticked(place), Box::pin(call));
         }
         if !self.events.is_empty() {
-            calls.push(Box::pin(self.events.call(client, &statements.append, shared)));
+            let call = self.events.call(client, &statements.append, shared);
+            calls.tell(Told::Appended, Box::pin(call));
         }
         if !self.keyed.terms.is_empty() {
             calls.push(Box::pin(self.keyed.terms.call(client, &statements.terms, shared)));
@@ -282,7 +298,8 @@ impl<'c> BatchRows<'c> {
             calls.push(Box::pin(enter_late(client, &statements.enter_late, shared, &self.late)));
         }
         for (queue, most) in &self.queues {
-            calls.push(Box::pin(lease(client, &statements.lease, shared, queue, *most)));
+            let call = lease(client, &statements.lease, shared, queue, *most);
+            calls.tell(Told::Leased, Box::pin(call));
         }
         if !self.frozen.is_empty() {
             calls.push(Box::pin(self.frozen.call(client, &statements.freeze, shared)));
@@ -291,7 +308,8 @@ impl<'c> BatchRows<'c> {
         calls
     }
 
-    fn results(self, answers: Vec<Vec<Row>>, shared: &PostgresShared) -> BatchResults {
+    /// The results of commands whose batch is durable.
+    pub(super) fn results(self, answers: Vec<Vec<Row>>, shared: &PostgresShared) -> BatchResults {
         let mut answers = answers.into_iter().skip(2);
         let mut answer_if = |sent: bool| {
             if sent { answers.next().expect("each call has an answer") } else { Vec::new() }
@@ -371,28 +389,4 @@ fn due_again(next: &Next) -> Option<Duration> {
         Next::Again { after, .. } | Next::RetryIn(after) | Next::GiveBack(after) => Some(*after),
         Next::Done { .. } | Next::Dead(_) => None,
     }
-}
-
-fn simple<'a>(client: &'a Client, sql: &'static str) -> Answer<'a> {
-    Box::pin(async move { client.batch_execute(sql).await.map(|()| Vec::new()) })
-}
-
-/// Sends all calls in their order before it waits for the first answer, and returns the answers in
-/// that order.
-async fn in_order(mut calls: Vec<Answer<'_>>) -> Vec<Result<Vec<Row>, Error>> {
-    let mut answers: Vec<Option<_>> = calls.iter().map(|_| None).collect();
-    poll_fn(|cx| {
-        let mut waits = false;
-        for (call, answer) in calls.iter_mut().zip(&mut answers) {
-            if answer.is_none() {
-                match call.as_mut().poll(cx) {
-                    Poll::Ready(rows) => *answer = Some(rows),
-                    Poll::Pending => waits = true,
-                }
-            }
-        }
-        if waits { Poll::Pending } else { Poll::Ready(()) }
-    })
-    .await;
-    answers.into_iter().flatten().collect()
 }

@@ -45,8 +45,10 @@ pub(super) enum PostgresCommand {
         settlement: Box<Settlement>,
         reply: Option<Replier<Settled>>,
     },
+    /// With `after` it waits until the other writer has ended.
     Close {
         reply: Replier<()>,
+        after: Option<oneshot::Receiver<Result<(), StoreError>>>,
     },
 }
 
@@ -58,7 +60,6 @@ fn takes_locks(event: &NewEvent) -> bool {
 
 impl PostgresCommand {
     /// Whether it takes locks of keys, values or gatherings, and may wait for another host.
-    #[expect(dead_code, reason = "the second writer asks it, which is not built yet")]
     pub(super) fn is_keyed(&self, policies: &dyn PluginPolicies) -> bool {
         match self {
             Self::Append { event, .. } => takes_locks(event),
@@ -120,7 +121,7 @@ impl PostgresCommand {
             Self::Settle { reply, .. } => {
                 drop(reply.map(|reply| reply.send(Err(error))));
             }
-            Self::Close { reply } => drop(reply.send(Err(error))),
+            Self::Close { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 }

@@ -1,11 +1,16 @@
 //! Connections to the database.
 
+use std::future::poll_fn;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use tokio::task::AbortHandle;
 use tokio_postgres::config::Host;
-use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::{AsyncMessage, Client, Config};
 
 use super::error::{PostgresOpenError, words};
 use super::options::PostgresOptions;
@@ -17,6 +22,45 @@ use crate::tasks;
 const SESSION: &str = "SET statement_timeout = 0; SET synchronous_commit = on; \
      SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '5s'; \
      SET default_transaction_isolation = 'read committed'; SET TimeZone = 'UTC'";
+
+/// The time in which a connection is there, or nobody answers.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// A connection whose socket is closed when this is dropped, whatever the server does. Nothing is
+/// cancelled: a commit that waits for its standby would be visible and might be lost.
+#[derive(Debug)]
+pub(super) struct HeldConnection {
+    client: Client,
+    driver: AbortHandle,
+    warned: Arc<AtomicBool>,
+}
+
+impl HeldConnection {
+    /// Whether the server has warned since this was asked for the last time.
+    pub(super) fn was_warned(&self) -> bool {
+        self.warned.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Drop for HeldConnection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Deref for HeldConnection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for HeldConnection {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
 
 /// The database, and how to get there.
 #[derive(Clone)]
@@ -72,6 +116,53 @@ impl DatabaseAddress {
         });
         client.batch_execute(SESSION).await.map_err(|error| self.refusal(&error))?;
         Ok(client)
+    }
+
+    /// Makes a connection to a server that takes writes.
+    pub(super) async fn hold(&self) -> Result<HeldConnection, PostgresOpenError> {
+        let held = tokio::time::timeout(WITHIN, self.try_hold()).await;
+        held.unwrap_or_else(|_| {
+            let why = "it does not answer in time".to_owned();
+            Err(PostgresOpenError::Unreachable { server: self.server.clone(), why })
+        })
+    }
+
+    async fn try_hold(&self) -> Result<HeldConnection, PostgresOpenError> {
+        let connected = self.config.connect(self.tls.clone()).await;
+        let (client, mut connection) = connected.map_err(|error| self.refusal(&error))?;
+        let warned = Arc::new(AtomicBool::new(false));
+        let heard = Arc::clone(&warned);
+        let driver = tasks::spawn(async move {
+            loop {
+                match poll_fn(|cx| connection.poll_message(cx)).await {
+                    Some(Ok(AsyncMessage::Notice(notice))) => {
+                        if notice.parsed_severity() == Some(Severity::Warning) {
+                            tracing::warn!(message = notice.message(), "Postgres warns");
+                            heard.store(true, Ordering::Relaxed);
+                        }
+                    }
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => {
+                        tracing::warn!(error = words(&error), "a connection to Postgres has ended");
+                        return;
+                    }
+                    None => return,
+                }
+            }
+        });
+        let held = HeldConnection { client, driver: driver.abort_handle(), warned };
+        held.batch_execute(SESSION).await.map_err(|error| self.refusal(&error))?;
+        let row = held
+            .query_one(
+                "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
+                &[],
+            )
+            .await
+            .map_err(|error| self.refusal(&error))?;
+        if row.get(0) {
+            return Err(PostgresOpenError::ReadOnly(self.server.clone()));
+        }
+        Ok(held)
     }
 
     /// What a refusal means.

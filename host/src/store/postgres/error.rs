@@ -63,7 +63,7 @@ pub enum PostgresOpenError {
     },
     /// All connections are taken.
     #[error(
-        "{0} has no connection left: a host needs 3; raise `max_connections`, or the limit of the user or the database"
+        "{0} has no connection left: a host needs 6; raise `max_connections`, or the limit of the user or the database"
     )]
     Connections(String),
     /// The server starts or stops.
@@ -181,10 +181,17 @@ pub(super) fn is_lost(error: &tokio_postgres::Error) -> bool {
     error.code().map_or_else(|| error.as_db_error().is_none(), gone)
 }
 
+/// Whether the marker of a batch is there already, so that the batch was committed.
+pub(super) fn is_marked(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|said| {
+        *said.code() == SqlState::UNIQUE_VIOLATION && said.table() == Some("commits")
+    })
+}
+
 /// A query that failed.
 pub(super) fn failed_query(error: &tokio_postgres::Error) -> StoreError {
     if error.is_closed() {
-        return StoreError::Stopped("the connection to Postgres is gone".to_owned());
+        return StoreError::Unreachable(words(error));
     }
     StoreError::Query(words(error))
 }

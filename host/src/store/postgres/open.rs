@@ -15,10 +15,11 @@ use super::lease::noted;
 use super::options::PostgresOptions;
 use super::pauses;
 use super::read::PostgresReads;
+use super::read_connection::ReadConnection;
 use super::shared::{HostRun, PostgresShared};
 use super::statements::BatchStatements;
 use super::work::WorkConnection;
-use super::writer::PostgresWriter;
+use super::writer::{KEYED, PLAIN, PostgresWriter};
 use super::{Postgres, schema};
 use crate::store::append_limit::AppendLimit;
 use crate::store::journal::{InFlightJournal, LeftRunning};
@@ -58,36 +59,48 @@ impl Postgres {
         };
         let (journal, left) =
             InFlightJournal::open(&options.folder.join(JOURNAL)).map_err(failed)?;
-        let mut writer = address.connect().await?;
+        let mut writer = address.hold().await?;
         schema::prepare(&mut writer, &address).await?;
         let registered = register(&mut writer, &address, &options, (&identity, &left)).await?;
         journal.begin().map_err(failed)?;
         let statements = BatchStatements::prepare(&writer).await;
         let statements = statements.map_err(|error| address.refusal(&error))?;
-        let reads = PostgresReads { client: address.connect().await? };
+        let keyed_writer = address.hold().await?;
+        let keyed_statements = BatchStatements::prepare(&keyed_writer).await;
+        let keyed_statements = keyed_statements.map_err(|error| address.refusal(&error))?;
+        let client = Arc::new(ReadConnection::new(address.hold().await?));
+        let reads = PostgresReads { client: Arc::clone(&client) };
         let work = WorkConnection::new(address.connect().await?, address.clone());
         let listings = WorkConnection::new(address.connect().await?, address.clone());
-        let heart = address.connect().await?;
+        let heart = address.hold().await?;
         let shared = PostgresShared::new(registered.run, registered.last_id, &options, journal);
         shared.compare(registered.asked_ms, registered.database_ms);
         let shared = Arc::new(shared);
         let known = pauses::refresh(&heart, &shared).await;
         known.map_err(|error| address.refusal(&error))?;
-        let (commands, received) = mpsc::unbounded_channel();
-        let writer = PostgresWriter {
-            client: writer,
-            statements,
-            shared: Arc::clone(&shared),
-            commands: received,
-            carried: VecDeque::new(),
-            seq: 0,
-            _identity: identity,
+        let identity = Arc::new(identity);
+        let writes = |number, client, statements| {
+            let (commands, received) = mpsc::unbounded_channel();
+            let writer = PostgresWriter {
+                number,
+                address: address.clone(),
+                client,
+                statements,
+                shared: Arc::clone(&shared),
+                commands: received,
+                carried: VecDeque::new(),
+                seq: 0,
+                _identity: Arc::clone(&identity),
+            };
+            tasks::spawn(writer.work());
+            commands
         };
-        tasks::spawn(writer.work());
-        tasks::spawn(beat(heart, address, Arc::clone(&shared)));
+        let commands = writes(PLAIN, writer, statements);
+        let keyed = writes(KEYED, keyed_writer, keyed_statements);
+        tasks::spawn(beat(heart, address.clone(), Arc::clone(&shared), client));
         let waiting = AppendLimit::new(options.max_waiting_appends);
         let recovered = registered.recovered;
-        Ok(Self { shared, commands, waiting, reads, work, listings, recovered })
+        Ok(Self { shared, commands, keyed, waiting, reads, work, listings, recovered })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -22,6 +23,8 @@ pub struct PostgresOptions {
     pub host_name: String,
     /// The clock of this host. One that is set by hand stands in the place of the database's.
     pub clock: Clock,
+    /// The time for which a host is not seen until the others take over what it holds.
+    pub host_timeout: Duration,
     /// The most appends that wait for the database.
     pub max_waiting_appends: usize,
     /// The most that may descend from one webhook's event.

@@ -1,6 +1,7 @@
 //! Queries. Each is one statement as far as it has to be of one moment.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use tokio_postgres::{Client, Row};
@@ -8,6 +9,7 @@ use tokio_postgres::{Client, Row};
 use super::change::emptied_at;
 use super::error::failed_query;
 use super::gathered;
+use super::read_connection::ReadConnection;
 use super::rows::{AttemptRow, digest, list, read_event, read_state};
 use super::settle::small;
 use super::work::WorkError;
@@ -146,7 +148,7 @@ struct StepRow {
 /// The connection for queries.
 #[derive(Debug)]
 pub(super) struct PostgresReads {
-    pub(super) client: Client,
+    pub(super) client: Arc<ReadConnection>,
 }
 
 impl PostgresReads {

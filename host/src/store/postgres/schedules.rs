@@ -80,6 +80,23 @@ impl<'c> TickRows<'c> {
         client.query(statement, &parameters).await
     }
 
+    /// Reads the code of the tick at a place, whose batch was committed.
+    pub(super) async fn look_back(
+        &self,
+        place: usize,
+        client: &Client,
+        ids: &[i64],
+    ) -> Result<Vec<Row>, Error> {
+        let (tick, event) = &self.0[place];
+        let emitted = event.map(|at| ids[at]);
+        let sql = "SELECT (CASE
+                WHEN EXISTS (SELECT FROM hookbox.events WHERE id = $1) THEN 0
+                WHEN $1 IS NULL AND EXISTS (SELECT FROM hookbox.schedules
+                    WHERE name = $2 AND spec = $3 AND next_ms = $4) THEN 1
+                ELSE 3 END)::smallint";
+        client.query(sql, &[&emitted, &&*tick.name, &tick.spec, &tick.next_ms]).await
+    }
+
     /// The results, from the codes that `tick_v1` has returned for each place.
     pub(super) fn results(&self, codes: &[i16], appended: &[AppendedAs]) -> Vec<Ticked> {
         let result = |((_, event), code): (&(&Tick, Option<usize>), &i16)| match code {

@@ -16,6 +16,8 @@ pub(super) const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/lease.sql"),
     include_str!("schema/settle.sql"),
     include_str!("schema/recover.sql"),
+    include_str!("schema/unknown.sql"),
+    include_str!("schema/reap.sql"),
     include_str!("schema/kv.sql"),
     include_str!("schema/gather.sql"),
     include_str!("schema/failures.sql"),

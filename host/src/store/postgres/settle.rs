@@ -83,6 +83,11 @@ impl<'c> SettleRows<'c> {
         self.steps.push(record.and_then(|it| json(&it.steps)));
     }
 
+    /// The number of settlements.
+    pub(super) fn len(&self) -> i32 {
+        i32::try_from(self.events.len()).expect("a batch is bounded")
+    }
+
     /// Calls the function.
     pub(super) async fn call(
         &self,
@@ -126,6 +131,17 @@ pub(super) async fn record(
     let parameters: [&(dyn ToSql + Sync); 8] =
         [&at, &me, &event, &ordinal, &attempt, &step.name, &step.value, &digest];
     client.query(statement, &parameters).await
+}
+
+/// Reads whether a step was kept, whose batch was committed.
+pub(super) async fn look_back(
+    client: &Client,
+    (holder, step): &(LeaseHolder, NewStep),
+) -> Result<Vec<Row>, Error> {
+    let (event, ordinal) = (holder.delivery.event.row(), small(holder.delivery.ordinal));
+    let sql = "SELECT EXISTS (SELECT FROM hookbox.steps
+        WHERE event = $1 AND ordinal = $2 AND name = $3)";
+    client.query(sql, &[&event, &ordinal, &step.name]).await
 }
 
 /// Reads what became of each settlement.

@@ -1,7 +1,8 @@
 //! The state that the store's tasks share.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -11,6 +12,9 @@ use crate::clock::Clock;
 use crate::store::changes::Announcer;
 use crate::store::journal::InFlightJournal;
 use crate::store::{DispatchHandle, Pauses, PluginPolicies, StoreError, TreeBudget};
+
+/// The time without an answer to a heartbeat after which a host begins no attempt.
+const CUT_OFF_AFTER: Duration = Duration::from_secs(10);
 
 /// One run of this host, as the database knows it.
 #[derive(Debug, Clone, Copy)]
@@ -26,9 +30,16 @@ pub(super) struct HostRun {
 pub(super) struct PostgresShared {
     pub(super) run: HostRun,
     pub(super) dispatch: OnceLock<Arc<dyn DispatchHandle>>,
-    /// Set for good once the store has stopped.
+    /// Set for good once the store has stopped, and while the primary is not reachable.
     pub(super) trouble: watch::Sender<Option<StoreError>>,
-    /// Whether the writer has ended.
+    /// Since when each writer, and the heartbeat, does not reach the primary, and why.
+    unreachable: Mutex<[Option<(Instant, String)>; 3]>,
+    /// When the heartbeat that was answered last was sent, in milliseconds since `opened`.
+    renewed_ms: AtomicU64,
+    opened: Instant,
+    /// Whether the store was asked to close.
+    pub(super) closing: AtomicBool,
+    /// Whether the writers have ended.
     pub(super) ended: watch::Sender<bool>,
     pub(super) journal: Arc<InFlightJournal>,
     pub(super) changes: Announcer,
@@ -36,14 +47,15 @@ pub(super) struct PostgresShared {
     /// Held from a read of what is paused until it is told.
     pub(super) pauses_turn: tokio::sync::Mutex<()>,
     pub(super) policies: Arc<dyn PluginPolicies>,
+    pub(super) host_timeout: Duration,
     /// The most that may descend from one webhook's event.
     pub(super) tree: TreeBudget,
     ids: Mutex<HostIds>,
     clock: Clock,
     /// The database's time less this host's, in milliseconds.
     offset_ms: AtomicI64,
-    /// The last batch that was answered.
-    acked: AtomicI64,
+    /// The last batch of each writer that was answered.
+    acked: [AtomicI64; 2],
     duplicates: AtomicU64,
 }
 
@@ -58,17 +70,22 @@ impl PostgresShared {
             run,
             dispatch: OnceLock::new(),
             trouble: watch::Sender::new(None),
+            unreachable: Mutex::default(),
+            renewed_ms: AtomicU64::new(0),
+            opened: Instant::now(),
+            closing: AtomicBool::new(false),
             ended: watch::Sender::new(false),
             journal: Arc::new(journal),
             changes: Announcer::default(),
             pauses: watch::Sender::default(),
             pauses_turn: tokio::sync::Mutex::default(),
             policies: Arc::clone(&options.policies),
+            host_timeout: options.host_timeout,
             tree: options.tree,
             ids: Mutex::new(HostIds::new(run.slot, last_id)),
             clock: options.clock.clone(),
             offset_ms: AtomicI64::new(0),
-            acked: AtomicI64::new(0),
+            acked: Default::default(),
             duplicates: AtomicU64::new(0),
         }
     }
@@ -102,12 +119,24 @@ impl PostgresShared {
         self.offset_ms.store(database_ms.saturating_sub(middle_ms), Ordering::Relaxed);
     }
 
-    pub(super) fn ack(&self, seq: i64) {
-        self.acked.store(seq, Ordering::Relaxed);
+    pub(super) fn ack(&self, writer: usize, seq: i64) {
+        self.acked[writer].store(seq, Ordering::Relaxed);
     }
 
-    pub(super) fn acked(&self) -> i64 {
-        self.acked.load(Ordering::Relaxed)
+    pub(super) fn acked(&self) -> Vec<i64> {
+        self.acked.iter().map(|seq| seq.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Notes that the heartbeat which was sent at this moment was answered.
+    pub(super) fn renew(&self, sent: Instant) {
+        let ms = sent.saturating_duration_since(self.opened).as_millis();
+        self.renewed_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Whether others may soon take this host for dead, so that it begins no attempt.
+    pub(super) fn is_cut_off(&self) -> bool {
+        let renewed = Duration::from_millis(self.renewed_ms.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(renewed) > CUT_OFF_AFTER
     }
 
     pub(super) fn count_duplicate(&self) {
@@ -126,19 +155,79 @@ impl PostgresShared {
 
     /// An error once the store has stopped.
     pub(super) fn answers(&self) -> Result<(), StoreError> {
-        self.trouble.borrow().clone().map_or(Ok(()), Err)
+        match &*self.trouble.borrow() {
+            Some(stopped @ StoreError::Stopped(_)) => Err(stopped.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that a writer, or the heartbeat, does not reach the primary.
+    pub(super) fn is_unreachable(&self, part: usize, why: &str) {
+        let mut parts = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut parts[part] {
+            Some((_, last)) => why.clone_into(last),
+            none => *none = Some((Instant::now(), why.to_owned())),
+        }
+        self.tell_of(&parts);
+    }
+
+    /// Notes that a writer, or the heartbeat, reaches the primary again.
+    pub(super) fn is_reachable(&self, part: usize) {
+        let mut parts = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
+        if parts[part].take().is_some() {
+            self.tell_of(&parts);
+        }
+    }
+
+    fn tell_of(&self, parts: &[Option<(Instant, String)>; 3]) {
+        let why = parts.iter().flatten().next().map(|(_, why)| why.clone());
+        self.trouble.send_if_modified(|trouble| {
+            let told = !matches!(trouble, Some(StoreError::Stopped(_)));
+            if told {
+                *trouble = why.map(StoreError::Unreachable);
+            }
+            told
+        });
+    }
+
+    fn lost_at(&self) -> Option<Instant> {
+        let parts = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.iter().flatten().map(|(since, _)| *since).min()
+    }
+
+    /// The error if the primary is not reachable for this long already.
+    pub(super) fn unreachable_since(&self, time: Duration) -> Option<StoreError> {
+        let is_long = self.lost_at()?.elapsed() >= time;
+        self.trouble.borrow().clone().filter(|_| is_long)
+    }
+
+    /// Returns once the primary was not reachable for this long.
+    pub(super) async fn unreachable_for(&self, time: Duration) -> StoreError {
+        let mut trouble = self.trouble.subscribe();
+        loop {
+            // An error would mean that the sender is gone, which is a part of this.
+            let _ = trouble.wait_for(|it| matches!(it, Some(StoreError::Unreachable(_)))).await;
+            if let Some(lost_at) = self.lost_at() {
+                tokio::time::sleep_until((lost_at + time).into()).await;
+            }
+            if let Some(error) = self.unreachable_since(time) {
+                return error;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Returns once the store has stopped.
     pub(super) async fn has_stopped(&self) {
         // An error would mean that the sender is gone, which is a part of this.
-        let _ = self.trouble.subscribe().wait_for(Option::is_some).await;
+        let stopped = |it: &Option<StoreError>| matches!(it, Some(StoreError::Stopped(_)));
+        let _ = self.trouble.subscribe().wait_for(stopped).await;
     }
 
     /// Ends the store for good. The first reason stays.
     pub(super) fn stop(&self, reason: String) {
         self.trouble.send_if_modified(|trouble| {
-            let first = trouble.is_none();
+            let first = !matches!(trouble, Some(StoreError::Stopped(_)));
             if first {
                 *trouble = Some(StoreError::Stopped(reason));
             }

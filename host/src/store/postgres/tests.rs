@@ -27,12 +27,15 @@ macro_rules! postgres_laws {
     };
 }
 
+mod dead_hosts;
+mod faults;
 mod hosts;
 mod keys;
 mod listed;
 mod opening;
 mod operating;
 mod own;
+mod proxy;
 mod reading;
 mod rig;
 mod shared;
@@ -70,6 +73,7 @@ impl OnePostgres {
             folder: self.folder.path().to_owned(),
             host_name: "one".to_owned(),
             clock: self.clock.clone(),
+            host_timeout: std::time::Duration::from_secs(15),
             max_waiting_appends: 4_096,
             tree: BUDGET,
             policies: self.policies.clone(),

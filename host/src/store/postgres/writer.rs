@@ -1,21 +1,28 @@
-//! The task that groups commands into batches. It is never dropped midway: a batch that was sent is
-//! waited for.
+//! The tasks that group commands into batches. None is dropped midway: of a batch that was sent the
+//! outcome is found out.
+//!
+//! There are two, each with a connection of its own, so that a command that may wait for a lock of
+//! another host delays no other one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio_postgres::{Client, Error};
+use tokio::sync::oneshot;
+use tokio_postgres::{Error, Row};
 
-use super::batch::{BatchResult, BatchResults, run};
+use super::batch::{BatchMarker, BatchResult, BatchResults, BatchRows};
 use super::command::{PostgresCommand, Replier};
+use super::connect::{DatabaseAddress, HeldConnection};
 use super::created::{AppendedAs, tell};
-use super::error::{failed_query, is_lost, is_passing, words};
+use super::error::{failed_query, is_lost, is_marked, is_passing, words};
 use super::hints::hint;
 use super::identity::HostIdentity;
 use super::keys::know_plugins_of;
 use super::lease::{give_back, leased};
+use super::look_back::look_back;
 use super::shared::PostgresShared;
 use super::statements::BatchStatements;
 use crate::event::NewEvent;
@@ -31,9 +38,24 @@ const MAX_BYTES: usize = 16 << 20;
 /// How often a batch is tried when hosts are in each other's way.
 const TRIES: u32 = 5;
 
-/// The task that writes.
+/// The time in which a batch is answered, or its outcome is unknown.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
+
+/// The longest time between two attempts to reach the primary, and the number of them that a store
+/// makes that is to close.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const CLOSING_TRIES: u32 = 5;
+
+/// The number of the writer of commands that wait for no other host, and of the other one.
+pub(super) const PLAIN: usize = 0;
+pub(super) const KEYED: usize = 1;
+
+/// A task that writes.
 pub(super) struct PostgresWriter {
-    pub(super) client: Client,
+    /// [`PLAIN`] or [`KEYED`].
+    pub(super) number: usize,
+    pub(super) address: DatabaseAddress,
+    pub(super) client: HeldConnection,
     pub(super) statements: BatchStatements,
     pub(super) shared: Arc<PostgresShared>,
     pub(super) commands: UnboundedReceiver<PostgresCommand>,
@@ -41,16 +63,32 @@ pub(super) struct PostgresWriter {
     pub(super) carried: VecDeque<PostgresCommand>,
     /// The last batch.
     pub(super) seq: i64,
-    /// Given up when the writer ends.
-    pub(super) _identity: HostIdentity,
+    /// Given up when both writers have ended.
+    pub(super) _identity: Arc<HostIdentity>,
 }
 
-/// The store ends: nobody can say what came of a batch.
-struct Ends;
+/// The reply to a close, and the end of the other writer to wait for.
+type CloseCall = (Replier<()>, Option<oneshot::Receiver<Result<(), StoreError>>>);
+
+/// The reason why a batch has no results.
+enum BatchFailure {
+    /// Nothing of it was done.
+    Refused(Error),
+    /// The store ends, and nobody can say what came of it.
+    Ends,
+}
+
+/// The reason why there is no answer.
+enum NoAnswer {
+    Error(Error),
+    /// Nobody can say what came of it.
+    Unknown(String),
+}
 
 impl PostgresWriter {
     /// Works until the store is closed or dropped, or the connection is gone.
     pub(super) async fn work(mut self) {
+        let mut is_closed = false;
         loop {
             let (batch, close) = self.next_batch().await;
             if batch.is_empty() && close.is_none() {
@@ -59,23 +97,34 @@ impl PostgresWriter {
             if !batch.is_empty() && self.commit(batch).await.is_err() {
                 break;
             }
-            if let Some(reply) = close {
+            if let Some((reply, after)) = close {
                 if !self.carried.is_empty() {
                     // What the last batch has left goes before the close.
-                    self.carried.push_back(PostgresCommand::Close { reply });
+                    self.carried.push_back(PostgresCommand::Close { reply, after });
                     continue;
                 }
-                self.close(reply).await;
+                if let Some(after) = after {
+                    // The other writer has ended in any case.
+                    let _ = after.await;
+                    self.close(reply).await;
+                } else {
+                    is_closed = true;
+                    drop(reply.send(Ok(())));
+                }
                 break;
             }
         }
         self.commands.close();
+        if is_closed {
+            // The other one ends the store.
+            return;
+        }
         self.shared.stop("the writer has ended".to_owned());
         self.shared.ended.send_replace(true);
     }
 
     /// What waits, up to a close. Nothing at all once the store was dropped.
-    async fn next_batch(&mut self) -> (Vec<PostgresCommand>, Option<Replier<()>>) {
+    async fn next_batch(&mut self) -> (Vec<PostgresCommand>, Option<CloseCall>) {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while batch.len() < MAX_COMMANDS && bytes < MAX_BYTES {
             let next = match self.carried.pop_front() {
@@ -88,7 +137,9 @@ impl PostgresWriter {
             };
             match next {
                 None => break,
-                Some(PostgresCommand::Close { reply }) => return (batch, Some(reply)),
+                Some(PostgresCommand::Close { reply, after }) => {
+                    return (batch, Some((reply, after)));
+                }
                 Some(command) => {
                     bytes += command.weight();
                     batch.push(command);
@@ -100,52 +151,135 @@ impl PostgresWriter {
 
     /// Commits commands together. If that fails, each is tried alone, and only those that fail
     /// alone are answered so.
-    async fn commit(&mut self, commands: Vec<PostgresCommand>) -> Result<(), Ends> {
+    async fn commit(&mut self, commands: Vec<PostgresCommand>) -> Result<(), BatchFailure> {
         match self.try_commit(&commands).await {
             Ok(results) => self.answer(commands, results),
-            Err(error) if is_lost(&error) => return Err(self.lost(&error)),
-            Err(_) if commands.len() > 1 => {
+            Err(BatchFailure::Refused(_)) if commands.len() > 1 => {
                 for command in commands {
-                    let alone = std::slice::from_ref(&command);
-                    match self.try_commit(alone).await {
+                    match self.try_commit(std::slice::from_ref(&command)).await {
                         Ok(results) => self.answer(vec![command], results),
-                        Err(error) if is_lost(&error) => return Err(self.lost(&error)),
-                        Err(error) => command.fail(failed_query(&error)),
+                        Err(BatchFailure::Refused(error)) => command.fail(failed_query(&error)),
+                        Err(ends) => return Err(ends),
                     }
                 }
             }
-            Err(error) => {
+            Err(BatchFailure::Refused(error)) => {
                 commands.into_iter().for_each(|command| command.fail(failed_query(&error)));
             }
+            Err(ends) => return Err(ends),
         }
         Ok(())
     }
 
-    async fn try_commit(&mut self, commands: &[PostgresCommand]) -> Result<BatchResults, Error> {
+    /// Sends the same batch until its outcome is known. Its marker says whether it was committed
+    /// when an answer was lost.
+    async fn try_commit(
+        &mut self,
+        commands: &[PostgresCommand],
+    ) -> Result<BatchResults, BatchFailure> {
         self.seq += 1;
-        let mut tries = 1;
-        loop {
-            let done = run(commands, &self.client, &self.statements, &self.shared, self.seq).await;
-            match done {
-                Err(error) if is_passing(&error) && tries < TRIES => {
-                    tokio::time::sleep(Duration::from_millis(3 << tries)).await;
-                    tries += 1;
-                }
-                done => {
-                    if done.is_ok() {
-                        self.shared.ack(self.seq);
-                    }
-                    return done;
-                }
+        let shared = Arc::clone(&self.shared);
+        let marker = BatchMarker {
+            incarnation: shared.run.incarnation,
+            writer: i16::try_from(self.number).unwrap_or(i16::MAX),
+            seq: self.seq,
+        };
+        let mut rows = BatchRows::of(commands, &shared);
+        while let Err(error) = rows.know_plugins(&self.client, &shared).await {
+            if !is_lost(&error) {
+                return Err(BatchFailure::Refused(error));
             }
+            self.reconnect(words(&error)).await?;
+        }
+        let (mut tries, mut is_known) = (1, true);
+        loop {
+            let error = match self.send(&rows, marker, !is_known).await {
+                Ok(answers) => {
+                    shared.ack(self.number, self.seq);
+                    return Ok(rows.results(answers, &shared));
+                }
+                Err(NoAnswer::Error(error)) if !is_lost(&error) => error,
+                Err(NoAnswer::Error(error)) => {
+                    is_known = false;
+                    self.reconnect(words(&error)).await?;
+                    continue;
+                }
+                Err(NoAnswer::Unknown(why)) => {
+                    is_known = false;
+                    self.reconnect(why).await?;
+                    continue;
+                }
+            };
+            // As long as the outcome is unknown, a lock of the batch that was sent first may be in
+            // the way.
+            if !is_passing(&error) || (is_known && tries >= TRIES) {
+                return Err(BatchFailure::Refused(error));
+            }
+            tokio::time::sleep(Duration::from_millis(3 << tries.min(6))).await;
+            tries += 1;
         }
     }
 
-    fn lost(&self, error: &Error) -> Ends {
-        let why = words(error);
-        tracing::error!(error = why, "the connection to Postgres is gone: the store stops");
-        self.shared.stop(format!("the connection to Postgres is gone: {why}"));
-        Ends
+    /// Sends a batch. With `again` it may have been committed already.
+    async fn send(
+        &self,
+        rows: &BatchRows<'_>,
+        marker: BatchMarker,
+        again: bool,
+    ) -> Result<Vec<Vec<Row>>, NoAnswer> {
+        let (client, statements, shared) = (&self.client, &self.statements, &*self.shared);
+        let call = async {
+            match rows.run(client, statements, shared, marker).await {
+                Err(error) if again && is_marked(&error) => {
+                    // Its transaction has failed, and is over. The batch is not to be sent under
+                    // another marker, whatever comes of this.
+                    let told = look_back(rows, client, statements, shared, marker).await;
+                    told.map_err(|error| NoAnswer::Unknown(words(&error)))
+                }
+                done => done.map_err(NoAnswer::Error),
+            }
+        };
+        let answered = tokio::time::timeout(ANSWERED_WITHIN, call).await;
+        let unknown = |why: &str| NoAnswer::Unknown(why.to_owned());
+        let answers = answered.map_err(|_| unknown("a batch has no answer"))?;
+        if client.was_warned() && answers.is_ok() {
+            // A commit that was not to wait for its standby says so, and might be lost.
+            return Err(unknown("Postgres has warned of a commit"));
+        }
+        answers
+    }
+
+    /// Connects to the primary again, once it is there. Ends with the store.
+    async fn reconnect(&mut self, why: String) -> Result<(), BatchFailure> {
+        tracing::warn!(error = why, "the primary is not reachable");
+        self.shared.is_unreachable(self.number, &why);
+        let mut wait = Duration::from_millis(10);
+        for tries in 1.. {
+            let is_closing = self.shared.closing.load(Ordering::Relaxed);
+            let has_stopped = self.shared.answers().is_err();
+            if self.commands.is_closed() || has_stopped || (is_closing && tries > CLOSING_TRIES) {
+                return Err(BatchFailure::Ends);
+            }
+            // Hosts that were cut off together do not come back together.
+            let jitter = u64::from(self.shared.run.slot.unsigned_abs()) * 7 % 50;
+            tokio::time::sleep(wait + Duration::from_millis(jitter)).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+            match self.connect().await {
+                Ok(()) => break,
+                Err(why) => self.shared.is_unreachable(self.number, &why),
+            }
+        }
+        self.shared.is_reachable(self.number);
+        tracing::info!("the primary is reachable again");
+        Ok(())
+    }
+
+    async fn connect(&mut self) -> Result<(), String> {
+        let client = self.address.hold().await.map_err(|error| error.to_string())?;
+        let statements = BatchStatements::prepare(&client).await;
+        self.statements = statements.map_err(|error| words(&error))?;
+        self.client = client;
+        Ok(())
     }
 
     /// Answers commands whose batch is durable.

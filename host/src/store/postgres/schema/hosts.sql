@@ -22,7 +22,7 @@ BEGIN
     IF FOUND THEN
         free := old.slot;
         UPDATE hookbox.hosts h SET incarnation = run, name = title, version = host_version,
-            since = t, seen = t WHERE h.slot = free;
+            since = t, seen = t, alive = clock_timestamp() WHERE h.slot = free;
     ELSE
         SELECT min(s) INTO free FROM generate_series(0, 255) s
             WHERE NOT EXISTS (SELECT FROM hookbox.hosts h WHERE h.slot = s);
@@ -38,16 +38,16 @@ BEGIN
 END $$;
 
 -- Renews a run's row and folds counts. Returns the database's time, or nothing if the run is over.
-CREATE FUNCTION hookbox.renew_v1(me bigint, acked bigint, at bigint) RETURNS bigint
+CREATE FUNCTION hookbox.renew_v1(me bigint, acked bigint[], at bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     t bigint := hookbox.now_ms_v1(at);
 BEGIN
-    UPDATE hookbox.hosts SET seen = t WHERE incarnation = me;
+    UPDATE hookbox.hosts SET seen = t, alive = clock_timestamp() WHERE incarnation = me;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    DELETE FROM hookbox.commits WHERE incarnation = me AND seq < acked;
+    DELETE FROM hookbox.commits WHERE incarnation = me AND seq < acked[writer + 1];
     PERFORM hookbox.fold_v1();
     RETURN t;
 END $$;

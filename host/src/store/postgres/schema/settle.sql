@@ -139,6 +139,11 @@ BEGIN
             END IF;
         END IF;
     END LOOP;
+    IF 0 <> ANY (res) THEN
+        -- For a host that never gets the answer: see `take_back_v1`.
+        UPDATE hookbox.commits c SET settled = res
+        WHERE c.incarnation = me AND c.xmin = pg_current_xact_id()::xid;
+    END IF;
     PERFORM set_config('hookbox.kept', coalesce(
         (SELECT array_agg(k.n) FROM unnest(res) WITH ORDINALITY AS k (result, n)
          WHERE k.result = 0), '{}')::text, true);

@@ -19,16 +19,21 @@ CREATE TABLE hookbox.hosts (
     version text NOT NULL,
     since bigint NOT NULL,
     seen bigint NOT NULL,
+    -- When the row was renewed, by the server's own clock also in tests.
+    alive timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- The SHA-256 of the file of each plugin that runs there, by name.
     plugins text NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 20);
 
--- One marker a batch: whether a batch has been committed is answered by its row, and each batch
+-- One marker a batch of a writer of a run: whether a batch has been committed is answered by its row, and each batch
 -- writes something, so that also an answer of a duplicate waits for a standby.
 CREATE TABLE hookbox.commits (
     incarnation bigint NOT NULL,
+    writer smallint NOT NULL,
     seq bigint NOT NULL,
-    PRIMARY KEY (incarnation, seq)
+    -- What became of its settlements, if not all were kept.
+    settled smallint[],
+    PRIMARY KEY (incarnation, writer, seq)
 );
 
 CREATE TABLE hookbox.events (

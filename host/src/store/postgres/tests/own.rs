@@ -44,6 +44,18 @@ impl OwnCluster {
         Self { programs, data, port }
     }
 
+    /// Stops the server: `immediate` as a crash does, `fast` in order.
+    pub(super) fn stop(&self, how: &str) {
+        run(as_server(&self.programs.join("pg_ctl"))
+            .args(["-w", "-m", how, "stop", "-D"])
+            .arg(&self.data));
+    }
+
+    /// Starts the server that was stopped.
+    pub(super) fn start_again(&self, settings: &[&str]) {
+        start_server(&self.programs, &self.data, self.port, settings);
+    }
+
     /// The address of a host, as the owner of the server.
     pub(super) fn url(&self, more: &str) -> String {
         format!("postgres://postgres:{PASSWORD}@127.0.0.1:{}/postgres{more}", self.port)

@@ -1,0 +1,47 @@
+//! Work that any host does for all: it takes dead hosts off the list, and finds what is due that
+//! nobody was told of.
+
+use std::time::Duration;
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error};
+
+use super::shared::PostgresShared;
+use crate::event::PluginName;
+use crate::store::MAX_CRASHES;
+
+/// The record of an attempt that ran when its host was taken for dead, for people.
+const GONE: &str = "the host was not seen any more while it ran";
+
+/// Takes hosts off the list that are dead, and makes due again what nobody holds.
+pub(super) async fn reap(client: &Client, shared: &PostgresShared) -> Result<(), Error> {
+    let most = i32::try_from(MAX_CRASHES).unwrap_or(i32::MAX);
+    let timeout_ms = i64::try_from(shared.host_timeout.as_millis()).unwrap_or(i64::MAX);
+    let at = shared.at();
+    let parameters: [&(dyn ToSql + Sync); 4] = [&at, &timeout_ms, &most, &GONE];
+    let sql = "SELECT hosts, held FROM hookbox.reap_v1($1, $2, $3, $4)";
+    // There is no row while another host does it.
+    let Some(row) = client.query_opt(sql, &parameters).await? else { return Ok(()) };
+    let (hosts, held): (Option<Vec<String>>, i64) = (row.get(0), row.get(1));
+    if hosts.is_some() || held > 0 {
+        let hosts = hosts.unwrap_or_default().join(", ");
+        tracing::warn!(hosts, deliveries = held, "taking over from hosts that are not seen");
+    }
+    Ok(())
+}
+
+/// Tells the dispatcher of plugins that have something due. Other hosts leave work, and so do hosts
+/// that die.
+pub(super) async fn look_for_due(client: &Client, shared: &PostgresShared) -> Result<(), Error> {
+    let Some(dispatch) = shared.dispatch.get() else { return Ok(()) };
+    let sql = "SELECT plugin, is_suspect FROM hookbox.due_v1($1)";
+    for row in client.query(sql, &[&shared.at()]).await? {
+        let plugin = PluginName::from(row.get::<_, String>(0));
+        if row.get(1) {
+            dispatch.notify_quarantine(&plugin);
+        } else {
+            dispatch.notify(&plugin, Duration::ZERO);
+        }
+    }
+    Ok(())
+}

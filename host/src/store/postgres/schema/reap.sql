@@ -1,0 +1,87 @@
+-- Takes hosts off the list that have not renewed their row for `timeout_ms`, and makes due again
+-- what is held by nobody on the list. Nobody knows whether it ran, so each is a suspect: it is
+-- leased as what ran when a host died, one at a time. One that a host held as a suspect did run,
+-- and is dead with `most_crashes`. Returns the hosts, and how many deliveries were held.
+CREATE FUNCTION hookbox.reap_v1(
+    at bigint, timeout_ms bigint, most_crashes integer, reason text
+) RETURNS TABLE (hosts text[], held bigint)
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    t bigint := hookbox.now_ms_v1(at);
+    names text[];
+    total bigint := 0;
+    n bigint;
+    run bigint := -1;
+BEGIN
+    -- One host at a time does it.
+    IF NOT pg_try_advisory_xact_lock(7450001, 5) THEN
+        RETURN;
+    END IF;
+    WITH gone AS (
+        DELETE FROM hookbox.hosts h
+        WHERE h.alive < clock_timestamp() - make_interval(secs => timeout_ms / 1000.0)
+        RETURNING h.name
+    )
+    SELECT array_agg(g.name) INTO names FROM gone g;
+    LOOP
+        -- The holders, one after the other: there are few.
+        SELECT min(o.holder) INTO run FROM hookbox.open o WHERE o.holder > run;
+        EXIT WHEN run IS NULL;
+        CONTINUE WHEN EXISTS (SELECT FROM hookbox.hosts h WHERE h.incarnation = run);
+        WITH suspects AS (
+            UPDATE hookbox.open o SET holder = NULL, waits = false, due = least(o.due, t),
+                pardoned = o.pardoned + 1, crashes = 1
+            FROM (
+                SELECT p.event, p.ordinal FROM hookbox.open p
+                WHERE p.holder = run AND p.crashes = 0 AND NOT p.cancelled
+                ORDER BY p.event, p.ordinal LIMIT 1000 FOR UPDATE
+            ) s
+            WHERE o.event = s.event AND o.ordinal = s.ordinal
+            RETURNING o.plugin
+        ), counted AS (
+            INSERT INTO hookbox.count_deltas (plugin, state, n)
+            SELECT s.plugin, 0, count(*) FROM suspects s GROUP BY 1
+            UNION ALL
+            SELECT s.plugin, 1, -count(*) FROM suspects s GROUP BY 1
+        )
+        SELECT count(*) INTO n FROM suspects;
+        total := total + n;
+        IF n < 1000 THEN
+            SELECT total + r.held INTO total
+            FROM hookbox.recover_v1(at, run, true, '{}', '{}', '{}', most_crashes, reason) r;
+        END IF;
+    END LOOP;
+    RETURN QUERY SELECT names, total;
+END $$;
+
+-- The plugins that have something due, those with suspects apart. Each costs one look at an index.
+CREATE FUNCTION hookbox.due_v1(at bigint) RETURNS TABLE (plugin text, is_suspect boolean)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    t bigint := hookbox.now_ms_v1(at);
+    first record;
+    last text := '';
+BEGIN
+    LOOP
+        SELECT o.plugin, o.due INTO first FROM hookbox.open o
+        WHERE o.holder IS NULL AND o.crashes = 0 AND o.plugin > last
+        ORDER BY o.plugin, o.due LIMIT 1;
+        EXIT WHEN NOT FOUND;
+        last := first.plugin;
+        IF first.due <= t THEN
+            RETURN QUERY SELECT first.plugin, false;
+        END IF;
+    END LOOP;
+    last := '';
+    LOOP
+        SELECT o.plugin, o.due INTO first FROM hookbox.open o
+        WHERE o.holder IS NULL AND o.crashes > 0 AND o.plugin > last
+        ORDER BY o.plugin, o.due LIMIT 1;
+        EXIT WHEN NOT FOUND;
+        last := first.plugin;
+        IF first.due <= t THEN
+            RETURN QUERY SELECT first.plugin, true;
+        END IF;
+    END LOOP;
+END $$;

@@ -1,0 +1,30 @@
+-- Gives back what a batch has leased whose answer was lost. The deliveries `k_…` are kept: those
+-- that it has leased on insert, or recorded a step of. The rows of the batch have the transaction
+-- of its marker. The marker is written again, so that an answer also waits for a standby that has
+-- the batch.
+CREATE FUNCTION hookbox.take_back_v1(
+    at bigint, me bigint, by_writer smallint, of_seq bigint,
+    k_event bigint[], k_ordinal integer[]
+) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    t bigint := hookbox.now_ms_v1(at);
+    batch xid;
+BEGIN
+    SELECT c.xmin INTO batch FROM hookbox.commits c
+    WHERE c.incarnation = me AND c.writer = by_writer AND c.seq = of_seq FOR UPDATE;
+    WITH free AS (
+        UPDATE hookbox.open o SET holder = NULL, waits = false, due = least(o.due, t),
+            attempt = o.attempt - 1
+        WHERE o.holder = me AND o.xmin = batch AND NOT o.cancelled AND NOT EXISTS (
+            SELECT FROM unnest(k_event, k_ordinal) AS k (event, ordinal)
+            WHERE k.event = o.event AND k.ordinal = o.ordinal)
+        RETURNING o.plugin
+    )
+    INSERT INTO hookbox.count_deltas (plugin, state, n)
+    SELECT f.plugin, 0, count(*) FROM free f GROUP BY 1
+    UNION ALL
+    SELECT f.plugin, 1, -count(*) FROM free f GROUP BY 1;
+    UPDATE hookbox.commits c SET settled = c.settled
+    WHERE c.incarnation = me AND c.writer = by_writer AND c.seq = of_seq;
+END $$;

@@ -1,0 +1,90 @@
+//! Hosts that die, and those that take over from them.
+
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::hosts::{event, lease};
+use super::*;
+use crate::event::State;
+use crate::store::{
+    Count, Hosts, KvTransaction, Lease, LeaseQueue, Next, Queue, ReadOne, Settled, Settlement,
+};
+
+/// A host that soon takes others for dead.
+async fn impatient(case: &OnePostgres) -> (Postgres, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let options = PostgresOptions {
+        folder: folder.path().to_owned(),
+        host_timeout: Duration::from_secs(2),
+        ..case.options().await
+    };
+    (Postgres::open(options).await.unwrap(), folder)
+}
+
+/// Leases the next suspect, once there is one.
+async fn suspect(store: &Postgres) -> Lease {
+    loop {
+        let permits = Arc::new(Semaphore::new(1)).try_acquire_many_owned(1).unwrap();
+        let queue = LeaseQueue::Quarantine(vec!["audit".into()]);
+        if let Some(lease) = store.lease(queue, permits).await.unwrap().leases.pop() {
+            return lease;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_dead_host_held_is_a_suspect_and_dead_only_if_it_ran_when_another_died() {
+    let Some(case) = one_postgres() else { return };
+    let first = case.open_postgres().await;
+    for _ in 0..3 {
+        first.append(event(None)).await.unwrap();
+    }
+    let held = lease(&first, 3).await;
+    assert_eq!(held.leases.len(), 3);
+    drop((first, held));
+    let (second, _folder) = impatient(&case).await;
+    let ran = suspect(&second).await;
+    assert_eq!((ran.attempt, ran.uncounted), (2, 1), "no attempt counts");
+    assert_eq!(lease(&second, 3).await.leases.len(), 0, "suspects have a queue of their own");
+    let poison = ran.delivery;
+    drop((second, ran));
+    let (third, _folder) = impatient(&case).await;
+    while third.delivery(poison).await.unwrap().state != State::Dead {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..2 {
+        let innocent = suspect(&third).await;
+        assert_ne!(innocent.delivery, poison);
+        let next = Next::Done { emitted: Vec::new(), kv: KvTransaction::default() };
+        let settled = third.settle(innocent, Settlement { next, record: None }).await.unwrap();
+        assert_eq!(settled, Settled::Kept);
+    }
+    let stats = third.stats().await.unwrap();
+    assert_eq!((stats.deliveries(State::Done), stats.deliveries(State::Dead)), (2, 1));
+    assert_eq!(stats.deliveries(State::Leased), 0);
+    assert_eq!(third.hosts().await.unwrap().len(), 1, "the dead ones are off the list");
+}
+
+#[tokio::test]
+async fn what_a_host_settles_that_others_took_for_dead_is_lost() {
+    let Some(case) = one_postgres() else { return };
+    let (first, _folder) = impatient(&case).await;
+    let second = case.open_postgres().await;
+    second.append(event(None)).await.unwrap();
+    let held = lease(&second, 1).await.leases.remove(0);
+    let admin = case.database().await.admin().await;
+    let old = "UPDATE hookbox.hosts SET alive = clock_timestamp() - interval '1 h'
+        WHERE incarnation = $1";
+    while admin.execute(old, &[&second.shared.run.incarnation]).await.unwrap() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let taken = suspect(&first).await;
+    assert_eq!(taken.delivery, held.delivery);
+    let next = Next::Done { emitted: Vec::new(), kv: KvTransaction::default() };
+    let late = second.settle(held, Settlement { next, record: None }).await;
+    assert!(!matches!(late, Ok(Settled::Kept)), "{late:?}");
+    let next = Next::Done { emitted: Vec::new(), kv: KvTransaction::default() };
+    let settled = first.settle(taken, Settlement { next, record: None }).await.unwrap();
+    assert_eq!(settled, Settled::Kept);
+}

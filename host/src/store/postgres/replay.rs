@@ -111,21 +111,12 @@ impl Postgres {
         with_terms.extend(rows.ordinals);
         work.execute(sql, &[&key, &with_terms]).await?;
         for (ordinal, target, permit) in rows.permits {
-            let id = DeliveryId { event, ordinal };
-            match permit {
-                None => moves.due(&target.plugin, Duration::ZERO),
-                Some(permit) => moves.created.leases.push(Lease {
-                    delivery: id,
-                    plugin: target.plugin.clone(),
-                    attempt: 1,
-                    uncounted: 0,
-                    deaths: 0,
-                    due_ms: self.shared.now_ms(),
-                    event: Arc::clone(&found),
-                    terms: LeaseTerms::default(),
-                    permit,
-                }),
-            }
+            let Some(permit) = permit else {
+                moves.due(&target.plugin, Duration::ZERO);
+                continue;
+            };
+            let due_ms = self.shared.now_ms();
+            moves.created.leases.push(first_lease(&found, ordinal, target, (due_ms, permit)));
         }
         Ok(made)
     }
@@ -174,6 +165,26 @@ impl Postgres {
         moves.tell(&self.shared);
         refused.into_iter().map(give_back).for_each(|command| self.send(command));
         Ok(Some(made))
+    }
+}
+
+/// The lease of a delivery that has no terms, for its first attempt.
+fn first_lease(
+    event: &Arc<Event>,
+    ordinal: u32,
+    target: &Target,
+    (due_ms, permit): (i64, LeasePermit),
+) -> Lease {
+    Lease {
+        delivery: DeliveryId { event: event.id, ordinal },
+        plugin: target.plugin.clone(),
+        attempt: 1,
+        uncounted: 0,
+        deaths: 0,
+        due_ms,
+        event: Arc::clone(event),
+        terms: LeaseTerms::default(),
+        permit,
     }
 }
 

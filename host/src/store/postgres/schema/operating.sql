@@ -7,7 +7,8 @@ CREATE TABLE hookbox.erased (
     asked boolean NOT NULL
 );
 
--- Deliveries that operators have made of old events. A table of its own, so that others pay nothing.
+-- Deliveries that operators have made of old events. A table of its own, so that the others pay
+-- nothing.
 CREATE TABLE hookbox.replays (
     event bigint NOT NULL,
     ordinal integer NOT NULL,

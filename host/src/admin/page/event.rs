@@ -108,7 +108,6 @@ pub(super) async fn show(
         _ => None,
     };
     let title = format!("{} {}", attributes.kind, attributes.subject.as_deref().unwrap_or(""));
-    let title: String = title.chars().take(80).collect();
     let frame = PageFrame::of(&admin, &asked, "events", shown_title(&title)).await;
     let (settled, may_act) = (fall.open == 0, frame.may_act);
     let topics = if settled { "stats" } else { "stats,events,plugins" };
@@ -152,6 +151,7 @@ pub(super) async fn show(
 
 /// A title of a browser's window is plain text: what controls text is taken out.
 fn shown_title(text: &str) -> String {
+    let text: String = text.chars().take(80).collect();
     crate::text::plain(text.trim(), 120)
 }
 

@@ -333,7 +333,7 @@ mod tests {
         tree.events[1].after_ms = 5_001;
         tree.events[1].deliveries[0].attempts = vec![attempt(1, 5_001, "ok")];
         let fall = Fall::of(&tree, "one", 0, MAX_ROWS);
-        assert_eq!(fall.rows[1].words[2], "#2 ok in 2 ms", "it began after 5 s");
+        assert_eq!(fall.rows[1].words[3], "#2 ok in 2 ms", "it began after 5 s");
         assert_eq!(fall.rows[2].words, ["stored 5.00 s after the first"]);
         let of_event = &tree.events[1];
         assert_eq!(ended(&tree.events[0].deliveries[0], of_event), 5_002.0);

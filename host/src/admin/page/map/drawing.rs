@@ -28,8 +28,9 @@ pub(super) const LEGEND: [(&str, &str); 7] = [
 /// The longest label, in characters.
 const MAX_LABEL: usize = 30;
 
-/// The width of a character, and of the space beside a label.
+/// The width of a character of both lines, and of the space beside them.
 const CHAR_WIDTH: usize = 7;
+const BELOW_WIDTH: usize = 6;
 const PADDING: i32 = 22;
 
 const LEAST_WIDTH: i32 = 92;
@@ -125,8 +126,9 @@ impl NodeText {
     }
 
     fn width(&self) -> i32 {
-        let longest = self.label.chars().count().max(self.below.chars().count());
-        LEAST_WIDTH.max((longest * CHAR_WIDTH) as i32 + PADDING)
+        let label = self.label.chars().count() * CHAR_WIDTH;
+        let below = self.below.chars().count() * BELOW_WIDTH;
+        LEAST_WIDTH.max(label.max(below) as i32 + PADDING)
     }
 }
 

@@ -101,7 +101,7 @@ impl Axis {
         let Some(piece) = piece.or(self.pieces.last()) else { return 0.0 };
         let length = piece.to_ms - piece.from_ms;
         let part = if length > 0.0 { (ms - piece.from_ms) / length } else { 0.0 };
-        piece.left + part.clamp(0.0, 1.0) * (piece.right - piece.left)
+        (piece.left + part.clamp(0.0, 1.0) * (piece.right - piece.left)).min(100.0)
     }
 
     /// The head of the axis: the times at which its pieces begin and end, and its cuts.

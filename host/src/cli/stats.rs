@@ -26,7 +26,7 @@ const COLUMNS: [&str; 9] =
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Rates are of the last ten seconds that are over; those of attempts are of attempts
+Rates are of the last ten seconds that are over; those of attempts are of attempts \
 that succeeded and that failed. A leased delivery runs or waits for its turn.
 
 Examples:

@@ -114,11 +114,7 @@ impl<'c> NewRows<'c> {
         self.signed_by.push(new.signed_by.map(|key| i32::try_from(key).unwrap_or(i32::MAX)));
         self.bodies.push(&attributes.body);
         let number = i32::try_from(self.ids.len()).expect("a batch is bounded");
-        for key in &new.dedupe {
-            self.keys.events.push(number);
-            self.keys.sources.push(&attributes.source);
-            self.keys.keys.push(key);
-        }
+        self.keys.add(number, new);
         let dispatch = shared.dispatch.get();
         if !new.cancels.is_empty() || new.deliveries.iter().any(has_terms) {
             keyed.terms.add_event(self.ids.len() - 1, id, new);
@@ -276,6 +272,16 @@ impl<'c> NewRows<'c> {
                 terms: LeaseTerms::default(),
                 permit,
             });
+        }
+    }
+}
+
+impl<'c> NewKeyRows<'c> {
+    fn add(&mut self, number: i32, new: &'c NewEvent) {
+        for key in &new.dedupe {
+            self.events.push(number);
+            self.sources.push(&new.attributes.source);
+            self.keys.push(key);
         }
     }
 }

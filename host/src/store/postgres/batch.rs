@@ -16,7 +16,7 @@ use super::keys::{SettledKeyRows, apart};
 use super::kv::KvRows;
 use super::lease::lease;
 use super::schedules::TickRows;
-use super::settle::{SettleRows, record, settled};
+use super::settle::{SettleRows, due_again, left_by, record, settled};
 use super::shared::PostgresShared;
 use super::statements::BatchStatements;
 use super::stripes::Stripes;
@@ -24,7 +24,7 @@ use super::terms::enter_late;
 use super::trees::TreeRows;
 use crate::event::{EventId, NewEvent, PluginName};
 use crate::store::{
-    Lease, LeaseHolder, LeaseQueue, NewStep, Next, Recorded, Settled, TickStep, Ticked,
+    Lease, LeaseHolder, LeaseQueue, NewStep, Recorded, Settled, Settlement, TickStep, Ticked,
 };
 
 /// The result of a command whose batch is durable.
@@ -156,30 +156,7 @@ impl<'c> BatchRows<'c> {
                 ResultPlace::Events(places[0]..places[0] + places.len())
             }
             PostgresCommand::Settle { lease, settlement, reply } => {
-                let gate = self.settlements.add(lease, settlement);
-                self.failures.add(gate, lease, settlement);
-                let root = Some(lease.event.tree());
-                self.trees.add(gate, lease, settlement);
-                let apart = apart(&*shared.policies, lease, settlement);
-                self.settled_keys.add(gate, lease, apart, settlement, shared.dispatch.get());
-                self.keyed.plugins.add(&lease.plugin);
-                if let Some(key) = &lease.terms.key {
-                    self.keyed.locked.add(&lease.plugin, key);
-                }
-                for event in left_by(&settlement.next) {
-                    self.add_event(event, (root, gate), ids, shared);
-                }
-                if let Some((_, kv)) = settlement.next.results() {
-                    self.kv.add(gate, &lease.plugin, kv, &mut self.stripes);
-                }
-                let place = usize::try_from(gate - 1).expect("places begin at 1");
-                // Nobody is told of a lease that the store could not hand out.
-                if reply.is_some() {
-                    let due_in = due_again(&settlement.next);
-                    let due_in = due_in.map(|due_in| due_in.max(apart));
-                    self.due_again.push((place, &lease.plugin, due_in));
-                }
-                ResultPlace::Settlement(place)
+                self.add_settlement((lease, settlement), reply.is_some(), ids, shared)
             }
             PostgresCommand::Record { work, .. } => {
                 self.steps.push(work);
@@ -207,6 +184,39 @@ impl<'c> BatchRows<'c> {
             PostgresCommand::Close { .. } => unreachable!("the writer closes by itself"),
         };
         self.places.push(place);
+    }
+
+    fn add_settlement(
+        &mut self,
+        (lease, settlement): (&'c Lease, &'c Settlement),
+        is_told: bool,
+        ids: &mut HostIds,
+        shared: &PostgresShared,
+    ) -> ResultPlace {
+        let gate = self.settlements.add(lease, settlement);
+        self.failures.add(gate, lease, settlement);
+        let root = Some(lease.event.tree());
+        self.trees.add(gate, lease, settlement);
+        let apart = apart(&*shared.policies, lease, settlement);
+        self.settled_keys.add(gate, lease, apart, settlement, shared.dispatch.get());
+        self.keyed.plugins.add(&lease.plugin);
+        if let Some(key) = &lease.terms.key {
+            self.keyed.locked.add(&lease.plugin, key);
+        }
+        for event in left_by(&settlement.next) {
+            self.add_event(event, (root, gate), ids, shared);
+        }
+        if let Some((_, kv)) = settlement.next.results() {
+            self.kv.add(gate, &lease.plugin, kv, &mut self.stripes);
+        }
+        let place = usize::try_from(gate - 1).expect("places begin at 1");
+        // Nobody is told of a lease that the store could not hand out.
+        if is_told {
+            let due_in = due_again(&settlement.next);
+            let due_in = due_in.map(|due_in| due_in.max(apart));
+            self.due_again.push((place, &lease.plugin, due_in));
+        }
+        ResultPlace::Settlement(place)
     }
 
     fn add_event(
@@ -247,24 +257,7 @@ impl<'c> BatchRows<'c> {
         let mut calls = BatchCalls::default();
         calls.push(simple(client, "BEGIN"));
         calls.push(Box::pin(mark));
-        if let Some(policies) = &self.policies {
-            calls.push(Box::pin(
-                async move { client.query(&statements.policies, &[policies]).await },
-            ));
-        }
-        if !self.keyed.locked.is_empty() {
-            calls.push(Box::pin(self.keyed.locked.call(client, &statements.lock_keys)));
-        }
-        if !self.trees.is_empty() {
-            calls.push(Box::pin(self.trees.call(client, &statements.check_trees, shared)));
-        }
-        if !self.stripes.is_empty() {
-            calls.push(Box::pin(self.stripes.take(client, &statements.lock)));
-        }
-        if !self.kv.is_empty() {
-            let (statement, settlements) = (&statements.write_values, &self.settlements);
-            calls.push(Box::pin(self.kv.call(client, statement, shared, settlements)));
-        }
+        self.locking_calls(&mut calls, client, statements, shared);
         if !self.settlements.is_empty() {
             let call = self.settlements.call(client, &statements.settle, shared);
             calls.tell(Told::Settled, Box::pin(call));
@@ -306,6 +299,34 @@ impl<'c> BatchRows<'c> {
         }
         calls.push(simple(client, "COMMIT"));
         calls
+    }
+
+    /// Those that lock what settlements and events touch, and check it.
+    fn locking_calls<'a>(
+        &'a self,
+        calls: &mut BatchCalls<'a>,
+        client: &'a Client,
+        statements: &'a BatchStatements,
+        shared: &'a PostgresShared,
+    ) {
+        if let Some(policies) = &self.policies {
+            calls.push(Box::pin(
+                async move { client.query(&statements.policies, &[policies]).await },
+            ));
+        }
+        if !self.keyed.locked.is_empty() {
+            calls.push(Box::pin(self.keyed.locked.call(client, &statements.lock_keys)));
+        }
+        if !self.trees.is_empty() {
+            calls.push(Box::pin(self.trees.call(client, &statements.check_trees, shared)));
+        }
+        if !self.stripes.is_empty() {
+            calls.push(Box::pin(self.stripes.take(client, &statements.lock)));
+        }
+        if !self.kv.is_empty() {
+            let (statement, settlements) = (&statements.write_values, &self.settlements);
+            calls.push(Box::pin(self.kv.call(client, statement, shared, settlements)));
+        }
     }
 
     /// The results of commands whose batch is durable.
@@ -371,22 +392,4 @@ impl<'c> BatchRows<'c> {
 fn due_elsewhere(row: &Row) -> (PluginName, Duration) {
     let due_in: i64 = row.get(1);
     (row.get::<_, String>(0).into(), Duration::from_millis(due_in.unsigned_abs()))
-}
-
-/// The events that a settlement leaves.
-pub(super) fn left_by(next: &Next) -> impl Iterator<Item = &NewEvent> {
-    let notice = match next {
-        Next::Dead(notice) => notice.as_deref(),
-        _ => None,
-    };
-    let emitted = next.results().map_or(&[][..], |(emitted, _)| emitted);
-    emitted.iter().chain(notice)
-}
-
-/// The time until a delivery is due again.
-fn due_again(next: &Next) -> Option<Duration> {
-    match next {
-        Next::Again { after, .. } | Next::RetryIn(after) | Next::GiveBack(after) => Some(*after),
-        Next::Done { .. } | Next::Dead(_) => None,
-    }
 }

@@ -1,8 +1,9 @@
 //! Hints of what a durable batch has changed.
 
-use super::batch::{BatchResult, BatchResults, left_by};
+use super::batch::{BatchResult, BatchResults};
 use super::command::PostgresCommand;
 use super::created::AppendedAs;
+use super::settle::left_by;
 use crate::store::{Hint, Recorded, Settled, Ticked};
 
 /// The changes of these commands.

@@ -100,8 +100,8 @@ postgres_laws! {
     }
 }
 
-// The other laws of clocks are about a host whose own clock is set. Here the database's clock counts
-// for leases and retention, whatever a host's clock shows, and a key is known for one to two
+// The other laws of clocks are about a host whose own clock is set. Here the database's clock
+// counts for leases and retention, whatever a host's clock shows, and a key is known for one to two
 // windows.
 #[test]
 fn what_is_ready_has_no_time_to_wait_for() {

@@ -20,7 +20,7 @@ pub(super) const APPEND: &str = "SELECT status, first FROM hookbox.append_v1($1,
      $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, \
      $26, $27, $28, $29)";
 
-/// What of a batch has to do with keys and tags.
+/// The part of a batch that has to do with keys and tags.
 #[derive(Default)]
 pub(super) struct KeyedRows<'c> {
     pub(super) terms: TermRows<'c>,

@@ -64,7 +64,7 @@ pub(super) struct BatchMarker {
     pub(super) seq: i64,
 }
 
-/// What a batch sends.
+/// The rows that a batch sends.
 #[derive(Default)]
 pub(super) struct BatchRows<'c> {
     pub(super) events: NewRows<'c>,
@@ -82,7 +82,7 @@ pub(super) struct BatchRows<'c> {
     queues: Vec<(&'c LeaseQueue, usize)>,
     /// Plugins whose delayed deliveries are to enter their keys, and how many may be leased.
     late: Vec<(PluginName, usize)>,
-    /// What the database is told of plugins.
+    /// The policies that the database is told of plugins.
     policies: Option<String>,
     places: Vec<ResultPlace>,
     /// When deliveries are due again, by the places of their settlements.
@@ -116,7 +116,7 @@ pub(super) async fn append_within(
 }
 
 impl<'c> BatchRows<'c> {
-    /// What these commands send.
+    /// The rows of these commands.
     pub(super) fn of(commands: &'c [PostgresCommand], shared: &PostgresShared) -> Self {
         let mut rows = Self::default();
         rows.add_all(commands, shared);

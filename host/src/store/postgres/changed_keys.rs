@@ -1,4 +1,4 @@
-//! What operators do to deliveries with a key or a tag, beside moving them.
+//! The changes of operators to deliveries with a key or a tag, beside moving them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a batch has created, once it is durable.
+//! The deliveries that a batch has created, once it is durable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::event::{EventId, PluginName};
 use crate::store::{DispatchHandle, Lease};
 
-/// What became of an event.
+/// The result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AppendedAs {
     /// It is stored under this id.

@@ -58,7 +58,7 @@ impl NamedPlugins {
     }
 }
 
-/// What is known of a plugin; nothing if it is what the database takes anyway.
+/// The policy that is known of a plugin; nothing if it is what the database takes anyway.
 fn policy(policies: &dyn PluginPolicies, plugin: &str) -> Option<serde_json::Value> {
     let tells = policies.tells_of_deaths(plugin);
     match policies.key(plugin) {

@@ -1,4 +1,4 @@
-//! What attempts read and write of values, on the way into the database, as arrays.
+//! The values that attempts read and write, on the way into the database, as arrays.
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};

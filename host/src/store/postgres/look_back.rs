@@ -1,4 +1,4 @@
-//! What came of a batch that was committed and whose answer was lost, read from the tables.
+//! The results of a batch that was committed and whose answer was lost, read from the tables.
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row};
@@ -9,7 +9,7 @@ use super::settle;
 use super::shared::PostgresShared;
 use super::statements::BatchStatements;
 
-/// What became of the settlements of a batch.
+/// The results of the settlements of a batch.
 const SETTLED: &str = "SELECT coalesce(c.settled[n], 0)::smallint
     FROM generate_series(1, $4::integer) n
     LEFT JOIN hookbox.commits c ON c.incarnation = $1 AND c.writer = $2 AND c.seq = $3

@@ -32,7 +32,7 @@ pub(super) fn has_terms(delivery: &NewDelivery) -> bool {
     delivery.key.is_some() || delivery.target.options.cancel_tag.is_some()
 }
 
-/// What of a batch goes to `terms_v1`.
+/// The part of a batch that goes to `terms_v1`.
 #[derive(Default)]
 pub(super) struct TermRows<'c> {
     /// The places of events in the batch.

@@ -9,7 +9,7 @@ use crate::store::{AuditEntry, AuditFilter};
 /// A trouble that has not been seen for this long is over, in milliseconds.
 const OVER_MS: i64 = 60_000;
 
-/// What comes again after this long is another trouble, in milliseconds.
+/// A trouble that comes again after this long is another one, in milliseconds.
 const QUIET_MS: i64 = 300_000;
 
 /// A change is near a beginning if it was at most this long before it, in milliseconds.

@@ -162,7 +162,7 @@ pub(super) async fn results(
     Ok(rows.iter().filter_map(|row| Some((delivery_id(row), known_result(row)?))).collect())
 }
 
-/// What came of a delivery that was made due, if that is known.
+/// The result of a delivery that was made due, if that is known.
 fn known_result(row: &Row) -> Option<ItemResult> {
     let code = |column| row.get::<_, Option<i16>>(column).and_then(|it| u8::try_from(it).ok());
     let state = code(3).and_then(State::from_code);

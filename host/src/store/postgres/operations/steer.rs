@@ -1,4 +1,4 @@
-//! What operators do to operations, and what is left of them.
+//! The steering of operations, and the removal of old ones.
 
 use tokio_postgres::types::ToSql;
 

@@ -18,7 +18,7 @@ const SETTLED: &str = "SELECT coalesce(c.settled[n], 0)::smallint
 /// Nothing was leased, and something may be due.
 const LEASED: &str = "SELECT NULL::bigint AS id, 0::bigint AS next_in";
 
-/// Reads the answers of the statements, in their order. What was leased is given back before, other
+/// Reads the answers of the statements, in their order. Leases were given back before, other
 /// than on insert.
 pub(super) async fn look_back(
     rows: &BatchRows<'_>,

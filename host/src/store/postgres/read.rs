@@ -192,7 +192,7 @@ impl PostgresReads {
         found.ok_or_else(missing)
     }
 
-    /// What a delivery has recorded.
+    /// The steps that a delivery has recorded.
     pub(super) async fn steps(
         &self,
         id: DeliveryId,

@@ -95,7 +95,7 @@ macro_rules! tried {
 }
 pub(super) use tried;
 
-/// A transaction that was begun. One that is dropped is rolled back.
+/// A transaction that was begun. If it is dropped, it is rolled back.
 pub(super) struct Work<'a> {
     client: MutexGuard<'a, WorkClient>,
 }

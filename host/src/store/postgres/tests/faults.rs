@@ -46,7 +46,7 @@ async fn send(store: &Postgres, number: u64) -> Appended {
     }
 }
 
-/// Leases one delivery. What a lost answer had leased is due again.
+/// Leases one delivery. Leases of a lost answer are due again.
 async fn lease_one(store: &Postgres) -> Lease {
     loop {
         if let Some(lease) = lease(store, 1).await.leases.pop() {

@@ -1,11 +1,13 @@
-//! Runs other programs and shows what is run: shared by `cargo xtask` and the benchmark. Never
-//! shipped.
+//! Runs other programs and shows what is run: shared by `cargo xtask`, the benchmark and the tests.
+//! Never shipped.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
+
+pub mod cluster;
 
 /// A value, or a message that says what is wrong.
 pub type Result<T = ()> = std::result::Result<T, String>;

@@ -34,7 +34,6 @@ mod keys;
 mod listed;
 mod opening;
 mod operating;
-mod own;
 mod proxy;
 mod reading;
 mod rig;
@@ -115,7 +114,7 @@ impl StoreHarness for OnePostgres {
 
 #[test]
 fn without_postgres_its_tests_say_that_they_are_skipped() {
-    assert_eq!(one_postgres().is_some(), rig::programs().is_some());
+    assert_eq!(one_postgres().is_some(), hookbox_tools::cluster::programs().is_some());
 }
 
 postgres_laws! {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use hookbox_tools::cluster::Cluster;
+
 use super::hosts::{event, lease};
-use super::own::OwnCluster;
 use super::proxy::{Cut, Proxy, Traffic};
 use super::*;
 use crate::env;
@@ -153,7 +154,7 @@ async fn a_server_that_is_read_only_is_not_the_primary_and_the_store_waits_for_i
 #[tokio::test]
 async fn a_server_that_crashes_and_comes_back_has_all_that_was_acknowledged() {
     let Some(case) = one_postgres() else { return };
-    let cluster = OwnCluster::start(&["ssl=off"]);
+    let cluster = Cluster::start(&["ssl=off"]).expect("it is there");
     let url = cluster.url("?sslmode=disable");
     let options = PostgresOptions { url: url.into(), ..case.options().await };
     let store = Postgres::open(options).await.unwrap();

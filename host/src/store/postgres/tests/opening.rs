@@ -2,8 +2,9 @@
 
 use std::net::TcpListener;
 
-use super::own::OwnCluster;
-use super::rig::{PASSWORD, USER, connect};
+use hookbox_tools::cluster::{Cluster, PASSWORD};
+
+use super::rig::{USER, connect};
 use super::*;
 use crate::event::{Attributes, NewEvent};
 use crate::store::{Count, Health, Queue};
@@ -159,12 +160,12 @@ async fn a_certificate_is_checked_by_authority_and_name() {
 async fn a_server_without_tls_a_replica_and_one_without_connections_say_so() {
     let Some(case) = one_postgres() else { return };
     let few = ["max_connections=12", "superuser_reserved_connections=0", "wal_level=replica"];
-    let cluster = OwnCluster::start(&few);
+    let cluster = Cluster::start(&few).expect("it is there");
     let error = refused(&case, cluster.url("?sslmode=require")).await;
     assert!(matches!(error, PostgresOpenError::NoTls(_)), "{error}");
     says(&error, &["ssl = on", "sslmode=disable"]);
 
-    let standby = cluster.standby();
+    let standby = cluster.standby(&["hot_standby=on", "max_connections=12"]);
     let error = refused(&case, standby.url("")).await;
     assert!(matches!(error, PostgresOpenError::ReadOnly(_)), "{error}");
     says(&error, &["replica"]);

@@ -1,64 +1,38 @@
 //! The Postgres of the tests: one cluster for all that run at about the same time, and a database
 //! for each case.
 //!
-//! The cluster lies in a folder below the machine's temporary one, so that each test process finds
-//! it. It is made by the first that needs it. A guardian (a shell) stops it when no test process
-//! has held the folder for some seconds, and removes it with all databases: to drop one costs a
-//! checkpoint. The kernel lets go of what a process held that panicked or was killed. `fsync` is
-//! off, which nothing here tests: what tests faults makes a cluster of its own (`own`).
+//! The cluster is made by the first process that needs it, and each one after it finds it: see
+//! [`hookbox_tools::cluster`], whose guardian ends it. Databases go with it: to drop one costs a
+//! checkpoint. `fsync` is off, which nothing here tests: what tests faults makes a cluster of its
+//! own.
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use rustix::process::geteuid;
+use hookbox_tools::cluster::{self, free_port, make_data, programs, start_server};
 use tokio_postgres::{Client, NoTls};
 
 use super::super::schema::MIGRATIONS;
 use crate::{env, tasks};
 
+pub(super) use hookbox_tools::cluster::PASSWORD;
+
 /// Set by `cargo xtask test`, which installs Postgres: without it these tests fail then.
 const REQUIRED: &str = "HOOKBOX_TEST_POSTGRES";
 
-/// The password of every user.
-pub(super) const PASSWORD: &str = "hunter2";
-
 /// The user of the hosts, who owns the databases of the cases.
 pub(super) const USER: &str = "hookbox";
-
-/// Stops the clusters when nobody has held `users` for some seconds, and takes their files away.
-const GUARDIAN: &str = r#"
-exec 9>>guardian 8>>users
-flock -n 9 || exit 0
-idle=0
-while [ $idle -lt 3 ]; do
-    sleep 4
-    if flock -n -x 8; then
-        idle=$((idle + 1))
-        [ $idle -lt 3 ] && flock -u 8
-    else
-        idle=0
-    fi
-done
-for data in data own-*; do
-    if [ -f "$data/postmaster.pid" ]; then $AS "$BIN/pg_ctl" -D "$data" -m immediate stop; fi
-    rm -rf "$data"
-done
-rm -f port
-"#;
 
 /// The cluster.
 pub(super) struct TestCluster {
     pub(super) port: u16,
     pub(super) ca_file: PathBuf,
     template: String,
-    /// Locked as long as this process lives.
-    _users: File,
 }
 
 /// A database of one case. It goes with its cluster.
@@ -83,73 +57,8 @@ pub(super) fn cluster() -> Option<&'static TestCluster> {
     cluster.as_ref()
 }
 
-/// The folder of `initdb` and its like, of the newest version.
-pub(super) fn programs() -> Option<PathBuf> {
-    let is_whole = |folder: &PathBuf| {
-        ["initdb", "pg_ctl", "pg_basebackup"].iter().all(|name| folder.join(name).exists())
-    };
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let folder = |entry: std::io::Result<fs::DirEntry>| entry.ok().map(|it| it.path().join("bin"));
-    let debian = versions.filter_map(folder).filter(is_whole).max();
-    let path = env::var("PATH").unwrap_or_default();
-    debian.or_else(|| path.to_string_lossy().split(':').map(PathBuf::from).find(is_whole))
-}
-
-/// The folder of all clusters of this copy of the repository. A name in the machine's temporary
-/// folder is short enough for a socket.
-pub(super) fn root() -> PathBuf {
-    let (user, mut hasher) = (geteuid().as_raw(), DefaultHasher::new());
-    env!("CARGO_MANIFEST_DIR").hash(&mut hasher);
-    let name = format!("hookbox-postgres-{user}-{:08x}", hasher.finish() as u32);
-    let root = env::temp_dir().join(name);
-    fs::create_dir_all(&root).expect("a folder can be made");
-    let owner = fs::symlink_metadata(&root).expect("it is there").uid();
-    assert_eq!(owner, geteuid().as_raw(), "`{}` is somebody else's", root.display());
-    root
-}
-
-/// Runs a program of Postgres, as another user if this one is root, which it refuses.
-pub(super) fn as_server(program: &Path) -> Command {
-    if !geteuid().is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("runuser");
-    command.args(["-u", "postgres", "--"]).arg(program);
-    command
-}
-
-pub(super) fn run(command: &mut Command) {
-    let done = command.stdin(Stdio::null()).output().expect("the program starts");
-    let text = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{command:?}: {text}");
-}
-
-/// A port that is free at this moment.
-pub(super) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port()
-}
-
-/// Makes a folder that is the server's.
-pub(super) fn make_folder(folder: &Path) {
-    let mut make = Command::new("install");
-    make.args(["-d", "-m", "700"]);
-    if geteuid().is_root() {
-        make.args(["-o", "postgres"]);
-    }
-    run(make.arg(folder));
-}
-
-/// Makes a data folder with its user, and a certificate for `localhost`.
-pub(super) fn make_data(programs: &Path, data: &Path) {
-    make_folder(data);
-    let secret = data.with_extension("password");
-    fs::write(&secret, PASSWORD).expect("a file");
-    run(as_server(&programs.join("initdb"))
-        .args(["--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres"])
-        .args(["--auth-local=trust", "--auth-host=scram-sha-256"])
-        .arg(format!("--pwfile={}", secret.display()))
-        .arg("-D")
-        .arg(data));
+/// Gives the server a certificate for `localhost`.
+fn certify(data: &Path) {
     let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let owner = fs::metadata(data).expect("it is there");
     for (name, text) in
@@ -164,41 +73,11 @@ pub(super) fn make_data(programs: &Path, data: &Path) {
     fs::write(data.with_extension("ca.pem"), key.cert.pem()).expect("a file");
 }
 
-/// Starts a server on loopback and a socket in its data folder.
-pub(super) fn start_server(programs: &Path, data: &Path, port: u16, settings: &[&str]) {
-    let mut options = format!(
-        "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={}",
-        data.display()
-    );
-    for setting in settings {
-        options = format!("{options} -c {setting}");
-    }
-    let log = data.join("log");
-    let done = as_server(&programs.join("pg_ctl"))
-        .args(["-w", "-t", "60", "start", "-D"])
-        .arg(data)
-        .args(["-o", &options, "-l"])
-        .arg(&log)
-        // The server would keep the pipes of this process open.
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .expect("pg_ctl starts");
-    let said = || fs::read_to_string(&log).unwrap_or_default();
-    assert!(done.success(), "the server does not start: {}", said());
-}
-
 /// Finds the cluster or starts it, one process at a time.
 fn start(programs: &Path) -> TestCluster {
-    let root = root();
-    let open = |name: &str| {
-        let path = root.join(name);
-        File::options().create(true).append(true).open(path).expect("a file of the cluster")
-    };
-    let users = open("users");
-    users.lock_shared().expect("a lock");
-    let lock = open("lock");
+    let root = cluster::folder(programs);
+    let lock = File::options().create(true).append(true).open(root.join("lock"));
+    let lock = lock.expect("a file of the cluster");
     lock.lock().expect("a lock");
     let (data, note) = (root.join("data"), root.join("port"));
     let running = fs::read_to_string(&note).ok().and_then(|port| port.parse().ok());
@@ -207,30 +86,15 @@ fn start(programs: &Path) -> TestCluster {
         // What is left of a cluster whose machine or guardian has died.
         let _ = fs::remove_dir_all(&data);
         make_data(programs, &data);
+        certify(&data);
         let port = free_port();
         let fast = ["fsync=off", "full_page_writes=off", "max_connections=300", "ssl=on"];
         start_server(programs, &data, port, &fast);
         fs::write(&note, port.to_string()).expect("a file");
         port
     });
-    guard(&root, programs);
     let template = on_thread(template(port));
-    TestCluster { port, ca_file: data.with_extension("ca.pem"), template, _users: users }
-}
-
-fn guard(root: &Path, programs: &Path) {
-    let user = if geteuid().is_root() { "runuser -u postgres --" } else { "" };
-    let started = Command::new("setsid")
-        .args(["--fork", "sh", "-c", GUARDIAN])
-        .env("AS", user)
-        .env("BIN", programs)
-        .current_dir(root)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .expect("a shell starts");
-    assert!(started.success(), "the guardian has started");
+    TestCluster { port, ca_file: data.with_extension("ca.pem"), template }
 }
 
 /// Makes the database that those of the cases are copied from: empty, with the schema of now.

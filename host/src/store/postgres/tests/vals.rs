@@ -69,7 +69,7 @@ postgres_laws! {
 
 #[test]
 fn each_key_of_a_join_ends_once_and_each_event_of_a_batch_is_in_one() {
-    if super::rig::programs().is_some() {
+    if hookbox_tools::cluster::programs().is_some() {
         properties::each_key_of_a_join_ends_once_and_each_event_of_a_batch_is_in_one(|| {
             super::one_postgres().expect("its programs are there")
         });

@@ -77,6 +77,12 @@ impl Figure {
     }
 }
 
+/// The one in the middle.
+pub(super) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
 /// Prints them as a table.
 pub(super) fn print(figures: &[Figure]) {
     println!("\n| figure | measured | target | |");

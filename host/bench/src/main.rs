@@ -3,8 +3,8 @@
 //!
 //! It starts everything itself: `rows` measures one receiver, `table` all of them, `growth` what
 //! becomes of the rate when there is much of everything; `workflows` asks what order, joins and
-//! schedules cost, and `schemes` what public keys and many sources do; `neighbours` and `languages`
-//! ask two questions more, and `attacks` whether the intake stands whatever a plugin or a sender
+//! schedules cost, and `schemes` what public keys and many sources do; `postgres` compares the two
+//! stores; `neighbours` and `languages` ask two questions more, and `attacks` whether the intake stands whatever a plugin or a sender
 //! does. A load is signed beforehand (`requests`) and
 //! sent by wrk in a closed loop (`wrk`) or at a fixed rate in an open one (`steady`). After each
 //! run of hookbox accepted = stored = settled is checked, and a difference is an error.
@@ -23,6 +23,7 @@ mod hostile;
 mod languages;
 mod measured;
 mod neighbours;
+mod postgres;
 mod process;
 mod receivers;
 mod requests;
@@ -55,6 +56,8 @@ enum Kind {
     Workflows,
     /// Public keys beside secrets, and many sources beside one.
     Schemes,
+    /// Postgres beside SQLite, and beside queues in Postgres.
+    Postgres,
 }
 
 /// How the benchmark is run.
@@ -79,7 +82,7 @@ struct Options {
     host: Option<PathBuf>,
 }
 
-const USAGE: &str = "bench takes --growth, --neighbours, --hostile, --attacks, --languages, --workflows or --schemes, --json, --all, \
+const USAGE: &str = "bench takes --growth, --neighbours, --hostile, --attacks, --languages, --workflows, --schemes or --postgres, --json, --all, \
                      --only NAME[,NAME], --seconds, --sustained, --waiting or --stored with a number, --host BINARY";
 
 impl Options {
@@ -99,6 +102,7 @@ impl Options {
                 "--languages" => options.kind = Kind::Languages,
                 "--workflows" => options.kind = Kind::Workflows,
                 "--schemes" => options.kind = Kind::Schemes,
+                "--postgres" => options.kind = Kind::Postgres,
                 "--seconds" => options.seconds = number()?,
                 "--sustained" => options.sustained = number()?,
                 "--waiting" => options.waiting = number()?,
@@ -194,6 +198,7 @@ fn bench(options: &Options) -> Result {
         Kind::Languages => languages::bench(&Scratch::new(folder.join("languages"))?.0, options),
         Kind::Workflows => workflows::bench(&Scratch::new(folder.join("workflows"))?.0, options),
         Kind::Schemes => schemes::bench(&Scratch::new(folder.join("schemes"))?.0, options),
+        Kind::Postgres => postgres::bench(&Scratch::new(folder.join("postgres"))?.0, options),
     }
 }
 

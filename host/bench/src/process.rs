@@ -26,14 +26,45 @@ pub(super) fn thread_cpu() -> Result<Duration> {
     cpu_of("/proc/thread-self/stat")
 }
 
+/// Processor time of a process and of all that it has started, also of those that have ended.
+pub(super) fn family_cpu(pid: u32) -> Result<Duration> {
+    let fail = |error: std::io::Error| format!("/proc: {error}");
+    let mut all = times(&format!("/proc/{pid}/stat"))?.iter().sum::<u64>();
+    for entry in std::fs::read_dir("/proc").map_err(fail)? {
+        let name = entry.map_err(fail)?.file_name();
+        let Some(child) = name.to_str().filter(|name| name.parse::<u32>().is_ok()) else {
+            continue;
+        };
+        // One that ends meanwhile is counted by its parent.
+        let Ok(stat) = read(Path::new(&format!("/proc/{child}/stat"))) else { continue };
+        let behind = stat.rsplit(") ").next().unwrap_or_default();
+        if behind.split(' ').nth(1).and_then(|parent| parent.parse().ok()) == Some(pid) {
+            all += own(&times_of(&stat)?);
+        }
+    }
+    Ok(Duration::from_secs(all) / TICKS_PER_SECOND)
+}
+
 fn cpu_of(path: &str) -> Result<Duration> {
-    let stat = read(Path::new(path))?;
-    // Behind the name, which may hold anything: user and system time are the 12th and 13th.
+    Ok(Duration::from_secs(own(&times(path)?)) / TICKS_PER_SECOND)
+}
+
+/// User and system time of the process alone.
+fn own(times: &[u64; 4]) -> u64 {
+    times[0] + times[1]
+}
+
+fn times(path: &str) -> Result<[u64; 4]> {
+    times_of(&read(Path::new(path))?)
+}
+
+/// User and system time of a process, and of those of its children that have ended, in ticks.
+fn times_of(stat: &str) -> Result<[u64; 4]> {
+    // Behind the name, which may hold anything: the times begin with the 12th field.
     let behind = stat.rsplit(") ").next().unwrap_or_default();
     let ticks: Vec<u64> =
-        behind.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
-    let [user, system] = ticks[..] else { return Err(format!("{path} has no times: {stat}")) };
-    Ok(Duration::from_secs(user + system) / TICKS_PER_SECOND)
+        behind.split(' ').skip(11).take(4).filter_map(|ticks| ticks.parse().ok()).collect();
+    ticks.try_into().map_err(|_| format!("no times: {stat}"))
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -109,6 +109,12 @@ impl Receiver {
         Ok(Self { command, public: "webhooks", admin: Some("admin") })
     }
 
+    /// The same with a variable of the environment.
+    pub(super) fn on(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// The same once more, on the folder as the first one leaves it.
     pub(super) fn again(&self) -> Self {
         self.with(Command::new(self.command.get_program()))

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use self::kinds::{Workflow, all};
 use self::ticks::Ticks;
 use super::Options;
+use super::figures::median;
 use super::receivers::{Receiver, Running};
 use super::requests::{HANDLED, Requests, Spec};
 use super::steady::{self, Steady};
@@ -157,12 +158,6 @@ fn row(workflow: &Workflow, rounds: &[Vec<Rates>], at: usize) -> Row {
             deliveries: of(&|rates| rates[at].deliveries / rates[0].deliveries),
         },
     }
-}
-
-/// The one in the middle.
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 impl Row {

@@ -260,7 +260,12 @@ impl Cluster {
 
     /// The address of a client, as the owner of the server.
     pub fn url(&self, more: &str) -> String {
-        format!("postgres://postgres:{PASSWORD}@127.0.0.1:{}/postgres{more}", self.port)
+        self.url_of("postgres", more)
+    }
+
+    /// The same for a database of this name.
+    pub fn url_of(&self, database: &str, more: &str) -> String {
+        format!("postgres://postgres:{PASSWORD}@127.0.0.1:{}/{database}{more}", self.port)
     }
 
     /// Runs SQL as the owner of the server, and returns the rows, columns separated by `|`.
@@ -283,9 +288,8 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let quietly = |command: &mut Command| {
-            command.stdout(Stdio::null()).stderr(Stdio::null()).status()
-        };
+        let quietly =
+            |command: &mut Command| command.stdout(Stdio::null()).stderr(Stdio::null()).status();
         let runs = quietly(self.control().arg("status"));
         let stopped = quietly(self.control().args(["-m", "immediate", "stop"]));
         let removed = fs::remove_dir_all(&self.data);

@@ -44,6 +44,7 @@ usage: cargo xtask COMMAND
   bench --languages  measures one handler in five languages, and a large component dropped in; --json
   bench --workflows  measures order, joins, batches, chains and schedules beside the plain road; --only NAME, --json
   bench --schemes    measures public keys beside HMAC-SHA256, and 120 sources beside one; --only NAME, --json
+  bench --postgres   measures the road on Postgres beside that on SQLite, two hosts, pg-boss and graphile-worker; --json
 ";
 
 fn main() -> ExitCode {

@@ -10,6 +10,7 @@ let handled = 0;
 
 async function main() {
   const pgPool = new Pool({ connectionString: process.env.DATABASE_URL, max: 30 });
+  pgPool.on("error", (error) => console.error(error.message));
   const runner = await run({
     pgPool,
     concurrency: 24,

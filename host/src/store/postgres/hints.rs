@@ -3,7 +3,7 @@
 use super::batch::{BatchResult, BatchResults};
 use super::command::PostgresCommand;
 use super::created::AppendedAs;
-use super::settle::left_by;
+use super::command::left_by;
 use crate::store::{Hint, Recorded, Settled, Ticked};
 
 /// The changes of these commands.

@@ -168,16 +168,6 @@ fn json<T: serde::Serialize>(list: &[T]) -> Option<String> {
         .then(|| serde_json::to_string(list).expect("lines, calls and steps are always JSON"))
 }
 
-/// The events that a settlement leaves.
-pub(super) fn left_by(next: &Next) -> impl Iterator<Item = &NewEvent> {
-    let notice = match next {
-        Next::Dead(notice) => notice.as_deref(),
-        _ => None,
-    };
-    let emitted = next.results().map_or(&[][..], |(emitted, _)| emitted);
-    emitted.iter().chain(notice)
-}
-
 /// The time until a delivery is due again.
 pub(super) fn due_again(next: &Next) -> Option<Duration> {
     match next {

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::ids::HostIds;
+use super::loss::LossLog;
 use super::options::PostgresOptions;
+use super::server::KnownServer;
+use super::tail::AckedTail;
 use crate::clock::Clock;
 use crate::store::changes::Announcer;
 use crate::store::journal::InFlightJournal;
@@ -56,13 +59,17 @@ pub(super) struct PostgresShared {
     offset_ms: AtomicI64,
     /// The last batch of each writer that was answered.
     acked: [AtomicI64; 2],
+    /// The last batches of both.
+    pub(super) tail: AckedTail,
+    pub(super) loss: LossLog,
+    pub(super) known: Arc<KnownServer>,
     duplicates: AtomicU64,
 }
 
 impl PostgresShared {
     pub(super) fn new(
-        run: HostRun,
-        last_id: Option<i64>,
+        (run, last_id): (HostRun, Option<i64>),
+        known: &Arc<KnownServer>,
         options: &PostgresOptions,
         journal: InFlightJournal,
     ) -> Self {
@@ -86,6 +93,9 @@ impl PostgresShared {
             clock: options.clock.clone(),
             offset_ms: AtomicI64::new(0),
             acked: Default::default(),
+            tail: AckedTail::new(options.tail_bytes),
+            loss: LossLog::default(),
+            known: Arc::clone(known),
             duplicates: AtomicU64::new(0),
         }
     }

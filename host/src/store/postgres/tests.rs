@@ -69,6 +69,8 @@ impl OnePostgres {
         PostgresOptions {
             url: self.database().await.url().into(),
             ca_file: None,
+            needs_standby: false,
+            tail_bytes: 32 << 20,
             folder: self.folder.path().to_owned(),
             host_name: "one".to_owned(),
             clock: self.clock.clone(),

@@ -11,8 +11,8 @@ use crate::config::{Config, PostgresPlace, RequiredPromise, StorePlace};
 use crate::event::{DEAD, KeyPolicy};
 use crate::plugins::Approvals;
 use crate::store::{
-    Health, Hosts, OnLoss, PluginPolicies, Postgres, PostgresOptions, Recovered, Sqlite, SqliteOptions, Store,
-    TreeBudget,
+    Health, Hosts, OnLoss, PluginPolicies, Postgres, PostgresOptions, Recovered, Sqlite,
+    SqliteOptions, Store, TreeBudget,
 };
 use crate::{store, tasks};
 

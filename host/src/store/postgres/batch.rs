@@ -21,9 +21,9 @@ use super::settle::{SettleRows, due_again, record, settled};
 use super::shared::PostgresShared;
 use super::statements::BatchStatements;
 use super::stripes::Stripes;
+use super::tail::TailLeases;
 use super::terms::enter_late;
 use super::trees::TreeRows;
-use super::tail::TailLeases;
 use crate::event::{EventId, NewEvent, PluginName};
 use crate::store::{
     DispatchHandle, Lease, LeaseHolder, LeaseQueue, NewStep, Recorded, Settled, Settlement,
@@ -287,7 +287,11 @@ impl<'c> BatchRows<'c> {
             calls.push(Box::pin(self.frozen.call(client, &statements.freeze, shared)));
         }
         if let Some(leases) = self.leased_again.filter(|it| !it.is_empty()) {
-            calls.push(Box::pin(leases.call(client, &statements.lease_again, shared.run.incarnation)));
+            calls.push(Box::pin(leases.call(
+                client,
+                &statements.lease_again,
+                shared.run.incarnation,
+            )));
         }
         calls.push(simple(client, "COMMIT"));
         calls

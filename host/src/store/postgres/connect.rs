@@ -129,7 +129,7 @@ impl DatabaseAddress {
         Ok(Self { servers, last, tls, known, server, user, database })
     }
 
-    /// Makes a connection to the first server that takes writes and is the database as it was known.
+    /// Makes a connection to the first server that takes writes and is the database that is known.
     pub(super) async fn hold(&self) -> Result<HeldConnection, PostgresOpenError> {
         let first = self.last.load(Ordering::Relaxed);
         let mut refused: Option<PostgresOpenError> = None;

@@ -34,9 +34,8 @@ impl LossLog {
     pub(super) fn count(&self, newest: [i64; 2], acked: [i64; 2], kept: usize, now_ms: i64) {
         let (lost, again) = self.with(|counts| {
             let before = counts.counted.unwrap_or_default();
-            let lost = |at: usize| {
-                u64::try_from(acked[at] - newest[at].max(before[at])).unwrap_or(0)
-            };
+            let lost =
+                |at: usize| u64::try_from(acked[at] - newest[at].max(before[at])).unwrap_or(0);
             let lost = lost(0) + lost(1);
             let again = u64::try_from(kept).unwrap_or(u64::MAX).min(lost);
             counts.at_ms = now_ms;

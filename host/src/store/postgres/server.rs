@@ -69,7 +69,8 @@ impl fmt::Display for ServerPromise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.fsync { "on the primary's disk" } else { "in the primary's memory" })?;
         if self.is_replicated() {
-            let how = if self.applied { "on a standby's, and applied there" } else { "on a standby's" };
+            let how =
+                if self.applied { "on a standby's, and applied there" } else { "on a standby's" };
             write!(f, " and {how} (synchronous_standby_names = '{}')", self.standbys)?;
         }
         Ok(())

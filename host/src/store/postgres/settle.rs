@@ -6,7 +6,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::shared::PostgresShared;
-use crate::event::{AttemptRecord, NewEvent};
+use crate::event::AttemptRecord;
 use crate::store::{Lease, LeaseHolder, NewStep, Next, Settled, Settlement};
 
 /// Calls `settle_v1`.

@@ -39,6 +39,8 @@ pub(super) struct PostgresShared {
     unreachable: Mutex<[Option<(Instant, String)>; 3]>,
     /// When the heartbeat that was answered last was sent, in milliseconds since `opened`.
     renewed_ms: AtomicU64,
+    /// Since when the primary is reachable without a break, in milliseconds since `opened`.
+    reached_ms: AtomicU64,
     opened: Instant,
     /// Whether the store was asked to close.
     pub(super) closing: AtomicBool,
@@ -79,6 +81,7 @@ impl PostgresShared {
             trouble: watch::Sender::new(None),
             unreachable: Mutex::default(),
             renewed_ms: AtomicU64::new(0),
+            reached_ms: AtomicU64::new(0),
             opened: Instant::now(),
             closing: AtomicBool::new(false),
             ended: watch::Sender::new(false),
@@ -185,6 +188,8 @@ impl PostgresShared {
     pub(super) fn is_reachable(&self, part: usize) {
         let mut parts = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
         if parts[part].take().is_some() {
+            let ms = self.opened.elapsed().as_millis();
+            self.reached_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
             self.tell_of(&parts);
         }
     }
@@ -198,6 +203,12 @@ impl PostgresShared {
             }
             told
         });
+    }
+
+    /// The time for which the primary is reachable without a break.
+    pub(super) fn reached_for(&self) -> Duration {
+        let reached = Duration::from_millis(self.reached_ms.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(reached)
     }
 
     fn lost_at(&self) -> Option<Instant> {

@@ -28,10 +28,12 @@ macro_rules! postgres_laws {
 }
 
 mod dead_hosts;
+mod failover;
 mod faults;
 mod hosts;
 mod keys;
 mod listed;
+mod lost_tail;
 mod opening;
 mod operating;
 mod proxy;

@@ -21,6 +21,9 @@ pub(super) struct HostList {
     pub(super) items: Vec<HostJson>,
     /// The plugins of which hosts run different files, or one host none.
     pub(super) plugins_that_differ: Vec<String>,
+    /// Where an event is when it is acknowledged, by the settings of the database's server; absent
+    /// if the store is not shared.
+    pub(super) acknowledged: Option<String>,
 }
 
 /// A host.
@@ -62,11 +65,13 @@ pub(super) async fn list_hosts(
         hosts.push(alone(&admin, leases));
         let mut items: Vec<_> = hosts.into_iter().map(HostJson::of).collect();
         items.iter_mut().for_each(|host| host.slot = None);
-        return Ok(Json(HostList { items, plugins_that_differ: Vec::new() }));
+        let plugins_that_differ = Vec::new();
+        return Ok(Json(HostList { items, plugins_that_differ, acknowledged: None }));
     }
     let differ = differing(&hosts).into_iter().map(|name| name.to_string()).collect();
     let items = hosts.into_iter().map(HostJson::of).collect();
-    Ok(Json(HostList { items, plugins_that_differ: differ }))
+    let acknowledged = admin.store.promise();
+    Ok(Json(HostList { items, plugins_that_differ: differ, acknowledged }))
 }
 
 /// The host of a store that is not shared.

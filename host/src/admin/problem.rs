@@ -87,6 +87,7 @@ impl From<StoreError> for ProblemJson {
             StoreError::Saturated { .. }
             | StoreError::Unavailable(_)
             | StoreError::Unreachable(_)
+            | StoreError::NotReplicated(_)
             | StoreError::Full(_)
             | StoreError::Lost(_)
             | StoreError::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,

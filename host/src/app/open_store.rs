@@ -7,12 +7,12 @@ use arc_swap::ArcSwap;
 
 use super::{AppError, time};
 use crate::clock::Clock;
-use crate::config::{Config, PostgresPlace, StorePlace};
+use crate::config::{Config, PostgresPlace, RequiredPromise, StorePlace};
 use crate::event::{DEAD, KeyPolicy};
 use crate::plugins::Approvals;
 use crate::store::{
-    OnLoss, PluginPolicies, Postgres, PostgresOptions, Recovered, Sqlite, SqliteOptions, Store,
-    TreeBudget,
+    Health, Hosts, OnLoss, PluginPolicies, Postgres, PostgresOptions, Recovered, Sqlite,
+    SqliteOptions, Store, TreeBudget,
 };
 use crate::{store, tasks};
 
@@ -78,8 +78,25 @@ pub(super) async fn open(
         StorePlace::Postgres(place) => {
             let store = Postgres::open(shared_options(running, place, clock)).await?;
             tell_of(store.recovered());
+            tell_of_promise(&store, place);
             Ok(Arc::new(store))
         }
+    }
+}
+
+/// Tells where an event is when it is acknowledged.
+fn tell_of_promise(store: &Postgres, place: &PostgresPlace) {
+    let acknowledged = store.promise().unwrap_or_default();
+    tracing::info!(acknowledged, server = place.shown(), "the store is shared");
+    if !store.is_replicated() && place.require == RequiredPromise::Primary {
+        tracing::info!(
+            "no standby has an event before it is acknowledged: a failover may lose the last ones. \
+             `synchronous_standby_names` on the server prevents that, and `store.require = \
+             \"replicated\"` insists on it"
+        );
+    }
+    for warning in store.warnings() {
+        tracing::warn!("{warning}");
     }
 }
 
@@ -96,6 +113,8 @@ fn shared_options(
         folder: config.server.data_dir.clone(),
         host_name: config.server.name.clone(),
         clock: clock.clone(),
+        needs_standby: place.require == RequiredPromise::Replicated,
+        tail_bytes: usize::try_from(place.tail_bytes).unwrap_or(usize::MAX),
         host_timeout: HOST_TIMEOUT,
         max_waiting_appends: MAX_WAITING_APPENDS,
         tree: tree_budget(&config),

@@ -41,6 +41,9 @@ impl HostsArgs {
         for name in found["plugins_that_differ"].as_array().into_iter().flatten() {
             out.line(format!("not every host runs the same file of {}", text(name)));
         }
+        if found["acknowledged"].is_string() {
+            out.line(format!("acknowledged: {}", text(&found["acknowledged"])));
+        }
         out.print()?;
         Ok(ExitCode::SUCCESS)
     }

@@ -18,6 +18,9 @@ const DEFAULT_AUDIT_RETENTION_MS: u64 = 365 * DAY_MS;
 const LEAST_DEDUPE_WINDOW_MS: u64 = MINUTE_MS;
 const DEFAULT_DEDUPE_WINDOW_MS: u64 = 14 * DAY_MS;
 
+const TAIL_BOUNDS: RangeInclusive<u64> = 0..=4 << 30;
+const DEFAULT_TAIL: u64 = 32 << 20;
+
 /// The store, unless the file names another.
 const DEFAULT_FILE: &str = "data/hookbox.db";
 
@@ -52,6 +55,16 @@ pub enum StorePlace {
     Postgres(PostgresPlace),
 }
 
+/// Where events have to be before they are acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RequiredPromise {
+    /// On the primary's disk.
+    #[default]
+    Primary,
+    /// Also on the disk of a standby.
+    Replicated,
+}
+
 /// A Postgres database, and how to get there.
 #[derive(Clone)]
 pub struct PostgresPlace {
@@ -60,6 +73,10 @@ pub struct PostgresPlace {
     /// The PEM file of the authorities that the server's certificate is checked against, absolute;
     /// the public ones if there is none.
     pub ca_file: Option<PathBuf>,
+    /// Where events have to be before they are acknowledged.
+    pub require: RequiredPromise,
+    /// The bytes of acknowledged batches that are kept in memory for a failover; 0 keeps none.
+    pub tail_bytes: u64,
     /// The folder of what a host keeps beside it, absolute, unless the file names another.
     folder: PathBuf,
 }
@@ -78,6 +95,8 @@ impl PartialEq for PostgresPlace {
     fn eq(&self, other: &Self) -> bool {
         self.url.expose_secret() == other.url.expose_secret()
             && self.ca_file == other.ca_file
+            && self.require == other.require
+            && self.tail_bytes == other.tail_bytes
             && self.folder == other.folder
     }
 }
@@ -168,32 +187,44 @@ impl StoreSettings {
     }
 }
 
+/// The keys that only a store in Postgres has.
+struct PostgresKeys<'a> {
+    ca_file: Option<Item<'a>>,
+    require: Option<Item<'a>>,
+    tail: Option<Item<'a>>,
+}
+
 /// Reads `url` and what belongs to it.
 fn read_place(section: &mut Section<'_>, places: &Places<'_>) -> StorePlace {
-    let (url, ca_file) = (section.take("url"), section.take("ca_file"));
+    let url = section.take("url");
+    let keys = PostgresKeys {
+        ca_file: section.take("ca_file"),
+        require: section.take("require"),
+        tail: section.take("tail"),
+    };
     let sqlite = |file: &str| StorePlace::Sqlite(places::tidy(&places.base.join(file)));
     let found = url.as_ref().and_then(|item| {
         if item.value.is_table() {
             let url = placed_url(item, places)?;
-            return Some(postgres(url, ca_file.as_ref(), places));
+            return Some(postgres(url, &keys, places));
         }
         let text = item.text(EXAMPLES)?;
         if is_postgres(text) {
-            return written_url(item, text).map(|url| postgres(url, ca_file.as_ref(), places));
+            return written_url(item, text).map(|url| postgres(url, &keys, places));
         }
         sqlite_file(item, text).map(sqlite)
     });
     let place = found.unwrap_or_else(|| sqlite(DEFAULT_FILE));
-    if let (Some(item), StorePlace::Sqlite(_)) = (&ca_file, &place)
-        && url.as_ref().is_none_or(|url| url.value.as_str().is_some_and(|text| !is_postgres(text)))
-    {
+    let is_sqlite = matches!(place, StorePlace::Sqlite(_))
+        && url.as_ref().is_none_or(|url| url.value.as_str().is_some_and(|text| !is_postgres(text)));
+    for item in [keys.ca_file, keys.require, keys.tail].iter().flatten().filter(|_| is_sqlite) {
         item.refuse_key("is for a store in Postgres", "leave it out, or name a server in `url`");
     }
     place
 }
 
-fn postgres(url: String, ca_file: Option<&Item<'_>>, places: &Places<'_>) -> StorePlace {
-    let ca_file = ca_file.and_then(|item| {
+fn postgres(url: String, keys: &PostgresKeys<'_>, places: &Places<'_>) -> StorePlace {
+    let ca_file = keys.ca_file.as_ref().and_then(|item| {
         let path = places::tidy(&places.base.join(item.text("\"/etc/hookbox/ca.pem\"")?));
         if !path.is_file() {
             let help = "name the PEM file of the authority that the server's certificate is by";
@@ -201,8 +232,28 @@ fn postgres(url: String, ca_file: Option<&Item<'_>>, places: &Places<'_>) -> Sto
         }
         Some(path)
     });
-    let folder = places::tidy(&places.base.join("data"));
-    StorePlace::Postgres(PostgresPlace { url: url.into(), ca_file, folder })
+    let require = keys.require.as_ref().and_then(required);
+    let tail = keys.tail.as_ref().and_then(|item| item.size_bytes(TAIL_BOUNDS));
+    StorePlace::Postgres(PostgresPlace {
+        url: url.into(),
+        ca_file,
+        require: require.unwrap_or_default(),
+        tail_bytes: tail.unwrap_or(DEFAULT_TAIL),
+        folder: places::tidy(&places.base.join("data")),
+    })
+}
+
+fn required(item: &Item<'_>) -> Option<RequiredPromise> {
+    match item.text("\"replicated\"")? {
+        "primary" => Some(RequiredPromise::Primary),
+        "replicated" => Some(RequiredPromise::Replicated),
+        other => {
+            let help = "write \"primary\", or \"replicated\" if an event has to be on a standby \
+                 before it is acknowledged";
+            item.refuse(format_args!("is \"{other}\""), help);
+            None
+        }
+    }
 }
 
 fn is_postgres(text: &str) -> bool {

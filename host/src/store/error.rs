@@ -15,6 +15,9 @@ pub enum StoreError {
     /// The database does not answer; it may pass.
     #[error("the database is not reachable: {0}")]
     Unreachable(String),
+    /// The database would keep it on one server, and two are required; nothing was acknowledged.
+    #[error("the store acknowledges no event: {0}")]
+    NotReplicated(String),
     /// The store's files were moved, removed or exchanged while it ran; nothing was written, and it
     /// may pass.
     #[error("the store's files are not where they were: {0}")]

@@ -12,6 +12,11 @@ pub trait Hosts: Send + Sync + std::fmt::Debug {
         Box::pin(async { Ok(Vec::new()) })
     }
 
+    /// Where an event is when it is acknowledged, for people; none if it is this host's own disk.
+    fn promise(&self) -> Option<String> {
+        None
+    }
+
     /// Notes which files run on this host, for the others' lists.
     fn note_plugins(&self, _: BTreeMap<PluginName, Digest>) -> Pending<'_, ()> {
         Box::pin(async { Ok(()) })

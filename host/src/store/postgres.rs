@@ -59,6 +59,8 @@ mod kv;
 mod lease;
 mod listing;
 mod look_back;
+mod loss;
+mod mend;
 mod moves;
 mod open;
 mod operating;
@@ -75,11 +77,13 @@ mod samples;
 mod schedules;
 mod schema;
 mod search;
+mod server;
 mod settle;
 mod shared;
 mod statements;
 mod stripes;
 mod sweep;
+mod tail;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -115,6 +119,11 @@ impl Postgres {
         self.recovered
     }
 
+    /// Whether an event is on a standby when it is acknowledged.
+    pub fn is_replicated(&self) -> bool {
+        self.shared.known.promise().is_some_and(|promise| promise.is_replicated())
+    }
+
     /// Sends a command now, and returns what waits for its answer.
     fn ask<T: Send + 'static>(
         &self,
@@ -137,6 +146,9 @@ impl Postgres {
         &self,
         command: impl FnOnce(Replier<T>) -> PostgresCommand,
     ) -> Pending<'_, T> {
+        if let Some(why) = self.shared.known.lacks_standby() {
+            return refused(StoreError::NotReplicated(why));
+        }
         // What would only wait is not taken.
         if let Some(error) = self.shared.unreachable_since(APPEND_WAITS) {
             return refused(error);
@@ -247,7 +259,12 @@ impl Health for Postgres {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.shared.journal.trouble().into_iter().collect()
+        let shared = &self.shared;
+        let standby = shared.known.lacks_standby();
+        let settings = shared.known.promise().and_then(|promise| promise.broken_by());
+        let loss = shared.loss.warning(shared.host_ms());
+        let found = [shared.journal.trouble(), standby, settings.map(str::to_owned), loss];
+        found.into_iter().flatten().collect()
     }
 
     fn stopped(&self) -> Pending<'_, ()> {

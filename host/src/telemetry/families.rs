@@ -29,7 +29,7 @@ impl FamilyKind {
 }
 
 /// Every family: its name, kind and help.
-pub(super) const FAMILIES: [(&str, FamilyKind, &str); 61] = [
+pub(super) const FAMILIES: [(&str, FamilyKind, &str); 62] = [
     (
         "hookbox_admin_requests_total",
         Counter,
@@ -208,6 +208,11 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 61] = [
     ("hookbox_store_disk_bytes", Gauge, "Size of the disk of the store"),
     ("hookbox_store_events", Gauge, "Events stored"),
     ("hookbox_store_free_bytes", Gauge, "Free space on the disk of the store"),
+    (
+        "hookbox_store_lost_batches_total",
+        Counter,
+        "Acknowledged batches that a new primary did not have, by whether they were sent again",
+    ),
     (
         "hookbox_store_side_file_failures_total",
         Counter,

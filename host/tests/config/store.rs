@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hookbox::config::{PostgresPlace, StorePlace};
+use hookbox::config::{PostgresPlace, RequiredPromise, StorePlace};
 use secrecy::ExposeSecret;
 
 use super::home::Home;
@@ -69,6 +69,23 @@ fn authorities_are_those_of_a_file_that_is_there() {
     fs::write(home.folder.path().join("ca.pem"), "").unwrap();
     assert_eq!(postgres(&home, with).ca_file, Some(home.folder.path().join("ca.pem")));
     home.refuses("[store]\nca_file = \"ca.pem\"", &["is for a store in Postgres"]);
+}
+
+#[test]
+fn the_promise_and_the_tail_of_acknowledged_batches_are_those_of_the_file() {
+    let home = Home::new();
+    let place = postgres(&home, "[store]\nurl = \"postgres://db/hooks\"");
+    assert_eq!((place.require, place.tail_bytes), (RequiredPromise::Primary, 32 << 20));
+    let more = "[store]\nurl = \"postgres://db/hooks\"\nrequire = \"replicated\"\ntail = \"0B\"";
+    let other = postgres(&home, more);
+    assert_eq!((other.require, other.tail_bytes), (RequiredPromise::Replicated, 0));
+    let unknown = "[store]\nurl = \"postgres://db/hooks\"\nrequire = \"two\"";
+    home.refuses(unknown, &["`store.require`", "is \"two\"", "write \"primary\""]);
+    for key in ["require = \"primary\"", "tail = \"1MiB\""] {
+        home.refuses(&format!("[store]\n{key}"), &["is for a store in Postgres"]);
+    }
+    let before = home.good("[store]\nurl = \"postgres://db/hooks\"");
+    assert_eq!(before.restart_needed(&home.good(more)), ["store.url"]);
 }
 
 #[test]

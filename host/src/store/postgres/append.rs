@@ -13,7 +13,7 @@ use super::shared::PostgresShared;
 use super::terms::{TermRows, has_terms};
 use crate::event::{DeliveryId, Event, EventId, NewEvent, PluginName};
 use crate::store::model::LeaseTerms;
-use crate::store::{Lease, LeasePermit};
+use crate::store::{DispatchHandle, Lease, LeasePermit};
 
 /// Calls `append_v1`.
 pub(super) const APPEND: &str = "SELECT status, first FROM hookbox.append_v1($1, $2, $3, $4, $5, $6, \
@@ -85,13 +85,13 @@ impl<'c> NewRows<'c> {
         &mut self,
         new: &'c NewEvent,
         (root, gate): (Option<EventId>, i32),
-        (ids, shared): (&mut HostIds, &PostgresShared),
+        (ids, now_ms, dispatch): (&mut HostIds, i64, Option<&Arc<dyn DispatchHandle>>),
         keyed: &mut KeyedRows<'c>,
     ) -> usize {
         let attributes = &new.attributes;
         self.origins.push((new, root));
         self.gates.push(gate);
-        let id = ids.next(shared.now_ms());
+        let id = ids.next(now_ms);
         self.ids.push(id.row());
         self.sources.push(&attributes.source);
         self.types.push(&attributes.kind);
@@ -115,7 +115,6 @@ impl<'c> NewRows<'c> {
         self.bodies.push(&attributes.body);
         let number = i32::try_from(self.ids.len()).expect("a batch is bounded");
         self.keys.add(number, new);
-        let dispatch = shared.dispatch.get();
         if !new.cancels.is_empty() || new.deliveries.iter().any(has_terms) {
             keyed.terms.add_event(self.ids.len() - 1, id, new);
             keyed.locked.add_cancels(new);

@@ -1,13 +1,14 @@
 //! One batch: a transaction that is sent in one flush.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::{Client, Error, Row};
 
 use super::append::{KeyedRows, NewRows};
 use super::calls::{BatchCalls, Told, in_order, simple};
-use super::command::PostgresCommand;
+use super::command::{CommandRef, PostgresCommand, left_by};
 use super::created::{AppendedAs, CreatedDeliveries};
 use super::failures::FailRows;
 use super::gather::{FrozenPlugins, GatherRows};
@@ -16,16 +17,23 @@ use super::keys::{SettledKeyRows, apart};
 use super::kv::KvRows;
 use super::lease::lease;
 use super::schedules::TickRows;
-use super::settle::{SettleRows, due_again, left_by, record, settled};
+use super::settle::{SettleRows, due_again, record, settled};
 use super::shared::PostgresShared;
 use super::statements::BatchStatements;
 use super::stripes::Stripes;
+use super::tail::TailLeases;
 use super::terms::enter_late;
 use super::trees::TreeRows;
 use crate::event::{EventId, NewEvent, PluginName};
 use crate::store::{
-    Lease, LeaseHolder, LeaseQueue, NewStep, Recorded, Settled, Settlement, TickStep, Ticked,
+    DispatchHandle, Lease, LeaseHolder, LeaseQueue, NewStep, Recorded, Settled, Settlement,
+    TickStep, Ticked,
 };
+
+mod again;
+mod within;
+
+pub(super) use self::within::append_within;
 
 /// The result of a command whose batch is durable.
 pub(super) enum BatchResult {
@@ -44,6 +52,8 @@ pub(super) struct BatchResults {
     pub(super) created: CreatedDeliveries,
     /// Leases for which there is no memory, to be given back.
     pub(super) refused: Vec<Lease>,
+    /// The ids of the events, in the order of the commands.
+    pub(super) ids: Vec<i64>,
 }
 
 /// Where the result of a command is.
@@ -87,39 +97,25 @@ pub(super) struct BatchRows<'c> {
     places: Vec<ResultPlace>,
     /// When deliveries are due again, by the places of their settlements.
     due_again: Vec<(usize, &'c PluginName, Option<Duration>)>,
-}
-
-/// Appends an event in a transaction that the caller has begun, and commits before it tells of what
-/// was created and gives back the leases for which there is no memory.
-pub(super) async fn append_within(
-    event: &NewEvent,
-    client: &Client,
-    shared: &PostgresShared,
-) -> Result<(AppendedAs, CreatedDeliveries, Vec<Lease>), Error> {
-    let statements = BatchStatements::prepare(client).await?;
-    let mut rows = BatchRows::default();
-    let place = rows.add_event(event, (None, 0), &mut shared.ids(), shared);
-    rows.places.push(ResultPlace::Event(place));
-    rows.know_plugins(client, shared).await?;
-    let marker = BatchMarker { incarnation: 0, writer: 0, seq: 0 };
-    let mut calls = rows.calls(client, &statements, shared, marker).list;
-    // Neither begun, nor marked, nor committed.
-    calls.drain(..2);
-    calls.pop();
-    let answers = in_order(calls).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let answers = [Vec::new(), Vec::new()].into_iter().chain(answers).collect();
-    let BatchResults { mut each, created, refused } = rows.results(answers, shared);
-    match each.pop() {
-        Some(BatchResult::Appended(appended)) => Ok((appended, created, refused)),
-        _ => unreachable!("an append has a result of its kind"),
-    }
+    /// Gives permits, unless the batch was acknowledged before.
+    dispatch: Option<Arc<dyn DispatchHandle>>,
+    /// Leases of a batch that was acknowledged before.
+    leased_again: Option<&'c TailLeases>,
 }
 
 impl<'c> BatchRows<'c> {
+    /// No rows yet.
+    fn new(shared: &PostgresShared) -> Self {
+        Self { dispatch: shared.dispatch.get().cloned(), ..Self::default() }
+    }
+
     /// The rows of these commands.
     pub(super) fn of(commands: &'c [PostgresCommand], shared: &PostgresShared) -> Self {
-        let mut rows = Self::default();
-        rows.add_all(commands, shared);
+        let mut rows = Self::new(shared);
+        let mut ids = shared.ids();
+        for command in commands {
+            rows.add(command.into(), &mut ids, shared);
+        }
         rows
     }
 
@@ -137,32 +133,25 @@ impl<'c> BatchRows<'c> {
         answers.into_iter().collect()
     }
 
-    fn add_all(&mut self, commands: &'c [PostgresCommand], shared: &PostgresShared) {
-        let mut ids = shared.ids();
-        for command in commands {
-            self.add(command, &mut ids, shared);
-        }
-    }
-
-    fn add(&mut self, command: &'c PostgresCommand, ids: &mut HostIds, shared: &PostgresShared) {
+    fn add(&mut self, command: CommandRef<'c>, ids: &mut HostIds, shared: &PostgresShared) {
         let place = match command {
-            PostgresCommand::Append { event, .. } => {
+            CommandRef::Append(event) => {
                 ResultPlace::Event(self.add_event(event, (None, 0), ids, shared))
             }
-            PostgresCommand::AppendAll { events, .. } => {
+            CommandRef::AppendAll(events) => {
                 let places = events.iter().map(|it| self.add_event(it, (None, 0), ids, shared));
                 let places: Vec<_> = places.collect();
                 self.events.group_from(places[0]);
                 ResultPlace::Events(places[0]..places[0] + places.len())
             }
-            PostgresCommand::Settle { lease, settlement, reply } => {
-                self.add_settlement((lease, settlement), reply.is_some(), ids, shared)
+            CommandRef::Settle { lease, settlement, is_told } => {
+                self.add_settlement((lease, settlement), is_told, ids, shared)
             }
-            PostgresCommand::Record { work, .. } => {
+            CommandRef::Record(work) => {
                 self.steps.push(work);
                 ResultPlace::Step(self.steps.len() - 1)
             }
-            PostgresCommand::Tick { tick, .. } => {
+            CommandRef::Tick(tick) => {
                 let gate = self.ticks.next_gate();
                 let event = match &tick.step {
                     TickStep::Emit { event, .. } => {
@@ -172,16 +161,15 @@ impl<'c> BatchRows<'c> {
                 };
                 ResultPlace::Tick(self.ticks.add(tick, event))
             }
-            PostgresCommand::Lease { queue, permits, .. } => {
-                self.queues.push((queue, permits.num_permits()));
+            CommandRef::Lease { queue, most } => {
+                self.queues.push((queue, most));
                 if let LeaseQueue::Plugin(plugin) = queue {
                     self.keyed.plugins.add(plugin);
-                    self.late.push((plugin.clone(), permits.num_permits()));
+                    self.late.push((plugin.clone(), most));
                 }
                 self.frozen.add(queue);
                 ResultPlace::Queue(self.queues.len() - 1)
             }
-            PostgresCommand::Close { .. } => unreachable!("the writer closes by itself"),
         };
         self.places.push(place);
     }
@@ -198,7 +186,7 @@ impl<'c> BatchRows<'c> {
         let root = Some(lease.event.tree());
         self.trees.add(gate, lease, settlement);
         let apart = apart(&*shared.policies, lease, settlement);
-        self.settled_keys.add(gate, lease, apart, settlement, shared.dispatch.get());
+        self.settled_keys.add(gate, lease, apart, settlement, self.dispatch.as_ref());
         self.keyed.plugins.add(&lease.plugin);
         if let Some(key) = &lease.terms.key {
             self.keyed.locked.add(&lease.plugin, key);
@@ -226,9 +214,10 @@ impl<'c> BatchRows<'c> {
         ids: &mut HostIds,
         shared: &PostgresShared,
     ) -> usize {
-        let place = self.events.add(event, (root, gate), (ids, shared), &mut self.keyed);
+        let means = (ids, shared.now_ms(), self.dispatch.as_ref());
+        let place = self.events.add(event, (root, gate), means, &mut self.keyed);
         let id = self.events.id(place);
-        self.members.add(event, (id, root), &mut self.stripes, shared);
+        self.members.add(event, (id, root), &mut self.stripes, self.dispatch.as_ref());
         place
     }
 
@@ -297,6 +286,13 @@ impl<'c> BatchRows<'c> {
         if !self.frozen.is_empty() {
             calls.push(Box::pin(self.frozen.call(client, &statements.freeze, shared)));
         }
+        if let Some(leases) = self.leased_again.filter(|it| !it.is_empty()) {
+            calls.push(Box::pin(leases.call(
+                client,
+                &statements.lease_again,
+                shared.run.incarnation,
+            )));
+        }
         calls.push(simple(client, "COMMIT"));
         calls
     }
@@ -330,12 +326,17 @@ impl<'c> BatchRows<'c> {
     }
 
     /// The results of commands whose batch is durable.
-    pub(super) fn results(self, answers: Vec<Vec<Row>>, shared: &PostgresShared) -> BatchResults {
+    pub(super) fn results(
+        mut self,
+        answers: Vec<Vec<Row>>,
+        shared: &PostgresShared,
+    ) -> BatchResults {
         let mut answers = answers.into_iter().skip(2);
         let mut answer_if = |sent: bool| {
             if sent { answers.next().expect("each call has an answer") } else { Vec::new() }
         };
-        let (now_ms, dispatch) = (shared.now_ms(), shared.dispatch.get());
+        let (now_ms, lender) = (shared.now_ms(), self.dispatch.take());
+        let (dispatch, ids) = (lender.as_ref(), self.events.ids().to_vec());
         answer_if(self.policies.is_some());
         answer_if(!self.keyed.locked.is_empty());
         answer_if(!self.trees.is_empty());
@@ -384,7 +385,7 @@ impl<'c> BatchRows<'c> {
             ResultPlace::Tick(at) => BatchResult::Ticked(ticked[at]),
             ResultPlace::Queue(at) => BatchResult::Leased(std::mem::take(&mut leased[at])),
         });
-        BatchResults { each: each.collect(), created, refused }
+        BatchResults { each: each.collect(), created, refused, ids }
     }
 }
 

@@ -15,6 +15,10 @@ const GONE: &str = "the host was not seen any more while it ran";
 
 /// Takes hosts off the list that are dead, and makes due again what nobody holds.
 pub(super) async fn reap(client: &Client, shared: &PostgresShared) -> Result<(), Error> {
+    // After an outage each host has that time to come back.
+    if shared.reached_for() < shared.host_timeout {
+        return Ok(());
+    }
     let most = i32::try_from(MAX_CRASHES).unwrap_or(i32::MAX);
     let timeout_ms = i64::try_from(shared.host_timeout.as_millis()).unwrap_or(i64::MAX);
     let at = shared.at();

@@ -52,6 +52,58 @@ pub(super) enum PostgresCommand {
     },
 }
 
+/// A command as it goes into a batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum CommandRef<'c> {
+    Append(&'c NewEvent),
+    AppendAll(&'c [NewEvent]),
+    Lease { queue: &'c LeaseQueue, most: usize },
+    Record(&'c (LeaseHolder, NewStep)),
+    Tick(&'c Tick),
+    Settle { lease: &'c Lease, settlement: &'c Settlement, is_told: bool },
+}
+
+impl CommandRef<'_> {
+    /// The number of events that it may store.
+    pub(super) fn events(self) -> usize {
+        match self {
+            Self::Append(_) => 1,
+            Self::AppendAll(events) => events.len(),
+            Self::Settle { settlement, .. } => left_by(&settlement.next).count(),
+            Self::Tick(tick) => usize::from(matches!(tick.step, TickStep::Emit { .. })),
+            Self::Lease { .. } | Self::Record(_) => 0,
+        }
+    }
+}
+
+impl<'c> From<&'c PostgresCommand> for CommandRef<'c> {
+    fn from(command: &'c PostgresCommand) -> Self {
+        match command {
+            PostgresCommand::Append { event, .. } => Self::Append(event),
+            PostgresCommand::AppendAll { events, .. } => Self::AppendAll(events),
+            PostgresCommand::Lease { queue, permits, .. } => {
+                Self::Lease { queue, most: permits.num_permits() }
+            }
+            PostgresCommand::Record { work, .. } => Self::Record(work),
+            PostgresCommand::Tick { tick, .. } => Self::Tick(tick),
+            PostgresCommand::Settle { lease, settlement, reply } => {
+                Self::Settle { lease, settlement, is_told: reply.is_some() }
+            }
+            PostgresCommand::Close { .. } => unreachable!("the writer closes by itself"),
+        }
+    }
+}
+
+/// The events that a settlement leaves.
+pub(super) fn left_by(next: &Next) -> impl Iterator<Item = &NewEvent> {
+    let notice = match next {
+        Next::Dead(notice) => notice.as_deref(),
+        _ => None,
+    };
+    let emitted = next.results().map_or(&[][..], |(emitted, _)| emitted);
+    emitted.iter().chain(notice)
+}
+
 /// Whether an event enters keys, cancels, or is gathered.
 fn takes_locks(event: &NewEvent) -> bool {
     let has_key = event.deliveries.iter().any(|delivery| delivery.key.is_some());

@@ -3,23 +3,28 @@
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, TargetSessionAttrs};
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::{AsyncMessage, Client, Config};
 
 use super::error::{PostgresOpenError, words};
 use super::options::PostgresOptions;
+use super::server::{self, KnownServer};
 use super::tls::PostgresTls;
 use crate::tasks;
 
 /// The settings of every session. No time limit of the server ends a commit that waits for its
-/// standby: it would be visible, reported as a success, and might still be lost.
-const SESSION: &str = "SET statement_timeout = 0; SET synchronous_commit = on; \
+/// standby: it would be visible, reported as a success, and might still be lost. A server that asks
+/// for more than `on` keeps it.
+const SESSION: &str = "SET statement_timeout = 0; \
+     SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') \
+         WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false); \
      SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '5s'; \
      SET default_transaction_isolation = 'read committed'; SET TimeZone = 'UTC'";
 
@@ -33,12 +38,36 @@ pub(super) struct HeldConnection {
     client: Client,
     driver: AbortHandle,
     warned: Arc<AtomicBool>,
+    /// Its sender goes with the driver.
+    ended: watch::Receiver<()>,
+    /// Changes when this connection is of no use.
+    generation: watch::Receiver<u64>,
 }
 
 impl HeldConnection {
     /// Whether the server has warned since this was asked for the last time.
     pub(super) fn was_warned(&self) -> bool {
         self.warned.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether it has ended, or leads to a server that is no primary any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.client.is_closed() || self.generation.has_changed().unwrap_or(true)
+    }
+
+    /// Returns once it is over.
+    pub(super) async fn over(&self) {
+        let (mut ended, mut generation) = (self.ended.clone(), self.generation.clone());
+        // Nothing is ever sent: an error says that the sender is gone.
+        tokio::select! {
+            _ = ended.changed() => {}
+            _ = generation.changed() => {}
+        }
+    }
+
+    /// Closes the socket, also while queries still borrow this.
+    pub(super) fn close(&self) {
+        self.driver.abort();
     }
 }
 
@@ -65,9 +94,13 @@ impl DerefMut for HeldConnection {
 /// The database, and how to get there.
 #[derive(Clone)]
 pub(super) struct DatabaseAddress {
-    config: Config,
+    /// Each server of the address, in the order in which it names them.
+    servers: Arc<[(Config, String)]>,
+    /// The one of them that was reached last.
+    last: Arc<AtomicUsize>,
     tls: PostgresTls,
-    /// Host and port, for people.
+    pub(super) known: Arc<KnownServer>,
+    /// Hosts and ports, for people.
     pub(super) server: String,
     pub(super) user: String,
     pub(super) database: String,
@@ -83,56 +116,57 @@ impl std::fmt::Debug for DatabaseAddress {
 impl DatabaseAddress {
     /// Reads the address.
     pub(super) fn read(options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
-        let mut config: Config = options
-            .url
-            .expose_secret()
-            .parse()
-            .map_err(|error| PostgresOpenError::Address(words(&error)))?;
+        let config = options.url.expose_secret().parse::<Config>();
+        let config = config.map_err(|error| PostgresOpenError::Address(words(&error)))?;
         let missing = |what: &str| PostgresOpenError::Address(format!("it names no {what}"));
         let server = server_of(&config).ok_or_else(|| missing("host"))?;
         let user = config.get_user().ok_or_else(|| missing("user"))?.to_owned();
         let database = config.get_dbname().ok_or_else(|| missing("database"))?.to_owned();
         let tls = PostgresTls::new(options.ca_file.as_deref())
             .map_err(|why| PostgresOpenError::Tls { server: server.clone(), why })?;
-        config
-            .application_name("hookbox")
-            .connect_timeout(Duration::from_secs(5))
-            .tcp_user_timeout(Duration::from_secs(10))
-            .keepalives(true)
-            .keepalives_idle(Duration::from_secs(5))
-            .keepalives_interval(Duration::from_secs(2))
-            .keepalives_retries(3);
-        Ok(Self { config, tls, server, user, database })
+        let servers: Arc<[_]> = apart(&config).into();
+        let (last, known) = (Arc::default(), Arc::new(KnownServer::new(options.needs_standby)));
+        Ok(Self { servers, last, tls, known, server, user, database })
     }
 
-    /// Makes a connection, which is driven by a task of its own.
-    pub(super) async fn connect(&self) -> Result<Client, PostgresOpenError> {
-        let connected = self.config.connect(self.tls.clone()).await;
-        let (client, connection) = connected.map_err(|error| self.refusal(&error))?;
-        tasks::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::warn!(error = words(&error), "a connection to Postgres has ended");
-            }
-        });
-        client.batch_execute(SESSION).await.map_err(|error| self.refusal(&error))?;
-        Ok(client)
-    }
-
-    /// Makes a connection to a server that takes writes.
+    /// Makes a connection to the first server that takes writes and is the database that is known.
     pub(super) async fn hold(&self) -> Result<HeldConnection, PostgresOpenError> {
-        let held = tokio::time::timeout(WITHIN, self.try_hold()).await;
-        held.unwrap_or_else(|_| {
-            let why = "it does not answer in time".to_owned();
-            Err(PostgresOpenError::Unreachable { server: self.server.clone(), why })
-        })
+        let first = self.last.load(Ordering::Relaxed);
+        let mut refused: Option<PostgresOpenError> = None;
+        for at in (0..self.servers.len()).map(|it| (first + it) % self.servers.len()) {
+            let (config, server) = &self.servers[at];
+            let held = tokio::time::timeout(WITHIN, self.try_hold(config, server)).await;
+            let held = held.unwrap_or_else(|_| {
+                let why = "it does not answer in time".to_owned();
+                Err(PostgresOpenError::Unreachable { server: server.clone(), why })
+            });
+            match held {
+                Ok(held) => {
+                    self.last.store(at, Ordering::Relaxed);
+                    return Ok(held);
+                }
+                Err(error) => {
+                    if refused.as_ref().is_none_or(|before| error.weight() > before.weight()) {
+                        refused = Some(error);
+                    }
+                }
+            }
+        }
+        Err(refused.expect("an address names a server"))
     }
 
-    async fn try_hold(&self) -> Result<HeldConnection, PostgresOpenError> {
-        let connected = self.config.connect(self.tls.clone()).await;
-        let (client, mut connection) = connected.map_err(|error| self.refusal(&error))?;
+    async fn try_hold(
+        &self,
+        config: &Config,
+        server: &str,
+    ) -> Result<HeldConnection, PostgresOpenError> {
+        let refusal = |error| self.refusal_of(server, &error);
+        let (client, mut connection) = config.connect(self.tls.clone()).await.map_err(refusal)?;
         let warned = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&warned);
+        let (alive, ended) = watch::channel(());
         let driver = tasks::spawn(async move {
+            let _alive = alive;
             loop {
                 match poll_fn(|cx| connection.poll_message(cx)).await {
                     Some(Ok(AsyncMessage::Notice(notice))) => {
@@ -150,26 +184,29 @@ impl DatabaseAddress {
                 }
             }
         });
-        let held = HeldConnection { client, driver: driver.abort_handle(), warned };
-        held.batch_execute(SESSION).await.map_err(|error| self.refusal(&error))?;
-        let row = held
-            .query_one(
-                "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
-                &[],
-            )
-            .await
-            .map_err(|error| self.refusal(&error))?;
-        if row.get(0) {
-            return Err(PostgresOpenError::ReadOnly(self.server.clone()));
+        let driver = driver.abort_handle();
+        let generation = self.known.generation();
+        let mut held = HeldConnection { client, driver, warned, ended, generation };
+        held.batch_execute(SESSION).await.map_err(refusal)?;
+        let found = server::look(&held).await.map_err(refusal)?;
+        if !found.takes_writes {
+            return Err(PostgresOpenError::ReadOnly(server.to_owned()));
         }
+        held.generation = self.known.admit(server, found)?;
         Ok(held)
     }
 
     /// What a refusal means.
     pub(super) fn refusal(&self, error: &tokio_postgres::Error) -> PostgresOpenError {
-        let (server, why) = (self.server.clone(), words(error));
+        self.refusal_of(&self.server, error)
+    }
+
+    fn refusal_of(&self, server: &str, error: &tokio_postgres::Error) -> PostgresOpenError {
+        let (server, why) = (server.to_owned(), words(error));
         let Some(code) = error.code() else {
-            return if !why.starts_with("error performing TLS handshake") {
+            return if why.contains("does not allow writes") {
+                PostgresOpenError::ReadOnly(server)
+            } else if !why.starts_with("error performing TLS handshake") {
                 PostgresOpenError::Unreachable { server, why }
             } else if why.contains("does not support TLS") {
                 PostgresOpenError::NoTls(server)
@@ -197,14 +234,58 @@ impl DatabaseAddress {
     }
 }
 
+/// Each server of the address alone, and its host and port for people.
+fn apart(config: &Config) -> Vec<(Config, String)> {
+    let (ports, addresses) = (config.get_ports(), config.get_hostaddrs());
+    let one = |(at, host): (usize, &Host)| {
+        let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+        let mut alone = Config::new();
+        if let Some(address) = addresses.get(at) {
+            alone.hostaddr(*address);
+        }
+        let shown = match host {
+            Host::Tcp(name) => {
+                alone.host(name);
+                format!("{name}:{port}")
+            }
+            Host::Unix(folder) => {
+                alone.host_path(folder);
+                format!("{}:{port}", folder.display())
+            }
+        };
+        alone.port(port);
+        take_over(config, &mut alone);
+        (alone, shown)
+    };
+    config.get_hosts().iter().enumerate().map(one).collect()
+}
+
+/// Sets what all servers of an address have in common.
+fn take_over(from: &Config, to: &mut Config) {
+    to.user(from.get_user().unwrap_or_default()).dbname(from.get_dbname().unwrap_or_default());
+    if let Some(password) = from.get_password() {
+        to.password(password);
+    }
+    if let Some(options) = from.get_options() {
+        to.options(options);
+    }
+    to.ssl_mode(from.get_ssl_mode())
+        .ssl_negotiation(from.get_ssl_negotiation())
+        .channel_binding(from.get_channel_binding())
+        .load_balance_hosts(from.get_load_balance_hosts())
+        // A name may have the addresses of several servers.
+        .target_session_attrs(TargetSessionAttrs::ReadWrite)
+        .application_name("hookbox")
+        .connect_timeout(Duration::from_secs(5))
+        .tcp_user_timeout(Duration::from_secs(10))
+        .keepalives(true)
+        .keepalives_idle(Duration::from_secs(5))
+        .keepalives_interval(Duration::from_secs(2))
+        .keepalives_retries(3);
+}
+
 /// Hosts and ports, for people.
 fn server_of(config: &Config) -> Option<String> {
-    let ports = config.get_ports();
-    let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
-    let named = config.get_hosts().iter().enumerate().map(|(at, host)| match host {
-        Host::Tcp(name) => format!("{name}:{}", port(at)),
-        Host::Unix(folder) => format!("{}:{}", folder.display(), port(at)),
-    });
-    let named: Vec<_> = named.collect();
+    let named: Vec<_> = apart(config).into_iter().map(|(_, shown)| shown).collect();
     (!named.is_empty()).then(|| named.join(", "))
 }

@@ -87,6 +87,35 @@ pub enum PostgresOpenError {
         "{0} is a replica or read-only: `store.url` has to name the primary, or several servers with `target_session_attrs=read-write`"
     )]
     ReadOnly(String),
+    /// The primary has no synchronous standby, and one is required.
+    #[error(
+        "{0} acknowledges without a standby, and `store.require` is \"replicated\": set `synchronous_standby_names` on the server, such as 'ANY 1 (*)', or write `require = \"primary\"`"
+    )]
+    NotReplicated(String),
+    /// It is not the database that this host has used.
+    #[error(
+        "{server} is another database than this host has used so far ({found} in the place of {known}): name the right server in `store.url`; if it was moved there, start this host again"
+    )]
+    OtherDatabase {
+        /// Host and port.
+        server: String,
+        /// The number of the database of before.
+        known: String,
+        /// The number of the one that was found.
+        found: String,
+    },
+    /// It was a primary, and another server has taken its place.
+    #[error(
+        "{server} takes writes on timeline {found}, and this host has seen timeline {seen}: it is a former primary that was left behind; stop it, and make a standby of it with `pg_rewind` or anew"
+    )]
+    LeftBehind {
+        /// Host and port.
+        server: String,
+        /// Its timeline.
+        found: u32,
+        /// The newest one that this host has seen.
+        seen: u32,
+    },
     /// The user may not do what the host needs.
     #[error(
         "user `{user}` has not all rights in database `{database}`: {why}; make it the owner of the schema with `GRANT CREATE ON DATABASE {database} TO {user}` before the first start"
@@ -142,6 +171,18 @@ pub enum PostgresOpenError {
     },
 }
 
+impl PostgresOpenError {
+    /// How much it says about what is wrong, where one server of several has to be named.
+    pub(super) fn weight(&self) -> u8 {
+        match self {
+            Self::Unreachable { .. } | Self::NotNow { .. } => 0,
+            Self::ReadOnly(_) => 1,
+            Self::OtherDatabase { .. } | Self::LeftBehind { .. } | Self::NotReplicated(_) => 3,
+            _ => 2,
+        }
+    }
+}
+
 /// The words of an error and of its causes, in one line.
 pub(super) fn words(error: &tokio_postgres::Error) -> String {
     if let Some(said) = error.as_db_error() {
@@ -179,6 +220,19 @@ pub(super) fn is_lost(error: &tokio_postgres::Error) -> bool {
         class == "08" || class == "57" || *code == SqlState::READ_ONLY_SQL_TRANSACTION
     };
     error.code().map_or_else(|| error.as_db_error().is_none(), gone)
+}
+
+/// Whether the server says that it is no primary any more, so that no connection to it is of use.
+pub(super) fn is_deposed(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| {
+        [
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CRASH_SHUTDOWN,
+            SqlState::CANNOT_CONNECT_NOW,
+        ]
+        .contains(code)
+    })
 }
 
 /// Whether the marker of a batch is there already, so that the batch was committed.

@@ -61,7 +61,7 @@ impl<'c> GatherRows<'c> {
         new: &'c NewEvent,
         (id, root): (EventId, Option<EventId>),
         stripes: &mut Stripes,
-        shared: &PostgresShared,
+        dispatch: Option<&Arc<dyn DispatchHandle>>,
     ) {
         if new.members.is_empty() {
             return;
@@ -77,7 +77,7 @@ impl<'c> GatherRows<'c> {
             self.keys.push(key.as_bytes().to_vec());
             self.add_member(member);
             // The body is that of the first member, which is not known here.
-            let permit = shared.dispatch.get().and_then(|it| it.permit(&member.terms.plugin, 0));
+            let permit = dispatch.and_then(|it| it.permit(&member.terms.plugin, 0));
             self.lends.push(permit.is_some());
             self.permits.push(permit);
         }

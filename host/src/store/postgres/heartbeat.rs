@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::chores;
 use super::connect::{DatabaseAddress, HeldConnection};
-use super::error::words;
+use super::error::{is_deposed, words};
 use super::pauses;
 use super::read_connection::ReadConnection;
+use super::server;
 use super::shared::PostgresShared;
 
 /// How often the row is renewed.
@@ -32,7 +33,7 @@ pub(super) async fn beat(
         if over {
             return;
         }
-        if client.is_closed() {
+        if client.is_over() {
             match address.hold().await {
                 Ok(connected) => client = connected,
                 Err(error) => {
@@ -67,6 +68,12 @@ async fn beat_once(client: &HeldConnection, shared: &PostgresShared) -> bool {
         return false;
     }
     shared.renew(sent);
+    match server::promise(client).await {
+        Ok(promise) => shared.known.note(promise),
+        Err(error) => {
+            tracing::warn!(error = words(&error), "this host cannot learn what is promised");
+        }
+    }
     if let Err(error) = pauses::refresh(client, shared).await {
         tracing::warn!(error = words(&error), "this host cannot learn what is paused");
     }
@@ -87,6 +94,9 @@ async fn renew(client: &HeldConnection, shared: &PostgresShared) -> bool {
     match renewed {
         Err(error) => {
             tracing::warn!(error = words(&error), "this host cannot renew its row in Postgres");
+            if is_deposed(&error) {
+                shared.known.distrust();
+            }
             false
         }
         Ok(row) => match row.get::<_, Option<i64>>(0) {

@@ -2,8 +2,8 @@
 
 use super::batch::{BatchResult, BatchResults};
 use super::command::PostgresCommand;
+use super::command::left_by;
 use super::created::AppendedAs;
-use super::settle::left_by;
 use crate::store::{Hint, Recorded, Settled, Ticked};
 
 /// The changes of these commands.

@@ -24,6 +24,10 @@ impl Hosts for Postgres {
         })
     }
 
+    fn promise(&self) -> Option<String> {
+        self.shared.known.promise().map(|promise| promise.to_string())
+    }
+
     fn note_plugins(&self, plugins: BTreeMap<PluginName, Digest>) -> Pending<'_, ()> {
         let texts: BTreeMap<&str, String> =
             plugins.iter().map(|(name, digest)| (&**name, digest.to_string())).collect();

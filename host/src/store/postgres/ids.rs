@@ -1,6 +1,8 @@
 //! The ids that this host gives to events: 43 bits of milliseconds by the database's clock, 8 bits
 //! of the host's slot, 12 bits of a counter. Two hosts never give the same.
 
+use std::collections::VecDeque;
+
 use crate::event::EventId;
 
 /// Bits of the counter, and of counter and slot together.
@@ -14,17 +16,27 @@ pub(super) struct HostIds {
     /// Milliseconds and counter of the next id.
     next_ms: i64,
     counter: i64,
+    /// Those that events have already, which come first.
+    given: VecDeque<i64>,
 }
 
 impl HostIds {
     /// Ids of a slot that come after `last`.
     pub(super) fn new(slot: i16, last: Option<i64>) -> Self {
         let next_ms = last.map_or(0, |last| (last >> LOW_BITS) + 1);
-        Self { slot: i64::from(slot), next_ms, counter: 0 }
+        Self { slot: i64::from(slot), next_ms, counter: 0, given: VecDeque::new() }
+    }
+
+    /// The ids that the events of a batch have already.
+    pub(super) fn given(ids: &[i64]) -> Self {
+        Self { given: ids.iter().copied().collect(), ..Self::new(0, None) }
     }
 
     /// An id not before `now_ms`. It grows also when the clock steps back.
     pub(super) fn next(&mut self, now_ms: i64) -> EventId {
+        if let Some(row) = self.given.pop_front() {
+            return EventId::from_row(row);
+        }
         let now_ms = now_ms.clamp(0, (1 << (63 - LOW_BITS)) - 2);
         if now_ms > self.next_ms {
             (self.next_ms, self.counter) = (now_ms, 0);

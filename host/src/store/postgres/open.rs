@@ -70,10 +70,11 @@ impl Postgres {
         let keyed_statements = keyed_statements.map_err(|error| address.refusal(&error))?;
         let client = Arc::new(ReadConnection::new(address.hold().await?));
         let reads = PostgresReads { client: Arc::clone(&client) };
-        let work = WorkConnection::new(address.connect().await?, address.clone());
-        let listings = WorkConnection::new(address.connect().await?, address.clone());
+        let work = WorkConnection::new(address.hold().await?, address.clone());
+        let listings = WorkConnection::new(address.hold().await?, address.clone());
         let heart = address.hold().await?;
-        let shared = PostgresShared::new(registered.run, registered.last_id, &options, journal);
+        let run = (registered.run, registered.last_id);
+        let shared = PostgresShared::new(run, &address.known, &options, journal);
         shared.compare(registered.asked_ms, registered.database_ms);
         let shared = Arc::new(shared);
         let known = pauses::refresh(&heart, &shared).await;

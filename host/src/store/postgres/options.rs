@@ -17,6 +17,10 @@ pub struct PostgresOptions {
     /// The PEM file of the authorities that the server's certificate is checked against; the public
     /// ones if there is none.
     pub ca_file: Option<PathBuf>,
+    /// Whether events are only acknowledged when they are on a standby as well.
+    pub needs_standby: bool,
+    /// The bytes of acknowledged batches that are kept to be sent again after a failover.
+    pub tail_bytes: usize,
     /// The folder of this host's own small files. Of two hosts each has its own.
     pub folder: PathBuf,
     /// The name by which people know this host.

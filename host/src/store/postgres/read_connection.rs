@@ -28,12 +28,13 @@ impl ReadConnection {
         last
     }
 
-    /// Connects again if the connection is gone.
+    /// Connects again if the connection is gone, or leads to a server that is no primary any more.
     pub(super) async fn renew(&self, address: &DatabaseAddress) {
         let last = self.last();
-        if !last.held.is_closed() {
+        if !last.held.is_over() {
             return;
         }
+        last.held.close();
         match address.hold().await {
             // Only the heartbeat does this, so that the place is free.
             Ok(held) => drop(last.next.set(Box::new(Self::new(held)))),

@@ -6,7 +6,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::shared::PostgresShared;
-use crate::event::{AttemptRecord, NewEvent};
+use crate::event::AttemptRecord;
 use crate::store::{Lease, LeaseHolder, NewStep, Next, Settled, Settlement};
 
 /// Calls `settle_v1`.
@@ -166,16 +166,6 @@ pub(super) fn small(number: u32) -> i32 {
 fn json<T: serde::Serialize>(list: &[T]) -> Option<String> {
     (!list.is_empty())
         .then(|| serde_json::to_string(list).expect("lines, calls and steps are always JSON"))
-}
-
-/// The events that a settlement leaves.
-pub(super) fn left_by(next: &Next) -> impl Iterator<Item = &NewEvent> {
-    let notice = match next {
-        Next::Dead(notice) => notice.as_deref(),
-        _ => None,
-    };
-    let emitted = next.results().map_or(&[][..], |(emitted, _)| emitted);
-    emitted.iter().chain(notice)
 }
 
 /// The time until a delivery is due again.

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::ids::HostIds;
+use super::loss::LossLog;
 use super::options::PostgresOptions;
+use super::server::KnownServer;
+use super::tail::AckedTail;
 use crate::clock::Clock;
 use crate::store::changes::Announcer;
 use crate::store::journal::InFlightJournal;
@@ -36,6 +39,8 @@ pub(super) struct PostgresShared {
     unreachable: Mutex<[Option<(Instant, String)>; 3]>,
     /// When the heartbeat that was answered last was sent, in milliseconds since `opened`.
     renewed_ms: AtomicU64,
+    /// Since when the primary is reachable without a break, in milliseconds since `opened`.
+    reached_ms: AtomicU64,
     opened: Instant,
     /// Whether the store was asked to close.
     pub(super) closing: AtomicBool,
@@ -56,13 +61,17 @@ pub(super) struct PostgresShared {
     offset_ms: AtomicI64,
     /// The last batch of each writer that was answered.
     acked: [AtomicI64; 2],
+    /// The last batches of both.
+    pub(super) tail: AckedTail,
+    pub(super) loss: LossLog,
+    pub(super) known: Arc<KnownServer>,
     duplicates: AtomicU64,
 }
 
 impl PostgresShared {
     pub(super) fn new(
-        run: HostRun,
-        last_id: Option<i64>,
+        (run, last_id): (HostRun, Option<i64>),
+        known: &Arc<KnownServer>,
         options: &PostgresOptions,
         journal: InFlightJournal,
     ) -> Self {
@@ -72,6 +81,7 @@ impl PostgresShared {
             trouble: watch::Sender::new(None),
             unreachable: Mutex::default(),
             renewed_ms: AtomicU64::new(0),
+            reached_ms: AtomicU64::new(0),
             opened: Instant::now(),
             closing: AtomicBool::new(false),
             ended: watch::Sender::new(false),
@@ -86,6 +96,9 @@ impl PostgresShared {
             clock: options.clock.clone(),
             offset_ms: AtomicI64::new(0),
             acked: Default::default(),
+            tail: AckedTail::new(options.tail_bytes),
+            loss: LossLog::default(),
+            known: Arc::clone(known),
             duplicates: AtomicU64::new(0),
         }
     }
@@ -175,6 +188,8 @@ impl PostgresShared {
     pub(super) fn is_reachable(&self, part: usize) {
         let mut parts = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
         if parts[part].take().is_some() {
+            let ms = self.opened.elapsed().as_millis();
+            self.reached_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
             self.tell_of(&parts);
         }
     }
@@ -188,6 +203,12 @@ impl PostgresShared {
             }
             told
         });
+    }
+
+    /// The time for which the primary is reachable without a break.
+    pub(super) fn reached_for(&self) -> Duration {
+        let reached = Duration::from_millis(self.reached_ms.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(reached)
     }
 
     fn lost_at(&self) -> Option<Instant> {

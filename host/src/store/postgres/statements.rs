@@ -11,6 +11,7 @@ use super::lease::LEASE;
 use super::schedules::TICK;
 use super::settle::{RECORD, SETTLE};
 use super::stripes::LOCK;
+use super::tail::LEASE_AGAIN;
 use super::terms::{ENTER_LATE, TERMS};
 use super::trees::CHECK_TREES;
 
@@ -36,6 +37,7 @@ pub(super) struct BatchStatements {
     pub(super) enter_late: Statement,
     pub(super) check_trees: Statement,
     pub(super) freeze: Statement,
+    pub(super) lease_again: Statement,
 }
 
 impl BatchStatements {
@@ -58,6 +60,7 @@ impl BatchStatements {
             enter_late: client.prepare(ENTER_LATE).await?,
             check_trees: client.prepare(CHECK_TREES).await?,
             freeze: client.prepare(FREEZE).await?,
+            lease_again: client.prepare(LEASE_AGAIN).await?,
         })
     }
 }

@@ -28,10 +28,12 @@ macro_rules! postgres_laws {
 }
 
 mod dead_hosts;
+mod failover;
 mod faults;
 mod hosts;
 mod keys;
 mod listed;
+mod lost_tail;
 mod opening;
 mod operating;
 mod proxy;
@@ -69,6 +71,8 @@ impl OnePostgres {
         PostgresOptions {
             url: self.database().await.url().into(),
             ca_file: None,
+            needs_standby: false,
+            tail_bytes: 32 << 20,
             folder: self.folder.path().to_owned(),
             host_name: "one".to_owned(),
             clock: self.clock.clone(),

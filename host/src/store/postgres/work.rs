@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::{Client, Error};
 
-use super::connect::DatabaseAddress;
+use super::connect::{DatabaseAddress, HeldConnection};
 use super::error::{failed_query, is_passing};
 use crate::store::StoreError;
 
@@ -22,7 +22,7 @@ pub(super) struct WorkConnection {
 
 #[derive(Debug)]
 struct WorkClient {
-    client: Client,
+    client: HeldConnection,
     /// Whether a transaction was begun and not ended.
     open: bool,
 }
@@ -101,7 +101,7 @@ pub(super) struct Work<'a> {
 }
 
 impl WorkConnection {
-    pub(super) fn new(client: Client, address: DatabaseAddress) -> Self {
+    pub(super) fn new(client: HeldConnection, address: DatabaseAddress) -> Self {
         Self { client: Mutex::new(WorkClient { client, open: false }), address }
     }
 
@@ -126,8 +126,8 @@ impl WorkConnection {
 
     async fn open(&self, begin: &str) -> Result<Work<'_>, StoreError> {
         let mut work = self.client.lock().await;
-        if work.client.is_closed() {
-            let connected = self.address.connect().await;
+        if work.client.is_over() {
+            let connected = self.address.hold().await;
             let client = connected.map_err(|error| StoreError::Unavailable(error.to_string()))?;
             *work = WorkClient { client, open: false };
         }

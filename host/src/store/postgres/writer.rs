@@ -13,21 +13,20 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio_postgres::{Error, Row};
 
-use super::batch::{BatchMarker, BatchResult, BatchResults, BatchRows};
+use super::batch::{BatchMarker, BatchResults, BatchRows};
 use super::command::{PostgresCommand, Replier};
 use super::connect::{DatabaseAddress, HeldConnection};
-use super::created::{AppendedAs, tell};
-use super::error::{failed_query, is_lost, is_marked, is_passing, words};
-use super::hints::hint;
+use super::error::{failed_query, is_deposed, is_lost, is_marked, is_passing, words};
 use super::identity::HostIdentity;
 use super::keys::know_plugins_of;
-use super::lease::{give_back, leased};
 use super::look_back::look_back;
+use super::mend::mend;
 use super::shared::PostgresShared;
 use super::statements::BatchStatements;
-use crate::event::NewEvent;
-use crate::store::append_limit::AppendPermit;
-use crate::store::{Appended, StoreError};
+use super::tail::TailBatch;
+use crate::store::StoreError;
+
+mod answer;
 
 /// The most commands of a batch.
 const MAX_COMMANDS: usize = 1_024;
@@ -90,7 +89,13 @@ impl PostgresWriter {
     pub(super) async fn work(mut self) {
         let mut is_closed = false;
         loop {
-            let (batch, close) = self.next_batch().await;
+            let Some((batch, close)) = self.next_batch().await else {
+                // Nobody waits. What a new primary has lost is to be found all the same.
+                if self.reconnect("its connection has ended".to_owned()).await.is_err() {
+                    break;
+                }
+                continue;
+            };
             if batch.is_empty() && close.is_none() {
                 break;
             }
@@ -123,8 +128,12 @@ impl PostgresWriter {
         self.shared.ended.send_replace(true);
     }
 
-    /// What waits, up to a close. Nothing at all once the store was dropped.
-    async fn next_batch(&mut self) -> (Vec<PostgresCommand>, Option<CloseCall>) {
+    /// What waits, up to a close; an empty batch once the store was dropped, and none if the
+    /// connection is over.
+    async fn next_batch(&mut self) -> Option<(Vec<PostgresCommand>, Option<CloseCall>)> {
+        if self.client.is_over() {
+            return None;
+        }
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while batch.len() < MAX_COMMANDS && bytes < MAX_BYTES {
             let next = match self.carried.pop_front() {
@@ -132,13 +141,14 @@ impl PostgresWriter {
                 None if batch.is_empty() => tokio::select! {
                     next = self.commands.recv() => next,
                     () = self.shared.has_stopped() => None,
+                    () = self.client.over() => return None,
                 },
                 None => self.commands.try_recv().ok(),
             };
             match next {
                 None => break,
                 Some(PostgresCommand::Close { reply, after }) => {
-                    return (batch, Some((reply, after)));
+                    return Some((batch, Some((reply, after))));
                 }
                 Some(command) => {
                     bytes += command.weight();
@@ -146,7 +156,7 @@ impl PostgresWriter {
                 }
             }
         }
-        (batch, None)
+        Some((batch, None))
     }
 
     /// Commits commands together. If that fails, each is tried alone, and only those that fail
@@ -201,6 +211,9 @@ impl PostgresWriter {
                 Err(NoAnswer::Error(error)) if !is_lost(&error) => error,
                 Err(NoAnswer::Error(error)) => {
                     is_known = false;
+                    if is_deposed(&error) {
+                        shared.known.distrust();
+                    }
                     self.reconnect(words(&error)).await?;
                     continue;
                 }
@@ -213,6 +226,8 @@ impl PostgresWriter {
             // As long as the outcome is unknown, a lock of the batch that was sent first may be in
             // the way.
             if !is_passing(&error) || (is_known && tries >= TRIES) {
+                // Its number is of a batch that never was.
+                shared.tail.keep(shared.tail.place(), TailBatch::new(self.number, self.seq));
                 return Err(BatchFailure::Refused(error));
             }
             tokio::time::sleep(Duration::from_millis(3 << tries.min(6))).await;
@@ -277,97 +292,10 @@ impl PostgresWriter {
     async fn connect(&mut self) -> Result<(), String> {
         let client = self.address.hold().await.map_err(|error| error.to_string())?;
         let statements = BatchStatements::prepare(&client).await;
-        self.statements = statements.map_err(|error| words(&error))?;
-        self.client = client;
+        let statements = statements.map_err(|error| words(&error))?;
+        mend(&client, &statements, &self.shared).await.map_err(|error| words(&error))?;
+        (self.client, self.statements) = (client, statements);
         Ok(())
-    }
-
-    /// Answers commands whose batch is durable.
-    fn answer(&mut self, commands: Vec<PostgresCommand>, results: BatchResults) {
-        self.shared.changes.committed(|| hint(&commands, &results));
-        let dispatch = self.shared.dispatch.get().cloned();
-        for (command, result) in commands.into_iter().zip(results.each) {
-            // A caller may have gone: of its answer only leases matter.
-            match (command, result) {
-                (
-                    PostgresCommand::Append { event, reply, permit },
-                    BatchResult::Appended(appended),
-                ) => self.answer_append(event, reply, permit, appended),
-                (
-                    PostgresCommand::AppendAll { events, reply, permit },
-                    BatchResult::AppendedAll(appended),
-                ) => self.answer_append_all(events, reply, permit, &appended),
-                (PostgresCommand::Settle { lease, reply, .. }, BatchResult::Settled(it)) => {
-                    // Its permit is free before the caller knows it.
-                    drop(lease);
-                    drop(reply.map(|reply| reply.send(Ok(it))));
-                }
-                (PostgresCommand::Record { reply, .. }, BatchResult::Recorded(it)) => {
-                    drop(reply.send(Ok(it)));
-                }
-                (PostgresCommand::Tick { reply, .. }, BatchResult::Ticked(it)) => {
-                    drop(reply.send(Ok(it)));
-                }
-                (PostgresCommand::Lease { permits, reply, .. }, BatchResult::Leased(rows)) => {
-                    let (leases, refused) = leased(&rows, permits, dispatch.as_ref());
-                    self.carried.extend(refused.into_iter().map(give_back));
-                    if let Err(Ok(stranded)) = reply.send(Ok(leases)) {
-                        self.carried.extend(stranded.leases.into_iter().map(give_back));
-                    }
-                }
-                _ => unreachable!("each command has a result of its kind"),
-            }
-        }
-        self.carried.extend(results.refused.into_iter().map(give_back));
-        if let Some(dispatch) = &dispatch {
-            tell(dispatch, results.created);
-        }
-    }
-
-    fn answer_append(
-        &mut self,
-        event: Box<NewEvent>,
-        reply: Replier<Appended>,
-        permit: AppendPermit,
-        appended: AppendedAs,
-    ) {
-        let answer = match appended {
-            AppendedAs::New(id) => Appended { id, duplicate: false },
-            AppendedAs::DuplicateOf(id) => {
-                self.shared.count_duplicate();
-                Appended { id, duplicate: true }
-            }
-            AppendedAs::Later | AppendedAs::Dropped => {
-                self.carried.push_back(PostgresCommand::Append { event, reply, permit });
-                return;
-            }
-        };
-        drop(permit);
-        drop(reply.send(Ok(answer)));
-    }
-
-    /// The events of a request are appended again together, if one of them has to be.
-    fn answer_append_all(
-        &mut self,
-        events: Vec<NewEvent>,
-        reply: Replier<Vec<Appended>>,
-        permit: AppendPermit,
-        appended: &[AppendedAs],
-    ) {
-        let answer = |appended: &AppendedAs| match appended {
-            AppendedAs::New(id) => Some(Appended { id: *id, duplicate: false }),
-            AppendedAs::DuplicateOf(id) => Some(Appended { id: *id, duplicate: true }),
-            AppendedAs::Later | AppendedAs::Dropped => None,
-        };
-        let Some(answers) = appended.iter().map(answer).collect::<Option<Vec<_>>>() else {
-            self.carried.push_back(PostgresCommand::AppendAll { events, reply, permit });
-            return;
-        };
-        for _ in answers.iter().filter(|answer| answer.duplicate) {
-            self.shared.count_duplicate();
-        }
-        drop(permit);
-        drop(reply.send(Ok(answers)));
     }
 
     /// Gives back what this host holds, and takes it off the list of hosts.

@@ -14,7 +14,7 @@ DECLARE
     free smallint;
     old hookbox.hosts;
     t bigint := hookbox.now_ms_v1(at);
-    run bigint := nextval('hookbox.incarnations');
+    run bigint := hookbox.once_v1(nextval('hookbox.incarnations'));
 BEGIN
     -- Registrations take their turns, so that two never choose one slot.
     LOCK TABLE hookbox.hosts IN SHARE ROW EXCLUSIVE MODE;
@@ -47,7 +47,10 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    DELETE FROM hookbox.commits WHERE incarnation = me AND seq < acked[writer + 1];
+    -- The newest that is there stays: a server that has lost some is known by it.
+    DELETE FROM hookbox.commits c WHERE c.incarnation = me AND c.seq < acked[c.writer + 1]
+        AND c.seq < (SELECT max(m.seq) FROM hookbox.commits m
+            WHERE m.incarnation = me AND m.writer = c.writer);
     PERFORM hookbox.fold_v1();
     RETURN t;
 END $$;

@@ -53,7 +53,7 @@ BEGIN
         change := coalesce(-old_bytes - octet_length(of_key), 0);
         RETURN;
     END IF;
-    new_version := nextval('hookbox.kv_versions');
+    new_version := hookbox.once_v1(nextval('hookbox.kv_versions'));
     SELECT octet_length(v.value) INTO old_bytes FROM hookbox.kv v
     WHERE v.bucket = of_bucket AND v.key = of_key FOR UPDATE;
     IF FOUND THEN

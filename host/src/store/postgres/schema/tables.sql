@@ -6,8 +6,21 @@ CREATE SCHEMA hookbox;
 CREATE TABLE hookbox.meta (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     version integer NOT NULL,
-    min_host integer NOT NULL
+    min_host integer NOT NULL,
+    -- By which hosts know the database again, where the server does not tell its system identifier.
+    id text NOT NULL DEFAULT gen_random_uuid()::text
 );
+
+-- A number that is never given twice: above the number of a sequence, which a failover may set back,
+-- it has the timeline. A server that tells none counts as the first.
+CREATE FUNCTION hookbox.once_v1(n bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    RETURN (('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint - 1
+        << 40) | n;
+EXCEPTION WHEN OTHERS THEN
+    RETURN n;
+END $$;
 
 -- The hosts that live. An incarnation is one run of one host, and is never used again.
 CREATE SEQUENCE hookbox.incarnations AS bigint;

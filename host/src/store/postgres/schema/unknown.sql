@@ -28,3 +28,34 @@ BEGIN
     UPDATE hookbox.commits c SET settled = c.settled
     WHERE c.incarnation = me AND c.writer = by_writer AND c.seq = of_seq;
 END $$;
+
+-- Leases again to the run `me` what it had leased in a batch that a failover has lost, each delivery
+-- with the attempt that it had. What another run holds, or what waits behind its key, is passed
+-- over. Returns how many are leased.
+CREATE FUNCTION hookbox.lease_again_v1(
+    me bigint, events bigint[], ordinals integer[], attempts integer[]
+) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    plugins text[];
+BEGIN
+    WITH free AS MATERIALIZED (
+        SELECT o.event, o.ordinal FROM hookbox.open o
+        JOIN unnest(events, ordinals, attempts) AS l (event, ordinal, attempt)
+            ON o.event = l.event AND o.ordinal = l.ordinal AND o.attempt = l.attempt - 1
+        WHERE o.holder IS NULL AND NOT o.behind AND NOT (o.key IS NOT NULL AND o.entered IS NULL)
+        ORDER BY o.event, o.ordinal FOR UPDATE OF o SKIP LOCKED
+    ), taken AS (
+        UPDATE hookbox.open o SET holder = me, attempt = o.attempt + 1
+        FROM free f WHERE o.event = f.event AND o.ordinal = f.ordinal
+        RETURNING o.plugin, o.waits
+    ), counted AS (
+        INSERT INTO hookbox.count_deltas (plugin, state, n)
+        SELECT g.plugin, CASE WHEN g.waits THEN 2 ELSE 0 END, -count(*) FROM taken g GROUP BY 1, 2
+        UNION ALL
+        SELECT g.plugin, 1, count(*) FROM taken g GROUP BY 1
+    )
+    SELECT array_agg(g.plugin) INTO plugins FROM taken g;
+    PERFORM hookbox.freeze_v1(me, plugins);
+    RETURN coalesce(cardinality(plugins), 0);
+END $$;

@@ -15,15 +15,15 @@ use crate::store::{
 };
 
 /// Set for as many cuts as it takes to be sure.
-const LONG: &str = "HOOKBOX_LONG_TESTS";
+pub(super) const LONG: &str = "HOOKBOX_LONG_TESTS";
 
-fn done() -> Settlement {
+pub(super) fn done() -> Settlement {
     let next = Next::Done { emitted: Vec::new(), kv: KvTransaction::default() };
     Settlement { next, record: None }
 }
 
 /// A host that goes through a proxy.
-async fn behind_proxy(case: &OnePostgres) -> (Postgres, Proxy) {
+pub(super) async fn behind_proxy(case: &OnePostgres) -> (Postgres, Proxy) {
     let database = case.database().await;
     let proxy = Proxy::before(database.port).await;
     let options = PostgresOptions { url: proxy.url(&database.name).into(), ..case.options().await };
@@ -31,14 +31,14 @@ async fn behind_proxy(case: &OnePostgres) -> (Postgres, Proxy) {
 }
 
 /// An event whose key is this number.
-fn numbered(number: u64) -> NewEvent {
+pub(super) fn numbered(number: u64) -> NewEvent {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&number.to_le_bytes());
     NewEvent { dedupe: vec![key], ..event(None) }
 }
 
 /// Appends as senders do: what was not acknowledged is sent again.
-async fn send(store: &Postgres, number: u64) -> Appended {
+pub(super) async fn send(store: &Postgres, number: u64) -> Appended {
     loop {
         match store.append(numbered(number)).await {
             Err(StoreError::Unreachable(_)) => tokio::task::yield_now().await,
@@ -48,7 +48,7 @@ async fn send(store: &Postgres, number: u64) -> Appended {
 }
 
 /// Leases one delivery. Leases of a lost answer are due again.
-async fn lease_one(store: &Postgres) -> Lease {
+pub(super) async fn lease_one(store: &Postgres) -> Lease {
     loop {
         if let Some(lease) = lease(store, 1).await.leases.pop() {
             return lease;

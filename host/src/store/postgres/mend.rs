@@ -1,0 +1,172 @@
+//! The end of the history that a failover has lost: it is found by the markers, and sent again.
+
+use std::time::Duration;
+
+use tokio_postgres::{Client, Error};
+
+use super::batch::{BatchMarker, BatchResult, BatchResults, BatchRows};
+use super::created::{AppendedAs, tell};
+use super::error::{is_lost, is_marked, is_passing, words};
+use super::shared::PostgresShared;
+use super::statements::BatchStatements;
+use super::tail::{TailBatch, TailCommand};
+use crate::store::{Recorded, Settled, Ticked};
+
+/// The newest marker of each writer of a run.
+const NEWEST: &str =
+    "SELECT writer, max(seq) FROM hookbox.commits WHERE incarnation = $1 GROUP BY writer";
+
+/// Those of these ids that are there.
+const THERE: &str = "SELECT id FROM hookbox.events WHERE id = ANY ($1)";
+
+/// Puts a marker where it would be if nothing had been lost.
+const MARK: &str = "INSERT INTO hookbox.commits (incarnation, writer, seq) VALUES ($1, $2, $3)
+    ON CONFLICT DO NOTHING";
+
+/// How often a transaction is tried when others are in its way.
+const TRIES: u32 = 20;
+
+/// Compares the markers of this run with what was acknowledged, and sends again what the server of
+/// this connection does not have. Nothing else is to be sent to it before.
+pub(super) async fn mend(
+    client: &Client,
+    statements: &BatchStatements,
+    shared: &PostgresShared,
+) -> Result<(), Error> {
+    let _turn = shared.tail.turn.lock().await;
+    // Read first: the other writer goes on meanwhile.
+    let acked = shared.acked();
+    let mut newest = [0; 2];
+    for row in client.query(NEWEST, &[&shared.run.incarnation]).await? {
+        let writer = usize::try_from(row.get::<_, i16>(0)).unwrap_or(usize::MAX);
+        if let Some(newest) = newest.get_mut(writer) {
+            *newest = row.get(1);
+        }
+    }
+    if newest.iter().zip(&acked).all(|(newest, acked)| newest >= acked) {
+        return Ok(());
+    }
+    let batches = shared.tail.after(newest);
+    shared.loss.count(newest, [acked[0], acked[1]], batches.len(), shared.host_ms());
+    for batch in batches.iter().filter(|batch| !batch.is_empty()) {
+        let refused = send(batch, client, statements, shared).await?;
+        shared.loss.refuse(refused);
+    }
+    for (writer, seq) in (0_i16..).zip(&acked).filter(|(_, seq)| **seq > 0) {
+        client.execute(MARK, &[&shared.run.incarnation, &writer, seq]).await?;
+    }
+    shared.loss.mended();
+    tracing::warn!(batches = batches.len(), "what the new primary had lost was sent again");
+    Ok(())
+}
+
+/// Sends a batch again, with its marker. Returns how many of its commands do not hold any more.
+async fn send(
+    batch: &TailBatch,
+    client: &Client,
+    statements: &BatchStatements,
+    shared: &PostgresShared,
+) -> Result<u64, Error> {
+    let marker = BatchMarker {
+        incarnation: shared.run.incarnation,
+        writer: i16::try_from(batch.writer).unwrap_or(i16::MAX),
+        seq: batch.seq,
+    };
+    let rows = client.query(THERE, &[&batch.ids()]).await?;
+    let there: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    let mut commands = batch.commands();
+    commands.retain(|(_, ids)| !ids.iter().any(|id| there.contains(id)));
+    let mut refused = 0;
+    let mut alone = Vec::new();
+    match try_send(&commands, Some((batch, marker)), client, statements, shared).await {
+        Ok(results) => refused += take(results, &commands, shared, &mut alone),
+        Err(error) if is_marked(&error) => return Ok(0),
+        Err(error) if is_lost(&error) => return Err(error),
+        Err(_) => alone = commands,
+    }
+    let is_whole = alone.is_empty();
+    // Another event with one of the keys may be on its way at another host.
+    let mut tries = 0;
+    while !alone.is_empty() && tries < TRIES {
+        tries += 1;
+        for command in std::mem::take(&mut alone) {
+            let one = [command];
+            match try_send(&one, None, client, statements, shared).await {
+                Ok(results) => refused += take(results, &one, shared, &mut alone),
+                Err(error) if is_lost(&error) => return Err(error),
+                Err(error) => {
+                    tracing::error!(error = words(&error), "a command cannot be sent again");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    if !is_whole {
+        let rest = try_send(&[], Some((batch, marker)), client, statements, shared).await;
+        match rest {
+            Err(error) if !is_marked(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(refused + alone.len() as u64)
+}
+
+/// Sends commands again, with the leases and the marker of their batch or alone.
+async fn try_send(
+    commands: &[(&TailCommand, &[i64])],
+    marked: Option<(&TailBatch, BatchMarker)>,
+    client: &Client,
+    statements: &BatchStatements,
+    shared: &PostgresShared,
+) -> Result<BatchResults, Error> {
+    let mut tries = 0;
+    loop {
+        let leases = marked.map(|(batch, _)| &batch.leases);
+        let mut rows = BatchRows::again(commands, leases, shared);
+        rows.know_plugins(client, shared).await?;
+        let answers = match marked {
+            Some((_, marker)) => rows.run(client, statements, shared, marker).await,
+            None => rows.run_unmarked(client, statements, shared).await,
+        };
+        tries += 1;
+        match answers {
+            Ok(answers) => return Ok(rows.results(answers, shared)),
+            Err(error) if is_passing(&error) && tries < TRIES => {
+                tokio::time::sleep(Duration::from_millis(3 << tries.min(6))).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Takes the results of commands that were sent again. Those that have to be appended once more go
+/// to `later`. Returns how many do not hold any more.
+fn take<'b>(
+    results: BatchResults,
+    commands: &[(&'b TailCommand, &'b [i64])],
+    shared: &PostgresShared,
+    later: &mut Vec<(&'b TailCommand, &'b [i64])>,
+) -> u64 {
+    let mut refused = 0;
+    let has_to_wait = |as_what: &AppendedAs| *as_what == AppendedAs::Later;
+    for (command, result) in commands.iter().zip(results.each) {
+        let (waits, holds) = match result {
+            BatchResult::Appended(appended) => (has_to_wait(&appended), true),
+            BatchResult::AppendedAll(all) => (all.iter().any(has_to_wait), true),
+            BatchResult::Settled(settled) => {
+                (false, !matches!(settled, Settled::Lost | Settled::Conflict))
+            }
+            BatchResult::Recorded(recorded) => (false, recorded == Recorded::Kept),
+            BatchResult::Ticked(ticked) => (false, ticked != Ticked::Lost),
+            BatchResult::Leased(_) => (false, true),
+        };
+        if waits {
+            later.push(*command);
+        }
+        refused += u64::from(!holds);
+    }
+    if let Some(dispatch) = shared.dispatch.get() {
+        tell(dispatch, results.created);
+    }
+    refused
+}

@@ -67,10 +67,7 @@ pub struct PostgresPlace {
 impl PostgresPlace {
     /// Server and database, without user and password.
     pub fn shown(&self) -> String {
-        let url = self.url.expose_secret();
-        let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
-        format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default())
+        without_user(self.url.expose_secret())
     }
 }
 
@@ -205,8 +202,25 @@ fn postgres(url: String, ca_file: Option<&Item<'_>>, places: &Places<'_>) -> Sto
     StorePlace::Postgres(PostgresPlace { url: url.into(), ca_file, folder })
 }
 
-fn is_postgres(text: &str) -> bool {
+/// Whether a text is the address of a Postgres database.
+pub fn is_postgres(text: &str) -> bool {
     text.starts_with("postgres:") || text.starts_with("postgresql:")
+}
+
+/// Whether the address of a Postgres database holds a password.
+pub fn holds_password(url: &str) -> bool {
+    let rest = url.split_once("://").map(|(_, rest)| rest).unwrap_or_default();
+    let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let user = before.rsplit_once('@').map(|(user, _)| user);
+    user.is_some_and(|user| user.contains(':'))
+        || query.split('&').any(|pair| pair.starts_with("password="))
+}
+
+/// Server and database of such an address, without user and password.
+pub fn without_user(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default())
 }
 
 /// An address that an environment variable or a file holds.
@@ -234,12 +248,7 @@ fn placed_url(item: &Item<'_>, places: &Places<'_>) -> Option<String> {
 
 /// An address in the file itself, which has no password.
 fn written_url(item: &Item<'_>, text: &str) -> Option<String> {
-    let rest = text.split_once("://").map(|(_, rest)| rest).unwrap_or_default();
-    let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let user = before.rsplit_once('@').map(|(user, _)| user);
-    let has_password = user.is_some_and(|user| user.contains(':'))
-        || query.split('&').any(|pair| pair.starts_with("password="));
-    if has_password {
+    if holds_password(text) {
         item.sink().mask(item.span.clone());
         item.refuse(
             "holds a password, and a secret is never written here",
@@ -247,7 +256,8 @@ fn written_url(item: &Item<'_>, text: &str) -> Option<String> {
         );
         return None;
     }
-    if before.is_empty() {
+    let rest = text.split_once("://").map(|(_, rest)| rest).unwrap_or_default();
+    if rest.split('?').next().is_none_or(str::is_empty) {
         item.refuse(
             "is not the address of a store",
             "write \"postgres://USER@HOST:PORT/DATABASE\", or keep it with its password elsewhere: \

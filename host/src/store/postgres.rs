@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+pub(in crate::store) use self::copy::{CopyTarget, CopyTransaction};
 pub use self::error::PostgresOpenError;
 pub use self::options::PostgresOptions;
 
@@ -41,6 +42,7 @@ mod chores;
 mod command;
 mod conditions;
 mod connect;
+mod copy;
 mod created;
 mod due;
 mod erase;

@@ -2,11 +2,12 @@
 
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::task::AbortHandle;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::{Severity, SqlState};
@@ -81,10 +82,17 @@ impl std::fmt::Debug for DatabaseAddress {
 }
 
 impl DatabaseAddress {
-    /// Reads the address.
+    /// Reads the address of a host.
     pub(super) fn read(options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
-        let mut config: Config = options
-            .url
+        Self::of(&options.url, options.ca_file.as_deref())
+    }
+
+    /// Reads an address.
+    pub(super) fn of(
+        url: &SecretString,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, PostgresOpenError> {
+        let mut config: Config = url
             .expose_secret()
             .parse()
             .map_err(|error| PostgresOpenError::Address(words(&error)))?;
@@ -92,7 +100,7 @@ impl DatabaseAddress {
         let server = server_of(&config).ok_or_else(|| missing("host"))?;
         let user = config.get_user().ok_or_else(|| missing("user"))?.to_owned();
         let database = config.get_dbname().ok_or_else(|| missing("database"))?.to_owned();
-        let tls = PostgresTls::new(options.ca_file.as_deref())
+        let tls = PostgresTls::new(ca_file)
             .map_err(|why| PostgresOpenError::Tls { server: server.clone(), why })?;
         config
             .application_name("hookbox")

@@ -27,6 +27,7 @@ macro_rules! postgres_laws {
     };
 }
 
+mod copied;
 mod dead_hosts;
 mod faults;
 mod hosts;

@@ -60,6 +60,8 @@ pub struct PostgresPlace {
     /// The PEM file of the authorities that the server's certificate is checked against, absolute;
     /// the public ones if there is none.
     pub ca_file: Option<PathBuf>,
+    /// Whether a pooler is between, if somebody says so.
+    pub pooler: Option<bool>,
     /// The folder of what a host keeps beside it, absolute, unless the file names another.
     folder: PathBuf,
 }
@@ -75,6 +77,7 @@ impl PartialEq for PostgresPlace {
     fn eq(&self, other: &Self) -> bool {
         self.url.expose_secret() == other.url.expose_secret()
             && self.ca_file == other.ca_file
+            && self.pooler == other.pooler
             && self.folder == other.folder
     }
 }
@@ -168,28 +171,39 @@ impl StoreSettings {
 /// Reads `url` and what belongs to it.
 fn read_place(section: &mut Section<'_>, places: &Places<'_>) -> StorePlace {
     let (url, ca_file) = (section.take("url"), section.take("ca_file"));
+    let pooler = section.take("pooler");
     let sqlite = |file: &str| StorePlace::Sqlite(places::tidy(&places.base.join(file)));
     let found = url.as_ref().and_then(|item| {
         if item.value.is_table() {
             let url = placed_url(item, places)?;
-            return Some(postgres(url, ca_file.as_ref(), places));
+            return Some(postgres(url, [ca_file.as_ref(), pooler.as_ref()], places));
         }
         let text = item.text(EXAMPLES)?;
         if is_postgres(text) {
-            return written_url(item, text).map(|url| postgres(url, ca_file.as_ref(), places));
+            return written_url(item, text)
+                .map(|url| postgres(url, [ca_file.as_ref(), pooler.as_ref()], places));
         }
         sqlite_file(item, text).map(sqlite)
     });
     let place = found.unwrap_or_else(|| sqlite(DEFAULT_FILE));
-    if let (Some(item), StorePlace::Sqlite(_)) = (&ca_file, &place)
-        && url.as_ref().is_none_or(|url| url.value.as_str().is_some_and(|text| !is_postgres(text)))
-    {
-        item.refuse_key("is for a store in Postgres", "leave it out, or name a server in `url`");
+    let is_a_file =
+        url.as_ref().is_none_or(|url| url.value.as_str().is_some_and(|text| !is_postgres(text)));
+    if is_a_file && matches!(place, StorePlace::Sqlite(_)) {
+        for item in [&ca_file, &pooler].into_iter().flatten() {
+            item.refuse_key(
+                "is for a store in Postgres",
+                "leave it out, or name a server in `url`",
+            );
+        }
     }
     place
 }
 
-fn postgres(url: String, ca_file: Option<&Item<'_>>, places: &Places<'_>) -> StorePlace {
+fn postgres(
+    url: String,
+    [ca_file, pooler]: [Option<&Item<'_>>; 2],
+    places: &Places<'_>,
+) -> StorePlace {
     let ca_file = ca_file.and_then(|item| {
         let path = places::tidy(&places.base.join(item.text("\"/etc/hookbox/ca.pem\"")?));
         if !path.is_file() {
@@ -199,7 +213,8 @@ fn postgres(url: String, ca_file: Option<&Item<'_>>, places: &Places<'_>) -> Sto
         Some(path)
     });
     let folder = places::tidy(&places.base.join("data"));
-    StorePlace::Postgres(PostgresPlace { url: url.into(), ca_file, folder })
+    let pooler = pooler.and_then(Item::truth);
+    StorePlace::Postgres(PostgresPlace { url: url.into(), ca_file, pooler, folder })
 }
 
 /// Whether a text is the address of a Postgres database.

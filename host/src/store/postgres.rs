@@ -39,6 +39,7 @@ mod calls;
 mod change;
 mod changed_keys;
 mod chores;
+mod client;
 mod command;
 mod conditions;
 mod connect;

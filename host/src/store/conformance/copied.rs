@@ -105,7 +105,7 @@ async fn fill_events(store: &Arc<dyn Store>) -> EventId {
     for key in 4..40 {
         append(store, keyed(&[key])).await;
     }
-    let mut new = about("jo", &["audit"]);
+    let mut new = NewEvent { dedupe: vec![key_of(50)], ..about("jo", &["audit"]) };
     (new.provider_id, new.note, new.signed_by) = (Some("p1".into()), Some("late".into()), Some(1));
     let old = append(store, new).await;
     let lease = lease_one(store, "audit").await;
@@ -211,7 +211,8 @@ async fn fill_log(store: &Arc<dyn Store>) {
         scope: OperationScope::Filter(filter),
         total: 1,
         exact: true,
-        as_of_ms: None,
+        // After the end of the attempts.
+        as_of_ms: Some(START_MS + 10),
         actor: keyed_note("", "").actor,
     };
     let id = store.plan(keyed_note("plan", "k3"), new).await.unwrap();

@@ -1,6 +1,6 @@
 //! Connections to the database.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,27 +11,25 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::task::AbortHandle;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::{Severity, SqlState};
-use tokio_postgres::{AsyncMessage, Client, Config};
+use tokio_postgres::{AsyncMessage, Config, SimpleQueryMessage};
 
+use super::client::{Pooler, SqlClient, is_of_pooler};
 use super::error::{PostgresOpenError, words};
 use super::options::PostgresOptions;
 use super::tls::PostgresTls;
 use crate::tasks;
 
-/// The settings of every session. No time limit of the server ends a commit that waits for its
-/// standby: it would be visible, reported as a success, and might still be lost.
-const SESSION: &str = "SET statement_timeout = 0; SET synchronous_commit = on; \
-     SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '5s'; \
-     SET default_transaction_isolation = 'read committed'; SET TimeZone = 'UTC'";
-
 /// The time in which a connection is there, or nobody answers.
 const WITHIN: Duration = Duration::from_secs(10);
+
+/// How often two connections are asked whether a pooler is between.
+const LOOKS: u32 = 3;
 
 /// A connection whose socket is closed when this is dropped, whatever the server does. Nothing is
 /// cancelled: a commit that waits for its standby would be visible and might be lost.
 #[derive(Debug)]
 pub(super) struct HeldConnection {
-    client: Client,
+    client: SqlClient,
     driver: AbortHandle,
     warned: Arc<AtomicBool>,
 }
@@ -50,15 +48,15 @@ impl Drop for HeldConnection {
 }
 
 impl Deref for HeldConnection {
-    type Target = Client;
+    type Target = SqlClient;
 
-    fn deref(&self) -> &Client {
+    fn deref(&self) -> &SqlClient {
         &self.client
     }
 }
 
 impl DerefMut for HeldConnection {
-    fn deref_mut(&mut self) -> &mut Client {
+    fn deref_mut(&mut self) -> &mut SqlClient {
         &mut self.client
     }
 }
@@ -68,6 +66,8 @@ impl DerefMut for HeldConnection {
 pub(super) struct DatabaseAddress {
     config: Config,
     tls: PostgresTls,
+    /// What is between, if anything.
+    pub(super) pooler: Arc<Pooler>,
     /// Host and port, for people.
     pub(super) server: String,
     pub(super) user: String,
@@ -110,11 +110,11 @@ impl DatabaseAddress {
             .keepalives_idle(Duration::from_secs(5))
             .keepalives_interval(Duration::from_secs(2))
             .keepalives_retries(3);
-        Ok(Self { config, tls, server, user, database })
+        Ok(Self { config, tls, pooler: Arc::default(), server, user, database })
     }
 
     /// Makes a connection, which is driven by a task of its own.
-    pub(super) async fn connect(&self) -> Result<Client, PostgresOpenError> {
+    pub(super) async fn connect(&self) -> Result<SqlClient, PostgresOpenError> {
         let connected = self.config.connect(self.tls.clone()).await;
         let (client, connection) = connected.map_err(|error| self.refusal(&error))?;
         tasks::spawn(async move {
@@ -122,20 +122,55 @@ impl DatabaseAddress {
                 tracing::warn!(error = words(&error), "a connection to Postgres has ended");
             }
         });
-        client.batch_execute(SESSION).await.map_err(|error| self.refusal(&error))?;
+        let client = SqlClient::new(client, Arc::clone(&self.pooler));
+        self.set_up(&client).await?;
         Ok(client)
     }
 
     /// Makes a connection to a server that takes writes.
     pub(super) async fn hold(&self) -> Result<HeldConnection, PostgresOpenError> {
-        let held = tokio::time::timeout(WITHIN, self.try_hold()).await;
+        self.in_time(async {
+            let held = self.dial().await?;
+            self.settle(&held).await?;
+            Ok(held)
+        })
+        .await
+    }
+
+    /// Makes two connections to a server that takes writes, and finds out whether a pooler is
+    /// between: then both may have the same process of the server.
+    pub(super) async fn hold_two(
+        &self,
+        pooler: Option<bool>,
+    ) -> Result<[HeldConnection; 2], PostgresOpenError> {
+        self.in_time(async {
+            let both = [self.dial().await?, self.dial().await?];
+            match pooler {
+                Some(true) => self.pooler.found(),
+                Some(false) => {}
+                None => self.look_for_pooler(&both).await?,
+            }
+            for held in &both {
+                self.settle(held).await?;
+            }
+            Ok(both)
+        })
+        .await
+    }
+
+    async fn in_time<T>(
+        &self,
+        connecting: impl Future<Output = Result<T, PostgresOpenError>>,
+    ) -> Result<T, PostgresOpenError> {
+        let held = tokio::time::timeout(WITHIN, connecting).await;
         held.unwrap_or_else(|_| {
             let why = "it does not answer in time".to_owned();
             Err(PostgresOpenError::Unreachable { server: self.server.clone(), why })
         })
     }
 
-    async fn try_hold(&self) -> Result<HeldConnection, PostgresOpenError> {
+    /// A connection that nothing was said on.
+    async fn dial(&self) -> Result<HeldConnection, PostgresOpenError> {
         let connected = self.config.connect(self.tls.clone()).await;
         let (client, mut connection) = connected.map_err(|error| self.refusal(&error))?;
         let warned = Arc::new(AtomicBool::new(false));
@@ -158,11 +193,17 @@ impl DatabaseAddress {
                 }
             }
         });
-        let held = HeldConnection { client, driver: driver.abort_handle(), warned };
-        held.batch_execute(SESSION).await.map_err(|error| self.refusal(&error))?;
+        let client = SqlClient::new(client, Arc::clone(&self.pooler));
+        Ok(HeldConnection { client, driver: driver.abort_handle(), warned })
+    }
+
+    /// Makes a connection ready, if its server takes writes.
+    async fn settle(&self, held: &HeldConnection) -> Result<(), PostgresOpenError> {
+        self.set_up(held).await?;
         let row = held
             .query_one(
-                "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
+                "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean,
+                     current_setting('default_transaction_isolation')",
                 &[],
             )
             .await
@@ -170,7 +211,41 @@ impl DatabaseAddress {
         if row.get(0) {
             return Err(PostgresOpenError::ReadOnly(self.server.clone()));
         }
-        Ok(held)
+        let isolation: String = row.get(1);
+        if isolation != "read committed" {
+            let (user, server) = (self.user.clone(), self.server.clone());
+            return Err(PostgresOpenError::Isolation { server, user, isolation });
+        }
+        Ok(())
+    }
+
+    async fn set_up(&self, client: &SqlClient) -> Result<(), PostgresOpenError> {
+        match self.pooler.session() {
+            Some(sql) => client.batch_execute(&sql).await.map_err(|error| self.refusal(&error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes a pooler if two connections have one process of the server, which two that are direct
+    /// never have. A busy pooler may lend them different ones each time.
+    async fn look_for_pooler(&self, both: &[HeldConnection; 2]) -> Result<(), PostgresOpenError> {
+        for _ in 0..LOOKS {
+            let mut processes = Vec::new();
+            for held in both {
+                let asked = held.direct().simple_query("SELECT pg_backend_pid()").await;
+                let rows = asked.map_err(|error| self.refusal(&error))?;
+                let process = rows.iter().find_map(|row| match row {
+                    SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                    _ => None,
+                });
+                processes.push(process);
+            }
+            if processes[0].is_some() && processes[0] == processes[1] {
+                self.pooler.found();
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// What a refusal means.
@@ -200,6 +275,7 @@ impl DatabaseAddress {
             SqlState::UNDEFINED_COLUMN | SqlState::UNDEFINED_TABLE => {
                 PostgresOpenError::Foreign(database)
             }
+            _ if is_of_pooler(error) => PostgresOpenError::Pooler(server),
             _ => PostgresOpenError::Query { server, why },
         }
     }

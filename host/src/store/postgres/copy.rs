@@ -7,10 +7,10 @@ use std::pin::pin;
 use bytes::BytesMut;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
-use tokio_postgres::Transaction;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{IsNull, ToSql, Type};
 
+use super::client::SqlTransaction;
 use super::connect::{DatabaseAddress, HeldConnection};
 use super::error::words;
 use super::schema;
@@ -30,7 +30,7 @@ pub(in crate::store) struct CopyTarget {
 
 /// The transaction in which it is filled. If it is dropped, the database is as before.
 pub(in crate::store) struct CopyTransaction<'c> {
-    transaction: Transaction<'c>,
+    transaction: SqlTransaction<'c>,
     address: DatabaseAddress,
     /// The time that stands in the place of the database's, if there is one.
     at: Option<i64>,
@@ -140,10 +140,10 @@ impl CopyTransaction<'_> {
     ) -> Result<u64, String> {
         let said = |error| format!("table `{into}`: {}", self.said(&error));
         let typed = format!("SELECT {columns} FROM hookbox.{into}");
-        let typed = self.transaction.prepare(&typed).await.map_err(said)?;
+        let typed = self.transaction.direct().prepare(&typed).await.map_err(said)?;
         let types: Vec<Type> = typed.columns().iter().map(|it| it.type_().clone()).collect();
         let copy = format!("COPY hookbox.{into} ({columns}) FROM STDIN (FORMAT binary)");
-        let sink = self.transaction.copy_in(&copy).await.map_err(said)?;
+        let sink = self.transaction.direct().copy_in(&copy).await.map_err(said)?;
         let mut writer = pin!(BinaryCopyInWriter::new(sink, &types));
         let mut written = 0;
         while let Some(part) = rows.recv().await {

@@ -3,8 +3,7 @@
 //! Migrations run in one transaction, one host at a time. A version adds and never takes away, as
 //! long as a host of the version before may live; its functions have names of their own.
 
-use tokio_postgres::{Client, Transaction};
-
+use super::client::{SqlClient as Client, SqlTransaction as Transaction};
 use super::connect::DatabaseAddress;
 use super::error::PostgresOpenError;
 

@@ -52,6 +52,7 @@ mod serve;
 mod since;
 mod sources;
 mod stats;
+mod store;
 mod take_secret;
 mod test;
 mod token;
@@ -168,6 +169,8 @@ enum CliCommand {
     Operations(operations::OperationsCommand),
     /// Copy the store into a file, also while a host runs
     Backup(backup::Backup),
+    /// Move the store of a stopped host into a Postgres database
+    Store(store::StoreArgs),
     /// Who changed what
     Audit(audit::Audit),
     /// Print the address of a page, or of the page of a thing
@@ -242,6 +245,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Failures(failures) => failures.run(common),
         CliCommand::Operations(operations) => operations.run(common),
         CliCommand::Backup(backup) => backup.run(common),
+        CliCommand::Store(store) => store.run(common),
         CliCommand::Audit(audit) => audit.run(common),
         CliCommand::Open(open) => open.run(common),
         CliCommand::Completions(completions) => completions.run(Cli::command()),

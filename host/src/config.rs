@@ -68,7 +68,10 @@ pub use schedules::Schedule;
 pub use secrets::MakeSecrets;
 pub use server::{DEFAULT_STACK_BYTES, Server};
 pub use source::Source;
-pub use store::{PostgresPlace, RequiredPromise, StorePlace, StoreSettings};
+pub use store::{
+    PostgresPlace, RequiredPromise, StorePlace, StoreSettings, holds_password, is_postgres,
+    without_user,
+};
 pub use telemetry::{OtlpEndpoint, Telemetry};
 pub use tokens::{AdminToken, AdminUrl, Role, check_token_name};
 pub use warnings::{About, Warning};

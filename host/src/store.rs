@@ -53,6 +53,7 @@ mod append_limit;
 mod changes;
 #[cfg(test)]
 mod conformance;
+mod copy;
 mod error;
 mod health;
 mod history;
@@ -74,6 +75,7 @@ mod sqlite;
 
 pub use answer::{MaybeReady, Pending};
 pub use changes::{Changes, Hint};
+pub use copy::{CopiedRows, CopyProgress, StoreCopy, copy_store};
 pub use error::StoreError;
 pub use health::Health;
 pub use history::History;

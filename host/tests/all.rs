@@ -36,6 +36,7 @@ mod road;
 mod sandbox;
 mod sources;
 mod stats;
+mod store_copy;
 mod support;
 mod tidy;
 mod time;

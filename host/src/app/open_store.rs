@@ -110,6 +110,7 @@ fn shared_options(
     PostgresOptions {
         url: place.url.clone(),
         ca_file: place.ca_file.clone(),
+        pooler: place.pooler,
         folder: config.server.data_dir.clone(),
         host_name: config.server.name.clone(),
         clock: clock.clone(),

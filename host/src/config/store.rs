@@ -77,6 +77,8 @@ pub struct PostgresPlace {
     pub require: RequiredPromise,
     /// The bytes of acknowledged batches that are kept in memory for a failover; 0 keeps none.
     pub tail_bytes: u64,
+    /// Whether a pooler is between, if somebody says so.
+    pub pooler: Option<bool>,
     /// The folder of what a host keeps beside it, absolute, unless the file names another.
     folder: PathBuf,
 }
@@ -84,10 +86,7 @@ pub struct PostgresPlace {
 impl PostgresPlace {
     /// Server and database, without user and password.
     pub fn shown(&self) -> String {
-        let url = self.url.expose_secret();
-        let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
-        format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default())
+        without_user(self.url.expose_secret())
     }
 }
 
@@ -97,6 +96,7 @@ impl PartialEq for PostgresPlace {
             && self.ca_file == other.ca_file
             && self.require == other.require
             && self.tail_bytes == other.tail_bytes
+            && self.pooler == other.pooler
             && self.folder == other.folder
     }
 }
@@ -192,6 +192,7 @@ struct PostgresKeys<'a> {
     ca_file: Option<Item<'a>>,
     require: Option<Item<'a>>,
     tail: Option<Item<'a>>,
+    pooler: Option<Item<'a>>,
 }
 
 /// Reads `url` and what belongs to it.
@@ -201,6 +202,7 @@ fn read_place(section: &mut Section<'_>, places: &Places<'_>) -> StorePlace {
         ca_file: section.take("ca_file"),
         require: section.take("require"),
         tail: section.take("tail"),
+        pooler: section.take("pooler"),
     };
     let sqlite = |file: &str| StorePlace::Sqlite(places::tidy(&places.base.join(file)));
     let found = url.as_ref().and_then(|item| {
@@ -217,7 +219,8 @@ fn read_place(section: &mut Section<'_>, places: &Places<'_>) -> StorePlace {
     let place = found.unwrap_or_else(|| sqlite(DEFAULT_FILE));
     let is_sqlite = matches!(place, StorePlace::Sqlite(_))
         && url.as_ref().is_none_or(|url| url.value.as_str().is_some_and(|text| !is_postgres(text)));
-    for item in [keys.ca_file, keys.require, keys.tail].iter().flatten().filter(|_| is_sqlite) {
+    let all = [keys.ca_file, keys.require, keys.tail, keys.pooler];
+    for item in all.iter().flatten().filter(|_| is_sqlite) {
         item.refuse_key("is for a store in Postgres", "leave it out, or name a server in `url`");
     }
     place
@@ -239,6 +242,7 @@ fn postgres(url: String, keys: &PostgresKeys<'_>, places: &Places<'_>) -> StoreP
         ca_file,
         require: require.unwrap_or_default(),
         tail_bytes: tail.unwrap_or(DEFAULT_TAIL),
+        pooler: keys.pooler.as_ref().and_then(Item::truth),
         folder: places::tidy(&places.base.join("data")),
     })
 }
@@ -256,8 +260,25 @@ fn required(item: &Item<'_>) -> Option<RequiredPromise> {
     }
 }
 
-fn is_postgres(text: &str) -> bool {
+/// Whether a text is the address of a Postgres database.
+pub fn is_postgres(text: &str) -> bool {
     text.starts_with("postgres:") || text.starts_with("postgresql:")
+}
+
+/// Whether the address of a Postgres database holds a password.
+pub fn holds_password(url: &str) -> bool {
+    let rest = url.split_once("://").map(|(_, rest)| rest).unwrap_or_default();
+    let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let user = before.rsplit_once('@').map(|(user, _)| user);
+    user.is_some_and(|user| user.contains(':'))
+        || query.split('&').any(|pair| pair.starts_with("password="))
+}
+
+/// Server and database of such an address, without user and password.
+pub fn without_user(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default())
 }
 
 /// An address that an environment variable or a file holds.
@@ -285,12 +306,7 @@ fn placed_url(item: &Item<'_>, places: &Places<'_>) -> Option<String> {
 
 /// An address in the file itself, which has no password.
 fn written_url(item: &Item<'_>, text: &str) -> Option<String> {
-    let rest = text.split_once("://").map(|(_, rest)| rest).unwrap_or_default();
-    let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let user = before.rsplit_once('@').map(|(user, _)| user);
-    let has_password = user.is_some_and(|user| user.contains(':'))
-        || query.split('&').any(|pair| pair.starts_with("password="));
-    if has_password {
+    if holds_password(text) {
         item.sink().mask(item.span.clone());
         item.refuse(
             "holds a password, and a secret is never written here",
@@ -298,7 +314,8 @@ fn written_url(item: &Item<'_>, text: &str) -> Option<String> {
         );
         return None;
     }
-    if before.is_empty() {
+    let rest = text.split_once("://").map(|(_, rest)| rest).unwrap_or_default();
+    if rest.split('?').next().is_none_or(str::is_empty) {
         item.refuse(
             "is not the address of a store",
             "write \"postgres://USER@HOST:PORT/DATABASE\", or keep it with its password elsewhere: \

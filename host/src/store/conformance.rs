@@ -31,6 +31,7 @@ pub(super) mod changes;
 pub(super) mod client_keys;
 pub(super) mod clock;
 pub(super) mod close;
+pub(super) mod copied;
 pub(super) mod counts;
 pub(super) mod deaths;
 pub(super) mod disk;

@@ -13,6 +13,7 @@ use crate::event::{
 mod actions;
 mod approvals;
 mod audit;
+mod copied;
 mod erase;
 mod failures;
 mod gatherings;
@@ -33,6 +34,7 @@ pub use actions::{Action, Changed, Preview, Progress, Which};
 pub use approvals::{Approval, ApprovalChange, StoredApproval};
 pub(super) use audit::AuditResult;
 pub use audit::{Actor, AuditEntry, AuditFilter, AuditNote, KEY_KNOWN_FOR_MS, Via};
+pub(super) use copied::{CopyCell, CopyMarks, CopyRow};
 pub use erase::{Emptied, Erased, Erasure};
 pub(super) use erase::{refusal_of_emptied, without_paths};
 pub(super) use failures::MAX_FAILURE_GROUPS;

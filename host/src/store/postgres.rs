@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+pub(in crate::store) use self::copy::{CopyTarget, CopyTransaction};
 pub use self::error::PostgresOpenError;
 pub use self::options::PostgresOptions;
 
@@ -38,9 +39,11 @@ mod calls;
 mod change;
 mod changed_keys;
 mod chores;
+mod client;
 mod command;
 mod conditions;
 mod connect;
+mod copy;
 mod created;
 mod due;
 mod erase;

@@ -89,6 +89,19 @@ fn the_promise_and_the_tail_of_acknowledged_batches_are_those_of_the_file() {
 }
 
 #[test]
+fn a_pooler_is_named_for_a_server_only() {
+    let home = Home::new();
+    let url = "[store]\nurl = \"postgres://db/hooks\"\n";
+    assert_eq!(postgres(&home, url).pooler, None);
+    for is_there in [true, false] {
+        let place = postgres(&home, &format!("{url}pooler = {is_there}"));
+        assert_eq!(place.pooler, Some(is_there));
+    }
+    home.refuses(&format!("{url}pooler = \"yes\""), &["`store.pooler`", "true"]);
+    home.refuses("[store]\npooler = true", &["`store.pooler`", "is for a store in Postgres"]);
+}
+
+#[test]
 fn another_server_takes_effect_after_a_restart() {
     let home = Home::new();
     let one = home.good("[store]\nurl = \"postgres://one/hooks\"");

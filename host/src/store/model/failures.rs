@@ -93,6 +93,12 @@ impl Trend {
         counts
     }
 
+    /// The hours in which anything was counted, in hours since 1970.
+    pub(in crate::store) fn hours(self) -> impl Iterator<Item = (i64, u32)> {
+        let first = self.hour - TREND_HOURS as i64 + 1;
+        (first..).zip(self.counts).filter(|(_, count)| *count > 0)
+    }
+
     /// The stored form.
     pub(in crate::store) fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.hour.to_le_bytes().to_vec();

@@ -1,9 +1,10 @@
 //! Approvals of plugin files, which all hosts share.
 
-use tokio_postgres::{Client, Error};
+use tokio_postgres::Error;
 
 use super::Postgres;
 use super::audit::{known, note_in};
+use super::client::SqlClient as Client;
 use super::error::failed_query;
 use super::work::{Work, WorkError, tried};
 use crate::event::{Digest, PluginName};

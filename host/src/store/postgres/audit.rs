@@ -3,10 +3,11 @@
 //! A change calls [`known`] first in its transaction, and [`note_in`] when it is done: then its
 //! entry is committed with it, or neither is.
 
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row};
 
 use super::Postgres;
+use super::client::SqlClient as Client;
 use super::shared::PostgresShared;
 use super::work::{Work, WorkError, tried};
 use crate::store::model::AuditResult;

@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{Error, Row};
 
 use super::append::{KeyedRows, NewRows};
 use super::calls::{BatchCalls, Told, in_order, simple};
+use super::client::{SqlClient as Client, WRITE};
 use super::command::{CommandRef, PostgresCommand, left_by};
 use super::created::{AppendedAs, CreatedDeliveries};
 use super::failures::FailRows;
@@ -244,7 +245,7 @@ impl<'c> BatchRows<'c> {
         let mark =
             async move { client.query(&statements.mark, &[&incarnation, &writer, &seq]).await };
         let mut calls = BatchCalls::default();
-        calls.push(simple(client, "BEGIN"));
+        calls.push(Box::pin(async move { client.begin(WRITE).await.map(|()| Vec::new()) }));
         calls.push(Box::pin(mark));
         self.locking_calls(&mut calls, client, statements, shared);
         if !self.settlements.is_empty() {

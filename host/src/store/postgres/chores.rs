@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error};
 
+use super::client::SqlClient as Client;
 use super::shared::PostgresShared;
 use crate::event::PluginName;
 use crate::store::MAX_CRASHES;

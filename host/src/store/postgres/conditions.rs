@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error};
 
+use super::client::SqlClient as Client;
 use crate::event::{EventId, FailureId, State};
 use crate::store::{DeliveryFilter, EventFilter, EventState};
 

@@ -2,40 +2,36 @@
 
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_postgres::config::{Host, TargetSessionAttrs};
 use tokio_postgres::error::{Severity, SqlState};
-use tokio_postgres::{AsyncMessage, Client, Config};
+use tokio_postgres::{AsyncMessage, Config, SimpleQueryMessage};
 
+use super::client::{Pooler, SqlClient, is_of_pooler};
 use super::error::{PostgresOpenError, words};
 use super::options::PostgresOptions;
 use super::server::{self, KnownServer};
 use super::tls::PostgresTls;
 use crate::tasks;
 
-/// The settings of every session. No time limit of the server ends a commit that waits for its
-/// standby: it would be visible, reported as a success, and might still be lost. A server that asks
-/// for more than `on` keeps it.
-const SESSION: &str = "SET statement_timeout = 0; \
-     SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') \
-         WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false); \
-     SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '5s'; \
-     SET default_transaction_isolation = 'read committed'; SET TimeZone = 'UTC'";
-
 /// The time in which a connection is there, or nobody answers.
 const WITHIN: Duration = Duration::from_secs(10);
+
+/// How often two connections are asked whether a pooler is between.
+const LOOKS: u32 = 3;
 
 /// A connection whose socket is closed when this is dropped, whatever the server does. Nothing is
 /// cancelled: a commit that waits for its standby would be visible and might be lost.
 #[derive(Debug)]
 pub(super) struct HeldConnection {
-    client: Client,
+    client: SqlClient,
     driver: AbortHandle,
     warned: Arc<AtomicBool>,
     /// Its sender goes with the driver.
@@ -78,15 +74,15 @@ impl Drop for HeldConnection {
 }
 
 impl Deref for HeldConnection {
-    type Target = Client;
+    type Target = SqlClient;
 
-    fn deref(&self) -> &Client {
+    fn deref(&self) -> &SqlClient {
         &self.client
     }
 }
 
 impl DerefMut for HeldConnection {
-    fn deref_mut(&mut self) -> &mut Client {
+    fn deref_mut(&mut self) -> &mut SqlClient {
         &mut self.client
     }
 }
@@ -100,6 +96,8 @@ pub(super) struct DatabaseAddress {
     last: Arc<AtomicUsize>,
     tls: PostgresTls,
     pub(super) known: Arc<KnownServer>,
+    /// What is between, if anything.
+    pub(super) pooler: Arc<Pooler>,
     /// Hosts and ports, for people.
     pub(super) server: String,
     pub(super) user: String,
@@ -114,28 +112,53 @@ impl std::fmt::Debug for DatabaseAddress {
 }
 
 impl DatabaseAddress {
-    /// Reads the address.
+    /// Reads the address of a host.
     pub(super) fn read(options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
-        let config = options.url.expose_secret().parse::<Config>();
+        Self::of(&options.url, options.ca_file.as_deref(), options.needs_standby)
+    }
+
+    /// Reads an address.
+    pub(super) fn of(
+        url: &SecretString,
+        ca_file: Option<&Path>,
+        needs_standby: bool,
+    ) -> Result<Self, PostgresOpenError> {
+        let config = url.expose_secret().parse::<Config>();
         let config = config.map_err(|error| PostgresOpenError::Address(words(&error)))?;
         let missing = |what: &str| PostgresOpenError::Address(format!("it names no {what}"));
         let server = server_of(&config).ok_or_else(|| missing("host"))?;
         let user = config.get_user().ok_or_else(|| missing("user"))?.to_owned();
         let database = config.get_dbname().ok_or_else(|| missing("database"))?.to_owned();
-        let tls = PostgresTls::new(options.ca_file.as_deref())
+        let tls = PostgresTls::new(ca_file)
             .map_err(|why| PostgresOpenError::Tls { server: server.clone(), why })?;
         let servers: Arc<[_]> = apart(&config).into();
-        let (last, known) = (Arc::default(), Arc::new(KnownServer::new(options.needs_standby)));
-        Ok(Self { servers, last, tls, known, server, user, database })
+        let (last, known) = (Arc::default(), Arc::new(KnownServer::new(needs_standby)));
+        Ok(Self { servers, last, tls, known, pooler: Arc::default(), server, user, database })
     }
 
     /// Makes a connection to the first server that takes writes and is the database that is known.
     pub(super) async fn hold(&self) -> Result<HeldConnection, PostgresOpenError> {
+        self.hold_some(Some(self.pooler.is_there())).await.map(|[held]| held)
+    }
+
+    /// Makes two connections to such a server, and finds out whether a pooler is between if nobody
+    /// says so: then both may have the same process of the server.
+    pub(super) async fn hold_two(
+        &self,
+        pooler: Option<bool>,
+    ) -> Result<[HeldConnection; 2], PostgresOpenError> {
+        self.hold_some(pooler).await
+    }
+
+    async fn hold_some<const N: usize>(
+        &self,
+        pooler: Option<bool>,
+    ) -> Result<[HeldConnection; N], PostgresOpenError> {
         let first = self.last.load(Ordering::Relaxed);
         let mut refused: Option<PostgresOpenError> = None;
         for at in (0..self.servers.len()).map(|it| (first + it) % self.servers.len()) {
             let (config, server) = &self.servers[at];
-            let held = tokio::time::timeout(WITHIN, self.try_hold(config, server)).await;
+            let held = tokio::time::timeout(WITHIN, self.try_hold(config, server, pooler)).await;
             let held = held.unwrap_or_else(|_| {
                 let why = "it does not answer in time".to_owned();
                 Err(PostgresOpenError::Unreachable { server: server.clone(), why })
@@ -155,13 +178,36 @@ impl DatabaseAddress {
         Err(refused.expect("an address names a server"))
     }
 
-    async fn try_hold(
+    async fn try_hold<const N: usize>(
+        &self,
+        config: &Config,
+        server: &str,
+        pooler: Option<bool>,
+    ) -> Result<[HeldConnection; N], PostgresOpenError> {
+        let mut all = Vec::with_capacity(N);
+        for _ in 0..N {
+            all.push(self.dial(config, server).await?);
+        }
+        match pooler {
+            Some(true) => self.pooler.found(),
+            Some(false) => {}
+            None => self.look_for_pooler(&all, server).await?,
+        }
+        for held in &mut all {
+            self.settle(held, server).await?;
+        }
+        Ok(all.try_into().expect("there are as many as were asked for"))
+    }
+
+    /// A connection that nothing was said on.
+    async fn dial(
         &self,
         config: &Config,
         server: &str,
     ) -> Result<HeldConnection, PostgresOpenError> {
-        let refusal = |error| self.refusal_of(server, &error);
-        let (client, mut connection) = config.connect(self.tls.clone()).await.map_err(refusal)?;
+        let connected = config.connect(self.tls.clone()).await;
+        let (client, mut connection) =
+            connected.map_err(|error| self.refusal_of(server, &error))?;
         let warned = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&warned);
         let (alive, ended) = watch::channel(());
@@ -185,15 +231,58 @@ impl DatabaseAddress {
             }
         });
         let driver = driver.abort_handle();
+        let client = SqlClient::new(client, Arc::clone(&self.pooler));
         let generation = self.known.generation();
-        let mut held = HeldConnection { client, driver, warned, ended, generation };
-        held.batch_execute(SESSION).await.map_err(refusal)?;
-        let found = server::look(&held).await.map_err(refusal)?;
+        Ok(HeldConnection { client, driver, warned, ended, generation })
+    }
+
+    /// Makes a connection ready, if its server takes writes and is the database that is known.
+    async fn settle(
+        &self,
+        held: &mut HeldConnection,
+        server: &str,
+    ) -> Result<(), PostgresOpenError> {
+        let refusal = |error| self.refusal_of(server, &error);
+        if let Some(sql) = self.pooler.session() {
+            held.batch_execute(&sql).await.map_err(refusal)?;
+        }
+        let found = server::look(held).await.map_err(refusal)?;
         if !found.takes_writes {
             return Err(PostgresOpenError::ReadOnly(server.to_owned()));
         }
+        if found.isolation != "read committed" {
+            let (user, server, isolation) = (self.user.clone(), server.to_owned(), found.isolation);
+            return Err(PostgresOpenError::Isolation { server, user, isolation });
+        }
         held.generation = self.known.admit(server, found)?;
-        Ok(held)
+        Ok(())
+    }
+
+    /// Notes a pooler if two connections have one process of the server, which two that are direct
+    /// never have. A busy pooler may lend them different ones each time.
+    async fn look_for_pooler(
+        &self,
+        held: &[HeldConnection],
+        server: &str,
+    ) -> Result<(), PostgresOpenError> {
+        for _ in 0..LOOKS {
+            let mut processes = Vec::new();
+            for one in held {
+                let asked = one.direct().simple_query("SELECT pg_backend_pid()").await;
+                let rows = asked.map_err(|error| self.refusal_of(server, &error))?;
+                let process = rows.iter().find_map(|row| match row {
+                    SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                    _ => None,
+                });
+                processes.extend(process);
+            }
+            let are_alike = processes.windows(2).any(|two| two[0] == two[1]);
+            if are_alike {
+                self.pooler.found();
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// What a refusal means.
@@ -229,6 +318,7 @@ impl DatabaseAddress {
             SqlState::UNDEFINED_COLUMN | SqlState::UNDEFINED_TABLE => {
                 PostgresOpenError::Foreign(database)
             }
+            _ if is_of_pooler(error) => PostgresOpenError::Pooler(server),
             _ => PostgresOpenError::Query { server, why },
         }
     }

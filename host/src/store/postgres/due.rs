@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::{Client, Error};
+use tokio_postgres::Error;
 
+use super::client::SqlClient as Client;
 use crate::event::PluginName;
 use crate::store::DueTimes;
 

@@ -4,6 +4,7 @@ use std::io;
 
 use tokio_postgres::error::SqlState;
 
+use super::client::is_of_pooler;
 use crate::store::StoreError;
 
 /// The reason why the store cannot be opened.
@@ -116,6 +117,24 @@ pub enum PostgresOpenError {
         /// The newest one that this host has seen.
         seen: u32,
     },
+    /// A pooler that nobody has named keeps no prepared statements.
+    #[error(
+        "{0} is a pooler that lends connections for one transaction at a time, and that was not found out: say `store.pooler = true`"
+    )]
+    Pooler(String),
+    /// Transactions see more than one statement's snapshot, and a pooler keeps no setting of a
+    /// session.
+    #[error(
+        "transactions of user `{user}` on {server} are `{isolation}` by default, and behind a pooler they have to be `read committed`: `ALTER ROLE {user} SET default_transaction_isolation = 'read committed'`"
+    )]
+    Isolation {
+        /// Host and port.
+        server: String,
+        /// The user.
+        user: String,
+        /// What they are.
+        isolation: String,
+    },
     /// The user may not do what the host needs.
     #[error(
         "user `{user}` has not all rights in database `{database}`: {why}; make it the owner of the schema with `GRANT CREATE ON DATABASE {database} TO {user}` before the first start"
@@ -219,7 +238,7 @@ pub(super) fn is_lost(error: &tokio_postgres::Error) -> bool {
         let class = &code.code()[..2];
         class == "08" || class == "57" || *code == SqlState::READ_ONLY_SQL_TRANSACTION
     };
-    error.code().map_or_else(|| error.as_db_error().is_none(), gone)
+    is_of_pooler(error) || error.code().map_or_else(|| error.as_db_error().is_none(), gone)
 }
 
 /// Whether the server says that it is no primary any more, so that no connection to it is of use.

@@ -3,8 +3,9 @@
 
 use serde::Deserialize;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Error, Row};
 
+use super::client::{SqlClient as Client, SqlStatement as Statement};
 use super::conditions::Conditions;
 use super::rows::{digest, list};
 use super::settle::small;

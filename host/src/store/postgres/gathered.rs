@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row};
 
+use super::client::SqlClient as Client;
 use super::error::failed_query;
 use super::rows::read_event;
 use super::settle::small;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, GenericClient, Row, Statement};
+use tokio_postgres::{Error, Row};
 
+use super::client::{SqlClient as Client, SqlStatement as Statement};
 use super::created::CreatedDeliveries;
 use super::lease::read_lease;
 use super::settle::small;
@@ -75,7 +76,7 @@ fn policy(policies: &dyn PluginPolicies, plugin: &str) -> Option<serde_json::Val
 
 /// Tells a transaction what is known of the plugins whose deliveries a run holds.
 pub(super) async fn know_plugins_of(
-    transaction: &impl GenericClient,
+    transaction: &Client,
     run: i64,
     policies: &dyn PluginPolicies,
 ) -> Result<(), Error> {

@@ -1,8 +1,9 @@
 //! The values that attempts read and write, on the way into the database, as arrays.
 
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Error, Row};
 
+use super::client::{SqlClient as Client, SqlStatement as Statement};
 use super::rows::millis;
 use super::settle::SettleRows;
 use super::shared::PostgresShared;

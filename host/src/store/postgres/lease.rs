@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Error, Row};
 
+use super::client::{SqlClient as Client, SqlStatement as Statement};
 use super::command::PostgresCommand;
 use super::rows::read_event;
 use super::settle::small;

@@ -1,9 +1,10 @@
 //! Listings, newest first: a page walks a bounded number of rows. Deliveries are in `open` and in
 //! `settled`; the caller's transaction is of one moment, so that each is found once.
 
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 
 use super::change::emptied_at;
+use super::client::SqlClient as Client;
 use super::conditions::{Conditions, IdSpan, rows_in};
 use super::read::{ShownAs, delivery_views};
 use super::rows::{read_event, read_state};

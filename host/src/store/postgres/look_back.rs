@@ -1,10 +1,11 @@
 //! The results of a batch that was committed and whose answer was lost, read from the tables.
 
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{Error, Row};
 
 use super::batch::{BatchMarker, BatchRows};
 use super::calls::Told;
+use super::client::SqlClient as Client;
 use super::settle;
 use super::shared::PostgresShared;
 use super::statements::BatchStatements;

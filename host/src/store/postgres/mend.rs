@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, Error};
+use tokio_postgres::Error;
 
 use super::batch::{BatchMarker, BatchResult, BatchResults, BatchRows};
+use super::client::SqlClient as Client;
 use super::created::{AppendedAs, tell};
 use super::error::{is_lost, is_marked, is_passing, words};
 use super::shared::PostgresShared;

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tokio_postgres::Client;
 
+use super::client::SqlClient as Client;
 use super::connect::DatabaseAddress;
 use super::error::PostgresOpenError;
 use super::heartbeat::beat;
@@ -59,13 +59,12 @@ impl Postgres {
         };
         let (journal, left) =
             InFlightJournal::open(&options.folder.join(JOURNAL)).map_err(failed)?;
-        let mut writer = address.hold().await?;
+        let [mut writer, keyed_writer] = address.hold_two(options.pooler).await?;
         schema::prepare(&mut writer, &address).await?;
         let registered = register(&mut writer, &address, &options, (&identity, &left)).await?;
         journal.begin().map_err(failed)?;
         let statements = BatchStatements::prepare(&writer).await;
         let statements = statements.map_err(|error| address.refusal(&error))?;
-        let keyed_writer = address.hold().await?;
         let keyed_statements = BatchStatements::prepare(&keyed_writer).await;
         let keyed_statements = keyed_statements.map_err(|error| address.refusal(&error))?;
         let client = Arc::new(ReadConnection::new(address.hold().await?));
@@ -99,6 +98,11 @@ impl Postgres {
         let commands = writes(PLAIN, writer, statements);
         let keyed = writes(KEYED, keyed_writer, keyed_statements);
         tasks::spawn(beat(heart, address.clone(), Arc::clone(&shared), client));
+        if address.pooler.is_there() {
+            tracing::info!(
+                "a pooler is between this host and Postgres: statements are not prepared, and work of other hosts is found each second"
+            );
+        }
         let waiting = AppendLimit::new(options.max_waiting_appends);
         let recovered = registered.recovered;
         Ok(Self { shared, commands, keyed, waiting, reads, work, listings, recovered })

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio_postgres::{Client, Error};
+use tokio_postgres::Error;
 
 use super::Postgres;
 use super::audit::{known, note_in};
+use super::client::SqlClient as Client;
 use super::error::failed_query;
 use super::shared::PostgresShared;
 use super::work::{Work, WorkError, tried};

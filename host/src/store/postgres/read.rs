@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 
 use super::change::emptied_at;
+use super::client::SqlClient as Client;
 use super::error::failed_query;
 use super::gathered;
 use super::read_connection::ReadConnection;

@@ -3,8 +3,7 @@
 use std::ops::Deref;
 use std::sync::OnceLock;
 
-use tokio_postgres::Client;
-
+use super::client::SqlClient as Client;
 use super::connect::{DatabaseAddress, HeldConnection};
 
 /// A connection and those that came after it, of which the last is used. Those before stay, closed,

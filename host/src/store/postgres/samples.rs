@@ -1,7 +1,8 @@
 //! What sources and plugins did in each five minutes, as each host has seen it.
 
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{Error, Row};
 
+use super::client::SqlClient as Client;
 use super::shared::PostgresShared;
 use super::work::{Work, WorkError};
 use crate::series::{COUNTS, REST_MS, Rest, SeriesOwner, Spread};

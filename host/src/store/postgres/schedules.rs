@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Error, Row};
 
 use super::Postgres;
+use super::client::{SqlClient as Client, SqlStatement as Statement};
 use super::command::PostgresCommand;
 use super::created::AppendedAs;
 use super::error::failed_query;

@@ -3,8 +3,7 @@
 //! Migrations run in one transaction, one host at a time. A version adds and never takes away, as
 //! long as a host of the version before may live; its functions have names of their own.
 
-use tokio_postgres::{Client, Transaction};
-
+use super::client::{SqlClient as Client, SqlTransaction as Transaction};
 use super::connect::DatabaseAddress;
 use super::error::PostgresOpenError;
 
@@ -41,7 +40,18 @@ pub(super) async fn prepare(
     client: &mut Client,
     address: &DatabaseAddress,
 ) -> Result<(), PostgresOpenError> {
+    check_server(client, address).await?;
     let refusal = |error| address.refusal(&error);
+    let transaction = client.transaction().await.map_err(refusal)?;
+    migrate(&transaction, address).await?;
+    transaction.commit().await.map_err(refusal)
+}
+
+/// Refuses a server that is too old, or takes no writes.
+pub(super) async fn check_server(
+    client: &Client,
+    address: &DatabaseAddress,
+) -> Result<(), PostgresOpenError> {
     let server = client
         .query_one(
             "SELECT current_setting('server_version_num')::integer, current_setting('server_version'),
@@ -49,7 +59,7 @@ pub(super) async fn prepare(
             &[],
         )
         .await
-        .map_err(refusal)?;
+        .map_err(|error| address.refusal(&error))?;
     if server.get::<_, i32>(0) < 150_000 {
         let found = server.get(1);
         return Err(PostgresOpenError::TooOld { server: address.server.clone(), found });
@@ -57,13 +67,21 @@ pub(super) async fn prepare(
     if server.get(2) {
         return Err(PostgresOpenError::ReadOnly(address.server.clone()));
     }
-    let transaction = client.transaction().await.map_err(refusal)?;
-    // Held until the transaction ends: of hosts that start at once, one migrates.
+    Ok(())
+}
+
+/// Brings the schema to [`VERSION`] in a transaction. Of hosts that start at once, one migrates:
+/// the others wait until its transaction ends.
+pub(super) async fn migrate(
+    transaction: &Transaction<'_>,
+    address: &DatabaseAddress,
+) -> Result<(), PostgresOpenError> {
+    let refusal = |error| address.refusal(&error);
     transaction
         .batch_execute("SET LOCAL lock_timeout = '60s'; SELECT pg_advisory_xact_lock(7450001, 0)")
         .await
         .map_err(refusal)?;
-    let present = present(&transaction, address).await?;
+    let present = present(transaction, address).await?;
     for migration in MIGRATIONS.iter().skip(usize::try_from(present).unwrap_or(0)) {
         for sql in *migration {
             transaction.batch_execute(sql).await.map_err(refusal)?;
@@ -79,7 +97,7 @@ pub(super) async fn prepare(
             .await
             .map_err(refusal)?;
     }
-    transaction.commit().await.map_err(refusal)
+    Ok(())
 }
 
 /// The version of the schema that is there; 0 if there is none.

@@ -5,15 +5,17 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{Error, Row};
 
+use super::client::SqlClient as Client;
 use super::error::PostgresOpenError;
 
 /// The settings that decide what a commit promises, and whether the server takes writes.
 const SETTINGS: &str = "SELECT current_setting('synchronous_standby_names'),
          current_setting('synchronous_commit'), current_setting('fsync')::boolean,
          current_setting('full_page_writes')::boolean,
-         pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean";
+         pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean,
+         current_setting('default_transaction_isolation')";
 
 /// The number that `initdb` draws, which standbys have as well.
 const SYSTEM: &str = "SELECT system_identifier::text FROM pg_control_system()";
@@ -81,6 +83,8 @@ impl fmt::Display for ServerPromise {
 #[derive(Debug)]
 pub(super) struct ServerView {
     pub(super) takes_writes: bool,
+    /// What transactions are if they say nothing.
+    pub(super) isolation: String,
     promise: ServerPromise,
     system: Option<String>,
     database: Option<String>,
@@ -99,6 +103,7 @@ pub(super) async fn look(client: &Client) -> Result<ServerView, Error> {
     let file = told(timeline)?;
     Ok(ServerView {
         takes_writes: !settings.get::<_, bool>(4),
+        isolation: settings.get(5),
         promise: ServerPromise::read(&settings),
         system: told(system)?,
         database: told(database)?,

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Error, Row};
 
+use super::client::{SqlClient as Client, SqlStatement as Statement};
 use super::shared::PostgresShared;
 use crate::event::AttemptRecord;
 use crate::store::{Lease, LeaseHolder, NewStep, Next, Settled, Settlement};

@@ -1,8 +1,9 @@
 //! The statements of a batch, prepared.
 
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::Error;
 
 use super::append::APPEND;
+use super::client::{SqlClient as Client, SqlStatement as Statement};
 use super::failures::FAIL;
 use super::gather::{FREEZE, GATHER};
 use super::keys::{LOCK_KEYS, POLICIES, SETTLED_KEYS};

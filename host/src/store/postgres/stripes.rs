@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Error, Row};
+
+use super::client::{SqlClient as Client, SqlStatement as Statement};
 
 /// Takes stripes in the order of the arrays.
 pub(super) const LOCK: &str =

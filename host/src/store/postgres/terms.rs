@@ -4,8 +4,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Error, Row};
 
+use super::client::{SqlClient as Client, SqlStatement as Statement};
 use super::created::{AppendedAs, CreatedDeliveries};
 use super::shared::PostgresShared;
 use crate::event::{DeliveryId, Event, EventId, NewDelivery, NewEvent, PluginName};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use self::pooler::PgBouncer;
 use self::rig::{TestCluster, TestDatabase};
 use super::{Postgres, PostgresOpenError, PostgresOptions};
 use crate::clock::Clock;
@@ -17,16 +18,20 @@ use crate::store::conformance::{Disk, START_MS, StoreHarness};
 /// yet: see `docs/design/postgres.md`.
 macro_rules! postgres_laws {
     ($($verb:ident { $($law:ident)+ })+) => {
+        postgres_laws! { one_postgres: $($verb { $($law)+ })+ }
+    };
+    ($harness:ident: $($verb:ident { $($law:ident)+ })+) => {
         $(mod $verb {
             $(#[tokio::test]
             async fn $law() {
-                let Some(harness) = crate::store::postgres::tests::one_postgres() else { return };
+                let Some(harness) = crate::store::postgres::tests::$harness() else { return };
                 crate::store::conformance::$verb::$law(harness).await;
             })+
         })+
     };
 }
 
+mod copied;
 mod dead_hosts;
 mod failover;
 mod faults;
@@ -36,6 +41,8 @@ mod listed;
 mod lost_tail;
 mod opening;
 mod operating;
+mod pooled;
+mod pooler;
 mod proxy;
 mod reading;
 mod rig;
@@ -50,6 +57,8 @@ pub(super) struct OnePostgres {
     folder: TempDir,
     clock: Clock,
     policies: Arc<TestPolicies>,
+    /// Between host and server, if the case asks for it.
+    pooler: Option<PgBouncer>,
 }
 
 /// A database of its own; none if there is no Postgres, which is said.
@@ -58,7 +67,14 @@ fn one_postgres() -> Option<OnePostgres> {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Clock::manual(START_MS);
     let (database, policies) = (OnceCell::new(), Arc::default());
-    Some(OnePostgres { cluster, database, folder, clock, policies })
+    Some(OnePostgres { cluster, database, folder, clock, policies, pooler: None })
+}
+
+/// The same behind a pooler that has so few connections that hosts often wait for one.
+fn one_pooled() -> Option<OnePostgres> {
+    let case = one_postgres()?;
+    let pooler = Some(PgBouncer::start(case.cluster.port, 2)?);
+    Some(OnePostgres { pooler, ..case })
 }
 
 impl OnePostgres {
@@ -68,11 +84,17 @@ impl OnePostgres {
 
     /// How the host opens it.
     async fn options(&self) -> PostgresOptions {
+        let database = self.database().await;
+        let url = match &self.pooler {
+            Some(pooler) => pooler.url(&database.name),
+            None => database.url(),
+        };
         PostgresOptions {
-            url: self.database().await.url().into(),
+            url: url.into(),
             ca_file: None,
             needs_standby: false,
             tail_bytes: 32 << 20,
+            pooler: None,
             folder: self.folder.path().to_owned(),
             host_name: "one".to_owned(),
             clock: self.clock.clone(),

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use tokio_postgres::Client;
-
+use super::client::SqlClient as Client;
 use super::gathered;
 use super::listing::{SUMMARY_COLUMNS, read_summary};
 use super::read::{ShownAs, delivery_views};

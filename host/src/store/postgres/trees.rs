@@ -1,8 +1,9 @@
 //! The sizes of trees, as a batch has them checked.
 
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Error, Row};
 
+use super::client::{SqlClient as Client, SqlStatement as Statement};
 use super::settle::small;
 use super::shared::PostgresShared;
 use crate::store::model::TreeSize;

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::Client;
-
 use super::Postgres;
 use super::audit::{known, note_in};
+use super::client::SqlClient as Client;
 use super::error::failed_query;
 use super::kv::KeyBounds;
 use super::rows::millis;

@@ -7,8 +7,9 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
-use tokio_postgres::{Client, Error};
+use tokio_postgres::Error;
 
+use super::client::{READ, SqlClient as Client, WRITE};
 use super::connect::{DatabaseAddress, HeldConnection};
 use super::error::{failed_query, is_passing};
 use crate::store::StoreError;
@@ -107,12 +108,12 @@ impl WorkConnection {
 
     /// Begins a transaction that writes, each statement on a snapshot of its own.
     pub(super) async fn begin(&self) -> Result<Work<'_>, StoreError> {
-        self.open("BEGIN").await
+        self.open(WRITE).await
     }
 
     /// Begins a transaction that reads, all of it at one moment.
     pub(super) async fn read(&self) -> Result<Work<'_>, StoreError> {
-        self.open("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+        self.open(READ).await
     }
 
     /// Returns once a transaction that was dropped is rolled back. Until then others pass over what
@@ -136,7 +137,7 @@ impl WorkConnection {
             work.client.batch_execute("ROLLBACK").await.map_err(failed)?;
         }
         work.open = true;
-        work.client.batch_execute(begin).await.map_err(failed)?;
+        work.client.begin(begin).await.map_err(failed)?;
         Ok(Work { client: work })
     }
 }

@@ -81,7 +81,7 @@ impl Sqlite {
         Self::open_with_flushes(options, FLUSH_EVENTS)
     }
 
-    pub(super) fn open_with_flushes(
+    pub(in crate::store) fn open_with_flushes(
         options: SqliteOptions,
         flush_events: u64,
     ) -> Result<Self, OpenError> {

@@ -171,6 +171,12 @@ impl Recent {
         self.has_legacy.clone()
     }
 
+    /// The last event that was stored by a host before schema version 5, as long as there are its
+    /// keys.
+    pub(super) fn legacy_up_to(&self) -> Option<EventId> {
+        self.has_legacy().then_some(self.legacy_up_to)
+    }
+
     fn due_after(&self, stored: u64) -> u64 {
         self.due + stored * SHARDS as u64
     }

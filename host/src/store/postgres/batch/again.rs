@@ -1,8 +1,9 @@
 //! A batch of commands that were acknowledged before, for a server that does not have them.
 
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{Error, Row};
 
 use super::super::calls::in_order;
+use super::super::client::SqlClient as Client;
 use super::super::ids::HostIds;
 use super::super::shared::PostgresShared;
 use super::super::statements::BatchStatements;

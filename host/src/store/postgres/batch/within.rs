@@ -1,8 +1,9 @@
 //! An append in a transaction of somebody else.
 
-use tokio_postgres::{Client, Error};
+use tokio_postgres::Error;
 
 use super::super::calls::in_order;
+use super::super::client::SqlClient as Client;
 use super::super::created::{AppendedAs, CreatedDeliveries};
 use super::super::shared::PostgresShared;
 use super::super::statements::BatchStatements;

@@ -1,10 +1,11 @@
 //! Operations and their deliveries, as they are read.
 
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{Error, Row};
 
 use crate::event::{DeliveryId, Outcome, State};
 use crate::store::model::Position;
 use crate::store::postgres::change::delivery_id;
+use crate::store::postgres::client::SqlClient as Client;
 use crate::store::postgres::settle::small;
 use crate::store::postgres::work::WorkError;
 use crate::store::{

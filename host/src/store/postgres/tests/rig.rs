@@ -23,7 +23,7 @@ use crate::{env, tasks};
 pub(super) use hookbox_tools::cluster::PASSWORD;
 
 /// Set by `cargo xtask test`, which installs Postgres: without it these tests fail then.
-const REQUIRED: &str = "HOOKBOX_TEST_POSTGRES";
+pub(super) const REQUIRED: &str = "HOOKBOX_TEST_POSTGRES";
 
 /// The user of the hosts, who owns the databases of the cases.
 pub(super) const USER: &str = "hookbox";

@@ -55,6 +55,7 @@ mod changes;
 mod conformance;
 mod error;
 mod health;
+mod held;
 mod history;
 mod hosts;
 mod in_flight;

@@ -21,6 +21,7 @@ use self::read::PostgresReads;
 use self::shared::PostgresShared;
 use self::work::WorkConnection;
 use super::append_limit::AppendLimit;
+use super::held::HeldLease;
 use super::{
     Appended, Count, DispatchHandle, EventView, Health, InFlight, Lease, LeaseHolder, LeaseQueue,
     Leased, MaybeReady, NewStep, Pending, Queue, ReadOne, Recorded, Recovered, Settled, Settlement,
@@ -57,6 +58,7 @@ mod ids;
 mod keys;
 mod kv;
 mod lease;
+mod leave;
 mod listing;
 mod look_back;
 mod moves;
@@ -64,10 +66,13 @@ mod open;
 mod operating;
 mod operations;
 mod options;
+mod orphans;
 mod pauses;
 mod read;
 mod read_connection;
 mod reading;
+mod recover;
+mod rejoin;
 mod replay;
 mod replay_terms;
 mod rows;
@@ -87,6 +92,7 @@ mod tls;
 mod tree_view;
 mod trees;
 mod values;
+mod wake;
 mod work;
 mod writer;
 
@@ -195,6 +201,11 @@ impl Queue for Postgres {
     }
 
     fn begin(&self, lease: &Lease) -> MaybeReady<'_, InFlight> {
+        let is_over = |held: &HeldLease| held.run != self.shared.run().incarnation;
+        if lease.held.as_deref().is_some_and(is_over) {
+            let why = "other hosts have taken over what this one held";
+            return MaybeReady::ready(Err(StoreError::Unreachable(why.to_owned())));
+        }
         if self.shared.is_cut_off() {
             let why = "other hosts may take over what this one holds";
             return MaybeReady::ready(Err(StoreError::Unreachable(why.to_owned())));
@@ -247,7 +258,12 @@ impl Health for Postgres {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.shared.journal.trouble().into_iter().collect()
+        let astray = self.shared.has_astray_days.load(Ordering::Relaxed).then(|| {
+            "there are events of days without a partition of their own: retention deletes them one \
+             by one, and their days get none while they are there"
+                .to_owned()
+        });
+        self.shared.journal.trouble().into_iter().chain(astray).collect()
     }
 
     fn stopped(&self) -> Pending<'_, ()> {

@@ -15,6 +15,7 @@ use tokio_postgres::{AsyncMessage, Client, Config};
 use super::error::{PostgresOpenError, words};
 use super::options::PostgresOptions;
 use super::tls::PostgresTls;
+use super::wake::WakesHeard;
 use crate::tasks;
 
 /// The settings of every session. No time limit of the server ends a commit that waits for its
@@ -33,6 +34,8 @@ pub(super) struct HeldConnection {
     client: Client,
     driver: AbortHandle,
     warned: Arc<AtomicBool>,
+    /// The notifications that have come, if it listens.
+    pub(super) wakes: Arc<WakesHeard>,
 }
 
 impl HeldConnection {
@@ -132,6 +135,8 @@ impl DatabaseAddress {
         let (client, mut connection) = connected.map_err(|error| self.refusal(&error))?;
         let warned = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&warned);
+        let wakes = Arc::<WakesHeard>::default();
+        let woken = Arc::clone(&wakes);
         let driver = tasks::spawn(async move {
             loop {
                 match poll_fn(|cx| connection.poll_message(cx)).await {
@@ -141,6 +146,7 @@ impl DatabaseAddress {
                             heard.store(true, Ordering::Relaxed);
                         }
                     }
+                    Some(Ok(AsyncMessage::Notification(note))) => woken.hear(note.payload()),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => {
                         tracing::warn!(error = words(&error), "a connection to Postgres has ended");
@@ -150,7 +156,7 @@ impl DatabaseAddress {
                 }
             }
         });
-        let held = HeldConnection { client, driver: driver.abort_handle(), warned };
+        let held = HeldConnection { client, driver: driver.abort_handle(), warned, wakes };
         held.batch_execute(SESSION).await.map_err(|error| self.refusal(&error))?;
         let row = held
             .query_one(

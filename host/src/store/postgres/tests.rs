@@ -27,16 +27,20 @@ macro_rules! postgres_laws {
     };
 }
 
+mod chores;
+mod clocks;
 mod dead_hosts;
 mod faults;
 mod hosts;
 mod keys;
 mod listed;
+mod listening;
 mod opening;
 mod operating;
 mod own;
 mod proxy;
 mod reading;
+mod rejoined;
 mod rig;
 mod shared;
 mod vals;
@@ -74,6 +78,8 @@ impl OnePostgres {
             host_name: "one".to_owned(),
             clock: self.clock.clone(),
             host_timeout: std::time::Duration::from_secs(15),
+            poll_every: std::time::Duration::from_secs(1),
+            orphans_every: std::time::Duration::from_secs(60),
             max_waiting_appends: 4_096,
             tree: BUDGET,
             policies: self.policies.clone(),

@@ -16,14 +16,14 @@ use tokio_postgres::{Error, Row};
 use super::batch::{BatchMarker, BatchResult, BatchResults, BatchRows};
 use super::command::{PostgresCommand, Replier};
 use super::connect::{DatabaseAddress, HeldConnection};
-use super::created::{AppendedAs, tell};
-use super::error::{failed_query, is_lost, is_marked, is_passing, words};
+use super::created::{AppendedAs, hold, tell};
+use super::error::{failed_query, is_lost, is_marked, is_over, is_passing, words};
 use super::hints::hint;
 use super::identity::HostIdentity;
-use super::keys::know_plugins_of;
 use super::lease::{give_back, leased};
+use super::leave::leave;
 use super::look_back::look_back;
-use super::shared::PostgresShared;
+use super::shared::{HostRun, PostgresShared};
 use super::statements::BatchStatements;
 use crate::event::NewEvent;
 use crate::store::append_limit::AppendPermit;
@@ -177,10 +177,30 @@ impl PostgresWriter {
         &mut self,
         commands: &[PostgresCommand],
     ) -> Result<BatchResults, BatchFailure> {
+        loop {
+            let run = self.shared.run();
+            match self.commit_in(run, commands).await {
+                // Nothing of it was done, and of that run nothing ever will be.
+                Err(BatchFailure::Refused(error)) if is_over(&error) => {
+                    if !self.shared.after_run(run).await {
+                        return Err(BatchFailure::Ends);
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Does it in one run of this host.
+    async fn commit_in(
+        &mut self,
+        run: HostRun,
+        commands: &[PostgresCommand],
+    ) -> Result<BatchResults, BatchFailure> {
         self.seq += 1;
         let shared = Arc::clone(&self.shared);
         let marker = BatchMarker {
-            incarnation: shared.run.incarnation,
+            incarnation: run.incarnation,
             writer: i16::try_from(self.number).unwrap_or(i16::MAX),
             seq: self.seq,
         };
@@ -261,7 +281,7 @@ impl PostgresWriter {
                 return Err(BatchFailure::Ends);
             }
             // Hosts that were cut off together do not come back together.
-            let jitter = u64::from(self.shared.run.slot.unsigned_abs()) * 7 % 50;
+            let jitter = u64::from(self.shared.run().slot.unsigned_abs()) * 7 % 50;
             tokio::time::sleep(wait + Duration::from_millis(jitter)).await;
             wait = (wait * 2).min(LONGEST_WAIT);
             match self.connect().await {
@@ -309,7 +329,8 @@ impl PostgresWriter {
                     drop(reply.send(Ok(it)));
                 }
                 (PostgresCommand::Lease { permits, reply, .. }, BatchResult::Leased(rows)) => {
-                    let (leases, refused) = leased(&rows, permits, dispatch.as_ref());
+                    let (mut leases, refused) = leased(&rows, permits, dispatch.as_ref());
+                    hold(&self.shared, &mut leases.leases);
                     self.carried.extend(refused.into_iter().map(give_back));
                     if let Err(Ok(stranded)) = reply.send(Ok(leases)) {
                         self.carried.extend(stranded.leases.into_iter().map(give_back));
@@ -319,9 +340,7 @@ impl PostgresWriter {
             }
         }
         self.carried.extend(results.refused.into_iter().map(give_back));
-        if let Some(dispatch) = &dispatch {
-            tell(dispatch, results.created);
-        }
+        tell(&self.shared, results.created);
     }
 
     fn answer_append(
@@ -372,17 +391,9 @@ impl PostgresWriter {
 
     /// Gives back what this host holds, and takes it off the list of hosts.
     async fn close(&mut self, reply: Replier<()>) {
-        let left = self.leave().await;
+        let left = leave(&mut self.client, &self.shared).await;
         self.shared.stop("it was closed".to_owned());
         let answer = left.map_err(|error| StoreError::Query(words(&error)));
         drop(reply.send(answer));
-    }
-
-    async fn leave(&mut self) -> Result<(), Error> {
-        let (at, me) = (self.shared.at(), self.shared.run.incarnation);
-        let transaction = self.client.transaction().await?;
-        know_plugins_of(&transaction, me, &*self.shared.policies).await?;
-        transaction.execute("SELECT hookbox.leave_v1($1, $2)", &[&at, &me]).await?;
-        transaction.commit().await
     }
 }

@@ -45,6 +45,12 @@ pub fn process_cpu() -> Duration {
     duration(clock_gettime(ClockId::ProcessCPUTime))
 }
 
+/// The time since the machine's start, by a clock that nobody can set. On Linux it also advances
+/// while the machine sleeps.
+pub fn since_boot() -> Duration {
+    duration(clock_gettime(BOOT_CLOCK))
+}
+
 /// The machine's wall clock, Unix time in nanoseconds; for spans and log lines, and nothing that is
 /// due.
 pub fn unix_ns() -> u64 {
@@ -66,7 +72,8 @@ pub struct Clock {
 
 #[derive(Debug, Clone)]
 enum TimeSource {
-    System,
+    /// The machine's, with milliseconds that are added to its wall clock.
+    System(i64),
     Manual(Arc<watch::Sender<Manual>>),
 }
 
@@ -88,7 +95,13 @@ struct HostTime {
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        Self::new(TimeSource::System)
+        Self::new(TimeSource::System(0))
+    }
+
+    /// The machine's clock, wrong by so much.
+    #[cfg(test)]
+    pub fn wrong_by(shift_ms: i64) -> Self {
+        Self::new(TimeSource::System(shift_ms))
     }
 
     /// A clock that stands at `unix_ms` until [`Clock::set`] or [`Clock::step`] moves it.
@@ -130,9 +143,10 @@ impl Clock {
     /// The wall clock, in Unix milliseconds. It may jump either way.
     pub fn now_ms(&self) -> i64 {
         match &self.source {
-            TimeSource::System => SystemTime::now()
+            TimeSource::System(shift_ms) => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
-                .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)),
+                .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+                .saturating_add(*shift_ms),
             TimeSource::Manual(time) => time.borrow().wall_ms,
         }
     }
@@ -140,7 +154,7 @@ impl Clock {
     /// Monotonic time, in milliseconds since an arbitrary moment.
     pub fn monotonic_ms(&self) -> u64 {
         match &self.source {
-            TimeSource::System => u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX),
+            TimeSource::System(_) => u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX),
             TimeSource::Manual(time) => u64::try_from(time.borrow().passed_ms).unwrap_or(0),
         }
     }
@@ -148,7 +162,7 @@ impl Clock {
     /// Returns once [`Clock::monotonic_ms`] says `due_ms` or more.
     pub async fn sleep_until_monotonic(&self, due_ms: u64) {
         match &self.source {
-            TimeSource::System => match START.checked_add(Duration::from_millis(due_ms)) {
+            TimeSource::System(_) => match START.checked_add(Duration::from_millis(due_ms)) {
                 Some(due) => tokio::time::sleep_until(due.into()).await,
                 None => std::future::pending().await,
             },
@@ -164,9 +178,7 @@ impl Clock {
     /// The boot clock, in milliseconds.
     fn boot_ms(&self) -> i64 {
         match &self.source {
-            TimeSource::System => {
-                i64::try_from(duration(clock_gettime(BOOT_CLOCK)).as_millis()).unwrap_or(i64::MAX)
-            }
+            TimeSource::System(_) => i64::try_from(since_boot().as_millis()).unwrap_or(i64::MAX),
             TimeSource::Manual(time) => time.borrow().passed_ms,
         }
     }
@@ -192,7 +204,7 @@ impl Clock {
     pub async fn sleep_until_host(&self, due_ms: i64) {
         const LONGEST_NAP_MS: u64 = 60_000;
         match &self.source {
-            TimeSource::System => loop {
+            TimeSource::System(_) => loop {
                 let left_ms = u64::try_from(due_ms.saturating_sub(self.host_ms())).unwrap_or(0);
                 if left_ms == 0 {
                     return;
@@ -214,7 +226,7 @@ impl Clock {
     /// noticed within a few seconds.
     pub async fn sleep_until_wall(&self, unix_ms: i64) {
         match &self.source {
-            TimeSource::System => loop {
+            TimeSource::System(_) => loop {
                 let left = until(self.now_ms(), unix_ms);
                 if left.is_zero() {
                     return;
@@ -230,7 +242,7 @@ impl Clock {
 
     /// Waits until the clocks are to be compared again.
     pub async fn next_comparison(&self) {
-        let every = if matches!(self.source, TimeSource::System) {
+        let every = if matches!(self.source, TimeSource::System(_)) {
             COMPARE_EVERY
         } else {
             COMPARE_MANUAL_EVERY

@@ -56,6 +56,7 @@ mod conformance;
 mod copy;
 mod error;
 mod health;
+mod held;
 mod history;
 mod hosts;
 mod in_flight;

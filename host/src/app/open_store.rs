@@ -23,6 +23,12 @@ const MAX_WAITING_APPENDS: usize = 8_192;
 /// The time for which a host of a shared store is not seen until the others take over its work.
 const HOST_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How often a host of a shared store looks for work that others leave and did not tell of.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a host of a shared store looks for leases that no part of it has.
+const ORPHANS_EVERY: Duration = Duration::from_secs(60);
+
 /// Reads what plugins may do, as a host of this configuration would find it; creates and changes
 /// nothing. Blocks.
 ///
@@ -117,6 +123,8 @@ fn shared_options(
         needs_standby: place.require == RequiredPromise::Replicated,
         tail_bytes: usize::try_from(place.tail_bytes).unwrap_or(usize::MAX),
         host_timeout: HOST_TIMEOUT,
+        poll_every: POLL_EVERY,
+        orphans_every: ORPHANS_EVERY,
         max_waiting_appends: MAX_WAITING_APPENDS,
         tree: tree_budget(&config),
         policies: policies(running),

@@ -1,4 +1,5 @@
-//! Ticks of schedules: finds what is due by the wall clock, and has the store make each step.
+//! Ticks of schedules: finds what is due by the wall clock (of a store that hosts share, by the
+//! store's), and has the store make each step.
 //!
 //! Every host does this by itself. The store lets one of them make a step, and a host that was
 //! slower reads the schedules again. A host that stops in the middle has left nothing half done:
@@ -61,6 +62,7 @@ pub(super) async fn run(
     closing: CancellationToken,
 ) {
     let (clock, mut pauses) = (ticker.clock.clone(), ticker.pauses.clone());
+    let store = Arc::clone(&ticker.store);
     loop {
         let next = ticker.turn(&config.load_full()).await;
         let next_ms = match &next {
@@ -74,7 +76,7 @@ pub(super) async fn run(
             () = closing.cancelled() => return,
             () = reloaded.notified() => {}
             Ok(()) = pauses.changed() => {}
-            () = clock.sleep_until_wall(next_ms) => {}
+            () = clock.sleep_until_wall(next_ms.saturating_sub(store.ahead_of_wall_ms())) => {}
             () = tokio::time::sleep(RETRY_AFTER), if next.is_err() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
@@ -113,7 +115,7 @@ impl Ticker {
     /// Makes one step of each schedule that is due, all of them at once; returns the time of the
     /// wall clock at which there is more to do.
     pub(super) async fn turn(&mut self, config: &Arc<Config>) -> Result<i64, StoreError> {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.now_ms().saturating_add(self.store.ahead_of_wall_ms());
         let is_same = self.read_for.as_ref().is_some_and(|read| Arc::ptr_eq(read, config));
         // Ticks that were found by a clock that has been set back since may be far too late.
         if !is_same || now_ms < self.latest_ms {

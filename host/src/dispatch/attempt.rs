@@ -90,6 +90,7 @@ async fn run(
     spans: Option<Box<AttemptSpans>>,
 ) {
     let _ = fail::point("dispatch.leased");
+    let aborted = shared.present();
     let mut held = HeldUntilDurable { spans, ..HeldUntilDurable::default() };
     let is_paced = queue.is_paced();
     if is_paced {
@@ -110,7 +111,7 @@ async fn run(
             settlement = tasks::unwound(attempt) => {
                 settlement.unwrap_or_else(|panic| host_fault(&shared, &queue, &lease, &panic))
             }
-            () = shared.aborting.cancelled() => give_back(Duration::ZERO),
+            () = aborted.cancelled() => give_back(Duration::ZERO),
         }
     };
     if let Some(probe) = probe.filter(|_| !matches!(settlement.next, Next::GiveBack(_))) {

@@ -54,4 +54,10 @@ impl DispatchHandle for WeakHandle {
             queues.quarantine.notify(QUARANTINE_DELAY, shared.deps.clock.host_ms());
         }
     }
+
+    fn give_back_all(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.abort_present();
+        }
+    }
 }

@@ -68,6 +68,9 @@ pub(super) struct Shared {
     pub(super) stopping: CancellationToken,
     /// Cancelled when running attempts are to be given back.
     pub(super) aborting: CancellationToken,
+    /// Cancelled and replaced when those that there are now are to be given back. It ends with
+    /// `aborting`.
+    present: ArcSwap<CancellationToken>,
     /// Notified when log lines were omitted.
     pub(super) lines_omitted: Arc<Notify>,
     /// Ends the task that logs their counts.
@@ -78,6 +81,7 @@ impl Shared {
     pub(super) fn new(deps: Deps, lines_omitted: Arc<Notify>, ended: DropGuard) -> Self {
         let pending = metrics::gauge!("hookbox_verdicts_waiting_bytes");
         let pauses = deps.reads.pauses();
+        let aborting = CancellationToken::new();
         Self {
             deps,
             pauses,
@@ -88,7 +92,8 @@ impl Shared {
             trials: Arc::new(Semaphore::new(1)),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
-            aborting: CancellationToken::new(),
+            present: ArcSwap::from_pointee(aborting.child_token()),
+            aborting,
             lines_omitted,
             _ended: ended,
         }
@@ -97,6 +102,17 @@ impl Shared {
     /// Starts a task that [`super::Dispatcher::drain`] waits for.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         tasks::spawn_on(&self.deps.runtime, self.tasks.track_future(work));
+    }
+
+    /// Cancelled when an attempt that begins now is to be given back.
+    pub(super) fn present(&self) -> Arc<CancellationToken> {
+        self.present.load_full()
+    }
+
+    /// Gives back the attempts that there are now.
+    pub(super) fn abort_present(&self) {
+        let next = Arc::new(self.aborting.child_token());
+        self.present.swap(next).cancel();
     }
 
     /// Reserves memory for the body of a delivery in this queue.

@@ -19,7 +19,7 @@ use crate::fair::FairPermit;
 use crate::plugins::{LoadContext, Registry};
 use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
 use crate::store::memory::MemoryStore;
-use crate::store::{Count, Queue};
+use crate::store::{Count, DispatchHandle, Queue};
 
 mod gate;
 
@@ -205,6 +205,23 @@ async fn what_waits_for_memory_is_given_back_when_the_host_stops() {
     assert_eq!((bench.count(State::Ready), bench.count(State::Leased)), (2, 0));
     assert!(bench.shared().pending_results.waiting().is_empty());
     assert_eq!(bench.shared().running.held(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_runs_when_others_may_have_it_is_given_back_and_what_comes_later_runs() {
+    let bench = Bench::new(2).await;
+    let full = bench.fill().await;
+    bench.append(b"1").await;
+    until("its verdict to wait", || bench.shared().pending_results.waiting() == [1]).await;
+    bench.store.close();
+    WeakHandle(Arc::downgrade(&bench.dispatcher.shared)).give_back_all();
+    // Nothing else can be settled while memory is full.
+    until("it to be given back", || bench.store.waiting() == 1).await;
+    bench.store.open();
+    until("it to run again", || bench.shared().pending_results.waiting() == [1]).await;
+    assert_eq!(bench.store.waiting(), 0, "what runs now is not given back");
+    drop(full);
+    until("it to be done", || bench.count(State::Done) == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::held::HeldLease;
 use crate::clock::after_ms;
 use crate::event::{
     AttemptRecord, DeliveryId, Event, EventId, FailureId, KeyPolicy, NewEvent, PluginName, State,
@@ -119,6 +120,8 @@ pub struct Lease {
     pub(super) terms: LeaseTerms,
     /// Dropped when the settlement is durable.
     pub(super) permit: LeasePermit,
+    /// Tells a shared store that this host still has it.
+    pub(super) held: Option<Box<HeldLease>>,
 }
 
 /// What the store does beside when a leased delivery ends.

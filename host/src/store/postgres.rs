@@ -22,6 +22,7 @@ use self::read::PostgresReads;
 use self::shared::PostgresShared;
 use self::work::WorkConnection;
 use super::append_limit::AppendLimit;
+use super::held::HeldLease;
 use super::{
     Appended, Count, DispatchHandle, EventView, Health, InFlight, Lease, LeaseHolder, LeaseQueue,
     Leased, MaybeReady, NewStep, Pending, Queue, ReadOne, Recorded, Recovered, Settled, Settlement,
@@ -60,6 +61,7 @@ mod ids;
 mod keys;
 mod kv;
 mod lease;
+mod leave;
 mod listing;
 mod look_back;
 mod loss;
@@ -69,10 +71,13 @@ mod open;
 mod operating;
 mod operations;
 mod options;
+mod orphans;
 mod pauses;
 mod read;
 mod read_connection;
 mod reading;
+mod recover;
+mod rejoin;
 mod replay;
 mod replay_terms;
 mod rows;
@@ -94,6 +99,7 @@ mod tls;
 mod tree_view;
 mod trees;
 mod values;
+mod wake;
 mod work;
 mod writer;
 
@@ -210,6 +216,11 @@ impl Queue for Postgres {
     }
 
     fn begin(&self, lease: &Lease) -> MaybeReady<'_, InFlight> {
+        let is_over = |held: &HeldLease| held.run != self.shared.run().incarnation;
+        if lease.held.as_deref().is_some_and(is_over) {
+            let why = "other hosts have taken over what this one held";
+            return MaybeReady::ready(Err(StoreError::Unreachable(why.to_owned())));
+        }
         if self.shared.is_cut_off() {
             let why = "other hosts may take over what this one holds";
             return MaybeReady::ready(Err(StoreError::Unreachable(why.to_owned())));
@@ -266,7 +277,12 @@ impl Health for Postgres {
         let standby = shared.known.lacks_standby();
         let settings = shared.known.promise().and_then(|promise| promise.broken_by());
         let loss = shared.loss.warning(shared.host_ms());
-        let found = [shared.journal.trouble(), standby, settings.map(str::to_owned), loss];
+        let astray = shared.has_astray_days.load(Ordering::Relaxed).then(|| {
+            "there are events of days without a partition of their own: retention deletes them one \
+             by one, and their days get none while they are there"
+                .to_owned()
+        });
+        let found = [shared.journal.trouble(), standby, settings.map(str::to_owned), loss, astray];
         found.into_iter().flatten().collect()
     }
 

@@ -63,4 +63,7 @@ pub trait DispatchHandle: Send + Sync + std::fmt::Debug {
 
     /// Takes note that a delivery of `plugin` is due that ran when a host died.
     fn notify_quarantine(&self, _plugin: &PluginName) {}
+
+    /// Gives back what is leased now, running or not: others have it, or soon may.
+    fn give_back_all(&self) {}
 }

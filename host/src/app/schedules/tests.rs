@@ -10,6 +10,7 @@ use crate::event::{EventId, State};
 use crate::store::memory::MemoryStore;
 use crate::store::{DeliveryFilter, EventFilter, Page, Sqlite, SqliteOptions, Store};
 
+mod wrong_clocks;
 mod years;
 
 const DAY_MS: i64 = 24 * 3_600_000;

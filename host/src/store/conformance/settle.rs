@@ -21,6 +21,7 @@ pub(in crate::store) async fn a_lease_is_settled_at_most_once(
             terms: zombie.terms.clone(),
             plugin: zombie.plugin.clone(),
             permit: permit(),
+            held: None,
             ..zombie
         };
         assert_eq!(settle(&store, late, settlement).await, Settled::Lost);

@@ -234,7 +234,18 @@ impl MemoryData {
         self.hint.plugins.insert(plugin.clone());
         let (uncounted, deaths) = (*uncounted, *deaths);
         let due_ms = view.due_ms.unwrap_or(self.host_ms);
-        Lease { delivery, plugin, attempt, uncounted, deaths, due_ms, event, terms, permit }
+        Lease {
+            delivery,
+            plugin,
+            attempt,
+            uncounted,
+            deaths,
+            due_ms,
+            event,
+            terms,
+            permit,
+            held: None,
+        }
     }
 
     pub(super) fn begin(&mut self, lease: &Lease) -> u32 {

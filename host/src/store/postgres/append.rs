@@ -169,7 +169,7 @@ impl<'c> NewRows<'c> {
         shared: &PostgresShared,
     ) -> Result<Vec<Row>, Error> {
         let (d, k) = (&self.deliveries, &self.keys);
-        let (at, me) = (shared.at(), shared.run.incarnation);
+        let (at, me) = (shared.at(), shared.run().incarnation);
         let parameters: [&(dyn ToSql + Sync); 29] = [
             &at,
             &me,
@@ -271,6 +271,7 @@ impl<'c> NewRows<'c> {
                 event,
                 terms: LeaseTerms::default(),
                 permit,
+                held: None,
             });
         }
     }

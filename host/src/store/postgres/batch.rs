@@ -291,7 +291,7 @@ impl<'c> BatchRows<'c> {
             calls.push(Box::pin(leases.call(
                 client,
                 &statements.lease_again,
-                shared.run.incarnation,
+                shared.run().incarnation,
             )));
         }
         calls.push(simple(client, "COMMIT"));

@@ -19,6 +19,7 @@ use super::error::{PostgresOpenError, words};
 use super::options::PostgresOptions;
 use super::server::{self, KnownServer};
 use super::tls::PostgresTls;
+use super::wake::WakesHeard;
 use crate::tasks;
 
 /// The time in which a connection is there, or nobody answers.
@@ -38,6 +39,8 @@ pub(super) struct HeldConnection {
     ended: watch::Receiver<()>,
     /// Changes when this connection is of no use.
     generation: watch::Receiver<u64>,
+    /// The notifications that have come, if it listens.
+    pub(super) wakes: Arc<WakesHeard>,
 }
 
 impl HeldConnection {
@@ -211,6 +214,8 @@ impl DatabaseAddress {
         let warned = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&warned);
         let (alive, ended) = watch::channel(());
+        let wakes = Arc::<WakesHeard>::default();
+        let woken = Arc::clone(&wakes);
         let driver = tasks::spawn(async move {
             let _alive = alive;
             loop {
@@ -221,6 +226,7 @@ impl DatabaseAddress {
                             heard.store(true, Ordering::Relaxed);
                         }
                     }
+                    Some(Ok(AsyncMessage::Notification(note))) => woken.hear(note.payload()),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => {
                         tracing::warn!(error = words(&error), "a connection to Postgres has ended");
@@ -233,7 +239,7 @@ impl DatabaseAddress {
         let driver = driver.abort_handle();
         let client = SqlClient::new(client, Arc::clone(&self.pooler));
         let generation = self.known.generation();
-        Ok(HeldConnection { client, driver, warned, ended, generation })
+        Ok(HeldConnection { client, driver, warned, ended, generation, wakes })
     }
 
     /// Makes a connection ready, if its server takes writes and is the database that is known.

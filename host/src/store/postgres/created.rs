@@ -1,10 +1,10 @@
 //! The deliveries that a batch has created, once it is durable.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::shared::PostgresShared;
 use crate::event::{EventId, PluginName};
-use crate::store::{DispatchHandle, Lease};
+use crate::store::Lease;
 
 /// The result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +30,28 @@ pub(super) struct CreatedDeliveries {
     pub(super) refused: Vec<Lease>,
 }
 
-/// Tells the dispatcher what a durable batch has created.
-pub(super) fn tell(dispatch: &Arc<dyn DispatchHandle>, created: CreatedDeliveries) {
-    if !created.leases.is_empty() {
+/// Notes that this host has these leases.
+pub(super) fn hold(shared: &PostgresShared, leases: &mut [Lease]) {
+    let run = shared.run().incarnation;
+    for lease in leases {
+        lease.held = Some(Box::new(shared.held.hold((lease.delivery, lease.attempt), run)));
+    }
+}
+
+/// Tells the dispatcher what a durable batch has created, and the other hosts what is due now and
+/// not leased.
+pub(super) fn tell(shared: &PostgresShared, mut created: CreatedDeliveries) {
+    hold(shared, &mut created.leases);
+    let dispatch = shared.dispatch.get();
+    if let Some(dispatch) = dispatch.filter(|_| !created.leases.is_empty()) {
         dispatch.deliver(created.leases);
     }
     for (plugin, due_in) in created.waiting {
-        dispatch.notify(&plugin, due_in);
+        if due_in.is_zero() {
+            shared.wakes.add(&plugin);
+        }
+        if let Some(dispatch) = dispatch {
+            dispatch.notify(&plugin, due_in);
+        }
     }
 }

@@ -254,6 +254,11 @@ pub(super) fn is_deposed(error: &tokio_postgres::Error) -> bool {
     })
 }
 
+/// Whether the run of this host is over that has sent the batch: others took it for dead.
+pub(super) fn is_over(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| code.code() == "HB001")
+}
+
 /// Whether the marker of a batch is there already, so that the batch was committed.
 pub(super) fn is_marked(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|said| {
@@ -263,7 +268,7 @@ pub(super) fn is_marked(error: &tokio_postgres::Error) -> bool {
 
 /// A query that failed.
 pub(super) fn failed_query(error: &tokio_postgres::Error) -> StoreError {
-    if error.is_closed() {
+    if error.is_closed() || is_over(error) {
         return StoreError::Unreachable(words(error));
     }
     StoreError::Query(words(error))

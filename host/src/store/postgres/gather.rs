@@ -111,7 +111,7 @@ impl<'c> GatherRows<'c> {
         statement: &Statement,
         shared: &PostgresShared,
     ) -> Result<Vec<Row>, Error> {
-        let (at, me, most) = (shared.at(), shared.run.incarnation, i64::from(MAX_MEMBERS));
+        let (at, me, most) = (shared.at(), shared.run().incarnation, i64::from(MAX_MEMBERS));
         let parameters: [&(dyn ToSql + Sync); 19] = [
             &at,
             &me,
@@ -168,6 +168,7 @@ impl<'c> GatherRows<'c> {
                 event,
                 terms: LeaseTerms::default(),
                 permit: LeasePermit { budget: permit.budget, memory: memory.flatten() },
+                held: None,
             };
             if is_full { refused.push(lease) } else { created.leases.push(lease) }
         }
@@ -200,6 +201,6 @@ impl<'c> FrozenPlugins<'c> {
         statement: &Statement,
         shared: &PostgresShared,
     ) -> Result<Vec<Row>, Error> {
-        client.query(statement, &[&shared.run.incarnation, &self.0]).await
+        client.query(statement, &[&shared.run().incarnation, &self.0]).await
     }
 }

@@ -1,15 +1,24 @@
-//! The task that keeps this host's row fresh, and learns the database's time.
+//! The task that keeps this host's row fresh, learns the database's time, listens to other hosts,
+//! and does what any host does for all.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_postgres::Error;
 
 use super::chores;
 use super::connect::{DatabaseAddress, HeldConnection};
 use super::error::{is_deposed, words};
+use super::orphans::OrphanSearch;
 use super::pauses;
 use super::read_connection::ReadConnection;
+use super::rejoin::{HostNames, Rejoined, rejoin};
 use super::server;
 use super::shared::PostgresShared;
+use super::wake;
+use crate::clock::since_boot;
 
 /// How often the row is renewed.
 const EVERY: Duration = Duration::from_secs(1);
@@ -17,98 +26,275 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The time in which a heartbeat is answered, or the connection is of no use.
 const WITHIN: Duration = Duration::from_secs(5);
 
+/// How often a host looks whether it is cut off.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// The heartbeat's place among those that reach the primary or not, after the writers.
 const HEART: usize = 2;
 
-/// Renews the row until the writer has ended.
-pub(super) async fn beat(
-    mut client: HeldConnection,
-    address: DatabaseAddress,
-    shared: Arc<PostgresShared>,
-    reads: Arc<ReadConnection>,
-) {
-    let mut ended = shared.ended.subscribe();
+/// The heart of a host.
+pub(super) struct Heart {
+    pub(super) client: HeldConnection,
+    pub(super) address: DatabaseAddress,
+    pub(super) shared: Arc<PostgresShared>,
+    pub(super) reads: Arc<ReadConnection>,
+    pub(super) names: HostNames,
+    /// How often it looks for what is due that nobody told of.
+    pub(super) poll_every: Duration,
+    /// How often it looks for leases that nobody has.
+    pub(super) orphans_every: Duration,
+}
+
+/// The next thing that a heart does.
+enum Beat {
+    Renew,
+    Look,
+    FindOrphans,
+    Send,
+    Hear,
+    End,
+}
+
+/// When a heart does what, and what it remembers.
+struct HeartTimes {
+    renew: Instant,
+    look: Instant,
+    find_orphans: Instant,
+    send: Instant,
+    orphans: OrphanSearch,
+    /// Whether a registration has had no answer.
+    is_unsure: bool,
+}
+
+/// Beats until the writers have ended.
+pub(super) async fn beat(mut heart: Heart) {
+    let now = Instant::now();
+    let mut times = HeartTimes {
+        renew: now + jittered(EVERY),
+        look: now + jittered(heart.poll_every),
+        find_orphans: now + heart.orphans_every,
+        send: now,
+        orphans: OrphanSearch::default(),
+        is_unsure: false,
+    };
+    heart.listen().await;
     loop {
-        let over = tokio::time::timeout(EVERY, ended.wait_for(|ended| *ended)).await.is_ok();
-        if over {
+        let next = heart.next(&times).await;
+        if matches!(next, Beat::End) {
             return;
         }
-        if client.is_over() {
-            match address.hold().await {
-                Ok(connected) => client = connected,
-                Err(error) => {
-                    tracing::warn!(%error, "this host cannot renew its row in Postgres");
-                    shared.is_unreachable(HEART, &error.to_string());
-                    continue;
+        if heart.client.is_over() && !matches!(next, Beat::Renew) {
+            // The next renewal connects again, and then looks at everything.
+            tokio::time::sleep_until(times.renew).await;
+            continue;
+        }
+        if heart.client.is_over() && !heart.reconnect(&mut times).await {
+            times.renew = Instant::now() + jittered(EVERY);
+            continue;
+        }
+        let done = tokio::time::timeout(WITHIN, heart.do_next(&next, &mut times)).await;
+        match done {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = words(&error), "{}", next.failure());
+                if is_deposed(&error) {
+                    heart.shared.known.distrust();
                 }
             }
-        }
-        let beaten = tokio::time::timeout(WITHIN, beat_once(&client, &shared)).await;
-        match beaten {
-            Ok(true) => {
-                shared.is_reachable(HEART);
-                reads.renew(&address).await;
-            }
-            Ok(false) => {}
             Err(_) => {
                 tracing::warn!("Postgres does not answer this host's heartbeat");
-                shared.is_unreachable(HEART, "it does not answer a heartbeat");
-                if let Ok(connected) = address.hold().await {
-                    client = connected;
+                heart.shared.is_unreachable(HEART, "it does not answer a heartbeat");
+                heart.reconnect(&mut times).await;
+            }
+        }
+    }
+}
+
+/// Tells the dispatcher when this host is cut off from the primary: others may soon have what it
+/// runs. The heartbeat itself may be waiting for an answer then.
+pub(super) async fn watch(shared: Arc<PostgresShared>) {
+    let (mut ended, mut was_cut_off) = (shared.ended.subscribe(), false);
+    while tokio::time::timeout(LOOK_EVERY, ended.wait_for(|ended| *ended)).await.is_err() {
+        let is_cut_off = shared.is_cut_off();
+        if is_cut_off && !was_cut_off {
+            tracing::warn!("this host is cut off from Postgres: it gives back what it runs");
+            if let Some(dispatch) = shared.dispatch.get() {
+                dispatch.give_back_all();
+            }
+        }
+        was_cut_off = is_cut_off;
+    }
+}
+
+/// A time that is up to a fifth longer or shorter, so that hosts do not ask all at once.
+fn jittered(time: Duration) -> Duration {
+    let drawn = getrandom::u64().expect("the operating system gives random numbers");
+    time.mul_f64(0.8 + 0.4 * (drawn >> 11) as f64 / (1u64 << 53) as f64)
+}
+
+impl Beat {
+    /// The failure of this, for people.
+    fn failure(&self) -> &'static str {
+        match self {
+            Self::Renew | Self::End => "this host cannot renew its row in Postgres",
+            Self::Look | Self::Hear => "this host cannot look for what is due",
+            Self::FindOrphans => "this host cannot look for leases that nobody has",
+            Self::Send => "this host cannot tell the others of what is due",
+        }
+    }
+}
+
+impl Heart {
+    /// Waits for what is to be done next.
+    async fn next(&self, times: &HeartTimes) -> Beat {
+        let mut ended = self.shared.ended.subscribe();
+        tokio::select! {
+            biased;
+            _ = ended.wait_for(|ended| *ended) => Beat::End,
+            () = tokio::time::sleep_until(times.renew) => Beat::Renew,
+            () = self.shared.over.notified() => Beat::Renew,
+            () = tokio::time::sleep_until(times.find_orphans) => Beat::FindOrphans,
+            () = tokio::time::sleep_until(times.look) => Beat::Look,
+            () = self.client.wakes.woken() => Beat::Hear,
+            () = self.shared.wakes.due(times.send) => Beat::Send,
+        }
+    }
+
+    async fn do_next(&mut self, next: &Beat, times: &mut HeartTimes) -> Result<(), Error> {
+        let now = Instant::now();
+        match next {
+            Beat::Renew => {
+                times.renew = now + jittered(EVERY);
+                self.renew(times).await
+            }
+            Beat::Look => {
+                times.look = now + jittered(self.poll_every);
+                chores::look_for_due(&self.client, &self.shared).await
+            }
+            Beat::FindOrphans => {
+                times.find_orphans = now + self.orphans_every;
+                let found = times.orphans.look(&mut self.client, &self.shared).await?;
+                if found > 0 {
+                    chores::look_for_due(&self.client, &self.shared).await
+                } else {
+                    Ok(())
+                }
+            }
+            Beat::Hear => self.hear().await,
+            Beat::Send => {
+                times.send = now + wake::APART;
+                wake::send(&self.client, &self.shared).await
+            }
+            Beat::End => Ok(()),
+        }
+    }
+
+    /// Renews the row, registers anew if it is gone, and does chores.
+    async fn renew(&mut self, times: &mut HeartTimes) -> Result<(), Error> {
+        let sent = since_boot();
+        if !self.is_renewed().await? {
+            // A close takes the row away as well, and has said so first.
+            if self.shared.leaving.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let again = std::mem::replace(&mut times.is_unsure, true);
+            let rejoined = rejoin(&mut self.client, &self.shared, &self.names, again).await?;
+            times.is_unsure = false;
+            match rejoined {
+                Rejoined::Yes => times.look = Instant::now(),
+                Rejoined::NoSlot => {
+                    let why = "others took this host for dead, and all slots are taken";
+                    self.shared.is_unreachable(HEART, why);
+                    return Ok(());
+                }
+                Rejoined::Twice => {
+                    let why = "another host has the same identity: its data folder is a copy of \
+                         this one's, so remove the file `postgres-host` from the copy";
+                    self.shared.stop(why.to_owned());
+                    return Ok(());
                 }
             }
         }
+        self.shared.renew(sent);
+        self.shared.is_reachable(HEART);
+        self.reads.renew(&self.address).await;
+        self.do_chores(times).await;
+        Ok(())
     }
-}
 
-/// Renews the row and learns what is paused. Returns whether it was answered.
-async fn beat_once(client: &HeldConnection, shared: &PostgresShared) -> bool {
-    let sent = Instant::now();
-    if !renew(client, shared).await {
-        return false;
+    /// Renews the row; false if it is gone.
+    async fn is_renewed(&self) -> Result<bool, Error> {
+        let (client, shared) = (&self.client, &self.shared);
+        let asked_ms = shared.host_ms();
+        let (me, acked, at) = (shared.run().incarnation, shared.acked(), shared.at());
+        let sql = "SELECT hookbox.renew_v1($1, $2, $3)";
+        let row = client.query_one(sql, &[&me, &acked, &at]).await?;
+        let Some(database_ms) = row.get::<_, Option<i64>>(0) else { return Ok(false) };
+        shared.compare(asked_ms, database_ms);
+        Ok(true)
     }
-    shared.renew(sent);
-    match server::promise(client).await {
-        Ok(promise) => shared.known.note(promise),
-        Err(error) => {
-            tracing::warn!(error = words(&error), "this host cannot learn what is promised");
-        }
-    }
-    if let Err(error) = pauses::refresh(client, shared).await {
-        tracing::warn!(error = words(&error), "this host cannot learn what is paused");
-    }
-    if let Err(error) = chores::reap(client, shared).await {
-        tracing::warn!(error = words(&error), "this host cannot look for hosts that are dead");
-    }
-    if let Err(error) = chores::look_for_due(client, shared).await {
-        tracing::warn!(error = words(&error), "this host cannot look for what is due");
-    }
-    true
-}
 
-async fn renew(client: &HeldConnection, shared: &PostgresShared) -> bool {
-    let asked_ms = shared.host_ms();
-    let (me, acked, at) = (shared.run.incarnation, shared.acked(), shared.at());
-    let renewed =
-        client.query_one("SELECT hookbox.renew_v1($1, $2, $3)", &[&me, &acked, &at]).await;
-    match renewed {
-        Err(error) => {
-            tracing::warn!(error = words(&error), "this host cannot renew its row in Postgres");
-            if is_deposed(&error) {
-                shared.known.distrust();
+    async fn do_chores(&self, times: &mut HeartTimes) {
+        let (client, shared) = (&self.client, &self.shared);
+        match server::promise(client).await {
+            Ok(promise) => shared.known.note(promise),
+            Err(error) => {
+                tracing::warn!(error = words(&error), "this host cannot learn what is promised");
             }
-            false
         }
-        Ok(row) => match row.get::<_, Option<i64>>(0) {
-            Some(database_ms) => {
-                shared.compare(asked_ms, database_ms);
+        if let Err(error) = pauses::refresh(client, shared).await {
+            tracing::warn!(error = words(&error), "this host cannot learn what is paused");
+        }
+        match chores::reap(client, shared).await {
+            Ok(0) => {}
+            Ok(_) => times.look = Instant::now(),
+            Err(error) => {
+                let error = words(&error);
+                tracing::warn!(error, "this host cannot look for hosts that are dead");
+            }
+        }
+        if let Err(error) = chores::do_due(client, shared).await {
+            tracing::warn!(error = words(&error), "this host cannot do a chore of all");
+        }
+    }
+
+    /// Tells the dispatcher what other hosts have left.
+    async fn hear(&self) -> Result<(), Error> {
+        let woken = self.client.wakes.take(self.shared.run().incarnation);
+        if let Some(dispatch) = self.shared.dispatch.get() {
+            woken.plugins.iter().for_each(|plugin| dispatch.notify(plugin, Duration::ZERO));
+        }
+        if woken.any { chores::look_for_due(&self.client, &self.shared).await } else { Ok(()) }
+    }
+
+    /// Connects again and listens again. Nobody knows what was told meanwhile, so that it looks at
+    /// once. Returns whether it is connected.
+    async fn reconnect(&mut self, times: &mut HeartTimes) -> bool {
+        match self.address.hold().await {
+            Ok(connected) => {
+                self.client = connected;
+                self.listen().await;
+                (times.renew, times.look) = (Instant::now(), Instant::now());
                 true
             }
-            // A close takes the row away as well, and has said so first.
-            None => {
-                shared.stop("this host's row in Postgres is gone".to_owned());
+            Err(error) => {
+                tracing::warn!(%error, "this host cannot renew its row in Postgres");
+                self.shared.is_unreachable(HEART, &error.to_string());
                 false
             }
-        },
+        }
+    }
+
+    async fn listen(&self) {
+        if self.address.pooler.is_there() {
+            // It would lend the connection that listens to somebody else.
+            return;
+        }
+        let listening = tokio::time::timeout(WITHIN, wake::listen(&self.client)).await;
+        if !matches!(listening, Ok(Ok(()))) {
+            tracing::warn!(
+                "this host cannot LISTEN: it hears of what others leave by its poll alone"
+            );
+        }
     }
 }

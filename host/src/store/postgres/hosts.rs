@@ -20,7 +20,7 @@ impl Hosts for Postgres {
             self.shared.answers()?;
             let rows = self.reads.client.query(HOSTS, &[]).await;
             let rows = rows.map_err(|error| failed_query(&error))?;
-            rows.iter().map(|row| host(row, self.shared.run.incarnation)).collect()
+            rows.iter().map(|row| host(row, self.shared.run().incarnation)).collect()
         })
     }
 
@@ -34,7 +34,8 @@ impl Hosts for Postgres {
         let text = serde_json::to_string(&texts).expect("texts are always JSON");
         Box::pin(async move {
             self.shared.answers()?;
-            let me = self.shared.run.incarnation;
+            self.shared.noted_plugins().clone_from(&text);
+            let me = self.shared.run().incarnation;
             let sql = "UPDATE hookbox.hosts SET plugins = $2 WHERE incarnation = $1";
             let done = self.reads.client.execute(sql, &[&me, &text]).await;
             done.map(drop).map_err(|error| failed_query(&error))

@@ -32,6 +32,12 @@ impl HostIds {
         Self { given: ids.iter().copied().collect(), ..Self::new(0, None) }
     }
 
+    /// Goes on with ids of another slot that come after `last`, and after those that were given.
+    pub(super) fn go_on_in(&mut self, slot: i16, last: Option<i64>) {
+        let next = Self::new(slot, last);
+        *self = Self { next_ms: next.next_ms.max(self.next_ms + 1), ..next };
+    }
+
     /// An id not before `now_ms`. It grows also when the clock steps back.
     pub(super) fn next(&mut self, now_ms: i64) -> EventId {
         if let Some(row) = self.given.pop_front() {
@@ -68,6 +74,16 @@ mod tests {
             }
         }
         assert_eq!(HostIds::new(0, None).next(1_000), EventId::first_at(1_000));
+    }
+
+    #[test]
+    fn ids_of_another_slot_come_after_all_that_were_given() {
+        let mut ids = HostIds::new(9, None);
+        let given: Vec<_> = (0..5_000).map(|_| ids.next(5_000)).collect();
+        ids.go_on_in(3, Some(HostIds::new(200, None).next(1_000).row()));
+        assert!(ids.next(5_000) > given[4_999]);
+        ids.go_on_in(200, Some(HostIds::new(9, None).next(9_000).row()));
+        assert!(ids.next(5_000).unix_ms() > 9_000);
     }
 
     #[test]

@@ -195,7 +195,7 @@ impl<'c> SettledKeyRows<'c> {
         statement: &Statement,
         shared: &PostgresShared,
     ) -> Result<Vec<Row>, Error> {
-        let (at, me) = (shared.at(), shared.run.incarnation);
+        let (at, me) = (shared.at(), shared.run().incarnation);
         let parameters: [&(dyn ToSql + Sync); 9] = [
             &at,
             &me,

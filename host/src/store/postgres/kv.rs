@@ -101,7 +101,7 @@ impl<'c> KvRows<'c> {
         shared: &PostgresShared,
         settlements: &SettleRows<'_>,
     ) -> Result<Vec<Row>, Error> {
-        let (at, me) = (shared.at(), shared.run.incarnation);
+        let (at, me) = (shared.at(), shared.run().incarnation);
         let (events, ordinals, attempts) = settlements.fences();
         let parameters: [&(dyn ToSql + Sync); 25] = [
             &at,

@@ -40,7 +40,7 @@ pub(super) async fn lease(
         LeaseQueue::Quarantine(names) => (true, names.as_slice()),
     };
     let plugins: Vec<&str> = plugins.iter().map(|name| &**name).collect();
-    let (at, me) = (shared.at(), shared.run.incarnation);
+    let (at, me) = (shared.at(), shared.run().incarnation);
     let most = i32::try_from(most).unwrap_or(i32::MAX);
     let parameters: [&(dyn ToSql + Sync); 6] =
         [&at, &me, &plugins, &quarantined, &most, &MAX_LEASED_BYTES];
@@ -105,6 +105,7 @@ pub(super) fn read_lease(row: &Row, budget: OwnedSemaphorePermit) -> Lease {
             ..LeaseTerms::default()
         },
         permit: LeasePermit { budget, memory: None },
+        held: None,
     }
 }
 

@@ -10,12 +10,8 @@ use super::created::{AppendedAs, tell};
 use super::error::{is_lost, is_marked, is_passing, words};
 use super::shared::PostgresShared;
 use super::statements::BatchStatements;
-use super::tail::{TailBatch, TailCommand};
+use super::tail::{NewestMarkers, TailBatch, TailCommand};
 use crate::store::{Recorded, Settled, Ticked};
-
-/// The newest marker of each writer of a run.
-const NEWEST: &str =
-    "SELECT writer, max(seq) FROM hookbox.commits WHERE incarnation = $1 GROUP BY writer";
 
 /// Those of these ids that are there.
 const THERE: &str = "SELECT id FROM hookbox.events WHERE id = ANY ($1)";
@@ -36,25 +32,25 @@ pub(super) async fn mend(
 ) -> Result<(), Error> {
     let _turn = shared.tail.turn.lock().await;
     // Read first: the other writer goes on meanwhile.
-    let acked = shared.acked();
-    let mut newest = [0; 2];
-    for row in client.query(NEWEST, &[&shared.run.incarnation]).await? {
-        let writer = usize::try_from(row.get::<_, i16>(0)).unwrap_or(usize::MAX);
-        if let Some(newest) = newest.get_mut(writer) {
-            *newest = row.get(1);
-        }
-    }
-    if newest.iter().zip(&acked).all(|(newest, acked)| newest >= acked) {
+    let (run, acked) = (shared.run().incarnation, shared.acked());
+    let mut runs = shared.tail.runs();
+    runs.insert(run);
+    let newest = NewestMarkers::read(client, &Vec::from_iter(runs)).await?;
+    let batches = shared.tail.after(&newest);
+    let of_run = newest.of(run);
+    if of_run.iter().zip(&acked).any(|(newest, acked)| newest < acked) {
+        // Those of a run before were counted when it was the present one.
+        let kept = batches.iter().filter(|batch| batch.run == run).count();
+        shared.loss.count(of_run, [acked[0], acked[1]], kept, shared.host_ms());
+    } else if batches.is_empty() {
         return Ok(());
     }
-    let batches = shared.tail.after(newest);
-    shared.loss.count(newest, [acked[0], acked[1]], batches.len(), shared.host_ms());
     for batch in batches.iter().filter(|batch| !batch.is_empty()) {
         let refused = send(batch, client, statements, shared).await?;
         shared.loss.refuse(refused);
     }
     for (writer, seq) in (0_i16..).zip(&acked).filter(|(_, seq)| **seq > 0) {
-        client.execute(MARK, &[&shared.run.incarnation, &writer, seq]).await?;
+        client.execute(MARK, &[&run, &writer, seq]).await?;
     }
     shared.loss.mended();
     tracing::warn!(batches = batches.len(), "what the new primary had lost was sent again");
@@ -68,18 +64,17 @@ async fn send(
     statements: &BatchStatements,
     shared: &PostgresShared,
 ) -> Result<u64, Error> {
-    let marker = BatchMarker {
-        incarnation: shared.run.incarnation,
-        writer: i16::try_from(batch.writer).unwrap_or(i16::MAX),
-        seq: batch.seq,
-    };
+    let writer = i16::try_from(batch.writer).unwrap_or(i16::MAX);
+    let marker = BatchMarker { incarnation: batch.run, writer, seq: batch.seq };
+    // What a run before this one has leased is not this one's, and its markers come by themselves.
+    let marked = (batch.run == shared.run().incarnation).then_some((batch, marker));
     let rows = client.query(THERE, &[&batch.ids()]).await?;
     let there: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     let mut commands = batch.commands();
     commands.retain(|(_, ids)| !ids.iter().any(|id| there.contains(id)));
     let mut refused = 0;
     let mut alone = Vec::new();
-    match try_send(&commands, Some((batch, marker)), client, statements, shared).await {
+    match try_send(&commands, marked, client, statements, shared).await {
         Ok(results) => refused += take(results, &commands, shared, &mut alone),
         Err(error) if is_marked(&error) => return Ok(0),
         Err(error) if is_lost(&error) => return Err(error),
@@ -102,8 +97,10 @@ async fn send(
             }
         }
     }
-    if !is_whole {
-        let rest = try_send(&[], Some((batch, marker)), client, statements, shared).await;
+    if marked.is_none() {
+        client.execute(MARK, &[&batch.run, &writer, &batch.seq]).await?;
+    } else if !is_whole {
+        let rest = try_send(&[], marked, client, statements, shared).await;
         match rest {
             Err(error) if !is_marked(&error) => return Err(error),
             _ => {}
@@ -166,8 +163,6 @@ fn take<'b>(
         }
         refused += u64::from(!holds);
     }
-    if let Some(dispatch) = shared.dispatch.get() {
-        tell(dispatch, results.created);
-    }
+    tell(shared, results.created);
     refused
 }

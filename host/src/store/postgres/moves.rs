@@ -80,9 +80,7 @@ impl WorkMoves {
     /// Tells the dispatcher and the listeners, once the transaction is durable.
     pub(super) fn tell(self, shared: &PostgresShared) {
         let Self { plugins, events, created, .. } = self;
-        if let Some(dispatch) = shared.dispatch.get() {
-            tell(dispatch, created);
-        }
+        tell(shared, created);
         shared.changes.committed(|| Hint { events, plugins, ..Hint::default() });
     }
 }

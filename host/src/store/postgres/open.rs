@@ -8,32 +8,27 @@ use tokio::sync::mpsc;
 use super::client::SqlClient as Client;
 use super::connect::DatabaseAddress;
 use super::error::PostgresOpenError;
-use super::heartbeat::beat;
+use super::heartbeat::{Heart, beat, watch};
 use super::identity::HostIdentity;
-use super::keys::know_plugins_of;
 use super::lease::noted;
 use super::options::PostgresOptions;
 use super::pauses;
 use super::read::PostgresReads;
 use super::read_connection::ReadConnection;
+use super::recover::recover;
+use super::rejoin::{HOST_VERSION, HostNames, REGISTER};
 use super::shared::{HostRun, PostgresShared};
 use super::statements::BatchStatements;
 use super::work::WorkConnection;
 use super::writer::{KEYED, PLAIN, PostgresWriter};
 use super::{Postgres, schema};
+use crate::store::Recovered;
 use crate::store::append_limit::AppendLimit;
 use crate::store::journal::{InFlightJournal, LeftRunning};
-use crate::store::{MAX_CRASHES, Recovered};
 use crate::tasks;
 
 /// The name of the journal of running attempts.
 const JOURNAL: &str = "postgres-running";
-
-/// The version that hosts see of each other.
-const HOST_VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// The record of an attempt that ran when this host died, for people.
-pub(super) const CRASH: &str = "the host died while it ran";
 
 /// A run that is registered.
 struct Registered {
@@ -90,6 +85,7 @@ impl Postgres {
                 commands: received,
                 carried: VecDeque::new(),
                 seq: 0,
+                run: registered.run.incarnation,
                 _identity: Arc::clone(&identity),
             };
             tasks::spawn(writer.work());
@@ -97,12 +93,21 @@ impl Postgres {
         };
         let commands = writes(PLAIN, writer, statements);
         let keyed = writes(KEYED, keyed_writer, keyed_statements);
-        tasks::spawn(beat(heart, address.clone(), Arc::clone(&shared), client));
+        tasks::spawn(watch(Arc::clone(&shared)));
         if address.pooler.is_there() {
             tracing::info!(
                 "a pooler is between this host and Postgres: statements are not prepared, and work of other hosts is found each second"
             );
         }
+        tasks::spawn(beat(Heart {
+            client: heart,
+            address: address.clone(),
+            shared: Arc::clone(&shared),
+            reads: client,
+            names: HostNames { identity: identity.id.clone(), title: options.host_name.clone() },
+            poll_every: options.poll_every,
+            orphans_every: options.orphans_every,
+        }));
         let waiting = AppendLimit::new(options.max_waiting_appends);
         let recovered = registered.recovered;
         Ok(Self { shared, commands, keyed, waiting, reads, work, listings, recovered })
@@ -123,11 +128,7 @@ async fn register(
     transaction.batch_execute("SET LOCAL lock_timeout = '60s'").await.map_err(refusal)?;
     let asked_ms = options.clock.host_ms();
     let row = transaction
-        .query_opt(
-            "SELECT slot, incarnation, before, last_id, now_ms
-             FROM hookbox.register_v1($1, $2, $3, $4)",
-            &[&identity.id, &options.host_name, &HOST_VERSION, &at],
-        )
+        .query_opt(REGISTER, &[&identity.id, &options.host_name, &HOST_VERSION, &at])
         .await
         .map_err(refusal)?
         .ok_or(PostgresOpenError::NoSlot)?;
@@ -139,30 +140,11 @@ async fn register(
         recovered: Recovered::default(),
     };
     if let Some(before) = row.get::<_, Option<i64>>(2) {
-        let known = know_plugins_of(&transaction, before, &*options.policies).await;
-        known.map_err(refusal)?;
         let running = noted(left.noted());
-        let most = i32::try_from(MAX_CRASHES).unwrap_or(i32::MAX);
-        let row = transaction
-            .query_one(
-                "SELECT held, running FROM hookbox.recover_v1($1, $2, $3, $4, $5, $6, $7, $8)",
-                &[
-                    &at,
-                    &before,
-                    &running.all,
-                    &running.events,
-                    &running.ordinals,
-                    &running.attempts,
-                    &most,
-                    &CRASH,
-                ],
-            )
-            .await
-            .map_err(refusal)?;
-        let count = |column| usize::try_from(row.get::<_, i64>(column)).unwrap_or(0);
-        registered.recovered = Recovered { held: count(0), running: count(1) };
+        let taken = recover(&transaction, (at, before), &running, &*options.policies).await;
+        registered.recovered = taken.map_err(refusal)?;
     }
-    transaction.execute("SELECT hookbox.partitions_v1($1)", &[&at]).await.map_err(refusal)?;
+    transaction.execute("SELECT hookbox.add_partitions_v1($1)", &[&at]).await.map_err(refusal)?;
     transaction.commit().await.map_err(refusal)?;
     Ok(registered)
 }

@@ -32,6 +32,10 @@ pub struct PostgresOptions {
     pub clock: Clock,
     /// The time for which a host is not seen until the others take over what it holds.
     pub host_timeout: Duration,
+    /// How often a host looks for what is due that nobody told it of, a fifth more or less.
+    pub poll_every: Duration,
+    /// How often a host looks for what it holds by the database and no part of it has.
+    pub orphans_every: Duration,
     /// The most appends that wait for the database.
     pub max_waiting_appends: usize,
     /// The most that may descend from one webhook's event.

@@ -99,7 +99,7 @@ impl Postgres {
             rows.leased.push(permit.is_some());
             rows.permits.push((ordinal, target, permit));
         }
-        let (at, me) = (self.shared.at(), self.shared.run.incarnation);
+        let (at, me) = (self.shared.at(), self.shared.run().incarnation);
         let sql = "INSERT INTO hookbox.open (event, ordinal, plugin, holder, attempt, waits, due)
                    SELECT $1, d.ordinal, d.plugin, CASE WHEN d.leased THEN $5::bigint END,
                        d.leased::integer, false, hookbox.now_ms_v1($6)
@@ -185,6 +185,7 @@ fn first_lease(
         event: Arc::clone(event),
         terms: LeaseTerms::default(),
         permit,
+        held: None,
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn replay_with_terms(
         let none: (&[&str], &[i64]) = (&[], &[]);
         work.query(LOCK_KEYS, &[&vec![&**plugin], &vec![bytes], &none.0, &none.1]).await?;
     }
-    let (at, me) = (shared.at(), shared.run.incarnation);
+    let (at, me) = (shared.at(), shared.run().incarnation);
     let subject = event.attributes.subject.as_deref();
     let (tag, next) = (target.options.cancel_tag, small(ordinal).saturating_add(1));
     let none: (&[i32], &[i64]) = (&[], &[]);
@@ -88,6 +88,7 @@ pub(super) async fn replay_with_terms(
                 event: Arc::clone(event),
                 terms: LeaseTerms::first(key.clone(), tag),
                 permit: permit.take().expect("it was leased with a permit"),
+                held: None,
             }),
             _ => {}
         }

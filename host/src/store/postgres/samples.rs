@@ -20,7 +20,7 @@ pub(super) async fn keep(
         samples.iter().map(|it| it.owner.name.as_deref().unwrap_or("")).collect();
     let counts: Vec<String> = samples.iter().map(|it| text(&it.counts)).collect();
     let durations: Vec<String> = samples.iter().map(|it| text(&it.durations.pairs())).collect();
-    let (at, slot, most) = (shared.at(), shared.run.slot, i64::from(MAX_SAMPLES));
+    let (at, slot, most) = (shared.at(), shared.run().slot, i64::from(MAX_SAMPLES));
     work.execute(
         "SELECT hookbox.keep_samples_v1($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         &[&at, &slot, &at_ms, &kinds, &names, &counts, &durations, &most, &REST_MS],

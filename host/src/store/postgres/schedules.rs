@@ -115,6 +115,10 @@ impl<'c> TickRows<'c> {
 }
 
 impl Schedules for Postgres {
+    fn ahead_of_wall_ms(&self) -> i64 {
+        self.shared.ahead_of_wall_ms()
+    }
+
     fn schedules(&self) -> Pending<'_, Vec<StoredSchedule>> {
         Box::pin(async move {
             self.shared.answers()?;

@@ -11,6 +11,7 @@ use super::error::PostgresOpenError;
 pub(super) const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/tables.sql"),
     include_str!("schema/hosts.sql"),
+    include_str!("schema/chores.sql"),
     include_str!("schema/append.sql"),
     include_str!("schema/lease.sql"),
     include_str!("schema/settle.sql"),

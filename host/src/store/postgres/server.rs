@@ -239,6 +239,7 @@ mod tests {
     fn view(system: Option<&str>, timeline: Option<u32>, standbys: &str) -> ServerView {
         ServerView {
             takes_writes: true,
+            isolation: "read committed".to_owned(),
             promise: ServerPromise {
                 standbys: standbys.to_owned(),
                 applied: false,

@@ -96,7 +96,7 @@ impl<'c> SettleRows<'c> {
         statement: &Statement,
         shared: &PostgresShared,
     ) -> Result<Vec<Row>, Error> {
-        let (at, me) = (shared.at(), shared.run.incarnation);
+        let (at, me) = (shared.at(), shared.run().incarnation);
         let parameters: [&(dyn ToSql + Sync); 16] = [
             &at,
             &me,
@@ -126,7 +126,7 @@ pub(super) async fn record(
     shared: &PostgresShared,
     (holder, step): &(LeaseHolder, NewStep),
 ) -> Result<Vec<Row>, Error> {
-    let (at, me) = (shared.at(), shared.run.incarnation);
+    let (at, me) = (shared.at(), shared.run().incarnation);
     let (ordinal, attempt) = (small(holder.delivery.ordinal), small(holder.attempt));
     let (event, digest) = (holder.delivery.event.row(), step.digest.as_ref().map(|it| &it.0[..]));
     let parameters: [&(dyn ToSql + Sync); 8] =

@@ -4,20 +4,26 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::ids::HostIds;
 use super::loss::LossLog;
 use super::options::PostgresOptions;
 use super::server::KnownServer;
 use super::tail::AckedTail;
-use crate::clock::Clock;
+use super::wake::WakesToSend;
+use crate::clock::{Clock, since_boot};
 use crate::store::changes::Announcer;
+use crate::store::held::HeldLeases;
 use crate::store::journal::InFlightJournal;
 use crate::store::{DispatchHandle, Pauses, PluginPolicies, StoreError, TreeBudget};
 
-/// The time without an answer to a heartbeat after which a host begins no attempt.
+/// The time without an answer to a heartbeat after which a host begins no attempt, and ends those
+/// that run.
 const CUT_OFF_AFTER: Duration = Duration::from_secs(10);
+
+/// The time that a store which is to close waits for another run.
+const CLOSES_WITHIN: Duration = Duration::from_secs(5);
 
 /// One run of this host, as the database knows it.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +37,17 @@ pub(super) struct HostRun {
 /// The state that the store's tasks share.
 #[derive(Debug)]
 pub(super) struct PostgresShared {
-    pub(super) run: HostRun,
+    run: watch::Sender<HostRun>,
+    /// Notified when the run was found to be over.
+    pub(super) over: Notify,
+    /// The leases that are in this host's hands.
+    pub(super) held: Arc<HeldLeases>,
+    /// The plugins that other hosts are to be told of.
+    pub(super) wakes: WakesToSend,
+    /// The files of plugins that run here, as the list of hosts shows them.
+    plugins: Mutex<String>,
+    /// Whether events lie in the partition of the days that have none.
+    pub(super) has_astray_days: AtomicBool,
     pub(super) dispatch: OnceLock<Arc<dyn DispatchHandle>>,
     /// Set for good once the store has stopped, and while the primary is not reachable.
     pub(super) trouble: watch::Sender<Option<StoreError>>,
@@ -41,9 +57,12 @@ pub(super) struct PostgresShared {
     renewed_ms: AtomicU64,
     /// Since when the primary is reachable without a break, in milliseconds since `opened`.
     reached_ms: AtomicU64,
-    opened: Instant,
+    /// The time since the machine's start, which also passes while the machine sleeps.
+    opened: Duration,
     /// Whether the store was asked to close.
     pub(super) closing: AtomicBool,
+    /// Whether this host takes its row away, because it closes.
+    pub(super) leaving: AtomicBool,
     /// Whether the writers have ended.
     pub(super) ended: watch::Sender<bool>,
     pub(super) journal: Arc<InFlightJournal>,
@@ -76,14 +95,20 @@ impl PostgresShared {
         journal: InFlightJournal,
     ) -> Self {
         Self {
-            run,
+            run: watch::Sender::new(run),
+            over: Notify::new(),
+            held: Arc::default(),
+            wakes: WakesToSend::default(),
+            plugins: Mutex::new("{}".to_owned()),
+            has_astray_days: AtomicBool::new(false),
             dispatch: OnceLock::new(),
             trouble: watch::Sender::new(None),
             unreachable: Mutex::default(),
             renewed_ms: AtomicU64::new(0),
             reached_ms: AtomicU64::new(0),
-            opened: Instant::now(),
+            opened: since_boot(),
             closing: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             ended: watch::Sender::new(false),
             journal: Arc::new(journal),
             changes: Announcer::default(),
@@ -103,6 +128,53 @@ impl PostgresShared {
         }
     }
 
+    /// The run of now. Another one takes its place if this host was taken for dead.
+    pub(super) fn run(&self) -> HostRun {
+        *self.run.borrow()
+    }
+
+    /// Goes on as another run. The leases of now are others', so that the dispatcher gives them back.
+    pub(super) fn go_on_as(&self, run: HostRun, last_id: Option<i64>) {
+        if let Some(dispatch) = self.dispatch.get() {
+            dispatch.give_back_all();
+        }
+        // Before the run: a batch asks for its run before it asks for ids, so that none has ids of
+        // a slot that is another host's.
+        self.ids().go_on_in(run.slot, last_id);
+        for acked in &self.acked {
+            acked.store(0, Ordering::Relaxed);
+        }
+        self.run.send_replace(run);
+    }
+
+    /// Returns once this run was followed by another one; false if the store ends before.
+    pub(super) async fn after_run(&self, over: HostRun) -> bool {
+        self.over.notify_one();
+        let mut runs = self.run.subscribe();
+        tokio::select! {
+            // An error would mean that the sender is gone, which is a part of this.
+            _ = runs.wait_for(|run| run.incarnation != over.incarnation) => true,
+            () = self.has_stopped() => false,
+            () = self.closes_without_end() => false,
+        }
+    }
+
+    /// Returns if the store is to close and cannot for a while.
+    async fn closes_without_end(&self) {
+        loop {
+            let is_closing = self.closing.load(Ordering::Relaxed);
+            tokio::time::sleep(CLOSES_WITHIN).await;
+            if is_closing {
+                return;
+            }
+        }
+    }
+
+    /// The files of plugins that run here, as the list of hosts shows them.
+    pub(super) fn noted_plugins(&self) -> MutexGuard<'_, String> {
+        self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The ids that this host gives to events.
     pub(super) fn ids(&self) -> MutexGuard<'_, HostIds> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
@@ -116,6 +188,11 @@ impl PostgresShared {
     /// This host's time, to be compared with the database's.
     pub(super) fn host_ms(&self) -> i64 {
         self.clock.host_ms()
+    }
+
+    /// The database's time less this host's wall clock, in milliseconds.
+    pub(super) fn ahead_of_wall_ms(&self) -> i64 {
+        if self.at().is_some() { 0 } else { self.now_ms().saturating_sub(self.clock.now_ms()) }
     }
 
     /// The database's time, as far as this host knows it.
@@ -141,15 +218,15 @@ impl PostgresShared {
     }
 
     /// Notes that the heartbeat which was sent at this moment was answered.
-    pub(super) fn renew(&self, sent: Instant) {
-        let ms = sent.saturating_duration_since(self.opened).as_millis();
+    pub(super) fn renew(&self, sent: Duration) {
+        let ms = sent.saturating_sub(self.opened).as_millis();
         self.renewed_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Whether others may soon take this host for dead, so that it begins no attempt.
     pub(super) fn is_cut_off(&self) -> bool {
         let renewed = Duration::from_millis(self.renewed_ms.load(Ordering::Relaxed));
-        self.opened.elapsed().saturating_sub(renewed) > CUT_OFF_AFTER
+        since_boot().saturating_sub(self.opened + renewed) > CUT_OFF_AFTER
     }
 
     pub(super) fn count_duplicate(&self) {
@@ -188,7 +265,7 @@ impl PostgresShared {
     pub(super) fn is_reachable(&self, part: usize) {
         let mut parts = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
         if parts[part].take().is_some() {
-            let ms = self.opened.elapsed().as_millis();
+            let ms = since_boot().saturating_sub(self.opened).as_millis();
             self.reached_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
             self.tell_of(&parts);
         }
@@ -208,7 +285,7 @@ impl PostgresShared {
     /// The time for which the primary is reachable without a break.
     pub(super) fn reached_for(&self) -> Duration {
         let reached = Duration::from_millis(self.reached_ms.load(Ordering::Relaxed));
-        self.opened.elapsed().saturating_sub(reached)
+        since_boot().saturating_sub(self.opened + reached)
     }
 
     fn lost_at(&self) -> Option<Instant> {

@@ -1,14 +1,15 @@
 //! The last batches that were acknowledged, kept in memory: a standby that becomes the primary may
 //! not have them. `mend` sends them again then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::size_of;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Error, Row};
 
+use super::client::{SqlClient as Client, SqlStatement as Statement};
 use super::command::CommandRef;
 use crate::event::{Attributes, Event, NewEvent};
 use crate::store::{
@@ -17,6 +18,10 @@ use crate::store::{
 
 /// Calls `lease_again_v1`.
 pub(super) const LEASE_AGAIN: &str = "SELECT hookbox.lease_again_v1($1, $2, $3, $4)";
+
+/// The newest marker of each writer of some runs.
+const NEWEST: &str = "SELECT incarnation, writer, max(seq) FROM hookbox.commits
+    WHERE incarnation = ANY ($1) GROUP BY incarnation, writer";
 
 /// A command that was acknowledged, without what waited for its answer.
 #[derive(Debug)]
@@ -77,6 +82,8 @@ impl TailLeases {
 /// A batch that was acknowledged.
 #[derive(Debug)]
 pub(super) struct TailBatch {
+    /// The run of this host that sent it.
+    pub(super) run: i64,
     pub(super) writer: usize,
     pub(super) seq: i64,
     commands: Vec<TailCommand>,
@@ -87,9 +94,9 @@ pub(super) struct TailBatch {
 }
 
 impl TailBatch {
-    pub(super) fn new(writer: usize, seq: i64) -> Self {
+    pub(super) fn new(run: i64, writer: usize, seq: i64) -> Self {
         let (leases, bytes) = (TailLeases::default(), size_of::<Self>());
-        Self { writer, seq, commands: Vec::new(), ids: Vec::new(), leases, bytes }
+        Self { run, writer, seq, commands: Vec::new(), ids: Vec::new(), leases, bytes }
     }
 
     /// Adds a command, whose events have these ids.
@@ -119,6 +126,30 @@ impl TailBatch {
 
     pub(super) fn ids(&self) -> &[i64] {
         &self.ids
+    }
+}
+
+/// The newest markers that a server has, of both writers of each run.
+#[derive(Debug, Default)]
+pub(super) struct NewestMarkers(BTreeMap<i64, [i64; 2]>);
+
+impl NewestMarkers {
+    /// Reads those of some runs.
+    pub(super) async fn read(client: &Client, runs: &[i64]) -> Result<Self, Error> {
+        let mut newest = Self::default();
+        for row in client.query(NEWEST, &[&runs]).await? {
+            let writer = usize::try_from(row.get::<_, i16>(1)).unwrap_or(usize::MAX);
+            let of_run = newest.0.entry(row.get(0)).or_default();
+            if let Some(newest) = of_run.get_mut(writer) {
+                *newest = row.get(2);
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Those of a run; 0 where there is none.
+    pub(super) fn of(&self, run: i64) -> [i64; 2] {
+        self.0.get(&run).copied().unwrap_or_default()
     }
 }
 
@@ -181,11 +212,23 @@ impl AckedTail {
         }
     }
 
-    /// The batches that come after these of the two writers, in their order.
-    pub(super) fn after(&self, newest: [i64; 2]) -> Vec<Arc<TailBatch>> {
+    /// The batches that come after these, in their order.
+    pub(super) fn after(&self, newest: &NewestMarkers) -> Vec<Arc<TailBatch>> {
         let queue = self.queue();
-        let lost = |batch: &&Arc<TailBatch>| batch.seq > newest[batch.writer];
+        let lost = |batch: &&Arc<TailBatch>| batch.seq > newest.of(batch.run)[batch.writer];
         queue.batches.values().filter(lost).cloned().collect()
+    }
+
+    /// The runs of which there are batches.
+    pub(super) fn runs(&self) -> BTreeSet<i64> {
+        self.queue().batches.values().map(|batch| batch.run).collect()
+    }
+
+    /// Lets go of all: a server has it.
+    pub(super) fn clear(&self) {
+        let mut queue = self.queue();
+        queue.batches.clear();
+        queue.bytes = 0;
     }
 
     /// A settlement as it is kept, whose lease has no permit of a plugin and no body any more.
@@ -208,7 +251,10 @@ impl AckedTail {
         let attributes = Attributes { body: Bytes::new(), ..lease.event.attributes.clone() };
         let event = Arc::new(Event { id, attributes, parent, root, hops, trace });
         let permit = LeasePermit { budget, memory: None };
-        Some(TailCommand::Settle(Box::new(Lease { event, permit, ..*lease }), Box::new(settlement)))
+        Some(TailCommand::Settle(
+            Box::new(Lease { event, permit, held: None, ..*lease }),
+            Box::new(settlement),
+        ))
     }
 
     /// The bytes that are kept.

@@ -112,7 +112,7 @@ impl<'c> TermRows<'c> {
         shared: &PostgresShared,
     ) -> Result<Vec<Row>, Error> {
         let d = &self.deliveries;
-        let (at, me) = (shared.at(), shared.run.incarnation);
+        let (at, me) = (shared.at(), shared.run().incarnation);
         let keys: Vec<Option<&[u8]>> =
             d.keys.iter().map(|key| key.as_ref().map(|key| key.as_bytes())).collect();
         let parameters: [&(dyn ToSql + Sync); 14] = [
@@ -172,6 +172,7 @@ impl<'c> TermRows<'c> {
                         event: event(place, id),
                         terms: LeaseTerms::first(key, self.deliveries.tags[at]),
                         permit,
+                        held: None,
                     });
                 }
                 4 => say_dead(DeliveryId { event: id, ordinal }, name),

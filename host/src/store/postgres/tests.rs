@@ -31,6 +31,8 @@ macro_rules! postgres_laws {
     };
 }
 
+mod chores;
+mod clocks;
 mod copied;
 mod dead_hosts;
 mod failover;
@@ -38,6 +40,7 @@ mod faults;
 mod hosts;
 mod keys;
 mod listed;
+mod listening;
 mod lost_tail;
 mod opening;
 mod operating;
@@ -45,6 +48,7 @@ mod pooled;
 mod pooler;
 mod proxy;
 mod reading;
+mod rejoined;
 mod rig;
 mod shared;
 mod vals;
@@ -99,6 +103,8 @@ impl OnePostgres {
             host_name: "one".to_owned(),
             clock: self.clock.clone(),
             host_timeout: std::time::Duration::from_secs(15),
+            poll_every: std::time::Duration::from_secs(1),
+            orphans_every: std::time::Duration::from_secs(60),
             max_waiting_appends: 4_096,
             tree: BUDGET,
             policies: self.policies.clone(),

@@ -54,12 +54,12 @@ impl TreeRows {
         statement: &Statement,
         shared: &PostgresShared,
     ) -> Result<Vec<Row>, Error> {
-        let budget = &shared.tree;
+        let (budget, me) = (&shared.tree, shared.run().incarnation);
         // The places of the function `format`: of the size, the root and what is added.
         let too_many = budget.too_many(&"%2$s", &"%1$s", &"%3$s");
         let too_large = budget.too_large(&"%2$s", &"%1$s", &"%3$s");
         let parameters: [&(dyn ToSql + Sync); 13] = [
-            &shared.run.incarnation,
+            &me,
             &self.places,
             &self.events,
             &self.ordinals,

@@ -16,12 +16,12 @@ use tokio_postgres::{Error, Row};
 use super::batch::{BatchMarker, BatchResults, BatchRows};
 use super::command::{PostgresCommand, Replier};
 use super::connect::{DatabaseAddress, HeldConnection};
-use super::error::{failed_query, is_deposed, is_lost, is_marked, is_passing, words};
+use super::error::{failed_query, is_deposed, is_lost, is_marked, is_over, is_passing, words};
 use super::identity::HostIdentity;
-use super::keys::know_plugins_of;
+use super::leave::leave;
 use super::look_back::look_back;
 use super::mend::mend;
-use super::shared::PostgresShared;
+use super::shared::{HostRun, PostgresShared};
 use super::statements::BatchStatements;
 use super::tail::TailBatch;
 use crate::store::StoreError;
@@ -60,8 +60,9 @@ pub(super) struct PostgresWriter {
     pub(super) commands: UnboundedReceiver<PostgresCommand>,
     /// Commands that an earlier batch has left.
     pub(super) carried: VecDeque<PostgresCommand>,
-    /// The last batch.
+    /// The last batch, and the run that it was of.
     pub(super) seq: i64,
+    pub(super) run: i64,
     /// Given up when both writers have ended.
     pub(super) _identity: Arc<HostIdentity>,
 }
@@ -187,10 +188,30 @@ impl PostgresWriter {
         &mut self,
         commands: &[PostgresCommand],
     ) -> Result<BatchResults, BatchFailure> {
-        self.seq += 1;
+        loop {
+            let run = self.shared.run();
+            match self.commit_in(run, commands).await {
+                // Nothing of it was done, and of that run nothing ever will be.
+                Err(BatchFailure::Refused(error)) if is_over(&error) => {
+                    if !self.shared.after_run(run).await {
+                        return Err(BatchFailure::Ends);
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Does it in one run of this host.
+    async fn commit_in(
+        &mut self,
+        run: HostRun,
+        commands: &[PostgresCommand],
+    ) -> Result<BatchResults, BatchFailure> {
+        (self.seq, self.run) = (self.seq + 1, run.incarnation);
         let shared = Arc::clone(&self.shared);
         let marker = BatchMarker {
-            incarnation: shared.run.incarnation,
+            incarnation: run.incarnation,
             writer: i16::try_from(self.number).unwrap_or(i16::MAX),
             seq: self.seq,
         };
@@ -205,7 +226,9 @@ impl PostgresWriter {
         loop {
             let error = match self.send(&rows, marker, !is_known).await {
                 Ok(answers) => {
-                    shared.ack(self.number, self.seq);
+                    if shared.run().incarnation == self.run {
+                        shared.ack(self.number, self.seq);
+                    }
                     return Ok(rows.results(answers, &shared));
                 }
                 Err(NoAnswer::Error(error)) if !is_lost(&error) => error,
@@ -227,7 +250,9 @@ impl PostgresWriter {
             // the way.
             if !is_passing(&error) || (is_known && tries >= TRIES) {
                 // Its number is of a batch that never was.
-                shared.tail.keep(shared.tail.place(), TailBatch::new(self.number, self.seq));
+                shared
+                    .tail
+                    .keep(shared.tail.place(), TailBatch::new(self.run, self.number, self.seq));
                 return Err(BatchFailure::Refused(error));
             }
             tokio::time::sleep(Duration::from_millis(3 << tries.min(6))).await;
@@ -276,7 +301,7 @@ impl PostgresWriter {
                 return Err(BatchFailure::Ends);
             }
             // Hosts that were cut off together do not come back together.
-            let jitter = u64::from(self.shared.run.slot.unsigned_abs()) * 7 % 50;
+            let jitter = u64::from(self.shared.run().slot.unsigned_abs()) * 7 % 50;
             tokio::time::sleep(wait + Duration::from_millis(jitter)).await;
             wait = (wait * 2).min(LONGEST_WAIT);
             match self.connect().await {
@@ -300,17 +325,9 @@ impl PostgresWriter {
 
     /// Gives back what this host holds, and takes it off the list of hosts.
     async fn close(&mut self, reply: Replier<()>) {
-        let left = self.leave().await;
+        let left = leave(&mut self.client, &self.shared).await;
         self.shared.stop("it was closed".to_owned());
         let answer = left.map_err(|error| StoreError::Query(words(&error)));
         drop(reply.send(answer));
-    }
-
-    async fn leave(&mut self) -> Result<(), Error> {
-        let (at, me) = (self.shared.at(), self.shared.run.incarnation);
-        let transaction = self.client.transaction().await?;
-        know_plugins_of(&transaction, me, &*self.shared.policies).await?;
-        transaction.execute("SELECT hookbox.leave_v1($1, $2)", &[&at, &me]).await?;
-        transaction.commit().await
     }
 }

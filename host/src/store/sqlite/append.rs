@@ -208,6 +208,7 @@ impl WriteBatch<'_> {
                 event: event.clone(),
                 terms: LeaseTerms::first(new.key, options.cancel_tag),
                 permit,
+                held: None,
             }),
             None if due_ms < BEHIND_MS => self.waiting.push((plugin.clone(), due_ms)),
             None => {}

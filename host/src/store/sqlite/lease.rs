@@ -193,6 +193,7 @@ impl WriteBatch<'_> {
             event: Arc::new(due.event),
             terms: due.terms,
             permit,
+            held: None,
         })
     }
 

@@ -18,6 +18,7 @@ pub(in crate::store::postgres) async fn append_within(
     client: &Client,
     shared: &PostgresShared,
 ) -> Result<(AppendedAs, CreatedDeliveries, Vec<Lease>), Error> {
+    client.execute("SELECT hookbox.lives_v1($1)", &[&shared.run().incarnation]).await?;
     let statements = BatchStatements::prepare(client).await?;
     let mut rows = BatchRows::new(shared);
     let place = rows.add_event(event, (None, 0), &mut shared.ids(), shared);

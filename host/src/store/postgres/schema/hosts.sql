@@ -23,6 +23,7 @@ BEGIN
         free := old.slot;
         UPDATE hookbox.hosts h SET incarnation = run, name = title, version = host_version,
             since = t, seen = t, alive = clock_timestamp() WHERE h.slot = free;
+        PERFORM hookbox.end_run_v1(old.incarnation, t);
     ELSE
         SELECT min(s) INTO free FROM generate_series(0, 255) s
             WHERE NOT EXISTS (SELECT FROM hookbox.hosts h WHERE h.slot = s);
@@ -35,6 +36,44 @@ BEGIN
     RETURN QUERY SELECT free, run, old.incarnation,
         greatest((SELECT max(e.id) FROM hookbox.events e),
             (SELECT nullif(s.last_id, 0) FROM hookbox.swept s)), t;
+END $$;
+
+-- Notes that runs are over. Their markers stay for a day, so that a host that stood still finds out
+-- what came of its last batches.
+CREATE TABLE hookbox.ended_runs (
+    run bigint PRIMARY KEY,
+    ended bigint NOT NULL
+);
+CREATE FUNCTION hookbox.end_run_v1(of_run bigint, t bigint) RETURNS void
+LANGUAGE sql VOLATILE AS $$
+    INSERT INTO hookbox.ended_runs (run, ended) VALUES (of_run, t) ON CONFLICT (run) DO NOTHING
+$$;
+
+-- Fails unless this run is on the list of hosts.
+CREATE FUNCTION hookbox.lives_v1(me bigint) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM hookbox.hosts h WHERE h.incarnation = me) THEN
+        RAISE EXCEPTION 'run % of this host is over, and it registers anew', me
+            USING ERRCODE = 'HB001';
+    END IF;
+END $$;
+
+-- Marks a batch, of a run that is on the list: what is not on it leases nothing and stores nothing.
+-- The marker comes first, because it says of a batch that is sent again whether it was committed.
+CREATE FUNCTION hookbox.mark_v1(me bigint, by_writer smallint, of_seq bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    INSERT INTO hookbox.commits (incarnation, writer, seq) VALUES (me, by_writer, of_seq);
+    PERFORM hookbox.lives_v1(me);
+END $$;
+
+-- Tells all hosts that listen, without a wait for the disk or a standby: a hint may be lost.
+CREATE FUNCTION hookbox.wake_v1(payload text) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM pg_notify('hookbox_due', payload);
 END $$;
 
 -- Renews a run's row and folds counts. Returns the database's time, or nothing if the run is over.
@@ -71,7 +110,7 @@ BEGIN
 END $$;
 
 -- Makes the partitions of the present day and of the two that follow it, each if the rest holds
--- nothing of that day.
+-- nothing of that day. Tables are locked in the order in which batches use them.
 CREATE FUNCTION hookbox.partitions_v1(at bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -84,7 +123,7 @@ BEGIN
     FOR d IN day .. day + 2 LOOP
         low := (d::bigint * 86400000) << 20;
         high := ((d::bigint + 1) * 86400000) << 20;
-        FOREACH of IN ARRAY ARRAY['events', 'settled'] LOOP
+        FOREACH of IN ARRAY ARRAY['settled', 'events'] LOOP
             IF to_regclass(format('hookbox.%I', of || '_' || d)) IS NULL THEN
                 BEGIN
                     EXECUTE format('CREATE TABLE hookbox.%I PARTITION OF hookbox.%I

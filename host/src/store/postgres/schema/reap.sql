@@ -20,7 +20,10 @@ BEGIN
     WITH gone AS (
         DELETE FROM hookbox.hosts h
         WHERE h.alive < clock_timestamp() - make_interval(secs => timeout_ms / 1000.0)
-        RETURNING h.name
+        RETURNING h.name, h.incarnation
+    ), ended AS (
+        INSERT INTO hookbox.ended_runs (run, ended) SELECT g.incarnation, t FROM gone g
+        ON CONFLICT DO NOTHING
     )
     SELECT array_agg(g.name) INTO names FROM gone g;
     LOOP

@@ -76,7 +76,7 @@ async fn what_a_host_settles_that_others_took_for_dead_is_lost() {
     let admin = case.database().await.admin().await;
     let old = "UPDATE hookbox.hosts SET alive = clock_timestamp() - interval '1 h'
         WHERE incarnation = $1";
-    while admin.execute(old, &[&second.shared.run.incarnation]).await.unwrap() > 0 {
+    while admin.execute(old, &[&second.shared.run().incarnation]).await.unwrap() > 0 {
         tokio::task::yield_now().await;
     }
     let taken = suspect(&first).await;

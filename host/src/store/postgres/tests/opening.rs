@@ -214,7 +214,7 @@ async fn twenty_hosts_that_start_at_once_on_an_empty_database_make_one_schema() 
     let mut hosts = Vec::new();
     for host in starting {
         let host = host.await.unwrap().unwrap();
-        slots.push(host.shared.run.slot);
+        slots.push(host.shared.run().slot);
         hosts.push(host);
     }
     slots.sort_unstable();

@@ -3,7 +3,7 @@
 use super::{OnePostgres, one_postgres};
 use crate::event::{FailureId, OTHER, Outcome, failure_text};
 use crate::store::conformance::properties;
-use crate::store::postgres::open::CRASH;
+use crate::store::postgres::recover::CRASH;
 
 postgres_laws! {
     queries {

@@ -2,7 +2,7 @@
 
 use super::super::batch::{BatchResult, BatchResults};
 use super::super::command::{CommandRef, PostgresCommand, Replier};
-use super::super::created::{AppendedAs, tell};
+use super::super::created::{AppendedAs, hold, tell};
 use super::super::hints::hint;
 use super::super::lease::{give_back, leased};
 use super::super::tail::{TailBatch, TailCommand};
@@ -16,7 +16,7 @@ impl PostgresWriter {
     pub(super) fn answer(&mut self, commands: Vec<PostgresCommand>, results: BatchResults) {
         self.shared.changes.committed(|| hint(&commands, &results));
         let place = self.shared.tail.place();
-        let mut batch = TailBatch::new(self.number, self.seq);
+        let mut batch = TailBatch::new(self.run, self.number, self.seq);
         for lease in results.created.leases.iter().chain(&results.refused) {
             batch.leases.add(lease);
         }
@@ -30,9 +30,7 @@ impl PostgresWriter {
         }
         self.shared.tail.keep(place, batch);
         self.carried.extend(results.refused.into_iter().map(give_back));
-        if let Some(dispatch) = self.shared.dispatch.get() {
-            tell(dispatch, results.created);
-        }
+        tell(&self.shared, results.created);
     }
 
     /// Answers a command. Returns it as it is kept, unless nothing came of it.
@@ -72,7 +70,8 @@ impl PostgresWriter {
                 Some(TailCommand::Tick(tick))
             }
             (PostgresCommand::Lease { permits, reply, .. }, BatchResult::Leased(rows)) => {
-                let (leases, refused) = leased(&rows, permits, self.shared.dispatch.get());
+                let (mut leases, refused) = leased(&rows, permits, self.shared.dispatch.get());
+                hold(&self.shared, &mut leases.leases);
                 for lease in leases.leases.iter().chain(&refused) {
                     batch.leases.add(lease);
                 }

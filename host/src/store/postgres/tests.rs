@@ -39,6 +39,7 @@ mod operating;
 mod proxy;
 mod reading;
 mod rig;
+mod servers;
 mod shared;
 mod vals;
 mod values;

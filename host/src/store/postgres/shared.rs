@@ -209,8 +209,12 @@ impl PostgresShared {
         self.offset_ms.store(database_ms.saturating_sub(middle_ms), Ordering::Relaxed);
     }
 
-    pub(super) fn ack(&self, writer: usize, seq: i64) {
-        self.acked[writer].store(seq, Ordering::Relaxed);
+    /// Notes that a batch of a run was acknowledged.
+    pub(super) fn ack(&self, run: i64, writer: usize, seq: i64) {
+        // Another run has numbers of its own.
+        if self.run().incarnation == run {
+            self.acked[writer].store(seq, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn acked(&self) -> Vec<i64> {

@@ -264,9 +264,14 @@ impl AckedTail {
     }
 }
 
+/// The bytes that a command takes beside its parts: what the allocator adds to a dozen of them.
+/// Measured with bodies of 100 bytes, whose memory was 1.35 times the sum of their parts.
+const ALLOCATED: usize = 256;
+
 /// The bytes that a command keeps in memory, roughly, and rather too many.
 fn weight(command: &TailCommand) -> usize {
-    size_of::<TailCommand>()
+    ALLOCATED
+        + size_of::<TailCommand>()
         + match command {
             TailCommand::Append(event) => weight_of_event(event),
             TailCommand::AppendAll(events) => events.iter().map(weight_of_event).sum(),

@@ -50,6 +50,7 @@ mod proxy;
 mod reading;
 mod rejoined;
 mod rig;
+mod servers;
 mod shared;
 mod vals;
 mod values;

@@ -225,12 +225,7 @@ impl PostgresWriter {
         let (mut tries, mut is_known) = (1, true);
         loop {
             let error = match self.send(&rows, marker, !is_known).await {
-                Ok(answers) => {
-                    if shared.run().incarnation == self.run {
-                        shared.ack(self.number, self.seq);
-                    }
-                    return Ok(rows.results(answers, &shared));
-                }
+                Ok(answers) => return Ok(rows.results(answers, &shared)),
                 Err(NoAnswer::Error(error)) if !is_lost(&error) => error,
                 Err(NoAnswer::Error(error)) => {
                     is_known = false;

@@ -85,6 +85,8 @@ DECLARE
     left_keys hookbox.open[];
     k hookbox.open;
 BEGIN
+    -- The row first, as a heartbeat and those that reap have it.
+    PERFORM FROM hookbox.hosts h WHERE h.incarnation = me FOR UPDATE;
     PERFORM hookbox.lock_held_v1(me);
     left_keys := ARRAY(SELECT p FROM hookbox.open p
         WHERE p.holder = me AND p.cancelled AND p.entered IS NOT NULL);

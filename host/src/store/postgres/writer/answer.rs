@@ -29,6 +29,8 @@ impl PostgresWriter {
             }
         }
         self.shared.tail.keep(place, batch);
+        // The other writer may send it again from now on.
+        self.shared.ack(self.run, self.number, self.seq);
         self.carried.extend(results.refused.into_iter().map(give_back));
         tell(&self.shared, results.created);
     }

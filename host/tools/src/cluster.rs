@@ -283,9 +283,8 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let quietly = |command: &mut Command| {
-            command.stdout(Stdio::null()).stderr(Stdio::null()).status()
-        };
+        let quietly =
+            |command: &mut Command| command.stdout(Stdio::null()).stderr(Stdio::null()).status();
         let runs = quietly(self.control().arg("status"));
         let stopped = quietly(self.control().args(["-m", "immediate", "stop"]));
         let removed = fs::remove_dir_all(&self.data);

@@ -37,6 +37,15 @@ BEGIN
             (SELECT nullif(s.last_id, 0) FROM hookbox.swept s)), t;
 END $$;
 
+-- Notes that a host is heard. Of several at one moment one does it.
+CREATE FUNCTION hookbox.hear_v1() RETURNS void
+LANGUAGE sql VOLATILE AS $$
+    UPDATE hookbox.heard h SET last = clock_timestamp(),
+        since = CASE WHEN h.last < clock_timestamp() - interval '5 s'
+            THEN clock_timestamp() ELSE h.since END
+    WHERE h.one = (SELECT x.one FROM hookbox.heard x FOR UPDATE SKIP LOCKED)
+$$;
+
 -- Renews a run's row and folds counts. Returns the database's time, or nothing if the run is over.
 CREATE FUNCTION hookbox.renew_v1(me bigint, acked bigint[], at bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
@@ -47,6 +56,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
+    PERFORM hookbox.hear_v1();
     DELETE FROM hookbox.commits WHERE incarnation = me AND seq < acked[writer + 1];
     PERFORM hookbox.fold_v1();
     RETURN t;

@@ -1,7 +1,8 @@
--- Takes hosts off the list that have not renewed their row for `timeout_ms`, and makes due again
--- what is held by nobody on the list. Nobody knows whether it ran, so each is a suspect: it is
--- leased as what ran when a host died, one at a time. One that a host held as a suspect did run,
--- and is dead with `most_crashes`. Returns the hosts, and how many deliveries were held.
+-- Takes hosts off the list that have not renewed their row for `timeout_ms`, although others have in
+-- all that time: a server that was away has heard nobody. Makes due again what is held by nobody on
+-- the list. Nobody knows whether it ran, so each is a suspect: it is leased as what ran when a host
+-- died, one at a time. One that a host held as a suspect did run, and is dead with `most_crashes`.
+-- Returns the hosts, and how many deliveries were held.
 CREATE FUNCTION hookbox.reap_v1(
     at bigint, timeout_ms bigint, most_crashes integer, reason text
 ) RETURNS TABLE (hosts text[], held bigint)
@@ -20,6 +21,9 @@ BEGIN
     WITH gone AS (
         DELETE FROM hookbox.hosts h
         WHERE h.alive < clock_timestamp() - make_interval(secs => timeout_ms / 1000.0)
+            AND EXISTS (SELECT FROM hookbox.heard e
+                WHERE e.last > clock_timestamp() - interval '5 s'
+                    AND e.since < clock_timestamp() - make_interval(secs => timeout_ms / 1000.0))
         RETURNING h.name
     )
     SELECT array_agg(g.name) INTO names FROM gone g;

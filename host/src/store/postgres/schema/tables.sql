@@ -25,6 +25,15 @@ CREATE TABLE hookbox.hosts (
     plugins text NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 20);
 
+-- When any host was last heard of, and since when that was never longer ago than hosts may be
+-- silent: while the server is away, no host is heard, and none is dead.
+CREATE TABLE hookbox.heard (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    last timestamptz NOT NULL,
+    since timestamptz NOT NULL
+) WITH (fillfactor = 20);
+INSERT INTO hookbox.heard (last, since) VALUES ('-infinity', 'infinity');
+
 -- One marker a batch of a writer of a run: whether a batch has been committed is answered by its row, and each batch
 -- writes something, so that also an answer of a duplicate waits for a standby.
 CREATE TABLE hookbox.commits (

@@ -147,10 +147,13 @@ impl<F: Fn()> Reloader<F> {
         let config_unsettled = self.refresh_config(ask).await;
         // A new configuration may name other files, which may have changed before the watch.
         let is_elsewhere = self.arm();
+        let registry = self.watched.registry.load();
+        // Another host of the same store may approve a held file.
+        let is_held = registry.entries().any(|(_, entry)| entry.held().is_some());
         Duration::from_millis(match &self.watch {
             _ if registry_unsettled || config_unsettled || is_elsewhere => SETTLE_MS,
-            Some(_) => self.timing.poll_ms,
-            None => self.timing.unwatched_poll_ms,
+            Some(_) if !is_held => self.timing.poll_ms,
+            _ => self.timing.unwatched_poll_ms,
         })
     }
 

@@ -28,6 +28,7 @@ mod operations;
 mod paused;
 mod pipeline;
 mod places;
+mod postgres;
 mod provider;
 mod public;
 mod readme;

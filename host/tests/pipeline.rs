@@ -5,25 +5,27 @@
 //! `HOOKBOX_PIPELINE_ORDERS` sets the number of orders (100 by default). `HOOKBOX_PIPELINE_SEED`
 //! sets what is drawn; without it, each run has a new seed, and prints it.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use self::books::check;
+use self::books::{Books, check};
 use self::plan::{Plan, VIDEOS, counted};
-use self::senders::{Message, Senders};
+use self::senders::{Journal, Message, Senders};
 use self::standins::{HEYGEN_KEY, Outage, SHOP_KEY, StandIns};
 use crate::support::{Host, PATIENCE, SECRET, Site, wait_for};
 
 mod books;
+mod hosts;
 mod plan;
 mod readme;
 mod senders;
-mod server;
 mod standins;
 
 /// The folder of the example, and its configuration.
@@ -66,8 +68,16 @@ struct Copy {
     addresses: [SocketAddr; 2],
 }
 
+/// Where the shipped configuration has its store.
+const STORE: &str = "url = \"sqlite:data/hookbox.db\"";
+
 impl Copy {
-    fn new([heygen, shop]: [u16; 2]) -> Self {
+    fn new(ports: [u16; 2]) -> Self {
+        Self::with_store(ports, STORE)
+    }
+
+    /// A copy whose store is another one.
+    fn with_store([heygen, shop]: [u16; 2], store: &str) -> Self {
         let root = root();
         let site = Site::new("", &[]);
         std::fs::create_dir_all(site.path(EXAMPLE)).unwrap();
@@ -90,6 +100,7 @@ impl Copy {
             ("https://shop.example.com", url(shop)),
             ("host = \"api.heygen.com\"", here(heygen)),
             ("host = \"shop.example.com\"", here(shop)),
+            (STORE, store.to_owned()),
         ];
         let times = TIMES.map(|(from, to)| (from, to.to_owned()));
         let mut text = std::fs::read_to_string(root.join(CONFIG)).unwrap();
@@ -117,8 +128,9 @@ impl Copy {
         })
     }
 
-    fn database(&self) -> PathBuf {
-        self.site.path(EXAMPLE).join("data/hookbox.db")
+    fn books(&self) -> Books<'static> {
+        let file = self.site.path(EXAMPLE).join("data/hookbox.db");
+        Books::File(Connection::open(file).unwrap())
     }
 }
 
@@ -140,54 +152,81 @@ fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
 }
 
-#[test]
-fn every_order_ends_exactly_once_whatever_is_repeated_fails_comes_late_or_is_killed() {
-    let orders = variable("HOOKBOX_PIPELINE_ORDERS").unwrap_or(100);
+/// What is to happen, by the environment or else by chance; it is printed.
+fn planned(orders: usize) -> Plan {
+    let orders = variable("HOOKBOX_PIPELINE_ORDERS").unwrap_or(orders);
     let seed = variable("HOOKBOX_PIPELINE_SEED")
         .unwrap_or_else(|| RandomState::new().build_hasher().finish());
     println!("HOOKBOX_PIPELINE_SEED={seed} HOOKBOX_PIPELINE_ORDERS={orders}");
     let plan = Plan::new(seed, orders);
     let planned = counted((0..orders).map(|order| plan.end(order)));
     println!("planned: {planned:?}");
-    let (stand_ins, ports) = StandIns::start(plan);
-    let copy = Copy::new(ports);
-    let senders = Senders::start(&stand_ins, copy.addresses);
+    plan
+}
+
+/// Has the orders sent, and does this again and again until each has ended, with how often it was
+/// done, and whether all have; how often that was.
+fn until_all_ended(
+    stand_ins: &Arc<StandIns>,
+    senders: &Senders,
+    mut again: impl FnMut(usize, &dyn Fn() -> bool),
+) -> usize {
+    let orders = stand_ins.plan.orders;
     let feeder = {
-        let stand_ins = Arc::clone(&stand_ins);
+        let stand_ins = Arc::clone(stand_ins);
         std::thread::spawn(move || feed(&stand_ins))
     };
     let started = Instant::now();
     let ended =
-        || feeder.is_finished() && stand_ins.ends().len() == orders && senders.are_done(&stand_ins);
-    let mut kills = 0;
+        || feeder.is_finished() && stand_ins.ends().len() == orders && senders.are_done(stand_ins);
+    let mut times = 0;
     while !ended() {
         let missing = || (0..orders).filter(|order| !stand_ins.ends().contains_key(order));
         let longest = PATIENCE + LONGEST * u32::try_from(orders).unwrap();
         assert!(started.elapsed() < longest, "no end of {:?}", missing().collect::<Vec<_>>());
-        live_and_die(&copy, ended);
-        kills += 1;
+        again(times, &ended);
+        times += 1;
     }
     feeder.join().unwrap();
-    let under_kills = started.elapsed();
-    let host = copy.start();
-    at_rest(&host);
-    let journal = senders.stop();
-    let counts = reported(&host, &stand_ins);
-    at_rest(&host);
-    host.stop();
-    let books = check(&copy.database(), &stand_ins, &journal);
-    assert_eq!(books.ends, counts, "the report and the books agree");
+    println!("{times} kills in {:.1?}", started.elapsed());
+    times
+}
+
+/// Compares what the report says, the books and the journal.
+fn agree(
+    reported: &BTreeMap<String, usize>,
+    books: &Books<'_>,
+    stand_ins: &StandIns,
+    journal: &Journal,
+) {
+    let counts = check(books, stand_ins, journal);
+    assert_eq!(&counts.ends, reported, "the report and the books agree");
     println!(
-        "{kills} kills in {under_kills:.1?}, {} messages acknowledged and {} duplicates of them\n{books}",
+        "{} messages acknowledged and {} duplicates of them\n{counts}",
         journal.events.len(),
         journal.duplicates,
     );
     assert!(journal.duplicates * 10 >= journal.events.len(), "at least every tenth came twice");
+}
+
+#[test]
+fn every_order_ends_exactly_once_whatever_is_repeated_fails_comes_late_or_is_killed() {
+    let (stand_ins, ports) = StandIns::start(planned(100));
+    let copy = Copy::new(ports);
+    let senders = Senders::start(&stand_ins, &[copy.addresses]);
+    let kills = until_all_ended(&stand_ins, &senders, |_, ended| live_and_die(&copy, ended));
+    let host = copy.start();
+    at_rest(&host);
+    let journal = senders.stop();
+    let reported = reported(&host, &stand_ins);
+    at_rest(&host);
+    host.stop();
+    agree(&reported, &copy.books(), &stand_ins, &journal);
     assert!(kills > 3, "hosts were killed");
 }
 
 /// One host, to its death; what the last one died of twice is tried again, as by an operator.
-fn live_and_die(copy: &Copy, ended: impl Fn() -> bool) {
+fn live_and_die(copy: &Copy, ended: &dyn Fn() -> bool) {
     let host = copy.start();
     let started = Instant::now();
     retry_the_quarantined(&host);
@@ -266,7 +305,7 @@ fn at_rest(host: &Host) {
 }
 
 /// Waits for a report that says that all orders have ended; what it says of their ends.
-fn reported(host: &Host, stand_ins: &StandIns) -> std::collections::BTreeMap<String, usize> {
+fn reported(host: &Host, stand_ins: &StandIns) -> BTreeMap<String, usize> {
     let orders = stand_ins.plan.orders;
     let report = wait_for("the report of all orders", || {
         host.api("/livez");

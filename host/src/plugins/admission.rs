@@ -30,6 +30,9 @@ pub use record::Admission;
 pub(super) use record::{Asked, Decision};
 use record::{Record, decide};
 
+/// Stands in the store for whoever has approved a file by hand.
+const OPERATOR: &str = "operator";
+
 /// The plugin files that may run. A host has one, shared by `refresh`, which admits, and the admin
 /// API, which approves.
 #[derive(Debug, Default)]
@@ -174,7 +177,7 @@ impl Approvals {
             return Err(NotApproved::OtherHeld(held));
         }
         if record.approved != Some(held) || record.over {
-            let approval = approval(name, held, &asked, "operator");
+            let approval = approval(name, held, &asked, OPERATOR);
             self.store_approval(note, name, record, approval).await.map_err(NotApproved::Failed)?;
         }
         let _ = fail::point("plugins.approved");
@@ -212,6 +215,23 @@ impl Approvals {
         )
     }
 
+    /// Learns which held files an operator has approved at another host of the same store. One that
+    /// cannot be learned now is asked for again by the next refresh.
+    pub(super) async fn learn(&self) {
+        let mut records = self.records.lock().await;
+        let is_any_held = records.values().any(|record| record.held.is_some());
+        let Some(store) = self.store.as_ref().filter(|_| is_any_held) else { return };
+        let Ok(rows) = store.approvals().await else { return };
+        for Approval { plugin, digest, approved_by, .. } in rows.into_iter().map(|row| row.approval)
+        {
+            let Some(record) = records.get_mut(&plugin) else { continue };
+            let is_held = record.held.as_ref().is_some_and(|(held, _)| *held == digest);
+            if is_held && approved_by == OPERATOR && !record.over {
+                record.approved = Some(digest);
+            }
+        }
+    }
+
     /// Decides on a file, and stores its admission.
     ///
     /// # Errors
@@ -229,7 +249,7 @@ impl Approvals {
             return Ok(decision);
         }
         let by = match admission.as_ref().map(|admission| admission.reason) {
-            Some("approved") => "operator",
+            Some("approved") => OPERATOR,
             Some("granted") => "configuration",
             Some(reason) => reason,
             None => "owner",
@@ -339,7 +359,7 @@ fn approval(plugin: &PluginName, digest: Digest, asked: &Asked, by: &str) -> App
 fn changes(plugin: &PluginName, note: &Note) -> Vec<ApprovalChange> {
     let admitted = note.digest.map(|digest| approval(plugin, digest, &note.capabilities, "owner"));
     // The note does not have its capabilities; they are stored when it is admitted.
-    let approved = note.approved.map(|digest| approval(plugin, digest, &Asked::new(), "operator"));
+    let approved = note.approved.map(|digest| approval(plugin, digest, &Asked::new(), OPERATOR));
     let admitted = admitted.map(ApprovalChange::Admit);
     admitted.into_iter().chain(approved.map(ApprovalChange::Approve)).collect()
 }

@@ -136,6 +136,7 @@ impl Registry {
             None
         };
         let scans = [&first, second.as_ref().unwrap_or(&first)];
+        context.approvals.learn().await;
         let steps = self.decide(context, outcomes, scans).await;
         let next = self.assemble(context, scans, steps, queue);
         next.settle(context, queue).await;

@@ -8,7 +8,7 @@ pub struct ReloadTiming {
     pub debounce_ms: u64,
     /// The time between two scans without an event, for file systems that send none.
     pub poll_ms: u64,
-    /// The same while files cannot be watched.
+    /// The same while files cannot be watched, or one is held.
     pub unwatched_poll_ms: u64,
 }
 

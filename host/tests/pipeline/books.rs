@@ -1,14 +1,23 @@
 //! The books at the end: what the plan says, what the stand-ins did, and what the host stored.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
+use hookbox_tools::cluster::Cluster;
 use rusqlite::Connection;
 
 use super::APPROVAL_MS;
 use super::plan::{VIDEOS, counted};
 use super::senders::Journal;
 use super::standins::StandIns;
+use crate::support::asked;
+
+/// Where the books are kept. Both are asked the same questions.
+pub(super) enum Books<'a> {
+    /// In a SQLite file.
+    File(Connection),
+    /// In a Postgres that hosts share.
+    Shared(&'a Cluster),
+}
 
 /// Rows that must not be stored at the end: a name, and a query that finds them. The schedule goes
 /// on, so its events may be under way.
@@ -77,34 +86,33 @@ impl std::fmt::Display for Counts {
 }
 
 /// Compares everything with everything.
-pub(super) fn check(database: &Path, stand_ins: &StandIns, journal: &Journal) -> Counts {
-    let store = Connection::open(database).unwrap();
+pub(super) fn check(store: &Books<'_>, stand_ins: &StandIns, journal: &Journal) -> Counts {
     for (what, sql) in NEVER {
-        let found = rows(&store, sql);
+        let found = store.rows(sql);
         assert!(found.is_empty(), "{what}: {found:?}");
     }
     let stored: BTreeSet<_> =
-        rows(&store, "SELECT printf('evt_%016x', id) FROM events").into_iter().collect();
+        store.rows("SELECT printf('evt_%016x', id) FROM events").into_iter().collect();
     for (name, id) in &journal.events {
         assert!(stored.contains(id), "{name} was acknowledged and is lost");
     }
     let plan = &stand_ins.plan;
-    let (quarantined, mut slow) = (quarantined(&store), slow(&store));
+    let (quarantined, mut slow) = (quarantined(store), slow(store));
     for order in (0..plan.orders).filter(|order| plan.end(*order) == "approval-late") {
         slow.remove(&format!("order_{order}"));
     }
-    let ends = stand_ins.ends();
+    let (ends, stored_ends) = (stand_ins.ends(), stored_ends(store));
     for order in 0..plan.orders {
         let name = format!("order_{order}");
         let (planned, end) = (plan.end(order), ends[&order].as_str());
         let explained =
             quarantined.contains(&name) || end == "approval-late" && slow.contains(&name);
         assert!(planned == end || explained, "{name} should be {planned} and is {end}");
-        assert_eq!(stored_end(&store, &name), end, "{name}: the shop and the store agree");
+        assert_eq!(stored_ends[&name], end, "{name}: the shop and the store agree");
     }
-    late_answers_change_nothing(&store, stand_ins, &ends);
+    late_answers_change_nothing(store, stand_ins, &ends);
     let (effects, repeated) = effects_are_single(stand_ins);
-    let number = |sql: &str| -> i64 { store.query_row(sql, [], |row| row.get(0)).unwrap() };
+    let number = |sql: &str| -> i64 { store.rows(sql)[0].parse().unwrap() };
     Counts {
         ends: counted(ends.values().map(String::as_str))
             .into_iter()
@@ -119,22 +127,26 @@ pub(super) fn check(database: &Path, stand_ins: &StandIns, journal: &Journal) ->
     }
 }
 
-/// How an order has ended in the store.
-fn stored_end(store: &Connection, order: &str) -> String {
-    let sql = "SELECT CASE type WHEN 'order.complete' THEN 'complete'
+/// How each order has ended in the store.
+fn stored_ends(store: &Books<'_>) -> BTreeMap<String, String> {
+    let sql = "SELECT subject, CASE type WHEN 'order.complete' THEN 'complete'
                  ELSE json_extract(CAST(body AS TEXT), '$.reason') END
-               FROM events WHERE subject = ?1 AND type IN ('order.complete', 'order.refunded')";
-    store.query_row(sql, [order], |row| row.get(0)).unwrap()
+               FROM events WHERE type IN ('order.complete', 'order.refunded')";
+    let ends = store.rows(sql).into_iter().map(|row| {
+        let (order, end) = row.split_once(' ').unwrap();
+        (order.to_owned(), end.to_owned())
+    });
+    ends.collect()
 }
 
 /// Who answers too late was reminded once, and the answer is noted as a straggler of its join.
 fn late_answers_change_nothing(
-    store: &Connection,
+    store: &Books<'_>,
     stand_ins: &StandIns,
     ends: &BTreeMap<usize, String>,
 ) {
     let sql = "SELECT subject FROM events WHERE source = 'shop' AND note LIKE 'late_member%'";
-    let noted: BTreeSet<_> = rows(store, sql).into_iter().collect();
+    let noted: BTreeSet<_> = store.rows(sql).into_iter().collect();
     let is_late = |order: &usize| stand_ins.plan.end(*order) == "approval-late";
     for order in (0..stand_ins.plan.orders).filter(is_late) {
         if ends[&order] == "approval-late" {
@@ -163,35 +175,42 @@ fn effects_are_single(stand_ins: &StandIns) -> (usize, usize) {
 }
 
 /// Orders of which a delivery died in two hosts.
-fn quarantined(store: &Connection) -> BTreeSet<String> {
+fn quarantined(store: &Books<'_>) -> BTreeSet<String> {
     let sql = "SELECT e.subject FROM attempts a JOIN events e ON e.id = a.event
                WHERE a.outcome = 7 AND e.subject IS NOT NULL
-               GROUP BY a.event, a.ordinal HAVING count(*) > 1";
-    rows(store, sql).into_iter().collect()
+               GROUP BY a.event, a.ordinal, e.subject HAVING count(*) > 1";
+    store.rows(sql).into_iter().collect()
 }
 
 /// Orders whose answer was stored when the time for it was over, or nearly.
-fn slow(store: &Connection) -> BTreeSet<String> {
+fn slow(store: &Books<'_>) -> BTreeSet<String> {
     let sql = format!(
         "SELECT answer.subject FROM events answer
            JOIN events asked ON asked.subject = answer.subject AND asked.type = 'approval.asked'
          WHERE answer.source = 'shop' AND answer.time_ms - asked.time_ms > {APPROVAL_MS} - 1000"
     );
-    rows(store, &sql).into_iter().collect()
+    store.rows(&sql).into_iter().collect()
 }
 
-/// The rows of a query, each as text.
-fn rows(store: &Connection, sql: &str) -> Vec<String> {
-    let mut statement = store.prepare(sql).unwrap();
-    let columns = statement.column_count();
-    let text = |row: &rusqlite::Row<'_>| {
-        let values = (0..columns).map(|column| row.get::<_, rusqlite::types::Value>(column));
-        let text = |value| match value {
-            rusqlite::types::Value::Text(text) => text,
-            rusqlite::types::Value::Integer(number) => number.to_string(),
-            other => format!("{other:?}"),
+impl Books<'_> {
+    /// The rows of a query, each as text.
+    fn rows(&self, sql: &str) -> Vec<String> {
+        let store = match self {
+            Self::File(store) => store,
+            Self::Shared(cluster) => return asked(cluster, sql),
         };
-        values.map(|value| value.map(text)).collect::<Result<Vec<_>, _>>().map(|row| row.join(" "))
-    };
-    statement.query_map([], text).unwrap().map(Result::unwrap).collect()
+        let mut statement = store.prepare(sql).unwrap();
+        let columns = statement.column_count();
+        let text = |row: &rusqlite::Row<'_>| {
+            let values = (0..columns).map(|column| row.get::<_, rusqlite::types::Value>(column));
+            let text = |value| match value {
+                rusqlite::types::Value::Text(text) => text,
+                rusqlite::types::Value::Integer(number) => number.to_string(),
+                other => format!("{other:?}"),
+            };
+            let row = values.map(|value| value.map(text)).collect::<Result<Vec<_>, _>>();
+            row.map(|row| row.join(" "))
+        };
+        statement.query_map([], text).unwrap().map(Result::unwrap).collect()
+    }
 }

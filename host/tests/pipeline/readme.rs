@@ -26,7 +26,7 @@ fn every_command_of_the_order_pipelines_readme_works() {
     };
     command(&blocks[0]);
     let host = copy.start();
-    let heygen = super::Senders::start(&stand_ins, copy.addresses);
+    let heygen = super::Senders::start(&stand_ins, &[copy.addresses]);
     let mut said = String::new();
     for block in &blocks[2..] {
         said.push_str(&command(block));

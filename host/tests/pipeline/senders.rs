@@ -60,12 +60,14 @@ pub(super) struct Senders {
 }
 
 impl Senders {
-    /// Sends what the stand-ins want to have sent to a host's two addresses.
-    pub(super) fn start(stand_ins: &Arc<StandIns>, [public, admin]: [SocketAddr; 2]) -> Self {
+    /// Sends what the stand-ins want to have sent to hosts, of which each has two addresses: to one
+    /// after the other, as a load balancer does.
+    pub(super) fn start(stand_ins: &Arc<StandIns>, hosts: &[[SocketAddr; 2]]) -> Self {
         let (journal, stop) = (Arc::<Mutex<Journal>>::default(), Arc::<AtomicBool>::default());
         let under_way = Arc::<AtomicUsize>::default();
-        let one = |_| {
+        let one = |number: usize| {
             let (stand_ins, journal) = (Arc::clone(stand_ins), Arc::clone(&journal));
+            let mut hosts = hosts.to_vec().into_iter().cycle().skip(number);
             let (stop, under_way) = (Arc::clone(&stop), Arc::clone(&under_way));
             std::thread::spawn(move || {
                 let agent = agent();
@@ -78,6 +80,7 @@ impl Senders {
                         std::thread::park_timeout(Duration::from_millis(5));
                         continue;
                     };
+                    let [public, admin] = hosts.next().unwrap();
                     let answer = send(&agent, &message, public, admin);
                     let is_known = answer.is_some();
                     let wants_more = !is_known || message.again;

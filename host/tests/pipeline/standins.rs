@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::plan::{Fate, Plan, VideoFate};
 use super::senders::Message;
-use super::server::{Answer, Request, serve};
+use crate::support::{Answer, Request, serve};
 
 /// The keys that the host adds to requests.
 pub(super) const HEYGEN_KEY: &str = "the-key-of-heygens-api";

@@ -1,7 +1,12 @@
 //! The commands to the writer.
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use std::sync::atomic::Ordering;
 
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_postgres::Error;
+
+use super::error::{failed_query, is_scarce};
+use super::shared::PostgresShared;
 use crate::event::NewEvent;
 use crate::store::append_limit::AppendPermit;
 use crate::store::{
@@ -159,6 +164,17 @@ impl PostgresCommand {
             },
             Self::Lease { .. } | Self::Close { .. } => 0,
         }
+    }
+
+    /// Answers that Postgres refuses it. A settlement is returned if it may wait for room on the
+    /// server: its attempt has run, and would be held for good.
+    pub(super) fn refused(self, error: &Error, shared: &PostgresShared) -> Option<Self> {
+        let may_wait = !shared.closing.load(Ordering::Relaxed) && shared.answers().is_ok();
+        if may_wait && is_scarce(error) && matches!(self, Self::Settle { .. }) {
+            return Some(self);
+        }
+        self.fail(failed_query(error));
+        None
     }
 
     /// Answers that it failed.

@@ -266,10 +266,18 @@ pub(super) fn is_marked(error: &tokio_postgres::Error) -> bool {
     })
 }
 
+/// Whether the server lacks room, which may pass: its disk is full, or its memory.
+pub(super) fn is_scarce(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| code.code().starts_with("53"))
+}
+
 /// A query that failed.
 pub(super) fn failed_query(error: &tokio_postgres::Error) -> StoreError {
     if error.is_closed() || is_over(error) {
         return StoreError::Unreachable(words(error));
+    }
+    if error.code() == Some(&SqlState::DISK_FULL) {
+        return StoreError::Full(format!("Postgres has no room: {}", words(error)));
     }
     StoreError::Query(words(error))
 }

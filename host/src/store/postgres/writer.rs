@@ -16,7 +16,7 @@ use tokio_postgres::{Error, Row};
 use super::batch::{BatchMarker, BatchResults, BatchRows};
 use super::command::{PostgresCommand, Replier};
 use super::connect::{DatabaseAddress, HeldConnection};
-use super::error::{failed_query, is_deposed, is_lost, is_marked, is_over, is_passing, words};
+use super::error::{is_deposed, is_lost, is_marked, is_over, is_passing, words};
 use super::identity::HostIdentity;
 use super::leave::leave;
 use super::look_back::look_back;
@@ -39,6 +39,9 @@ const TRIES: u32 = 5;
 
 /// The time in which a batch is answered, or its outcome is unknown.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
+
+/// The time after which settlements are sent again that the server had no room for.
+const ROOM_AGAIN: Duration = Duration::from_millis(500);
 
 /// The longest time between two attempts to reach the primary, and the number of them that a store
 /// makes that is to close.
@@ -163,21 +166,30 @@ impl PostgresWriter {
     /// Commits commands together. If that fails, each is tried alone, and only those that fail
     /// alone are answered so.
     async fn commit(&mut self, commands: Vec<PostgresCommand>) -> Result<(), BatchFailure> {
+        let mut waiting = Vec::new();
         match self.try_commit(&commands).await {
             Ok(results) => self.answer(commands, results),
             Err(BatchFailure::Refused(_)) if commands.len() > 1 => {
                 for command in commands {
                     match self.try_commit(std::slice::from_ref(&command)).await {
                         Ok(results) => self.answer(vec![command], results),
-                        Err(BatchFailure::Refused(error)) => command.fail(failed_query(&error)),
+                        Err(BatchFailure::Refused(error)) => {
+                            waiting.extend(command.refused(&error, &self.shared));
+                        }
                         Err(ends) => return Err(ends),
                     }
                 }
             }
             Err(BatchFailure::Refused(error)) => {
-                commands.into_iter().for_each(|command| command.fail(failed_query(&error)));
+                let refused = |command: PostgresCommand| command.refused(&error, &self.shared);
+                waiting.extend(commands.into_iter().filter_map(refused));
             }
             Err(ends) => return Err(ends),
+        }
+        if !waiting.is_empty() {
+            tracing::warn!(settlements = waiting.len(), "Postgres has no room for outcomes");
+            tokio::time::sleep(ROOM_AGAIN).await;
+            self.carried.extend(waiting);
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A small HTTP server for the stand-ins: a thread for each connection.
+//! A small HTTP server for stand-ins of services: a thread for each connection.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -6,29 +6,29 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
 /// A request as a stand-in sees it.
-pub(super) struct Request {
-    pub(super) method: String,
+pub(crate) struct Request {
+    pub(crate) method: String,
     /// With its query.
-    pub(super) path: String,
+    pub(crate) path: String,
     headers: HashMap<String, String>,
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
     /// The value of a header; empty if it is not there.
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
 
 /// What a stand-in does with a request.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Reply(u16, String),
     HangUp,
 }
 
 /// Answers requests on a port of this machine, which it returns, until the process ends.
-pub(super) fn serve(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> u16 {
+pub(crate) fn serve(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (port, answer) = (listener.local_addr().unwrap().port(), Arc::new(answer));
     std::thread::spawn(move || {

@@ -1,0 +1,82 @@
+//! The commands that talk to a host, on hosts that share a Postgres.
+
+use serde_json::Value;
+
+use super::pair;
+use crate::support::{SOURCE, cluster, guest, wait_for};
+
+/// `sum` adds to a number, `refuse` makes dead letters, and a join waits for what never comes.
+const SECTIONS: &str = r#"
+[routes]
+"step.one" = "sum"
+"step.two" = "refuse"
+[joins.pairs]
+on = ["step.one", "step.never"]
+types = ["step.one", "step.never"]
+key = "subject"
+within = "1h"
+emit = "pair.done"
+[schedules.yearly]
+cron = "0 0 1 1 *"
+emit = "year.begins"
+"#;
+
+/// Lists that are the same from every host.
+const LISTS: [&[&str]; 11] = [
+    &["events"],
+    &["events", "--type", "step.one", "--state", "done"],
+    &["deliveries"],
+    &["deliveries", "--state", "dead"],
+    &["failures"],
+    &["joins"],
+    &["schedules"],
+    &["kv"],
+    &["kv", "sum"],
+    &["operations"],
+    &["audit"],
+];
+
+#[test]
+fn every_list_of_the_commands_is_the_same_from_each_host() {
+    let Some(cluster) = cluster(&[]) else { return };
+    let files = [guest("add"), guest("reject")];
+    let plugins = [("sum.wat", files[0].as_slice()), ("refuse.wat", files[1].as_slice())];
+    let [(site, east), (west_site, west)] =
+        pair(&cluster, &format!("{SOURCE}{SECTIONS}"), &plugins);
+    let checked = site.run(&["check"]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let send = ["send", "test", "step.one", "--set", "event_data.callback_id=a"];
+    let sent = site.run(&[&send[..], &["--url", &east.public_url]].concat());
+    assert!(sent.out.contains("accepted"), "{sent:?}");
+    let emitted = site.ask(&west, &["emit", "step.two", "--subject", "b"]);
+    assert_eq!(emitted.code, 0, "{emitted:?}");
+    wait_for("both to be handled", || {
+        ((east.count("done"), east.count("dead")) == (1, 1)).then_some(())
+    });
+    let json = |site: &crate::support::Site, host, list: &[&str]| -> Value {
+        let ran = site.ask(host, &[list, &["--json"]].concat());
+        assert_eq!(ran.code, 0, "{list:?}: {ran:?}");
+        ran.json()
+    };
+    let pages = LISTS.map(|list| {
+        wait_for(&format!("one answer to {list:?}"), || {
+            let of_east = json(&site, &east, list);
+            (of_east == json(&west_site, &west, list)).then_some(of_east)
+        })
+    });
+    let rows = pages.each_ref().map(|page| page["items"].as_array().map(Vec::len));
+    assert_eq!(rows[..6], [2, 1, 3, 1, 1, 1].map(Some), "{rows:?}");
+    // A dead letter of one host is retried at the other, by its id and by an operation.
+    let id = pages[3]["items"][0]["id"].as_str().unwrap();
+    west_site.ask(&west, &["deliveries", "retry", id]).said();
+    wait_for("a second death", || {
+        let delivery = json(&site, &east, &["deliveries", id]);
+        (delivery["attempts"].as_array()?.len() == 2 && delivery["state"] == "dead").then_some(())
+    });
+    let said = site.ask(&east, &["stats"]).said();
+    assert!(said.contains("refuse"), "{said}");
+    let health = site.ask(&east, &["health"]);
+    assert_eq!(health.code, 0, "{health:?}");
+    let refused = site.run(&["backup", "copy.db"]);
+    assert!(refused.code != 0 && refused.err.contains("pg_dump"), "{refused:?}");
+}

@@ -1,0 +1,10 @@
+//! Faults under load: hosts and the server are killed, and what was acknowledged is there and
+//! handled once.
+//!
+//! `HOOKBOX_LONG_TESTS` asks for the long forms.
+
+mod backlog;
+mod disk;
+mod kills;
+mod poison;
+mod server;

@@ -194,7 +194,7 @@ impl CopyTransaction<'_> {
                 "SELECT setval('hookbox.{sequence}', greatest(max(t.{column}), $1) + 1, false)
                  FROM hookbox.{table} t"
             );
-            let set = self.transaction.execute(&sql, &[&i64::from(least)]).await;
+            let set = self.transaction.execute(&sql, &[&least]).await;
             set.map_err(|error| self.said(&error))?;
         }
         self.transaction.batch_execute(COUNTED).await.map_err(|error| self.said(&error))

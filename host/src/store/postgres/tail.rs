@@ -237,7 +237,7 @@ impl AckedTail {
     pub(super) fn settlement(
         &self,
         lease: Box<Lease>,
-        settlement: Box<Settlement>,
+        settlement: Settlement,
         settled: Settled,
     ) -> Option<TailCommand> {
         let next = match settled {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hookbox_tools::cluster::Cluster;
+use hookbox_tools::cluster::{Cluster, programs};
 
-use crate::support::{Host, Site, shared_site};
+use crate::support::{Host, Site, cluster, shared_site};
 
 mod commands;
 mod faults;
@@ -39,4 +39,9 @@ fn pass(time: Duration) {
     while started.elapsed() < time {
         std::thread::park_timeout(time - started.elapsed());
     }
+}
+
+#[test]
+fn without_postgres_these_tests_say_that_they_are_skipped() {
+    assert_eq!(cluster(&[]).is_some(), programs().is_some());
 }

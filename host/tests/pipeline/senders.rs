@@ -67,10 +67,10 @@ impl Senders {
         let under_way = Arc::<AtomicUsize>::default();
         let one = |number: usize| {
             let (stand_ins, journal) = (Arc::clone(stand_ins), Arc::clone(&journal));
-            let mut hosts = hosts.to_vec().into_iter().cycle().skip(number);
+            let hosts = hosts.to_vec();
             let (stop, under_way) = (Arc::clone(&stop), Arc::clone(&under_way));
             std::thread::spawn(move || {
-                let agent = agent();
+                let (agent, mut hosts) = (agent(), hosts.iter().cycle().skip(number));
                 while !stop.load(Ordering::Relaxed) {
                     let mut ledger = stand_ins.ledger();
                     let message = ledger.outbox.pop_front();
@@ -80,7 +80,7 @@ impl Senders {
                         std::thread::park_timeout(Duration::from_millis(5));
                         continue;
                     };
-                    let [public, admin] = hosts.next().unwrap();
+                    let [public, admin] = *hosts.next().unwrap();
                     let answer = send(&agent, &message, public, admin);
                     let is_known = answer.is_some();
                     let wants_more = !is_known || message.again;

@@ -224,7 +224,7 @@ impl Load {
                     while !send(&agent, &doors, at, &key, &journal) && !stop.load(Ordering::Relaxed)
                     {
                         at += 1;
-                        std::thread::park_timeout(Duration::from_millis(5));
+                        std::thread::park_timeout(EVERY);
                     }
                     at += 1;
                     std::thread::park_timeout(EVERY.saturating_sub(began.elapsed()));

@@ -19,6 +19,12 @@ use crate::tasks;
 mod failures;
 mod tables;
 
+/// The tables of Postgres that are filled, each with its columns.
+#[cfg(test)]
+pub(in crate::store) fn filled() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TABLES.iter().map(|table| (table.into, table.columns))
+}
+
 /// Rows of a part, and the bytes that end one before.
 const PART_ROWS: usize = 512;
 const PART_BYTES: usize = 1 << 20;

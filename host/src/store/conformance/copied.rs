@@ -78,7 +78,7 @@ fn cancellable() -> NewEvent {
 }
 
 /// Fills an empty store with everything that there is, and leaves nothing leased.
-pub(in crate::store) async fn fill(store: &Arc<dyn Store>) -> FilledStore {
+pub(in crate::store) async fn fill(store: &Arc<dyn Store>, clock: &Clock) -> FilledStore {
     let first_of_key = fill_events(store).await;
     let retry = fill_attempts(store).await;
     let keyed = fill_key(store, CHARGE, retry_in(60_000)).await;
@@ -87,6 +87,8 @@ pub(in crate::store) async fn fill(store: &Arc<dyn Store>) -> FilledStore {
     fill_key(store, CROWDED, retry_in(60_000)).await;
     let value = fill_values(store).await;
     fill_shared(store).await;
+    // After the end of the attempts.
+    clock.set(clock.now_ms() + 5);
     fill_log(store).await;
     let terms = join();
     let mut members = vec![append(store, needs(&terms, KEY, 3)).await];
@@ -211,8 +213,7 @@ async fn fill_log(store: &Arc<dyn Store>) {
         scope: OperationScope::Filter(filter),
         total: 1,
         exact: true,
-        // After the end of the attempts.
-        as_of_ms: Some(START_MS + 10),
+        as_of_ms: None,
         actor: keyed_note("", "").actor,
     };
     let id = store.plan(keyed_note("plan", "k3"), new).await.unwrap();

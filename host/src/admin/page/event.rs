@@ -112,7 +112,6 @@ pub(super) async fn show(
     let title = format!("{} {}", attributes.kind, attributes.subject.as_deref().unwrap_or(""));
     let frame = PageFrame::of(&admin, &asked, "events", shown_title(&title)).await;
     let (settled, may_act) = (fall.open == 0, frame.may_act);
-    let replay = if may_act { replay_label(&admin, id).await } else { String::new() };
     let topics = if settled { "stats" } else { "stats,events,plugins" };
     let page = EventShown {
         frame: frame.live(topics).same_as(
@@ -132,7 +131,7 @@ pub(super) async fn show(
             .map(|at| (when_text(at, now_ms), attributes.erased_by == Some("request"))),
         // The ids of its deliveries have the same digits.
         trail: Trail::of_id(&admin, asked.sees(), attributes.id.trim_start_matches("evt_")).await?,
-        replay,
+        replay: replay_label(&admin, may_act, id).await,
         more_rows: fall.cut.map(|_| asked.but("rows", Some("all"))),
         tabs: tabs(&asked, tab, &event),
         tab,
@@ -153,7 +152,10 @@ pub(super) async fn show(
 }
 
 /// The label of the button that replays: to whom, if that is short.
-async fn replay_label(admin: &Admin, id: EventId) -> String {
+async fn replay_label(admin: &Admin, may_act: bool, id: EventId) -> String {
+    if !may_act {
+        return String::new();
+    }
     let targets = routed(admin, id).await.unwrap_or_default();
     let names: Vec<&str> = targets.iter().map(|target| &*target.plugin).collect();
     match names.join(" and ") {

@@ -20,7 +20,7 @@ use crate::admin::params::{HistoryQuery, WINDOWS};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::text::grouped;
-use began::{About, NearbyChanges};
+use began::{NearbyChanges, TroubleKind};
 use rates::{LastMinute, OverviewTile};
 use table::PluginRow;
 use trouble::TroubleRow;
@@ -83,7 +83,7 @@ pub(super) async fn show(
         let changes = NearbyChanges::since(&admin, first_ms).await;
         troubles.iter_mut().for_each(|row| row.tell_since(&changes, admin.clock.now_ms()));
     }
-    let is_refusing = troubles.iter().any(|row| row.about == About::Refusals);
+    let is_refusing = troubles.iter().any(|row| row.about == TroubleKind::Refusals);
     let since = history.since.as_deref().map(|at| when_text(at, admin.clock.now_ms()));
     let charts = charts::of(history);
     let page = OverviewPage {

@@ -22,11 +22,11 @@ pub(super) const LEGEND: [(&str, &str); 9] = [
     ),
     (
         r#"<path class="e e-bad" d="M0 7h26" stroke-width="3"/>"#,
-        "attempts failed in the last 5 min: ✕ all of the window",
+        "✕ n failed, some in the last 5 min",
     ),
     (
         r#"<path class="e" d="M9 3l8 8m0-8l-8 8" stroke-width="1.5"/>"#,
-        "failed from–to UTC, not since",
+        "n failed from–to UTC, none since",
     ),
     (r#"<path class="e e-none" d="M2 7h18m0-6v12" stroke-width="1.5"/>"#, "no plugin gets it"),
     (r#"<path class="e" d="M0 7h26" stroke-width="1.5" stroke-dasharray="4 4"/>"#, "nothing came"),

@@ -17,7 +17,7 @@ const LOOKED_AT: usize = 50;
 
 /// What a trouble is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum About {
+pub(super) enum TroubleKind {
     /// A part of the host.
     Host,
     /// Attempts of a plugin that fail.
@@ -77,8 +77,8 @@ impl TroubleSpan {
         })
     }
 
-    /// The time in words: `since 14:02 UTC, 2 h ago`. Dead letters stay when nothing fails any more.
-    pub(super) fn words(self, about: About, now_ms: i64) -> Html {
+    /// The time in words: `since 14:02 UTC, 2 h ago`. Dead letters stay when nothing fails now.
+    pub(super) fn words(self, about: TroubleKind, now_ms: i64) -> Html {
         let mut html = Html::default();
         let older = if self.is_older { " or before" } else { "" };
         match self.to_ms {
@@ -89,7 +89,7 @@ impl TroubleSpan {
             Some(to_ms) => {
                 let (from, to) = (clock(self.from_ms, now_ms), clock(to_ms, now_ms));
                 html.text(&match about {
-                    About::DeadLetters => {
+                    TroubleKind::DeadLetters => {
                         format!("attempts failed from {from}{older} to {to} UTC, the last one ")
                     }
                     _ => format!("from {from}{older} to {to} UTC, over: the last one "),
@@ -125,10 +125,9 @@ impl NearbyChanges {
         let found = marks.into_iter().map(of_mark).chain(entries.into_iter().map(of_entry));
         Self {
             found: found.chain([start]).collect(),
-            known_ms: if is_known {
-                started_ms.max(oldest_ms.unwrap_or(i64::MIN))
-            } else {
-                i64::MAX
+            known_ms: match is_known {
+                true => oldest_ms.map_or(started_ms, |oldest_ms| oldest_ms.max(started_ms)),
+                false => i64::MAX,
             },
         }
     }
@@ -210,14 +209,15 @@ mod tests {
 
     #[test]
     fn the_words_say_when_it_began_and_when_it_was_seen_last() {
-        let now =
-            TroubleSpan::since(NOW_MS - 7_200_000).words(About::DeadLetters, NOW_MS).to_string();
+        let now = TroubleSpan::since(NOW_MS - 7_200_000)
+            .words(TroubleKind::DeadLetters, NOW_MS)
+            .to_string();
         assert!(now.starts_with("since 00:40 UTC, ") && now.contains("2 h ago"), "{now}");
         let over =
             TroubleSpan { to_ms: Some(NOW_MS - 600_000), ..TroubleSpan::since(NOW_MS - 900_000) };
-        let says = over.words(About::Refusals, NOW_MS).to_string();
+        let says = over.words(TroubleKind::Refusals, NOW_MS).to_string();
         assert!(says.starts_with("from 02:25 to 02:30 UTC, over: the last one "), "{says}");
-        let says = over.words(About::DeadLetters, NOW_MS).to_string();
+        let says = over.words(TroubleKind::DeadLetters, NOW_MS).to_string();
         let begin = "attempts failed from 02:25 to 02:30 UTC, the last one ";
         assert!(says.starts_with(begin) && !says.contains("over"), "{says}");
     }

@@ -75,7 +75,7 @@ pub(super) fn now(
     vec![
         (format!("backlog{}", before.unwrap_or_default()), grouped(open), ""),
         state(State::Ready, None),
-        ("ready, the oldest for".to_owned(), oldest, ""),
+        ("age of the oldest ready".to_owned(), oldest, ""),
         state(State::Leased, None),
         state(State::Waiting, next),
         state(State::Dead, None),

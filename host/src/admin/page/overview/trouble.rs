@@ -1,6 +1,6 @@
 //! What wants attention, each with one way to go on.
 
-use super::began::{About, NearbyChanges, TroubleSpan};
+use super::began::{NearbyChanges, TroubleKind, TroubleSpan};
 use crate::admin::health::readiness;
 use crate::admin::map::{Unrouted, unrouted};
 use crate::admin::page::parts::html::{Html, coded_lines, shown};
@@ -44,7 +44,7 @@ pub(super) struct TroubleRow {
     pub(super) span: Option<TroubleSpan>,
     /// The same in words, with what was changed shortly before.
     pub(super) since: Option<Html>,
-    pub(super) about: About,
+    pub(super) about: TroubleKind,
     /// Where to look.
     pub(super) link: Option<(String, &'static str)>,
     /// Where to act.
@@ -56,11 +56,13 @@ impl TroubleRow {
     pub(super) fn tell_since(&mut self, changes: &NearbyChanges, now_ms: i64) {
         let Some(span) = self.span else { return };
         let mut html = span.words(self.about, now_ms);
-        let has_cause =
-            matches!(self.about, About::Attempts | About::DeadLetters | About::Refusals);
+        let has_cause = matches!(
+            self.about,
+            TroubleKind::Attempts | TroubleKind::DeadLetters | TroubleKind::Refusals
+        );
         // The beginning of what waits for approval is the change itself.
         let change = changes.before(&self.name, span);
-        if let Some(change) = change.filter(|_| self.about != About::Approval) {
+        if let Some(change) = change.filter(|_| self.about != TroubleKind::Approval) {
             html.text("; ").raw(change);
         } else if has_cause && changes.none_before(&self.name, span) {
             html.text("; no change in the 10 min before");
@@ -159,7 +161,7 @@ fn of_problem(problem: TroubleJson) -> TroubleRow {
         detail: coded_lines(&detail),
         span: since.map(|at| TroubleSpan::since(at.as_millisecond())),
         since: None,
-        about: About::Host,
+        about: TroubleKind::Host,
         link,
         act: None,
     }
@@ -207,7 +209,7 @@ fn failing(stats: &Stats, span: &str, recent: impl Fn(&str) -> (u64, u64)) -> Ve
             detail: shown(&says.join(", ")),
             span: None,
             since: None,
-            about: if dead > 0 { About::DeadLetters } else { About::Attempts },
+            about: if dead > 0 { TroubleKind::DeadLetters } else { TroubleKind::Attempts },
             link: Some(link),
             act: (dead > 0).then(retry),
         });
@@ -239,7 +241,7 @@ fn no_plugin(unrouted: &Unrouted, now_ms: i64) -> Option<TroubleRow> {
         detail: shown(&format!("{events_shown} {go} to no plugin: no route takes {names}")),
         span: None,
         since,
-        about: About::Unrouted,
+        about: TroubleKind::Unrouted,
         link: Some(("/events?state=unrouted".to_owned(), "see them")),
         act: None,
     })
@@ -263,7 +265,7 @@ fn held(admin: &Admin) -> Vec<TroubleRow> {
             detail: shown(&detail),
             span: Some(TroubleSpan::since(held.since_ms)),
             since: None,
-            about: About::Approval,
+            about: TroubleKind::Approval,
             link: Some((Link::to("/plugins").segment(name).into_text(), "see what it asks for")),
             act: None,
         })
@@ -295,7 +297,7 @@ fn refused(admin: &Admin) -> Vec<TroubleRow> {
                 detail: shown(&detail),
                 span: TroubleSpan::of(&samples, is_bad, admin.clock.now_ms()),
                 since: None,
-                about: About::Refusals,
+                about: TroubleKind::Refusals,
                 link: Some((Link::to("/sources").segment(name).into_text(), "see why")),
                 act: None,
             });

@@ -21,7 +21,7 @@ const ROW_GAP: i32 = 14;
 const PASS_HEIGHT: i32 = 10;
 
 /// The space between two tiers.
-const TIER_GAP: i32 = 72;
+const TIER_GAP: i32 = 80;
 
 /// The space around the drawing.
 const MARGIN: i32 = 8;

@@ -16,7 +16,7 @@ use super::error::words;
 use super::schema;
 use crate::store::model::{CopyCell, CopyMarks, CopyRow};
 
-/// The most days that get partitions of their own, the newest ones: each takes locks of every query.
+/// The most days that get partitions of their own, the newest ones. Every query locks each of them.
 const MAX_DAYS: usize = 64;
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -194,7 +194,7 @@ impl CopyTransaction<'_> {
                 "SELECT setval('hookbox.{sequence}', greatest(max(t.{column}), $1) + 1, false)
                  FROM hookbox.{table} t"
             );
-            let set = self.transaction.execute(&sql, &[&i64::from(least)]).await;
+            let set = self.transaction.execute(&sql, &[&least]).await;
             set.map_err(|error| self.said(&error))?;
         }
         self.transaction.batch_execute(COUNTED).await.map_err(|error| self.said(&error))

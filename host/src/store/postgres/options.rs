@@ -17,8 +17,8 @@ pub struct PostgresOptions {
     /// The PEM file of the authorities that the server's certificate is checked against; the public
     /// ones if there is none.
     pub ca_file: Option<PathBuf>,
-    /// Whether a pooler is between that lends connections for one transaction at a time; it is found
-    /// out if nobody says so.
+    /// Whether a pooler is between that lends connections for one transaction at a time. It is
+    /// found out if nobody says so.
     pub pooler: Option<bool>,
     /// The folder of this host's own small files. Of two hosts each has its own.
     pub folder: PathBuf,

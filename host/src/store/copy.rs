@@ -1,8 +1,8 @@
 //! Copies the store of a stopped host from a SQLite file into an empty Postgres database.
 //!
-//! It is one transaction: the database has all of it or is as before, whatever ends the copy. A copy
-//! in parts would have to remember how far it came, and a host could start on a half. The rows are
-//! read on a thread, and stream into `COPY`.
+//! It is one transaction: the database has all of it or is as before, whatever ends the copy.
+//! A copy in parts would have to remember how far it came, and a host could start on a half. The
+//! rows are read on a thread, and stream into `COPY`.
 
 use std::path::PathBuf;
 

@@ -100,7 +100,7 @@ pub(in crate::store) async fn fill(store: &Arc<dyn Store>, clock: &Clock) -> Fil
     FilledStore { retry, keyed, held, members, reminder, first_of_key, value, last }
 }
 
-/// Events with keys, a duplicate, one that was edited, one that was replayed and one that is erased.
+/// Events with keys, a duplicate, and events that were edited, replayed and erased.
 async fn fill_events(store: &Arc<dyn Store>) -> EventId {
     let first = append(store, keyed(&[1, 2])).await;
     assert!(store.append(keyed(&[2, 3])).await.unwrap().duplicate);

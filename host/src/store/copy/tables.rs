@@ -1,7 +1,7 @@
 //! The tables of a copy: the rows as SQLite has them, and where Postgres keeps them.
 //!
-//! `:ahead` is the time by which the host's time is ahead of the wall clock. Due times of SQLite are
-//! host time; those of Postgres are the database's.
+//! `:ahead` is the time by which the host's time is ahead of the wall clock. SQLite has due times
+//! in host time, and Postgres in the database's.
 
 use super::failures::{files_of, hours_of};
 use crate::store::model::CopyRow;

@@ -1,8 +1,8 @@
 //! A connection as the store speaks to it: with prepared statements, or behind a pooler without.
 //!
 //! A pooler that lends a server's connection for one transaction at a time keeps nothing of a
-//! session: no prepared statement, and no setting. Behind one, statements have no name and come with
-//! the types of their parameters, and settings are those of the transaction.
+//! session: no prepared statement, and no setting. Behind one, statements have no name and come
+//! with the types of their parameters, and settings are those of the transaction.
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -16,7 +16,7 @@ use super::error::words;
 use super::schema;
 use crate::store::model::{CopyCell, CopyMarks, CopyRow};
 
-/// The most days that get partitions of their own, the newest ones: each takes locks of every query.
+/// The most days that get partitions of their own, the newest ones. Every query locks each of them.
 const MAX_DAYS: usize = 64;
 
 const DAY_MS: i64 = 24 * 3600 * 1000;

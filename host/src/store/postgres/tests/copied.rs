@@ -206,6 +206,7 @@ async fn the_days_of_copied_events_have_partitions_of_their_own() {
 const OTHERS: [&str; 11] = [
     "audit_swept",
     "chores",
+    "ended_runs",
     "commits",
     "count_deltas",
     "counts",

@@ -77,12 +77,13 @@ impl ToldDispatch {
     async fn is_told_of(&self, plugin: &str) {
         let mut notes = self.notes.subscribe();
         loop {
-            let mut notified = self.notified.lock().expect("nobody panics");
-            if notified.iter().any(|name| &**name == plugin) {
-                notified.clear();
-                return;
+            {
+                let mut notified = self.notified.lock().expect("nobody panics");
+                if notified.iter().any(|name| &**name == plugin) {
+                    notified.clear();
+                    return;
+                }
             }
-            drop(notified);
             notes.changed().await.expect("it is there");
         }
     }

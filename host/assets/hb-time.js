@@ -20,9 +20,8 @@ class HbTime extends HTMLElement {
     const at = Date.parse(time?.dateTime ?? "");
     if (!time || Number.isNaN(at)) return;
     const mode = cookie();
-    let text = mode === "utc" ? time.dateTime.replace("T", " ").replace(/\.\d+Z/, "Z")
+    const text = mode === "utc" ? time.dateTime.replace("T", " ").replace(/\.\d+Z/, "Z")
       : mode === "local" ? new Date(at).toLocaleString() : relative(at, Date.now());
-    if (this.hasAttribute("for")) text = mode === "relative" ? `for ${text.replace(" ago", "")}` : `since ${text}`;
     if (time.textContent !== text) time.textContent = text;
   }
 }

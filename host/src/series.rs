@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 pub use backlog::{BACKLOG_MS, OpenCount};
+pub use burst::{Burst, QUIET_MS};
 pub use durations::{Durations, Spread};
-pub use marks::Mark;
+pub use marks::{MAX_MARKS, Mark};
 pub use meter::{COUNTS, Meter};
 pub use pairs::{Pair, PairKind, PairTotal, PairWindow, Pairs};
 pub use window::{Point, Sampled};
@@ -21,6 +22,7 @@ use meter::Total;
 use window::Window;
 
 mod backlog;
+mod burst;
 mod durations;
 mod marks;
 mod meter;

@@ -15,7 +15,7 @@ use super::problem::ProblemJson;
 use super::state::Admin;
 use crate::clock::rfc3339;
 use crate::names::hint;
-use crate::series::{PairKind, PairWindow};
+use crate::series::{Burst, PairKind, PairWindow};
 
 mod build;
 mod fold;
@@ -57,6 +57,10 @@ pub(super) struct NodeJson {
     pub(super) unrouted: bool,
     /// Requests of a source that were refused within the last hour.
     pub(super) refused: u64,
+    /// Since when they were refused, without an earlier burst; null if none was.
+    pub(super) refused_from: Option<String>,
+    /// When one was refused last, RFC 3339 with milliseconds.
+    pub(super) refused_to: Option<String>,
     /// How many types are shown as this one.
     pub(super) types: Option<usize>,
 }
@@ -79,6 +83,10 @@ pub(super) struct EdgeJson {
     pub(super) per_s: f64,
     /// Attempts that failed.
     pub(super) failed: u64,
+    /// About since when they failed, without an earlier burst; null if none did.
+    pub(super) failed_from: Option<String>,
+    /// About when one failed last, RFC 3339 with milliseconds.
+    pub(super) failed_to: Option<String>,
     /// About when it was last used, RFC 3339 with milliseconds.
     pub(super) last_at: Option<String>,
 }
@@ -118,14 +126,24 @@ pub(super) async fn show_map(
     }))
 }
 
-/// Types of the last hour that no route takes, each with the number of its events.
-pub(super) fn unrouted_types(admin: &Admin) -> BTreeMap<String, u64> {
+/// Events of the last hour that no route takes.
+#[derive(Debug, Default)]
+pub(super) struct Unrouted {
+    /// Their types, each with the number of its events.
+    pub(super) types: BTreeMap<String, u64>,
+    /// About when the last one came.
+    pub(super) last_ms: Option<i64>,
+}
+
+/// Events of the last hour that no route takes.
+pub(super) fn unrouted(admin: &Admin) -> Unrouted {
     let config = admin.config.load();
     let totals = admin.series.pairs().totals(PairWindow::Hour, admin.clock.now_ms());
-    let mut found = BTreeMap::new();
+    let mut found = Unrouted::default();
     for total in totals.iter().filter(|total| total.kind != PairKind::Handled && total.count > 0) {
         if !config.routes.takes(&build::source_of(total), &total.to) {
-            *found.entry(total.to.to_string()).or_default() += total.count;
+            *found.types.entry(total.to.to_string()).or_default() += total.count;
+            found.last_ms = found.last_ms.max(total.last_ms);
         }
     }
     found
@@ -133,16 +151,23 @@ pub(super) fn unrouted_types(admin: &Admin) -> BTreeMap<String, u64> {
 
 impl NodeJson {
     fn of((id, node): (String, MapNode)) -> Self {
-        let MapNode { kind, label, state, unrouted, refused, types } = node;
-        Self { id, kind, label, state, unrouted, refused, types }
+        let MapNode { kind, label, state, unrouted, refused, refusing, types } = node;
+        let (refused_from, refused_to) = times(refusing);
+        Self { id, kind, label, state, unrouted, refused, refused_from, refused_to, types }
     }
 }
 
 impl EdgeJson {
     fn of(((from, to), edge): ((String, String), MapEdge), seconds: f64) -> Self {
-        let MapEdge { kind, pattern, count, failed, last_ms } = edge;
+        let MapEdge { kind, pattern, count, failed, last_ms, failing } = edge;
         let per_s = (count as f64 / seconds * 1e4).round() / 1e4;
         let last_at = last_ms.map(rfc3339);
-        Self { from, to, kind, pattern, count, per_s, failed, last_at }
+        let (failed_from, failed_to) = times(failing);
+        Self { from, to, kind, pattern, count, per_s, failed, failed_from, failed_to, last_at }
     }
+}
+
+/// The beginning and the end of a burst, if there was one.
+fn times(burst: Option<Burst>) -> (Option<String>, Option<String>) {
+    burst.map(|burst| (rfc3339(burst.from_ms), rfc3339(burst.to_ms))).unzip()
 }

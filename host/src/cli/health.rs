@@ -49,11 +49,13 @@ impl HealthArgs {
     }
 }
 
-/// The state, and what is wrong, on one line.
+/// The state, and what is wrong since when, on one line.
 fn line(answer: &Value) -> String {
     let problems = elements(&answer["problems"]).iter().map(|problem| {
         let name = problem["name"].as_str().map(|name| format!(" {name}")).unwrap_or_default();
-        printable(&format!("{}{name}: {}", text(&problem["part"]), text(&problem["detail"])))
+        let since = problem["since"].as_str().map(|at| format!(" (since {at})"));
+        let (part, detail) = (text(&problem["part"]), text(&problem["detail"]));
+        printable(&format!("{part}{name}: {detail}{}", since.unwrap_or_default()))
     });
     [printable(&text(&answer["status"]))].into_iter().chain(problems).collect::<Vec<_>>().join("; ")
 }
@@ -69,12 +71,14 @@ mod tests {
         assert_eq!(line(&json!({ "status": "live", "problems": [] })), "live");
         let problems = json!([
             { "part": "store", "name": null, "detail": "the disk is full\n" },
-            { "part": "plugin", "name": "audit", "detail": "it is missing" },
+            { "part": "plugin", "name": "audit", "detail": "it is missing", "since": null },
+            { "part": "config", "name": null, "detail": "line 3", "since": "2026-02-02T02:40:00.000Z" },
         ]);
         let answer = json!({ "status": "unavailable", "problems": problems });
         assert_eq!(
             line(&answer),
-            "unavailable; store: the disk is full\\n; plugin audit: it is missing"
+            "unavailable; store: the disk is full\\n; plugin audit: it is missing; config: line 3 (since \
+             2026-02-02T02:40:00.000Z)"
         );
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-/// Marks that are kept.
-const MAX_MARKS: usize = 256;
+/// Marks that are kept, the newest ones.
+pub const MAX_MARKS: usize = 256;
 
 /// A change.
 #[derive(Debug, Clone, PartialEq, Eq)]

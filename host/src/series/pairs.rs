@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::OTHER;
+use super::{Burst, OTHER};
 
 /// Pairs that are counted by themselves. Those that come later are `other`.
 pub(super) const MAX_PAIRS: usize = 900;
@@ -67,6 +67,8 @@ pub struct PairTotal {
     pub failed: u64,
     /// About when it last did, Unix ms of the wall clock.
     pub last_ms: Option<i64>,
+    /// About when attempts failed last, without the failures before that.
+    pub failing: Option<Burst>,
 }
 
 /// Both ends of pairs of one kind, and their counts.
@@ -100,12 +102,13 @@ pub(super) struct PairPast {
     first_ms: Option<i64>,
     at_ms: i64,
     last_ms: Option<i64>,
+    failing: Option<Burst>,
 }
 
 impl Default for PairPast {
     fn default() -> Self {
         let (minutes, hours) = ([(0, 0); MINUTES], [(0, 0); HOURS]);
-        Self { minutes, hours, first_ms: None, at_ms: 0, last_ms: None }
+        Self { minutes, hours, first_ms: None, at_ms: 0, last_ms: None, failing: None }
     }
 }
 
@@ -159,6 +162,9 @@ impl PairPast {
             bucket.1 = bucket.1.saturating_add(failed);
         }
         self.last_ms = Some(self.at_ms);
+        if failed > 0 {
+            self.failing = Some(Burst::seen(self.failing, self.at_ms));
+        }
     }
 
     fn total(&self, window: PairWindow) -> (u64, u64) {
@@ -240,9 +246,11 @@ impl Pairs {
                 for (to, pair) in all {
                     let past = pair.sample(at_ms);
                     let ((count, failed), last_ms) = (past.total(window), past.last_ms);
+                    // What is known of earlier failures is not of this window.
+                    let failing = past.failing.filter(|_| failed > 0);
                     if count > 0 {
                         let (from, to) = (Arc::clone(from), Arc::clone(to));
-                        totals.push(PairTotal { kind, from, to, count, failed, last_ms });
+                        totals.push(PairTotal { kind, from, to, count, failed, last_ms, failing });
                     }
                 }
             }
@@ -279,6 +287,21 @@ mod tests {
         assert_eq!(counts(&pairs, PairWindow::Day, NOW_MS + 3 * HOUR_MS), [(3, 1)]);
         let total = &pairs.totals(PairWindow::Day, NOW_MS + 3 * HOUR_MS)[0];
         assert_eq!((&*total.from, &*total.to, total.last_ms), ("a.b", "audit", Some(later)));
+    }
+
+    #[test]
+    fn the_newest_failures_have_their_time_as_long_as_they_are_in_the_window() {
+        let pairs = Pairs::default();
+        let pair = pairs.of(PairKind::Handled, "a.b", "audit");
+        let failing = |window, at_ms| pairs.totals(window, at_ms)[0].failing;
+        for (minute, has_failed) in [(0, true), (10, true), (13, true), (20, false)] {
+            pair.count(has_failed);
+            pairs.sample(NOW_MS + minute * MINUTE_MS);
+        }
+        let newest = Burst { from_ms: NOW_MS + 10 * MINUTE_MS, to_ms: NOW_MS + 13 * MINUTE_MS };
+        assert_eq!(failing(PairWindow::Hour, NOW_MS + 21 * MINUTE_MS), Some(newest));
+        assert_eq!(failing(PairWindow::Hour, NOW_MS + 75 * MINUTE_MS), None);
+        assert_eq!(failing(PairWindow::Day, NOW_MS + 75 * MINUTE_MS), Some(newest));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use hookbox::series::PairKind;
 
 use super::pages::{good, page};
 use super::site::{Console, site};
+use crate::support::NOW_MS;
 
 /// A host whose plugins give each other events, and one of them fails.
 fn busy() -> Console {
@@ -29,7 +30,7 @@ async fn a_failing_edge_a_cycle_and_an_unrouted_type_are_drawn_and_in_the_table(
     let table = text.split("<tbody>").nth(1).unwrap().split("</tbody>").next().unwrap();
     assert!(drawing.contains("class=\"e e-bad\"") && drawing.contains("✕ 3</text>"), "{drawing}");
     assert!(drawing.contains("closes a cycle") && drawing.contains(">no route<"), "{drawing}");
-    assert!(drawing.contains("66.6 % succeeded"), "{drawing}");
+    assert!(drawing.contains("66.6 % of attempts succeeded, 1 h"), "{drawing}");
     let map = site.get("/api/v1/map").await;
     let edges = map["edges"].as_array().unwrap();
     let unrouted = map["nodes"].as_array().unwrap().iter().filter(|it| it["unrouted"] == true);
@@ -43,6 +44,38 @@ async fn a_failing_edge_a_cycle_and_an_unrouted_type_are_drawn_and_in_the_table(
         assert!(table.contains(&row), "{row}: {table}");
     }
     assert!(table.contains("push no route"), "{table}");
+    let row = |text: &str| table.find(text).unwrap_or_else(|| panic!("{text}: {table}"));
+    assert!(row("video.done audit") < row("github push"), "what no route takes comes last");
+    assert!(table.contains("<span class=\"bad\">3</span>"), "{table}");
+}
+
+#[tokio::test]
+async fn failures_of_before_are_no_colour_of_now_and_have_their_time() {
+    let site = busy();
+    site.get("/api/v1/map").await;
+    site.admin.clock.set(NOW_MS + 10 * 60_000);
+    let text = good(&site, "/map").await;
+    let drawing = text.split("<svg class=\"map\"").nth(1).unwrap().split("</svg>").next().unwrap();
+    assert!(!drawing.contains("bad"), "{drawing}");
+    assert!(drawing.contains("✕ 3</text>") && drawing.contains(">02:40</text>"), "{drawing}");
+    assert!(text.contains("3 <span class=\"dim\">02:40</span>"), "{text}");
+    let map = site.get("/api/v1/map").await;
+    let edges = map["edges"].as_array().unwrap();
+    let failed = edges.iter().find(|edge| edge["failed"] == 3).unwrap();
+    let at = "2026-02-02T02:40:00.120Z";
+    assert_eq!((&failed["failed_from"], &failed["failed_to"]), (&at.into(), &at.into()));
+}
+
+#[tokio::test]
+async fn events_that_no_plugin_gets_are_trouble() {
+    let site = busy();
+    let text = good(&site, "/").await;
+    assert!(text.contains("Trouble (1)"), "{text}");
+    assert!(
+        text.contains("4 events of the last hour go to no plugin: no route takes push"),
+        "{text}"
+    );
+    assert!(text.contains("href=\"/events?state=unrouted\""), "{text}");
 }
 
 #[tokio::test]

@@ -38,8 +38,11 @@ async fn a_trouble_has_its_beginning_its_end_and_the_change_before_it() {
         (NOW_MS - 39 * MINUTE_MS..=NOW_MS - 24 * MINUTE_MS).contains(&at_ms)
     });
     let text = good(&site, "/").await;
-    assert!(text.contains("1 dead letter"), "{text}");
-    assert!(text.contains("from 02:00 to 02:16 UTC, over: the last one <hb-time>"), "{text}");
+    assert!(text.contains("1 dead letter waits for a decision: no such order"), "{text}");
+    let time = "attempts failed from 02:00 to 02:16 UTC, the last one <hb-time>";
+    assert!(text.contains(time) && !text.contains("over:"), "{text}");
+    let retry = "/operations/new?action=retry&#38;state=dead&#38;plugin=audit";
+    assert!(text.contains(&format!("href=\"{retry}\">retry …<")), "{text}");
     assert!(text.contains("2 min before: a new file of audit was loaded"), "{text}");
     assert!(text.contains("since 02:38 UTC, <hb-time>"), "the start of the host: {text}");
 }
@@ -67,7 +70,8 @@ async fn dead_letters_of_before_the_hour_have_the_time_of_their_failures() {
     site.work("audit", Ends::Dead).await;
     site.admin.clock.set(NOW_MS + 3 * 60 * MINUTE_MS);
     let text = good(&site, "/").await;
-    assert!(text.contains("from 02:40 to 02:40 UTC, over: the last one <hb-time>"), "{text}");
+    let time = "attempts failed from 02:40 to 02:40 UTC, the last one <hb-time>";
+    assert!(text.contains(time), "{text}");
     assert!(text.contains("3 h ago"), "{text}");
 }
 
@@ -81,10 +85,14 @@ async fn the_backlog_has_its_change_and_deliveries_the_time_they_wait() {
     site.admin.series.note_open(OpenCount { at_ms: NOW_MS - MINUTE_MS, open: 9 });
     let text = good(&site, "/").await;
     assert!(text.contains("<dt>backlog, +2 in 15 min</dt><dd class=\"\">5</dd>"), "{text}");
-    assert!(text.contains("<dt>ready, the oldest for 0 ms</dt>"), "{text}");
+    let oldest = |age: &str| format!("<dt>age of the oldest ready</dt><dd class=\"\">{age}</dd>");
+    assert!(text.contains(&oldest("0 ms")), "{text}");
+    assert!(text.contains("backlog = ready + leased + waiting"), "{text}");
+    assert!(text.contains("as of <time datetime=\"2026-02-02T02:40:00.120Z\">02:40:00</time> UTC"));
     site.work("audit", Ends::Waits).await;
     let text = good(&site, "/").await;
     assert!(text.contains("<dt>waiting, the next for 1 min</dt>"), "{text}");
+    assert!(text.contains(&oldest("–")), "none is ready: {text}");
 }
 
 #[tokio::test]
@@ -98,18 +106,20 @@ async fn intake_and_attempts_have_the_same_words_on_every_page() {
     attempts.count(usize::from(Outcome::Ok.code()), 1);
     site.admin.series.sample(NOW_MS);
     let overview = good(&site, "/").await;
-    for word in ["accepted/s", "duplicate/s", "refused/s", "attempts succeeded/s"] {
-        assert!(overview.contains(&format!("<dt>{word}</dt>")), "{word}: {overview}");
+    for word in ["accepted", "duplicate", "refused", "attempts succeeded"] {
+        let tile = format!("<dt>{word}</dt><dd class=\"\">1</dd>");
+        assert!(overview.contains(&tile), "{word}: {overview}");
     }
-    for text in ["at most 3 requests a minute", "UTC, a step is 1 min", "> succeeded</span>"] {
+    for text in ["now 3 a minute, peak 3", "UTC, a step is 1 min", "> succeeded</span>"] {
         assert!(overview.contains(text), "{text}: {overview}");
     }
+    assert!(overview.contains("1 accepted in the last 10 s"), "{overview}");
     let map = good(&site, "/map").await;
     assert!(map.contains("✕ 1 refused in 1 h") && map.contains("in the last hour"), "{map}");
     assert!(good(&site, "/map?window=24h").await.contains("in the last 24 h"));
     for path in ["/", "/map", "/sources", "/plugins/audit"] {
         let text = good(&site, path).await;
-        for word in [">handled", ">duplicates<", ">running<", "% ok", ">ok<"] {
+        for word in ["/s<", "handlers", ">handled", ">duplicates<", ">running<", "% ok", ">ok<"] {
             assert!(!text.contains(word), "{path} says {word}");
         }
     }
@@ -129,5 +139,12 @@ async fn the_page_of_an_event_has_the_time_and_the_reason_of_each_attempt() {
         assert!(tries.contains(part), "{part}: {tries}");
     }
     assert!(text.contains("this event and 1 other, 2 deliveries in all:"), "{text}");
+    assert!(tries.contains("✕</span> failed, to be retried</span>"), "{tries}");
+    let own = good(&site, &format!("/events/{id}?tab=attempts")).await;
+    assert_eq!(own.matches(" class=\"attempt\">").count(), 2, "as many as the tab says");
+    assert!(own.contains("</span> failed (retry)</span> in "), "{own}");
+    for action in ["retry\">Retry now …", "cancel\">Cancel …"] {
+        assert_eq!(text.matches(action).count(), 1, "where the delivery stands: {text}");
+    }
     assert!(text.contains("2 of this event") && text.contains(">received "), "{text}");
 }

@@ -219,12 +219,23 @@ fn the_pictures_of_the_readme_show_a_host_that_works_and_are_small() {
         keep(&browser, "event", theme);
         browser.open("/map");
         browser.until("edges", "document.querySelectorAll('#map svg.map path').length > 3");
+        let is_whole = browser.eval(
+            "((it) => it.scrollWidth <= it.clientWidth)(document.querySelector('#map .whole'))",
+        );
+        assert_eq!(is_whole, true, "the map is seen without scrolling");
         keep(&browser, "map", theme);
     }
     browser.end();
 }
 
 fn keep(browser: &Browser, name: &str, theme: &str) {
+    let small = browser.eval(
+        "[...document.querySelectorAll('main *')]
+           .filter((it) => !it.childElementCount && it.textContent.trim()
+             && parseFloat(getComputedStyle(it).fontSize) < 11)
+           .map((it) => it.outerHTML.slice(0, 80))",
+    );
+    assert_eq!(small, serde_json::json!([]), "{name}: text below 11 px");
     let path = folder().join(format!("{name}-{theme}.png"));
     browser.picture(&path).unwrap();
     let bytes = std::fs::metadata(&path).unwrap().len();

@@ -28,9 +28,13 @@ fn a_held_file_shows_what_it_asks_for_and_another_file_meanwhile_is_a_conflict()
     // The page of a conflict is answered with 409.
     browser.expect(&["409"]);
     browser.open("/plugins");
-    browser.until_text("#list", "old file runs, new file held");
+    browser.until_text("#list", "a new file waits for approval, the old one runs");
     browser.open("/");
-    browser.until_text(".trouble", "old file runs, new file held for ");
+    browser.until_text(
+        ".trouble",
+        "a new file waits for approval: it asks for http; the old one runs",
+    );
+    browser.until_text("#nav", "Plugins 1 to approve");
     browser.until_text(".trouble", "it asks for http");
     browser.open("/plugins/worker");
     browser.until_text("#h-held", "waits to be approved");

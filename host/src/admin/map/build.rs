@@ -11,7 +11,7 @@ use crate::config::{Config, Source, presets};
 use crate::event::GatheringKind;
 use crate::names::is_built_in;
 use crate::plugins::Registry;
-use crate::series::{Meter, OwnerKind, PairKind, PairTotal, SeriesOwner};
+use crate::series::{Burst, Meter, OwnerKind, PairKind, PairTotal, SeriesOwner};
 use crate::store::Pausable;
 
 /// A route without a source leads from no more sources than these on the map, until an event has
@@ -60,7 +60,7 @@ impl MapBuilder<'_> {
             let id = self.graph.node("source", &source.name);
             if let Some(node) = self.graph.nodes.get_mut(&id) {
                 node.state = is_closed(source).then_some("missing");
-                node.refused = refused(admin, &source.name);
+                (node.refused, node.refusing) = refused(admin, &source.name);
             }
         }
         for schedule in self.config.schedules.values() {
@@ -127,7 +127,7 @@ impl MapBuilder<'_> {
             let source = source_of(total);
             let edge = if total.kind == PairKind::Emitted { "emitted" } else { "received" };
             let (from, to) = self.is_known(&source, &total.to, edge);
-            self.graph.edge(&from, &to, edge).add(total.count, total.failed, total.last_ms);
+            self.graph.edge(&from, &to, edge).add_total(total);
         }
     }
 
@@ -168,7 +168,7 @@ impl MapBuilder<'_> {
                 true => self.origin(&total.to),
                 false => self.graph.node("plugin", &total.to),
             };
-            self.graph.edge(&from, &to, "routed").add(total.count, total.failed, total.last_ms);
+            self.graph.edge(&from, &to, "routed").add_total(total);
         }
     }
 
@@ -228,11 +228,19 @@ impl MapBuilder<'_> {
     }
 }
 
-/// Requests of a source that were refused within the hour that is in memory.
-fn refused(admin: &Admin, source: &str) -> u64 {
+/// Requests of a source that were refused within the hour that is in memory, and when the newest
+/// were.
+fn refused(admin: &Admin, source: &str) -> (u64, Option<Burst>) {
     let owner = SeriesOwner { kind: OwnerKind::Source, name: Some(source.into()) };
-    let steps = admin.series.window(&owner);
-    steps.iter().map(|step| u64::from(step.point.counts[Meter::REFUSED])).sum()
+    let (mut refused, mut refusing) = (0, None);
+    for step in admin.series.window(&owner) {
+        let count = step.point.counts[Meter::REFUSED];
+        if count > 0 {
+            refused += u64::from(count);
+            refusing = Some(Burst::seen(refusing, step.at_ms));
+        }
+    }
+    (refused, refusing)
 }
 
 fn is_closed(source: &Source) -> bool {

@@ -36,10 +36,10 @@ fn fold_group(graph: &mut MapGraph, prefix: &str, ids: &[String]) {
     let all = std::mem::take(&mut graph.edges);
     let place = |end: String| if ids.contains(&end) { id.clone() } else { end };
     for ((from, to), edge) in all {
-        let MapEdge { kind, pattern, count, failed, last_ms } = edge;
-        let sum = graph.edge(&place(from), &place(to), kind);
-        sum.add(count, failed, last_ms);
+        let sum = graph.edge(&place(from), &place(to), edge.kind);
+        sum.add(&edge);
         // Several patterns are none.
+        let MapEdge { pattern, count, .. } = edge;
         let is_first = sum.count == count && sum.pattern.is_none();
         sum.pattern = pattern.filter(|pattern| is_first || sum.pattern.as_ref() == Some(pattern));
     }
@@ -53,7 +53,9 @@ mod tests {
         let source = graph.node("source", "acme");
         for n in 0..count {
             let id = graph.node("type", &format!("{prefix}.t{n}"));
-            graph.edge(&source, &id, "received").add(2, 1, Some(n as i64));
+            let seen =
+                MapEdge { count: 2, failed: 1, last_ms: Some(n as i64), ..MapEdge::default() };
+            graph.edge(&source, &id, "received").add(&seen);
         }
     }
 

@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::series::{Burst, PairTotal};
+
 /// Steps around the node that is in focus.
 const FOCUS_STEPS: usize = 2;
 
@@ -14,6 +16,8 @@ pub(super) struct MapNode {
     pub(super) state: Option<&'static str>,
     pub(super) unrouted: bool,
     pub(super) refused: u64,
+    /// When the newest of these were refused.
+    pub(super) refusing: Option<Burst>,
     /// How many types are shown as this one.
     pub(super) types: Option<usize>,
 }
@@ -26,6 +30,8 @@ pub(super) struct MapEdge {
     pub(super) count: u64,
     pub(super) failed: u64,
     pub(super) last_ms: Option<i64>,
+    /// When the newest attempts failed.
+    pub(super) failing: Option<Burst>,
 }
 
 /// Nodes by id, and edges by the ids of their ends.
@@ -87,10 +93,17 @@ impl MapGraph {
 
 impl MapEdge {
     /// Adds what another edge between the same nodes did.
-    pub(super) fn add(&mut self, count: u64, failed: u64, last_ms: Option<i64>) {
-        self.count += count;
-        self.failed += failed;
-        self.last_ms = self.last_ms.max(last_ms);
+    pub(super) fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.failed += other.failed;
+        self.last_ms = self.last_ms.max(other.last_ms);
+        self.failing = Burst::newest(self.failing, other.failing);
+    }
+
+    /// Adds what a pair did.
+    pub(super) fn add_total(&mut self, total: &PairTotal) {
+        let PairTotal { count, failed, last_ms, failing, .. } = *total;
+        self.add(&Self { count, failed, last_ms, failing, ..Self::default() });
     }
 }
 
@@ -102,7 +115,7 @@ mod tests {
         let mut graph = MapGraph::default();
         let ids: Vec<_> = names.iter().map(|name| graph.node("type", name)).collect();
         for (at, pair) in ids.windows(2).enumerate() {
-            graph.edge(&pair[0], &pair[1], "routed").add(10 * at as u64, 0, None);
+            graph.edge(&pair[0], &pair[1], "routed").count = 10 * at as u64;
         }
         graph
     }

@@ -18,7 +18,7 @@ use super::parts::state::badge;
 use super::parts::when::when_text;
 use super::trail::Trail;
 use super::{html, params};
-use crate::admin::events::{body::body, show_event};
+use crate::admin::events::{body::body, routed, show_event};
 use crate::admin::params::{Id, NoQuery, TreeQuery};
 use crate::admin::problem::ProblemJson;
 use crate::admin::sources::keys_set;
@@ -29,7 +29,6 @@ use crate::event::EventId;
 use crate::text::grouped;
 use attempts::DeliveryPart;
 use fall::{Fall, MAX_ROWS};
-use tries::TryLine;
 
 mod attempts;
 pub(super) mod edit;
@@ -45,6 +44,9 @@ const TABS: [(&str, &str); 5] = [
     ("tree", "Tree as list"),
     ("copy", "Copy as"),
 ];
+
+/// The longest names of plugins in the label of a button.
+const MAX_NAMES: usize = 40;
 
 /// Edited replays of an event that are named.
 const MAX_REPLAYS: usize = 20;
@@ -64,8 +66,8 @@ struct EventShown {
     trail: Trail,
     fall: Fall,
     more_rows: Option<String>,
-    /// The last attempts of the tree, and how many are before them.
-    tries: (Vec<TryLine>, usize),
+    /// To which plugins a replay goes, in the label of its button.
+    replay: String,
     tabs: Vec<(&'static str, String, bool, String)>,
     tab: &'static str,
     body: Option<BodyShown>,
@@ -129,7 +131,7 @@ pub(super) async fn show(
             .map(|at| (when_text(at, now_ms), attributes.erased_by == Some("request"))),
         // The ids of its deliveries have the same digits.
         trail: Trail::of_id(&admin, asked.sees(), attributes.id.trim_start_matches("evt_")).await?,
-        tries: tries::lines(&tree),
+        replay: replay_label(&admin, may_act, id).await,
         more_rows: fall.cut.map(|_| asked.but("rows", Some("all"))),
         tabs: tabs(&asked, tab, &event),
         tab,
@@ -147,6 +149,21 @@ pub(super) async fn show(
         is_settled: settled,
     };
     html(StatusCode::OK, &page)
+}
+
+/// The label of the button that replays: to whom, if that is short.
+async fn replay_label(admin: &Admin, may_act: bool, id: EventId) -> String {
+    if !may_act {
+        return String::new();
+    }
+    let targets = routed(admin, id).await.unwrap_or_default();
+    let names: Vec<&str> = targets.iter().map(|target| &*target.plugin).collect();
+    match names.join(" and ") {
+        // Whoever replays it names the plugin.
+        none if none.is_empty() => "Replay …".to_owned(),
+        names if names.len() <= MAX_NAMES => format!("Replay to {names} …"),
+        _ => format!("Replay to {} plugins …", names.len()),
+    }
 }
 
 /// A title of a browser's window is plain text: what controls text is taken out.
@@ -237,7 +254,7 @@ fn facts(admin: &Admin, event: &EventDetail, now_ms: i64) -> Vec<Html> {
     }
     if let Some(verified) = &event.verified {
         let path = Link::to("/sources").segment(source).into_text();
-        fact("signed with", &key_text(admin, source, verified.key), Some(path));
+        fact("signature checked: right,", &key_text(admin, source, verified.key), Some(path));
     }
     if let Some(parent) = &attributes.parent_id {
         fact("emitted by", parent, Some(Link::to("/events").segment(parent).into_text()));
@@ -292,8 +309,8 @@ fn tabs(
     let count = |key: &str| match key {
         "headers" => grouped(event.headers.len() as u64),
         "attempts" => {
-            let begun = event.deliveries.iter().map(|delivery| u64::from(delivery.attempt)).sum();
-            format!("{} of this event", grouped(begun))
+            let attempts = event.deliveries.iter().map(|delivery| delivery.attempts.len() as u64);
+            format!("{} of this event", grouped(attempts.sum()))
         }
         _ => String::new(),
     };

@@ -3,7 +3,7 @@
 use super::asked::Asked;
 use super::assets;
 use super::parts::html::{Html, shown};
-use super::parts::when::{clock, when};
+use super::parts::when::{as_of, clock, when};
 use super::recent::RateSpan;
 use crate::admin::health::readiness;
 use crate::admin::role::{Identity, VIEWER};
@@ -19,8 +19,8 @@ pub(in crate::admin::page) struct NavItem {
     pub(in crate::admin::page) key: &'static str,
     pub(in crate::admin::page) label: &'static str,
     pub(in crate::admin::page) path: &'static str,
-    /// Open trouble there.
-    pub(in crate::admin::page) badge: Option<String>,
+    /// What is to be decided there: number and word, and the class that colours it.
+    pub(in crate::admin::page) badge: Option<(String, &'static str)>,
 }
 
 /// What templates need around every page.
@@ -42,7 +42,9 @@ pub(in crate::admin::page) struct PageFrame {
     pub(in crate::admin::page) health: &'static str,
     /// Since when the host runs, on the page that is about the host.
     pub(in crate::admin::page) since: Option<Html>,
-    pub(in crate::admin::page) per_second: String,
+    /// Events that came in lately, and when that was read.
+    pub(in crate::admin::page) accepted: String,
+    pub(in crate::admin::page) as_of: Option<Html>,
     pub(in crate::admin::page) waiting: Option<String>,
     pub(in crate::admin::page) dead: Option<String>,
     pub(in crate::admin::page) nav: Vec<NavItem>,
@@ -87,7 +89,8 @@ impl PageFrame {
             topics: "",
             health: "",
             since: None,
-            per_second: String::new(),
+            accepted: String::new(),
+            as_of: None,
             waiting: None,
             dead: None,
             nav: Vec::new(),
@@ -110,7 +113,7 @@ impl PageFrame {
         let count = |state| Some(stats.deliveries(state)).filter(|n| *n > 0).map(grouped);
         let held = admin.registry.load().entries().filter(|(_, it)| it.held().is_some()).count();
         let dead = count(DeliveryState::Dead);
-        let held = (held > 0).then(|| format!("{held} held"));
+        let held = (held > 0).then(|| format!("{held} to approve"));
         let config = admin.config.load();
         Self {
             title: title.into(),
@@ -124,7 +127,8 @@ impl PageFrame {
             topics: "stats",
             health: health_word(health.status),
             since: None,
-            per_second: accepted_per_second(admin),
+            accepted: accepted(admin),
+            as_of: Some(as_of(admin.clock.now_ms())),
             waiting: count(DeliveryState::Waiting),
             nav: nav(dead.clone(), held),
             dead,
@@ -191,10 +195,10 @@ fn nav(dead: Option<String>, held: Option<String>) -> Vec<NavItem> {
     vec![
         item("overview", "Overview", "/", None),
         item("events", "Events", "/events", None),
-        item("failures", "Failures", "/failures", dead.map(|dead| format!("{dead} dead"))),
+        item("failures", "Failures", "/failures", dead.map(|dead| (format!("{dead} dead"), "bad"))),
         item("deliveries", "Deliveries", "/deliveries", None),
         item("map", "Map", "/map", None),
-        item("plugins", "Plugins", "/plugins", held),
+        item("plugins", "Plugins", "/plugins", held.map(|held| (held, "dim"))),
         item("sources", "Sources", "/sources", None),
         item("joins", "Joins", "/joins", None),
         item("schedules", "Schedules", "/schedules", None),
@@ -203,11 +207,12 @@ fn nav(dead: Option<String>, held: Option<String>) -> Vec<NavItem> {
     ]
 }
 
-/// Events that came in, a second.
-fn accepted_per_second(admin: &Admin) -> String {
+/// Events that came in lately.
+fn accepted(admin: &Admin) -> String {
     let span = RateSpan::of(admin);
     let all = SeriesOwner { kind: OwnerKind::Source, name: None };
-    span.per_second(span.acts(admin, &all).count(Meter::ACCEPTED))
+    let count = span.acts(admin, &all).count(Meter::ACCEPTED);
+    format!("{} accepted in the {}", span.count(count), span.words())
 }
 
 /// The word for the health of the host; `ready` is a state of deliveries.

@@ -14,15 +14,19 @@ use super::frame::PageFrame;
 use super::parts::html::Html;
 use super::parts::link::{Link, word};
 use super::parts::measure::three_digits;
-use super::parts::when::when_text;
+use super::parts::when::{clock, when_text};
 use super::{html, params};
 use crate::admin::map::{EdgeJson, MapJson, NodeJson, show_map};
 use crate::admin::params::MapQuery;
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
+use crate::series::Burst;
 use crate::text::grouped;
 
 mod drawing;
+
+/// The kinds of edges in the order of the table.
+const KINDS: [&str; 4] = ["received", "routed", "gathered", "emitted"];
 
 #[derive(Template)]
 #[template(path = "map.html")]
@@ -53,7 +57,7 @@ struct MapRow {
     count: String,
     rate: String,
     events: String,
-    failed: Option<String>,
+    failed: Option<Html>,
     last: Option<Html>,
 }
 
@@ -86,7 +90,7 @@ pub(super) async fn show(
         span: if map.window == "1h" { "hour" } else { "24 h" },
         focus: focus.map(|focus| (focus, asked.but("focus", None))),
         remarks: remarks(&map),
-        svg: (!map.truncated && !map.nodes.is_empty()).then(|| drawing::svg(&map)),
+        svg: (!map.truncated && !map.nodes.is_empty()).then(|| drawing::svg(&map, now_ms)),
         rows: rows(&map, &asked, now_ms),
         first: source.filter(|_| is_quiet).map(|source| format!("hookbox sources {source} test")),
     };
@@ -111,14 +115,19 @@ fn remarks(map: &MapJson) -> Vec<String> {
     remarks
 }
 
-/// The rows of the table: every edge, and every type that no route takes.
+/// The rows of the table: every edge, those to types without a route last, and every such type.
 fn rows(map: &MapJson, asked: &Asked, now_ms: i64) -> Vec<MapRow> {
     let labels: HashMap<&str, &NodeJson> =
         map.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
     let label = |id: &str| labels.get(id).map_or(id, |node| node.label.as_str()).to_owned();
     let focus = |id: &str| asked.but("focus", Some(id));
+    let mut edges: Vec<&EdgeJson> = map.edges.iter().collect();
+    edges.sort_by_key(|edge| {
+        let is_unrouted = labels.get(edge.to.as_str()).is_some_and(|node| node.unrouted);
+        (is_unrouted, KINDS.iter().position(|kind| *kind == edge.kind))
+    });
     let mut rows = Vec::new();
-    for edge in &map.edges {
+    for edge in edges {
         rows.push(MapRow {
             from: label(&edge.from),
             from_path: focus(&edge.from),
@@ -127,15 +136,14 @@ fn rows(map: &MapJson, asked: &Asked, now_ms: i64) -> Vec<MapRow> {
             kind: edge.kind,
             pattern: edge.pattern.clone().unwrap_or_default(),
             count: count(edge),
-            rate: rate(edge.count, edge.per_s, map.window),
+            rate: rate(edge.count, map.window),
             events: events_of(edge),
-            failed: (edge.failed > 0).then(|| grouped(edge.failed)),
+            failed: (edge.failed > 0).then(|| failed(edge, now_ms)),
             last: edge.last_at.as_deref().map(|at| when_text(at, now_ms)),
         });
     }
     for node in map.nodes.iter().filter(|node| node.unrouted) {
         let came = arrived(map, &node.id);
-        let per_s = map.edges.iter().filter(|edge| edge.to == node.id).map(|edge| edge.per_s).sum();
         rows.push(MapRow {
             from: node.label.clone(),
             from_path: focus(&node.id),
@@ -144,7 +152,7 @@ fn rows(map: &MapJson, asked: &Asked, now_ms: i64) -> Vec<MapRow> {
             kind: "unrouted",
             pattern: String::new(),
             count: grouped(came),
-            rate: rate(came, per_s, map.window),
+            rate: rate(came, map.window),
             events: Link::to("/events")
                 .with("type", &node.label)
                 .with("state", "unrouted")
@@ -167,15 +175,42 @@ fn arrived(map: &MapJson, id: &str) -> u64 {
     map.edges.iter().filter(|edge| edge.to == id).map(|edge| edge.count).sum()
 }
 
-/// A rate in the unit in which it can be read.
-fn rate(count: u64, per_s: f64, window: &str) -> String {
+/// A rate: all of a map are an hour, so that they can be compared.
+fn rate(count: u64, window: &str) -> String {
     match (count, window) {
         (0, _) => "–".to_owned(),
-        _ if per_s >= 1.0 => format!("{}/s", three_digits(per_s)),
         (_, "1h") => format!("{}/h", grouped(count)),
-        (24.., _) => format!("{}/h", three_digits(count as f64 / 24.0)),
-        _ => format!("{count}/d"),
+        _ => format!("{}/h", three_digits(count as f64 / 24.0)),
     }
+}
+
+/// The burst of an edge or a node from its beginning and its end.
+fn burst(from: Option<&String>, to: Option<&String>) -> Option<Burst> {
+    let ms = |text: &String| Some(text.parse::<jiff::Timestamp>().ok()?.as_millisecond());
+    Some(Burst { from_ms: ms(from?)?, to_ms: ms(to?)? })
+}
+
+/// When attempts of an edge failed.
+fn failing(edge: &EdgeJson) -> Option<Burst> {
+    burst(edge.failed_from.as_ref(), edge.failed_to.as_ref())
+}
+
+/// The time of a burst that is over, in UTC: `17:33–17:48`.
+fn over(burst: Burst, now_ms: i64) -> String {
+    let (from, to) = (clock(burst.from_ms, now_ms), clock(burst.to_ms, now_ms));
+    if from == to { from } else { format!("{from}–{to}") }
+}
+
+/// Failed attempts, with their time if that is over.
+fn failed(edge: &EdgeJson, now_ms: i64) -> Html {
+    let (mut html, count) = (Html::default(), grouped(edge.failed));
+    match failing(edge).filter(|burst| !burst.is_on(now_ms)) {
+        None => html.raw("<span class=\"bad\">").text(&count).raw("</span>"),
+        Some(burst) => html
+            .text(&count)
+            .raw(format_args!(" <span class=\"dim\">{}</span>", over(burst, now_ms))),
+    };
+    html
 }
 
 /// The events that an edge stands for.
@@ -203,12 +238,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_has_the_unit_in_which_it_can_be_read() {
-        assert_eq!(rate(0, 0.0, "1h"), "–");
-        assert_eq!(rate(9, 0.0025, "1h"), "9/h");
-        assert_eq!(rate(7_200, 2.0, "1h"), "2/s");
-        assert_eq!(rate(48, 0.0006, "24h"), "2/h");
-        assert_eq!(rate(3, 0.0, "24h"), "3/d");
+    fn all_rates_have_one_unit() {
+        assert_eq!(rate(0, "1h"), "–");
+        assert_eq!(rate(9, "1h"), "9/h");
+        assert_eq!(rate(7_200, "1h"), "7,200/h");
+        assert_eq!(rate(48, "24h"), "2/h");
+        assert_eq!(rate(3, "24h"), "0.12/h");
+    }
+
+    #[test]
+    fn failures_that_are_over_have_their_time() {
+        const NOW_MS: i64 = 1_770_000_000_000;
+        let minutes = |from: i64, to: i64| Burst {
+            from_ms: NOW_MS - from * 60_000,
+            to_ms: NOW_MS - to * 60_000,
+        };
+        assert_eq!(over(minutes(40, 25), NOW_MS), "02:00–02:15");
+        assert_eq!(over(minutes(40, 40), NOW_MS), "02:00");
+        let at = |text: &str| text.to_owned();
+        let (from, to) = (at("2026-02-02T02:00:00.000Z"), at("2026-02-02T02:15:00.000Z"));
+        assert_eq!(burst(Some(&from), Some(&to)), Some(minutes(40, 25)));
+        assert_eq!((burst(None, Some(&to)), burst(Some(&from), Some(&at("never")))), (None, None));
     }
 
     #[test]
@@ -221,6 +271,8 @@ mod tests {
             count: 0,
             per_s: 0.0,
             failed: 0,
+            failed_from: None,
+            failed_to: None,
             last_at: None,
         };
         for (edge, path) in [

@@ -19,7 +19,8 @@ use crate::admin::history::show_history;
 use crate::admin::params::{HistoryQuery, WINDOWS};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
-use began::NearbyChanges;
+use crate::text::grouped;
+use began::{NearbyChanges, TroubleKind};
 use rates::{LastMinute, OverviewTile};
 use table::PluginRow;
 use trouble::TroubleRow;
@@ -37,13 +38,15 @@ mod welcome;
 struct OverviewPage {
     frame: PageFrame,
     troubles: Vec<TroubleRow>,
-    /// Types that no route takes, and where their events are.
-    unrouted: Option<(String, &'static str)>,
     last: LastMinute,
     /// Label, value and class of what is so now.
     now: Vec<OverviewTile>,
     windows: Vec<(&'static str, String, bool)>,
+    /// Events that are stored.
+    stored: String,
     charts: Vec<Chart>,
+    /// Whether a change is marked in the charts.
+    has_marks: bool,
     since: Option<Html>,
     plugins: Vec<PluginRow>,
     welcome: Option<Welcome>,
@@ -80,16 +83,19 @@ pub(super) async fn show(
         let changes = NearbyChanges::since(&admin, first_ms).await;
         troubles.iter_mut().for_each(|row| row.tell_since(&changes, admin.clock.now_ms()));
     }
-    let is_refusing = troubles.iter().any(|row| row.is_refusing);
+    let is_refusing = troubles.iter().any(|row| row.about == TroubleKind::Refusals);
+    let since = history.since.as_deref().map(|at| when_text(at, admin.clock.now_ms()));
+    let charts = charts::of(history);
     let page = OverviewPage {
         frame: frame.since(&admin).live("stats,plugins").same_as("hookbox health".to_owned(), call),
         last: LastMinute::of(&admin, span, is_refusing),
         now: rates::now(&admin, &stats, &due),
-        unrouted: trouble::unrouted(&admin),
         troubles,
         windows: windows.into(),
-        since: history.since.as_deref().map(|at| when_text(at, admin.clock.now_ms())),
-        charts: charts::of(history),
+        since,
+        stored: grouped(stats.events),
+        has_marks: charts.iter().any(|chart| !chart.marks.is_empty()),
+        charts,
         plugins: table::rows(&admin, &stats, span),
         welcome: Welcome::of(&admin, &stats).await?,
     };

@@ -1,9 +1,10 @@
 //! What sources and plugins did lately: the last minute, or as much of it as was measured.
 
-use super::parts::measure::{duration, three_digits};
+use super::parts::measure::duration;
 use crate::admin::state::Admin;
 use crate::event::Outcome;
 use crate::series::{OwnerKind, Point, STEP_MS, SeriesOwner};
+use crate::text::grouped;
 
 /// Samples of ten seconds in the last minute.
 const STEPS: usize = 6;
@@ -21,12 +22,9 @@ impl RateSpan {
         Self { steps: admin.series.window(&all).len().min(STEPS) }
     }
 
-    /// A number of this time as a number a second; `–` before anything was measured.
-    pub(in crate::admin::page) fn per_second(self, n: u64) -> String {
-        match self.steps {
-            0 => "–".to_owned(),
-            steps => three_digits(n as f64 * 1e3 / (steps as f64 * STEP_MS as f64)),
-        }
+    /// A number of this time; `–` before anything was measured.
+    pub(in crate::admin::page) fn count(self, n: u64) -> String {
+        if self.steps == 0 { "–".to_owned() } else { grouped(n) }
     }
 
     /// The time in words, as in `in the last minute`.
@@ -97,13 +95,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_of_the_time_that_was_measured() {
+    fn a_number_is_of_the_time_that_was_measured() {
         let span = |steps| RateSpan { steps };
-        assert_eq!((span(0).per_second(0), span(0).words()), ("–".to_owned(), "first 10 s".into()));
-        assert_eq!((span(1).per_second(29), span(1).words()), ("2.90".into(), "last 10 s".into()));
-        assert_eq!(
-            (span(6).per_second(30), span(6).words()),
-            ("0.50".into(), "last minute".into())
-        );
+        assert_eq!((span(0).count(0), span(0).words()), ("–".to_owned(), "first 10 s".into()));
+        assert_eq!((span(1).count(29), span(1).words()), ("29".into(), "last 10 s".into()));
+        assert_eq!((span(6).count(1_204), span(6).words()), ("1,204".into(), "last minute".into()));
     }
 }

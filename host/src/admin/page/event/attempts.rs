@@ -3,7 +3,7 @@
 use crate::admin::page::parts::html::{Html, coded, shown};
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::measure::{bytes, duration};
-use crate::admin::page::parts::state::badge;
+use crate::admin::page::parts::state::{badge, ended, ending};
 use crate::admin::page::parts::when::when_text;
 use crate::admin::view::DeliveryJson;
 use crate::admin::view::attempt::{AttemptJson, CallJson, RecordedStepJson, UsedStepJson};
@@ -29,8 +29,26 @@ pub(super) struct DeliveryPart {
     pub(super) attempts: Vec<AttemptPart>,
     pub(super) more_attempts: usize,
     pub(super) steps: Vec<String>,
-    /// Actions that its state allows: path, label and key.
-    pub(super) actions: Vec<(String, &'static str, &'static str)>,
+    /// Actions that its state allows.
+    pub(super) actions: Vec<DeliveryAct>,
+}
+
+/// Path, label and key of an action.
+pub(super) type DeliveryAct = (String, &'static str, &'static str);
+
+/// What the state of a delivery allows.
+pub(super) fn acts(state: &str, id: &str) -> Vec<DeliveryAct> {
+    let act = |name: &str, label, key| {
+        let path = Link::to("/deliveries").segment(id).segment(name);
+        (path.into_text(), label, key)
+    };
+    match state {
+        "dead" => vec![act("retry", "Retry …", "r"), act("discard", "Discard …", "d")],
+        "waiting" => vec![act("retry", "Retry now …", "r"), act("cancel", "Cancel …", "")],
+        "ready" | "leased" => vec![act("cancel", "Cancel …", "")],
+        "cancelled" | "discarded" => vec![act("retry", "Retry …", "r")],
+        _ => Vec::new(),
+    }
 }
 
 /// An attempt.
@@ -62,20 +80,7 @@ pub(super) struct CallPart {
 impl DeliveryPart {
     pub(super) fn of(delivery: DeliveryJson, now_ms: i64, may_act: bool) -> Self {
         let remarks = remarks(&delivery, now_ms);
-        let action = |name: &str, label, key| {
-            let path = Link::to("/deliveries").segment(&delivery.id).segment(name);
-            (path.into_text(), label, key)
-        };
-        let actions = match delivery.state {
-            _ if !may_act => Vec::new(),
-            "dead" => vec![action("retry", "Retry …", "r"), action("discard", "Discard …", "d")],
-            "waiting" => {
-                vec![action("retry", "Retry now …", "r"), action("cancel", "Cancel …", "")]
-            }
-            "ready" | "leased" => vec![action("cancel", "Cancel …", "")],
-            "cancelled" | "discarded" => vec![action("retry", "Retry …", "r")],
-            _ => Vec::new(),
-        };
+        let actions = if may_act { acts(delivery.state, &delivery.id) } else { Vec::new() };
         let step = |step: &RecordedStepJson| {
             let name = plain(&step.name, MAX_NAME_BYTES);
             format!("{name} ({}, by attempt {})", bytes(step.bytes), step.attempt)
@@ -148,7 +153,7 @@ impl AttemptPart {
         Self {
             id: format!("{delivery}-{}", attempt.number),
             number: attempt.number,
-            outcome: badge(attempt.outcome),
+            outcome: ending(attempt.outcome, &ended(attempt.outcome)),
             started: when_text(&attempt.started_at, now_ms),
             duration: duration(attempt.duration_ms),
             error: attempt.error.as_deref().map(shown),

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::attempts::{DeliveryAct, acts};
+use super::tries::{self, Begun, TryLine};
 use crate::admin::page::parts::html::Html;
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::measure::duration;
-use crate::admin::page::parts::state::named;
+use crate::admin::page::parts::state::{ended, named};
 use crate::admin::page::parts::waterfall::{Axis, Bar, BarKind};
 use crate::admin::tree::{TreeAttemptJson, TreeDeliveryJson, TreeEventJson, TreeJson};
 
@@ -27,6 +29,8 @@ pub(super) struct FallRow {
     pub(super) drawing: Html,
     /// How long it waited and ran, or how long after the first event it came.
     pub(super) took: String,
+    /// What its state allows, of a delivery.
+    pub(super) acts: Vec<DeliveryAct>,
     /// Times and outcomes in words, for the list.
     pub(super) words: Vec<String>,
     pub(super) is_this: bool,
@@ -45,6 +49,8 @@ pub(super) struct Fall {
     pub(super) states: Vec<(&'static str, u64)>,
     /// Deliveries that are not settled.
     pub(super) open: u64,
+    /// The last attempts, and how many are before them.
+    pub(super) tries: (Vec<TryLine>, usize),
 }
 
 /// A row before it is drawn.
@@ -56,7 +62,7 @@ struct Draft<'t> {
 
 enum RowOf<'t> {
     Event(&'t TreeEventJson),
-    Delivery(&'t TreeDeliveryJson),
+    Delivery(&'t TreeEventJson, &'t TreeDeliveryJson),
 }
 
 impl Fall {
@@ -69,9 +75,10 @@ impl Fall {
         for top in hangs.below(None, None) {
             hangs.event(top, (0, 0.0), now, &mut drafts);
         }
+        let begun = drafts.iter().flat_map(Draft::begun).collect();
         let all = drafts.len();
         let failed =
-            |draft: &Draft<'_>| matches!(draft.of, RowOf::Delivery(it) if it.state == "dead");
+            |draft: &Draft<'_>| matches!(draft.of, RowOf::Delivery(_, it) if it.state == "dead");
         // Failed branches are never left out.
         let mut seen = 0;
         drafts.retain(|draft| {
@@ -88,6 +95,7 @@ impl Fall {
         Self {
             head: axis.head(),
             open: open("ready") + open("leased") + open("waiting"),
+            tries: tries::lines(begun, started.as_millisecond(), this),
             cut: (drafts.len() < all).then_some(all),
             events: tree.events.len(),
             deliveries: deliveries.count(),
@@ -97,7 +105,15 @@ impl Fall {
     }
 }
 
-impl Draft<'_> {
+impl<'t> Draft<'t> {
+    /// The attempts of a delivery.
+    fn begun(&self) -> Vec<Begun<'t>> {
+        let RowOf::Delivery(event, delivery) = self.of else { return Vec::new() };
+        let bars = self.bars.iter().filter(|bar| matches!(bar.kind, BarKind::Attempt(_)));
+        let begun = |(at, bar): (usize, &Bar)| Begun { event, delivery, at, from_ms: bar.from_ms };
+        bars.enumerate().map(begun).collect()
+    }
+
     fn drawn(self, axis: &Axis, this: &str) -> FallRow {
         let (drawing, took) = (axis.row(&self.bars), took(&self.bars));
         let words = self.bars.iter().map(|bar| bar.title.clone()).collect();
@@ -118,17 +134,19 @@ impl Draft<'_> {
                     remark: unrouted.then(|| "unrouted".to_owned()),
                     drawing,
                     took,
+                    acts: Vec::new(),
                     words,
                     is_this: event.id == this,
                 }
             }
-            RowOf::Delivery(delivery) => FallRow {
+            RowOf::Delivery(_, delivery) => FallRow {
                 id: delivery.id.clone(),
                 depth,
                 label: named(delivery.state, &delivery.plugin),
                 remark: delivery.waits_for.as_ref().map(|wait| format!("waits for {}", wait.text)),
                 drawing,
                 took,
+                acts: acts(delivery.state, &delivery.id),
                 words,
                 is_this: false,
             },
@@ -183,9 +201,9 @@ impl<'t> Hangs<'t> {
         drafts.push(Draft { depth, of: RowOf::Event(event), bars: vec![came] });
         for delivery in &event.deliveries {
             let bars = bars(event, at, delivery, now);
-            drafts.push(Draft { depth: depth + 1, of: RowOf::Delivery(delivery), bars });
+            drafts.push(Draft { depth: depth + 1, of: RowOf::Delivery(event, delivery), bars });
             for child in self.below(Some(&event.id), Some(&delivery.id)) {
-                self.event(child, (depth + 2, ended(delivery, child)), now, drafts);
+                self.event(child, (depth + 2, ended_ms(delivery, child)), now, drafts);
             }
         }
         for child in self.below(Some(&event.id), None) {
@@ -212,7 +230,7 @@ fn took(bars: &[Bar]) -> String {
 
 /// When the attempt ended that emitted an event. An event has whole milliseconds, and is stored
 /// with the settlement of its attempt: it never came before the end of it.
-fn ended(delivery: &TreeDeliveryJson, event: &TreeEventJson) -> f64 {
+fn ended_ms(delivery: &TreeDeliveryJson, event: &TreeEventJson) -> f64 {
     let mut attempts = delivery.attempts.iter().rev();
     let its = attempts.find(|attempt| attempt.after_ms <= event.after_ms);
     its.map_or(0.0, |attempt| attempt.after_ms as f64 + attempt.duration_ms)
@@ -244,7 +262,7 @@ fn bars(event: &TreeEventJson, at: f64, delivery: &TreeDeliveryJson, now: f64) -
             kind: BarKind::Attempt(outcome),
             from_ms: from,
             to_ms: from + duration_ms,
-            title: format!("#{number} {outcome} in {}{why}", duration(*duration_ms)),
+            title: format!("#{number} {} in {}{why}", ended(outcome), duration(*duration_ms)),
             path: page(format!("{}-{number}", delivery.id)),
         });
         end = from + duration_ms;
@@ -319,9 +337,29 @@ mod tests {
         assert_eq!(rows, expected);
         assert!(fall.rows[0].is_this && (fall.events, fall.deliveries) == (2, 3));
         assert_eq!(fall.states, [("done", 3)]);
-        assert_eq!(fall.rows[1].words[1..3], ["#1 retry in 2 ms", "waited 4.99 s"]);
+        assert_eq!(fall.rows[1].words[1..3], ["#1 failed (retry) in 2 ms", "waited 4.99 s"]);
         assert_eq!(fall.rows[0].took, "", "the others are after it");
         assert_eq!(fall.rows[1].took, "waited 5.00 s, ran 4 ms");
+    }
+
+    #[test]
+    fn attempts_are_listed_in_order_with_what_came_of_them() {
+        let mut tree = tree(vec![
+            event("one", "heygen", None, &["audit"]),
+            event("two", "plugins/audit", Some("one"), &["mail"]),
+        ]);
+        // Both began in the same millisecond, as far as their times tell.
+        tree.events[1].after_ms = 5_000;
+        tree.events[1].deliveries[0].attempts = vec![attempt(1, 5_000, "trap")];
+        tree.events[1].deliveries[0].state = "dead";
+        let (lines, before) = Fall::of(&tree, "one", 0, MAX_ROWS).tries;
+        let names: Vec<_> = lines.iter().map(|it| (it.name.as_str(), it.at.as_str())).collect();
+        let times = ["02:40:00.010", "02:40:05.000", "02:40:05.002"];
+        let expected = ["audit #1", "audit #2", "mail #1"].into_iter().zip(times);
+        assert_eq!((names, before), (expected.collect(), 0));
+        assert!(lines[0].outcome.to_string().contains("failed, retried in 4.99 s"), "{lines:?}");
+        assert!(lines[2].outcome.to_string().contains("failed (trap), a dead letter"), "{lines:?}");
+        assert_eq!(lines.iter().filter(|it| it.of.is_some()).count(), 1);
     }
 
     #[test]
@@ -336,7 +374,7 @@ mod tests {
         assert_eq!(fall.rows[1].words[3], "#2 ok in 2 ms", "it began after 5 s");
         assert_eq!(fall.rows[2].words, ["stored 5.00 s after the first"]);
         let of_event = &tree.events[1];
-        assert_eq!(ended(&tree.events[0].deliveries[0], of_event), 5_002.0);
+        assert_eq!(ended_ms(&tree.events[0].deliveries[0], of_event), 5_002.0);
         let bars = bars(of_event, 5_002.0, &of_event.deliveries[0], 0.0);
         assert_eq!((bars.len(), bars[0].from_ms), (1, 5_002.0), "nor does what follows from it");
     }

@@ -63,7 +63,10 @@ pub(in crate::admin::page) async fn ask(
         lines.push(line);
     }
     lines.push(shown(
-        "The event is handled again, with everything that its handlers do: what they emit is routed as the routes are now.",
+        "Each plugin gets the event once more, as a new delivery, and does again what it does. Deliveries that there are stay as they are.",
+    ));
+    lines.push(shown(
+        "The events that followed from it are not replayed: what the plugins emit now are new events, routed as the routes are now.",
     ));
     let frame = PageFrame::of(&admin, &asked, "events", "Replay").await;
     let path = Link::to("/events").segment(&event.attributes.id);
@@ -117,7 +120,7 @@ pub(in crate::admin::page) async fn ask_selected(
         lines.push(shown(&format!("and {} more", ids.len() - MAX_NAMED)));
     }
     lines.push(shown(
-        "Each goes to what is routed now. Events of their handlers are routed likewise.",
+        "Each goes to what is routed now, as new deliveries. What the plugins emit then is routed likewise.",
     ));
     let events = if ids.len() == 1 { "1 event" } else { "events" };
     let heading = match ids.len() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{arrived, events_of, rate};
+use super::{arrived, burst, events_of, failing, over, rate};
 use crate::admin::map::{EdgeJson, MapJson, NodeJson};
 use crate::admin::page::parts::graph::{self, EdgeRoute, NODE_HEIGHT, NodeBox};
 use crate::admin::page::parts::html::Html;
@@ -12,7 +12,7 @@ use crate::admin::page::parts::state::shape;
 use crate::text::grouped;
 
 /// The parts of a drawing: a sample of each, and its meaning.
-pub(super) const LEGEND: [(&str, &str); 7] = [
+pub(super) const LEGEND: [(&str, &str); 9] = [
     (r#"<rect class="n n-source" x="2" y="1" width="22" height="12" rx="3"/>"#, "source, schedule"),
     (r#"<rect class="n" x="2" y="1" width="22" height="12" rx="6"/>"#, "type of events"),
     (r#"<rect class="n n-plugin" x="2" y="1" width="22" height="12" rx="3"/>"#, "plugin, join"),
@@ -20,7 +20,15 @@ pub(super) const LEGEND: [(&str, &str); 7] = [
         r#"<path class="e" d="M0 7h13" stroke-width="1.8"/><path class="e" d="M13 7h13" stroke-width="4.8"/>"#,
         "1, 1,000 events or attempts",
     ),
-    (r#"<path class="e e-bad" d="M0 7h26" stroke-width="3"/>"#, "✕ n attempts failed"),
+    (
+        r#"<path class="e e-bad" d="M0 7h26" stroke-width="3"/>"#,
+        "✕ n failed, some in the last 5 min",
+    ),
+    (
+        r#"<path class="e" d="M9 3l8 8m0-8l-8 8" stroke-width="1.5"/>"#,
+        "n failed from–to UTC, none since",
+    ),
+    (r#"<path class="e e-none" d="M2 7h18m0-6v12" stroke-width="1.5"/>"#, "no plugin gets it"),
     (r#"<path class="e" d="M0 7h26" stroke-width="1.5" stroke-dasharray="4 4"/>"#, "nothing came"),
     (r#"<path class="e" d="M2 1v11h22v-11" stroke-width="1.5"/>"#, "back to an earlier step"),
 ];
@@ -31,16 +39,16 @@ const MAX_LABEL: usize = 30;
 /// The width of a character of both lines, and of the space beside them.
 const CHAR_WIDTH: usize = 7;
 const BELOW_WIDTH: usize = 6;
-const PADDING: i32 = 22;
+const PADDING: i32 = 16;
 
 const LEAST_WIDTH: i32 = 92;
 
 /// The length of the stub of a type that no route takes, with its text.
 const STUB: i32 = 76;
 
-/// Draws a map.
-pub(super) fn svg(map: &MapJson) -> Html {
-    let lines: Vec<_> = map.nodes.iter().map(|node| NodeText::of(map, node)).collect();
+/// Draws a map of the moment `now_ms`.
+pub(super) fn svg(map: &MapJson, now_ms: i64) -> Html {
+    let lines: Vec<_> = map.nodes.iter().map(|node| NodeText::of(map, node, now_ms)).collect();
     let widths: Vec<i32> = lines.iter().map(NodeText::width).collect();
     let at: HashMap<&str, usize> =
         map.nodes.iter().enumerate().map(|(at, node)| (node.id.as_str(), at)).collect();
@@ -55,9 +63,11 @@ pub(super) fn svg(map: &MapJson) -> Html {
         _ => 2,
     };
     let least: Vec<usize> = map.nodes.iter().map(tier).collect();
-    let drawing = graph::draw(&widths, &least, &ends);
-    let stub = if map.nodes.iter().any(|node| node.unrouted) { STUB } else { 0 };
-    let (width, height) = (drawing.width + stub, drawing.height);
+    let unrouted: Vec<usize> = (0..map.nodes.len()).filter(|at| map.nodes[*at].unrouted).collect();
+    let drawing = graph::draw(&widths, &least, &unrouted, &ends);
+    let stub_end = |at: &usize| drawing.boxes[*at].x + drawing.boxes[*at].width + STUB;
+    let width = unrouted.iter().map(stub_end).fold(drawing.width, i32::max);
+    let height = drawing.height;
     let mut out = Html::default();
     out.raw(format_args!(
         "<svg class=\"map\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
@@ -67,7 +77,7 @@ pub(super) fn svg(map: &MapJson) -> Html {
     let mut edges: Vec<_> = drawn.iter().zip(&drawing.routes).collect();
     edges.sort_by_key(|(edge, _)| edge.failed > 0);
     for (edge, route) in edges {
-        edge_svg(&mut out, map, edge, route);
+        edge_svg(&mut out, map, edge, route, now_ms);
     }
     for ((node, text), place) in map.nodes.iter().zip(&lines).zip(&drawing.boxes) {
         node_svg(&mut out, node, text, *place);
@@ -80,55 +90,78 @@ pub(super) fn svg(map: &MapJson) -> Html {
 #[derive(Debug)]
 struct NodeText {
     label: String,
-    below: String,
-    class: &'static str,
+    /// What wants attention beside the name, such as a file that waits.
+    mark: Option<String>,
+    /// The parts of the second line, each with its class.
+    below: Vec<(&'static str, String)>,
 }
 
 impl NodeText {
-    fn of(map: &MapJson, node: &NodeJson) -> Self {
-        let leaving = |edge: &&EdgeJson| edge.from == node.id;
-        let entering = |edge: &&EdgeJson| edge.to == node.id;
-        let sum = |of: &dyn Fn(&&EdgeJson) -> bool| {
-            let edges = map.edges.iter().filter(|edge| of(edge));
-            edges.fold((0, 0, 0.0), |(count, failed, per_s), edge| {
-                (count + edge.count, failed + edge.failed, per_s + edge.per_s)
-            })
-        };
-        let (count, failed, per_s) = match node.kind {
-            "source" | "schedule" | "api" => sum(&leaving),
-            _ => sum(&entering),
-        };
-        let mut below = rate(count, per_s, map.window);
+    fn of(map: &MapJson, node: &NodeJson, now_ms: i64) -> Self {
+        let is_origin = matches!(node.kind, "source" | "schedule" | "api");
+        let end =
+            |edge: &EdgeJson| if is_origin { edge.from == node.id } else { edge.to == node.id };
+        let edges = || map.edges.iter().filter(|edge| end(edge));
+        let count: u64 = edges().map(|edge| edge.count).sum();
+        let failed: u64 = edges().map(|edge| edge.failed).sum();
+        let is_failing = edges().filter_map(failing).any(|burst| burst.is_on(now_ms));
+        let class = if is_failing { "bad" } else { "" };
+        let mut below = vec![(class, rate(count, map.window))];
         if node.kind == "plugin" && count > 0 {
-            below = format!("{} succeeded", percent(count - failed.min(count), count));
+            let hours = map.window.trim_end_matches('h');
+            let share = percent(count - failed.min(count), count);
+            below[0].1 = format!("{share} of attempts succeeded, {hours} h");
         }
         if let Some(types) = node.types {
-            below = format!("{types} types, {below}");
+            below.insert(0, ("", format!("{types} types")));
         }
         if node.refused > 0 {
-            let refused = format!("✕ {} refused in 1 h", grouped(node.refused));
-            below = if count > 0 { format!("{below}, {refused}") } else { refused };
+            below.retain(|_| count > 0);
+            let says = format!("✕ {} refused", grouped(node.refused));
+            let refusing = burst(node.refused_from.as_ref(), node.refused_to.as_ref());
+            below.push(match refusing.filter(|burst| !burst.is_on(now_ms)) {
+                None => ("bad", format!("{says} in 1 h")),
+                Some(burst) => ("", format!("{says} {}", over(burst, now_ms))),
+            });
         }
-        let state = node.state.filter(|state| *state != "loaded");
-        if let Some(state) = state {
-            let says = if state == "held" { "new file held" } else { state };
-            below = format!("{} {says}, {below}", shape(state));
-        }
-        Self {
-            label: cut(&node.label),
-            below,
-            class: match failed > 0 || node.refused > 0 {
-                true => "below bad",
-                false if state.is_some() => "below warn",
-                false => "below",
-            },
-        }
+        let mark = node.state.filter(|state| *state != "loaded").map(|state| {
+            let says = if state == "held" { "new file waits" } else { state };
+            format!("{} {says}", shape(state))
+        });
+        Self { label: cut(&node.label), mark, below }
+    }
+
+    /// Both lines as text.
+    fn words(&self) -> (String, String) {
+        let mark = self.mark.as_deref().map(|mark| format!(" {mark}")).unwrap_or_default();
+        let below: Vec<&str> = self.below.iter().map(|(_, text)| text.as_str()).collect();
+        (format!("{}{mark}", self.label), below.join(", "))
     }
 
     fn width(&self) -> i32 {
-        let label = self.label.chars().count() * CHAR_WIDTH;
-        let below = self.below.chars().count() * BELOW_WIDTH;
+        let (label, below) = self.words();
+        let label = label.chars().count() * CHAR_WIDTH;
+        let below = below.chars().count() * BELOW_WIDTH;
         LEAST_WIDTH.max(label.max(below) as i32 + PADDING)
+    }
+
+    /// Writes both lines.
+    fn svg(&self, out: &mut Html, middle: i32, y: i32) {
+        out.raw(format_args!("<text x=\"{middle}\" y=\"{}\">", y + 16)).text(&self.label);
+        if let Some(mark) = &self.mark {
+            out.raw("<tspan class=\"warn\"> ").text(mark).raw("</tspan>");
+        }
+        out.raw(format_args!("</text><text class=\"below\" x=\"{middle}\" y=\"{}\">", y + 30));
+        for (at, (class, text)) in self.below.iter().enumerate() {
+            out.raw(if at > 0 { ", " } else { "" });
+            match class.is_empty() {
+                true => out.text(text),
+                false => {
+                    out.raw(format_args!("<tspan class=\"{class}\">")).text(text).raw("</tspan>")
+                }
+            };
+        }
+        out.raw("</text>");
     }
 }
 
@@ -159,33 +192,31 @@ fn node_svg(out: &mut Html, node: &NodeJson, text: &NodeText, place: NodeBox) {
     if let Some(page) = &page {
         out.raw("<a href=\"").text(page).raw("\">");
     }
-    out.raw("<title>").text(&format!("{} {}: {}", node.kind, node.label, text.below));
+    let mark = text.mark.as_deref().map(|mark| format!(" {mark}")).unwrap_or_default();
+    out.raw("<title>").text(&format!("{} {}{mark}: {}", node.kind, node.label, text.words().1));
     let radius = if node.kind == "type" { NODE_HEIGHT / 2 } else { 4 };
     let (kind, middle) = (node.kind, x + width / 2);
     out.raw(format_args!(
         "</title><rect class=\"n n-{kind}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{NODE_HEIGHT}\" \
-         rx=\"{radius}\"/><text x=\"{middle}\" y=\"{}\">",
-        y + 16
+         rx=\"{radius}\"/>"
     ));
-    let class = text.class;
-    out.text(&text.label)
-        .raw(format_args!("</text><text class=\"{class}\" x=\"{middle}\" y=\"{}\">", y + 30));
-    out.text(&text.below).raw("</text>");
+    text.svg(out, middle, y);
     if page.is_some() {
         out.raw("</a>");
     }
     if node.unrouted {
         let (x, y) = (x + width, y + NODE_HEIGHT / 2);
         out.raw(format_args!(
-            "<path class=\"e\" d=\"M{x} {y}h14m0 -6v12\"/>\
-             <text class=\"below beside\" x=\"{}\" y=\"{}\">no route</text>",
-            x + 22,
+            "<path class=\"e e-none\" d=\"M{x} {y}h14m0 -6v12\"/>\
+             <text class=\"none beside\" x=\"{}\" y=\"{}\">no route</text>",
+            x + 20,
             y + 4
         ));
     }
 }
 
-fn edge_svg(out: &mut Html, map: &MapJson, edge: &EdgeJson, route: &EdgeRoute) {
+/// The words for an edge.
+fn says(map: &MapJson, edge: &EdgeJson, route: &EdgeRoute, now_ms: i64) -> String {
     let name = |id: &str| id.split_once(':').map_or(id, |(_, name)| name).to_owned();
     let mut says = format!("{} → {}, {}", name(&edge.from), name(&edge.to), edge.kind);
     if let Some(pattern) = &edge.pattern {
@@ -194,14 +225,22 @@ fn edge_svg(out: &mut Html, map: &MapJson, edge: &EdgeJson, route: &EdgeRoute) {
     says.push_str(&match edge.count {
         _ if edge.kind == "gathered" => String::new(),
         0 => ": nothing came".to_owned(),
-        count => format!(": {} ({})", grouped(count), rate(count, edge.per_s, map.window)),
+        count => format!(": {} ({})", grouped(count), rate(count, map.window)),
     });
     if edge.failed > 0 {
         says.push_str(&format!(", {} failed", grouped(edge.failed)));
+        if let Some(burst) = failing(edge).filter(|burst| !burst.is_on(now_ms)) {
+            says.push_str(&format!(" {} UTC, none in the last 5 min", over(burst, now_ms)));
+        }
     }
     if route.is_back {
         says.push_str("; closes a cycle, which ends at the hop limit");
     }
+    says
+}
+
+fn edge_svg(out: &mut Html, map: &MapJson, edge: &EdgeJson, route: &EdgeRoute, now_ms: i64) {
+    let says = says(map, edge, route, now_ms);
     let path = &route.path;
     let width = 1.5 + 1.1 * (1.0 + edge.count as f64).log10().min(6.0);
     out.raw("<a href=\"").text(&events_of(edge)).raw("\"><title>");
@@ -211,18 +250,33 @@ fn edge_svg(out: &mut Html, map: &MapJson, edge: &EdgeJson, route: &EdgeRoute) {
     let dash = if is_quiet { " stroke-dasharray=\"4 4\"" } else { "" };
     out.raw(format_args!("<path class=\"e\" d=\"{path}\" stroke-width=\"{width:.1}\"{dash}/>"));
     let (x, y) = route.label;
-    if edge.failed > 0 {
-        let share = (edge.failed as f64 / edge.count.max(1) as f64).min(1.0);
-        let red = (width * share).max(1.5);
-        let back = if route.is_back { ", hop limit" } else { "" };
-        out.raw(format_args!(
-            "<path class=\"e e-bad\" d=\"{path}\" stroke-width=\"{red:.1}\"/>\
-             <text class=\"below bad over\" x=\"{x}\" y=\"{}\">✕ {}{back}</text>",
-            y + 4,
-            grouped(edge.failed)
-        ));
-    } else if route.is_back {
-        out.raw(format_args!("<text class=\"below\" x=\"{x}\" y=\"{y}\">hop limit</text>"));
+    let back = if route.is_back { ", hop limit" } else { "" };
+    match failing(edge).filter(|burst| !burst.is_on(now_ms)) {
+        _ if edge.failed == 0 && !route.is_back => {}
+        _ if edge.failed == 0 => {
+            out.raw(format_args!("<text class=\"below\" x=\"{x}\" y=\"{y}\">hop limit</text>"));
+        }
+        None => {
+            let share = (edge.failed as f64 / edge.count.max(1) as f64).min(1.0);
+            let red = (width * share).max(1.5);
+            out.raw(format_args!(
+                "<path class=\"e e-bad\" d=\"{path}\" stroke-width=\"{red:.1}\"/>\
+                 <text class=\"below bad over\" x=\"{x}\" y=\"{}\">✕ {}{back}</text>",
+                y + 4,
+                grouped(edge.failed)
+            ));
+        }
+        // Failures of before are no colour of now.
+        Some(burst) => {
+            out.raw(format_args!(
+                "<text class=\"below over\" x=\"{x}\" y=\"{}\">✕ {}{back}</text>\
+                 <text class=\"below over\" x=\"{x}\" y=\"{}\">{}</text>",
+                y - 3,
+                grouped(edge.failed),
+                y + 10,
+                over(burst, now_ms)
+            ));
+        }
     }
     out.raw("</a>");
 }
@@ -241,6 +295,8 @@ mod tests {
             state: None,
             unrouted: false,
             refused: 0,
+            refused_from: None,
+            refused_to: None,
             types: None,
         }
     }
@@ -254,9 +310,14 @@ mod tests {
             count,
             per_s: 0.0,
             failed,
+            failed_from: (failed > 0).then(|| "2026-02-02T02:20:00.000Z".to_owned()),
+            failed_to: (failed > 0).then(|| "2026-02-02T02:38:00.000Z".to_owned()),
             last_at: None,
         }
     }
+
+    /// Two minutes after the last failure.
+    const NOW_MS: i64 = 1_770_000_000_000;
 
     #[test]
     fn failures_cycles_quiet_routes_and_unrouted_types_are_drawn() {
@@ -276,17 +337,34 @@ mod tests {
             folded: 0,
             truncated: false,
         };
-        let text = svg(&map).to_string();
+        let text = svg(&map, NOW_MS).to_string();
         assert_eq!(text.matches("<rect").count(), 5, "{text}");
         assert_eq!(text.matches("class=\"near\"").count(), 5, "{text}");
         assert_eq!(text.matches("stroke-dasharray").count(), 1, "{text}");
         assert!(text.contains("✕ 4</text>") && text.contains("4 failed"), "{text}");
         assert!(text.contains("closes a cycle") && text.contains(">hop limit<"), "{text}");
         assert!(text.contains(">no route<") && text.contains("&lt;c&gt;"), "{text}");
-        assert!(
-            text.contains("◆ new file held, 66.6 % succeeded") && !text.contains("<c>"),
-            "{text}"
-        );
+        assert!(text.contains(">66.6 % of attempts succeeded, 1 h<"), "{text}");
+        assert!(text.contains("> ◆ new file waits</tspan>") && !text.contains("<c>"), "{text}");
+        let later = svg(&map, NOW_MS + 10 * 60_000).to_string();
+        assert!(text.contains("e-bad") && text.contains("<tspan class=\"bad\">66.6 %"), "{text}");
+        assert!(!later.contains("bad") && later.contains(">02:20–02:38</text>"), "{later}");
+        assert!(later.contains("✕ 4</text>") && later.contains("4 failed 02:20–02:38"), "{later}");
+    }
+
+    #[test]
+    fn a_source_says_whether_requests_are_refused_now_or_when_they_were() {
+        let mut source = node("source:s");
+        source.refused = 6;
+        source.refused_from = Some("2026-02-02T02:36:00.000Z".to_owned());
+        source.refused_to = Some("2026-02-02T02:39:00.000Z".to_owned());
+        let nodes = vec![source, node("type:a")];
+        let edges = vec![edge("source:s", "type:a", "received", 9, 0)];
+        let map = MapJson { window: "1h", nodes, edges, folded: 0, truncated: false };
+        let now = svg(&map, NOW_MS).to_string();
+        assert!(now.contains(">9/h, <tspan class=\"bad\">✕ 6 refused in 1 h</tspan>"), "{now}");
+        let later = svg(&map, NOW_MS + 10 * 60_000).to_string();
+        assert!(later.contains(">9/h, ✕ 6 refused 02:36–02:39</text>"), "{later}");
     }
 
     #[test]

@@ -3,20 +3,34 @@
 use crate::admin::page::parts::html::Html;
 use crate::admin::page::parts::when::{clock, relative, when};
 use crate::admin::state::Admin;
-use crate::series::{Mark, Point, STEP_MS, Sampled};
+use crate::series::{MAX_MARKS, Mark, Point, QUIET_MS, STEP_MS, Sampled};
 use crate::store::{AuditEntry, AuditFilter};
 
 /// A trouble that has not been seen for this long is over, in milliseconds.
 const OVER_MS: i64 = 60_000;
-
-/// A trouble that comes again after this long is another one, in milliseconds.
-const QUIET_MS: i64 = 300_000;
 
 /// A change is near a beginning if it was at most this long before it, in milliseconds.
 const NEAR_MS: i64 = 600_000;
 
 /// Entries of the audit log that are looked at.
 const LOOKED_AT: usize = 50;
+
+/// What a trouble is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TroubleKind {
+    /// A part of the host.
+    Host,
+    /// Attempts of a plugin that fail.
+    Attempts,
+    /// Dead letters of a plugin, which stay until somebody decides.
+    DeadLetters,
+    /// A file that waits to be approved.
+    Approval,
+    /// Refused requests of a source.
+    Refusals,
+    /// Events that no plugin gets.
+    Unrouted,
+}
 
 /// The time of a trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +77,8 @@ impl TroubleSpan {
         })
     }
 
-    /// The time in words: `since 14:02 UTC, 2 h ago`.
-    pub(super) fn words(self, now_ms: i64) -> Html {
+    /// The time in words: `since 14:02 UTC, 2 h ago`. Dead letters stay when nothing fails now.
+    pub(super) fn words(self, about: TroubleKind, now_ms: i64) -> Html {
         let mut html = Html::default();
         let older = if self.is_older { " or before" } else { "" };
         match self.to_ms {
@@ -74,7 +88,12 @@ impl TroubleSpan {
             }
             Some(to_ms) => {
                 let (from, to) = (clock(self.from_ms, now_ms), clock(to_ms, now_ms));
-                html.text(&format!("from {from}{older} to {to} UTC, over: the last one "));
+                html.text(&match about {
+                    TroubleKind::DeadLetters => {
+                        format!("attempts failed from {from}{older} to {to} UTC, the last one ")
+                    }
+                    _ => format!("from {from}{older} to {to} UTC, over: the last one "),
+                });
                 html.raw(when(to_ms, now_ms))
             }
         };
@@ -87,17 +106,36 @@ impl TroubleSpan {
 pub(super) struct NearbyChanges {
     /// Each with its time, the thing that was changed, and the change in words.
     found: Vec<(i64, String, String)>,
+    /// Since when all changes are known.
+    known_ms: i64,
 }
 
 impl NearbyChanges {
     /// The changes from shortly before the first of some times on.
     pub(super) async fn since(admin: &Admin, first_ms: i64) -> Self {
-        let since_ms = first_ms - NEAR_MS;
-        let marks = admin.series.marks(since_ms).into_iter().map(of_mark);
+        let (since_ms, started_ms) = (first_ms - NEAR_MS, admin.started_ms);
+        let marks = admin.series.marks(since_ms);
         let filter = AuditFilter { since_ms: Some(since_ms), ..AuditFilter::default() };
         let noted = admin.store.audit(filter, LOOKED_AT, None).await;
-        let noted = noted.map(|(entries, _)| entries).unwrap_or_default();
-        Self { found: marks.chain(noted.into_iter().map(of_entry)).collect() }
+        let is_known = noted.is_ok() && marks.len() < MAX_MARKS;
+        let (entries, more) = noted.unwrap_or_default();
+        // The newest entries are looked at: what was before the last of them is not known.
+        let oldest_ms = entries.last().filter(|_| more.is_some()).map(|entry| entry.at_ms);
+        let start = (started_ms, String::new(), "the host was started".to_owned());
+        let found = marks.into_iter().map(of_mark).chain(entries.into_iter().map(of_entry));
+        Self {
+            found: found.chain([start]).collect(),
+            known_ms: match is_known {
+                true => oldest_ms.map_or(started_ms, |oldest_ms| oldest_ms.max(started_ms)),
+                false => i64::MAX,
+            },
+        }
+    }
+
+    /// Whether it is known that nothing was changed shortly before a trouble.
+    pub(super) fn none_before(&self, name: &str, span: TroubleSpan) -> bool {
+        let is_known = !span.is_older && self.known_ms <= span.from_ms - NEAR_MS;
+        is_known && self.before(name, span).is_none()
     }
 
     /// The last change before a trouble of a thing: one of the thing itself before all others.
@@ -119,7 +157,7 @@ fn of_mark(mark: Mark) -> (i64, String, String) {
         ("config", "taken") => "a new configuration was taken".to_owned(),
         ("config", result) => format!("a new configuration was {result}"),
         (_, "loaded") => format!("a new file of {} was loaded", mark.name),
-        (_, "held") => format!("a new file of {} was held", mark.name),
+        (_, "held") => format!("a new file of {} came and waits for approval", mark.name),
         (_, "kept") => format!("a new file of {} was not taken", mark.name),
         (_, "removed") => format!("the file of {} was removed", mark.name),
         (what, result) => format!("{what} {} {result}", mark.name),
@@ -171,12 +209,17 @@ mod tests {
 
     #[test]
     fn the_words_say_when_it_began_and_when_it_was_seen_last() {
-        let now = TroubleSpan::since(NOW_MS - 7_200_000).words(NOW_MS).to_string();
+        let now = TroubleSpan::since(NOW_MS - 7_200_000)
+            .words(TroubleKind::DeadLetters, NOW_MS)
+            .to_string();
         assert!(now.starts_with("since 00:40 UTC, ") && now.contains("2 h ago"), "{now}");
         let over =
             TroubleSpan { to_ms: Some(NOW_MS - 600_000), ..TroubleSpan::since(NOW_MS - 900_000) };
-        let over = over.words(NOW_MS).to_string();
-        assert!(over.starts_with("from 02:25 to 02:30 UTC, over: the last one "), "{over}");
+        let says = over.words(TroubleKind::Refusals, NOW_MS).to_string();
+        assert!(says.starts_with("from 02:25 to 02:30 UTC, over: the last one "), "{says}");
+        let says = over.words(TroubleKind::DeadLetters, NOW_MS).to_string();
+        let begin = "attempts failed from 02:25 to 02:30 UTC, the last one ";
+        assert!(says.starts_with(begin) && !says.contains("over"), "{says}");
     }
 
     #[test]
@@ -189,10 +232,17 @@ mod tests {
                 change(NOW_MS - 60_000, "", "a new configuration"),
                 change(NOW_MS + 60_000, "a", "too late"),
             ],
+            known_ms: NOW_MS - 3_600_000,
         };
         let before = |name| changes.before(name, TroubleSpan::since(NOW_MS)).unwrap().to_string();
         assert_eq!(before("a"), "4 min before: a new &lt;file&gt;");
         assert_eq!(before("b"), "1 min before: a new configuration");
-        assert_eq!(changes.before("a", TroubleSpan::since(NOW_MS + 3_600_000)), None);
+        let later = TroubleSpan::since(NOW_MS + 3_600_000);
+        assert_eq!(changes.before("a", later), None);
+        assert!(changes.none_before("a", later));
+        assert!(!changes.none_before("a", TroubleSpan { is_older: true, ..later }));
+        assert!(!changes.none_before("a", TroubleSpan::since(NOW_MS)));
+        let long_ago = TroubleSpan::since(NOW_MS - 3_100_000);
+        assert!(!changes.none_before("a", long_ago), "earlier changes are not known");
     }
 }

@@ -34,14 +34,14 @@ pub(super) fn of(history: HistoryJson) -> Vec<Chart> {
     ];
     let time = Time::of(&history);
     let step = time.step();
-    let by_step = |unit: &str| match step.strip_prefix("1 ") {
-        Some(one) => format!("{unit} a {}", singular(one)),
-        None => format!("{unit} in {step}"),
+    let by_step = || match step.strip_prefix("1 ") {
+        Some(one) => format!("a {}", singular(one)),
+        None => format!("in {step}"),
     };
-    let chart = |(id, title, unit), drawing, curves| Chart {
+    let chart = |(id, title), drawing, curves| Chart {
         id,
         title,
-        unit: if drawing == Drawing::Bars { by_step(unit) } else { unit.to_owned() },
+        unit: if drawing == Drawing::Bars { by_step() } else { "in ms".to_owned() },
         step: step.clone(),
         drawing,
         curves,
@@ -50,10 +50,10 @@ pub(super) fn of(history: HistoryJson) -> Vec<Chart> {
         marks: time.marks(&history),
     };
     vec![
-        chart(("requests", "Requests", "requests"), Drawing::Bars, requests),
-        chart(("attempts", "Attempts", "attempts"), Drawing::Bars, attempts),
-        chart(("ack", "Time to acknowledge", "ms"), Drawing::Lines, percentiles("ack")),
-        chart(("handler", "Time of handlers", "ms"), Drawing::Lines, percentiles("handler")),
+        chart(("requests", "Requests"), Drawing::Bars, requests),
+        chart(("attempts", "Attempts"), Drawing::Bars, attempts),
+        chart(("ack", "Time to acknowledge"), Drawing::Lines, percentiles("ack")),
+        chart(("handler", "Time of attempts"), Drawing::Lines, percentiles("handler")),
     ]
 }
 
@@ -166,7 +166,8 @@ mod tests {
         assert_eq!(charts[0].steps.len(), 60);
         assert_eq!(charts[0].steps[1], "02:01:00");
         assert_eq!(charts[0].curves[0].values[0], Some(2.0), "counts are added");
-        assert_eq!((charts[0].unit.as_str(), charts[2].unit.as_str()), ("requests a minute", "ms"));
+        assert_eq!((charts[0].unit.as_str(), charts[2].unit.as_str()), ("a minute", "in ms"));
+        assert_eq!(charts[0].says(), "now 2 a minute, peak 2");
         assert_eq!(charts[2].step, "1 min");
         assert_eq!(charts[2].curves[2].values[0], Some(3.0), "times are not");
         assert!(charts[0].links[0].starts_with("/events?since=1769997600&until=1769997660"));

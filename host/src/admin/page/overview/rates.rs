@@ -13,10 +13,10 @@ use crate::text::grouped;
 /// Label, value and class of a tile.
 pub(super) type OverviewTile = (String, String, &'static str);
 
-/// The rates of the whole host.
+/// The whole host in the last minute.
 #[derive(Debug)]
 pub(super) struct LastMinute {
-    /// The time that the rates are of.
+    /// The time that the numbers are of.
     pub(super) span: String,
     /// Attempts that succeeded.
     pub(super) succeeded: String,
@@ -31,15 +31,15 @@ impl LastMinute {
         let (good, bad) = ran.attempts();
         let (accepted, twice) = (came.count(Meter::ACCEPTED), came.count(Meter::DUPLICATE));
         let refused = came.count(Meter::REFUSED);
-        let rate = |label: &str, n: u64, is_bad: bool| {
-            (format!("{label}/s"), span.per_second(n), alarm(is_bad && n > 0))
+        let count = |label: &str, n: u64, is_bad: bool| {
+            (label.to_owned(), span.count(n), alarm(is_bad && n > 0))
         };
         let tiles = vec![
-            rate("accepted", accepted, false),
-            rate("duplicate", twice, false),
-            rate("refused", refused, is_refusing),
-            rate("attempts succeeded", good, false),
-            rate("attempts failed", bad, true),
+            count("accepted", accepted, false),
+            count("duplicate", twice, false),
+            count("refused", refused, is_refusing),
+            count("attempts succeeded", good, false),
+            count("attempts failed", bad, true),
         ];
         Self { span: span.words(), succeeded: grouped(good), tiles }
     }
@@ -59,7 +59,7 @@ pub(super) fn now(
     let first = |of: fn(&DueTimes) -> Option<i64>| due.values().filter_map(of).min();
     let (oldest, next) = (first(|it| it.oldest_ready_ms), first(|it| it.next_due_ms));
     let time = |ms: i64| duration(ms.max(0) as f64);
-    let oldest = oldest.map(|at_ms| format!(", the oldest for {}", time(now_ms - at_ms)));
+    let oldest = oldest.map_or("–".to_owned(), |at_ms| time(now_ms - at_ms));
     let next = next.map(|at_ms| format!(", the next for {}", time(at_ms - now_ms)));
     let state = |state: State, more: Option<String>| {
         let n = stats.deliveries(state);
@@ -74,10 +74,10 @@ pub(super) fn now(
     });
     vec![
         (format!("backlog{}", before.unwrap_or_default()), grouped(open), ""),
-        state(State::Ready, oldest),
+        state(State::Ready, None),
+        ("age of the oldest ready".to_owned(), oldest, ""),
         state(State::Leased, None),
         state(State::Waiting, next),
         state(State::Dead, None),
-        ("events stored".to_owned(), grouped(stats.events), ""),
     ]
 }

@@ -18,7 +18,7 @@ use crate::text::grouped;
 pub(super) struct PluginRow {
     pub(super) name: String,
     pub(super) path: String,
-    pub(super) per_second: String,
+    pub(super) attempts: String,
     pub(super) succeeded: String,
     pub(super) p95: Option<String>,
     pub(super) leased: String,
@@ -55,7 +55,7 @@ pub(super) fn rows(admin: &Admin, stats: &Stats, span: RateSpan) -> Vec<PluginRo
         PluginRow {
             name: name.to_string(),
             path: Link::to("/plugins").segment(name).into_text(),
-            per_second: span.per_second(good + bad),
+            attempts: span.count(good + bad),
             succeeded: percent(good, good + bad),
             p95: recent.p95(),
             leased: grouped(count(State::Leased)),

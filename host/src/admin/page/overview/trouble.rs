@@ -1,19 +1,18 @@
 //! What wants attention, each with one way to go on.
 
-use super::began::{NearbyChanges, TroubleSpan};
+use super::began::{NearbyChanges, TroubleKind, TroubleSpan};
 use crate::admin::health::readiness;
-use crate::admin::map::unrouted_types;
+use crate::admin::map::{Unrouted, unrouted};
 use crate::admin::page::parts::html::{Html, coded_lines, shown};
 use crate::admin::page::parts::link::Link;
-use crate::admin::page::parts::state::OLD_RUNS;
-use crate::admin::page::parts::when::lasting;
+use crate::admin::page::parts::when::when;
 use crate::admin::page::recent::{RateSpan, RecentActs};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::admin::trouble::TroubleJson;
 use crate::event::{Outcome, State};
 use crate::series::{Meter, OwnerKind, Point, SeriesOwner};
-use crate::store::{FailureFilter, Stats};
+use crate::store::{FailureFilter, FailureView, Stats};
 use crate::text::grouped;
 
 /// Ten minutes in samples.
@@ -27,6 +26,9 @@ const MAX_GROUPS: usize = 100;
 
 /// Types without a route that are named.
 const MAX_NAMED: usize = 4;
+
+/// Characters of an error that are shown.
+const MAX_ERROR: usize = 160;
 
 /// Something that wants attention.
 #[derive(Debug)]
@@ -42,20 +44,28 @@ pub(super) struct TroubleRow {
     pub(super) span: Option<TroubleSpan>,
     /// The same in words, with what was changed shortly before.
     pub(super) since: Option<Html>,
-    /// Whether it is about refused requests.
-    pub(super) is_refusing: bool,
+    pub(super) about: TroubleKind,
     /// Where to look.
     pub(super) link: Option<(String, &'static str)>,
+    /// Where to act.
+    pub(super) act: Option<(String, &'static str)>,
 }
 
 impl TroubleRow {
     /// Says when it began, and after which change.
     pub(super) fn tell_since(&mut self, changes: &NearbyChanges, now_ms: i64) {
         let Some(span) = self.span else { return };
-        let mut html = span.words(now_ms);
-        // The beginning of what is held is the change itself.
-        if let Some(change) = changes.before(&self.name, span).filter(|_| self.shape != "◆") {
+        let mut html = span.words(self.about, now_ms);
+        let has_cause = matches!(
+            self.about,
+            TroubleKind::Attempts | TroubleKind::DeadLetters | TroubleKind::Refusals
+        );
+        // The beginning of what waits for approval is the change itself.
+        let change = changes.before(&self.name, span);
+        if let Some(change) = change.filter(|_| self.about != TroubleKind::Approval) {
             html.text("; ").raw(change);
+        } else if has_cause && changes.none_before(&self.name, span) {
+            html.text("; no change in the 10 min before");
         }
         self.since = Some(html);
     }
@@ -75,30 +85,54 @@ pub(super) async fn rows(
     rows.extend(failing);
     rows.extend(held(admin));
     rows.extend(refused(admin));
+    rows.extend(no_plugin(&unrouted(admin), admin.clock.now_ms()));
+    rows.sort_by_key(|row| row.class != "bad");
     Ok(rows)
 }
 
-/// Gives the time to plugins that fail: that of the last hour, or that of their dead letters.
+/// Gives plugins that fail their error, and the time: that of the last hour, or that of their dead
+/// letters.
 async fn tell_failed(admin: &Admin, rows: &mut [TroubleRow]) -> Result<(), ProblemJson> {
-    let now_ms = admin.clock.now_ms();
-    for row in rows.iter_mut() {
-        let name = Some(row.name.as_str().into());
-        let samples = admin.series.window(&SeriesOwner { kind: OwnerKind::Plugin, name });
-        row.span = TroubleSpan::of(&samples, |point| failed(point) > 0, now_ms);
-    }
-    if rows.iter().all(|row| row.span.is_some()) {
+    if rows.is_empty() {
         return Ok(());
     }
+    let now_ms = admin.clock.now_ms();
     let filter = FailureFilter { open: true, ..FailureFilter::default() };
     let (groups, _) = admin.store.failures(filter, MAX_GROUPS, None).await?;
-    for row in rows.iter_mut().filter(|row| row.span.is_none()) {
-        let its = || groups.iter().filter(|group| *group.plugin == *row.name);
-        let first_ms = its().map(|group| group.first_ms).min();
-        row.span = first_ms
-            .zip(its().map(|group| group.last_ms).max())
+    for row in rows {
+        let name = Some(row.name.as_str().into());
+        let samples = admin.series.window(&SeriesOwner { kind: OwnerKind::Plugin, name });
+        let its: Vec<_> = groups.iter().filter(|group| *group.plugin == *row.name).collect();
+        if let Some(error) = error_of(&its) {
+            row.detail.text(": ").text(&error);
+        }
+        let first_ms = its.iter().map(|group| group.first_ms).min();
+        let of_groups = first_ms
+            .zip(its.iter().map(|group| group.last_ms).max())
             .map(|(from_ms, to_ms)| TroubleSpan { from_ms, is_older: false, to_ms: Some(to_ms) });
+        row.span = TroubleSpan::of(&samples, |point| failed(point) > 0, now_ms).or(of_groups);
     }
     Ok(())
+}
+
+/// The error of most dead letters, and how many others there are.
+fn error_of(groups: &[&FailureView]) -> Option<String> {
+    let most = groups.iter().max_by_key(|group| (group.dead, group.last_ms))?;
+    let mut text: String = most.text.chars().take(MAX_ERROR).collect();
+    if most.text.chars().count() > MAX_ERROR {
+        text.push('…');
+    }
+    // A plugin that asks for a retry, or rejects an event, says why in its own words.
+    let own = |outcome: &Outcome| matches!(outcome, Outcome::Retry | Outcome::Reject);
+    if let Some(outcome) = most.outcome.filter(|outcome| !own(outcome)) {
+        text = format!("{} {text}", outcome.name());
+    }
+    match groups.len() {
+        1 => {}
+        2 => text.push_str(", and 1 other error"),
+        n => text.push_str(&format!(", and {} other errors", n - 1)),
+    }
+    Some(text.trim().to_owned())
 }
 
 /// Attempts that failed.
@@ -127,8 +161,9 @@ fn of_problem(problem: TroubleJson) -> TroubleRow {
         detail: coded_lines(&detail),
         span: since.map(|at| TroubleSpan::since(at.as_millisecond())),
         since: None,
-        is_refusing: false,
+        about: TroubleKind::Host,
         link,
+        act: None,
     }
 }
 
@@ -142,8 +177,8 @@ fn failing(stats: &Stats, span: &str, recent: impl Fn(&str) -> (u64, u64)) -> Ve
         let (good, bad) = recent(name);
         let mut says = Vec::new();
         if dead > 0 {
-            let letters = if dead == 1 { "dead letter" } else { "dead letters" };
-            says.push(format!("{} {letters}", grouped(dead)));
+            let wait = if dead == 1 { "dead letter waits" } else { "dead letters wait" };
+            says.push(format!("{} {wait} for a decision", grouped(dead)));
         }
         if bad > 0 {
             let (bad, all) = (grouped(bad), grouped(good + bad));
@@ -153,13 +188,18 @@ fn failing(stats: &Stats, span: &str, recent: impl Fn(&str) -> (u64, u64)) -> Ve
             continue;
         }
         if waiting > 0 {
-            says.push(format!("{} waiting", grouped(waiting)));
+            let more = if waiting == 1 { "delivery waits" } else { "deliveries wait" };
+            says.push(format!("{} {more} for another attempt", grouped(waiting)));
         }
+        let its =
+            |path: &str| Link::to(path).with("state", "dead").with("plugin", name).into_text();
+        let retry = || {
+            let link = Link::to("/operations/new").with("action", "retry").with("state", "dead");
+            (link.with("plugin", name).into_text(), "retry …")
+        };
         let link = match dead {
-            0 => (Link::to("/failures").with("plugin", name), "see why"),
-            _ => {
-                (Link::to("/deliveries").with("state", "dead").with("plugin", name), "look at them")
-            }
+            0 => (Link::to("/failures").with("plugin", name).into_text(), "see why"),
+            _ => (its("/deliveries"), "look at them"),
         };
         rows.push(TroubleRow {
             class: if dead > 0 { "bad" } else { "warn" },
@@ -169,50 +209,65 @@ fn failing(stats: &Stats, span: &str, recent: impl Fn(&str) -> (u64, u64)) -> Ve
             detail: shown(&says.join(", ")),
             span: None,
             since: None,
-            is_refusing: false,
-            link: Some((link.0.into_text(), link.1)),
+            about: if dead > 0 { TroubleKind::DeadLetters } else { TroubleKind::Attempts },
+            link: Some(link),
+            act: (dead > 0).then(retry),
         });
     }
     rows
 }
 
-/// Names the types of the last hour that no route takes. That is no trouble by itself: a provider
-/// sends more than a host needs.
-pub(super) fn unrouted(admin: &Admin) -> Option<(String, &'static str)> {
-    let types = unrouted_types(admin);
+/// Events of the last hour that no plugin gets. A provider may send more than a host needs, or the
+/// line of a route is missing: the host cannot know.
+fn no_plugin(unrouted: &Unrouted, now_ms: i64) -> Option<TroubleRow> {
+    let Unrouted { types, last_ms } = unrouted;
     let events: u64 = types.values().sum();
     let mut names: Vec<&str> = types.keys().map(String::as_str).take(MAX_NAMED).collect();
     if types.len() > MAX_NAMED {
         names.push("…");
     }
-    let has = if events == 1 { "1 event has" } else { &format!("{} events have", grouped(events)) };
-    let says = format!("In the last hour {has} a type that no route takes: {}.", names.join(", "));
-    (events > 0).then_some((says, "/events?state=unrouted"))
+    let go = if events == 1 { "event of the last hour goes" } else { "events of the last hour go" };
+    let (events_shown, names) = (grouped(events), names.join(", "));
+    let since = last_ms.map(|last_ms| {
+        let mut html = shown("the last one ");
+        html.raw(when(last_ms, now_ms));
+        html
+    });
+    (events > 0).then(|| TroubleRow {
+        class: "warn",
+        shape: "▲",
+        part: "events",
+        name: String::new(),
+        detail: shown(&format!("{events_shown} {go} to no plugin: no route takes {names}")),
+        span: None,
+        since,
+        about: TroubleKind::Unrouted,
+        link: Some(("/events?state=unrouted".to_owned(), "see them")),
+        act: None,
+    })
 }
 
 /// Files that wait to be approved while an older one runs. Where nothing runs, the host is degraded
 /// and says so itself.
 fn held(admin: &Admin) -> Vec<TroubleRow> {
-    let now_ms = admin.clock.now_ms();
     let registry = admin.registry.load();
     let waiting = registry.entries().filter(|(_, entry)| entry.loaded.is_some());
     let row = |(name, entry): (&crate::event::PluginName, &crate::plugins::Entry)| {
         let held = entry.held()?;
-        let mut detail = Html::default();
-        detail
-            .text(&format!("{OLD_RUNS} "))
-            .raw(lasting(held.since_ms, now_ms))
-            .text(&format!(": it asks for {}", held.asks_for()));
+        let asks_for = held.asks_for();
+        let detail =
+            format!("a new file waits for approval: it asks for {asks_for}; the old one runs");
         Some(TroubleRow {
             class: "warn",
             shape: "◆",
             part: "plugin",
             name: name.to_string(),
-            detail,
+            detail: shown(&detail),
             span: Some(TroubleSpan::since(held.since_ms)),
             since: None,
-            is_refusing: false,
+            about: TroubleKind::Approval,
             link: Some((Link::to("/plugins").segment(name).into_text(), "see what it asks for")),
+            act: None,
         })
     };
     waiting.filter_map(row).collect()
@@ -242,8 +297,9 @@ fn refused(admin: &Admin) -> Vec<TroubleRow> {
                 detail: shown(&detail),
                 span: TroubleSpan::of(&samples, is_bad, admin.clock.now_ms()),
                 since: None,
-                is_refusing: true,
+                about: TroubleKind::Refusals,
                 link: Some((Link::to("/sources").segment(name).into_text(), "see why")),
+                act: None,
             });
         }
     }
@@ -269,9 +325,28 @@ mod tests {
         stats.plugins.insert("fine".into(), PluginCounts([1, 0, 2, 5, 0, 0, 0]));
         let rows = failing(&stats, "last minute", |_| (3, 0));
         assert_eq!(rows.len(), 1);
-        assert_eq!(rows[0].detail.to_string(), "41 dead letters, 12 waiting");
+        let says = "41 dead letters wait for a decision, 12 deliveries wait for another attempt";
+        assert_eq!(rows[0].detail.to_string(), says);
         let (path, _) = rows[0].link.clone().unwrap();
         assert_eq!(path, "/deliveries?state=dead&plugin=audit");
+        let (path, _) = rows[0].act.clone().unwrap();
+        assert_eq!(path, "/operations/new?action=retry&state=dead&plugin=audit");
+    }
+
+    #[test]
+    fn events_that_no_plugin_gets_are_counted_and_their_types_are_named() {
+        let of = |names: &[&str]| Unrouted {
+            types: names.iter().map(|name| ((*name).to_owned(), 3)).collect(),
+            last_ms: Some(1_770_000_000_000),
+        };
+        let says =
+            |names| no_plugin(&of(names), 1_770_000_060_000).map(|row| row.detail.to_string());
+        assert_eq!(says(&[]), None);
+        let many = says(&["a", "b", "c", "d", "e"]).unwrap();
+        assert_eq!(
+            many,
+            "15 events of the last hour go to no plugin: no route takes a, b, c, d, …"
+        );
     }
 
     #[test]
@@ -280,7 +355,7 @@ mod tests {
         stats.plugins.insert("audit".into(), PluginCounts([0, 0, 1, 5, 0, 0, 0]));
         let rows = failing(&stats, "last 10 s", |_| (27, 5));
         assert_eq!((rows.len(), rows[0].class), (1, "warn"));
-        let says = "5 of 32 attempts failed in the last 10 s, 1 waiting";
+        let says = "5 of 32 attempts failed in the last 10 s, 1 delivery waits for another attempt";
         assert_eq!(rows[0].detail.to_string(), says);
         assert_eq!(rows[0].link.clone().unwrap().0, "/failures?plugin=audit");
     }

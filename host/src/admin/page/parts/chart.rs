@@ -1,7 +1,7 @@
 //! Charts as inline SVG: sizes are attributes of the drawing, never styles.
 
 use super::html::Html;
-use super::measure::three_digits;
+use super::measure::{duration, three_digits};
 
 /// The size of the drawing, in its own units.
 const WIDTH: f64 = 600.0;
@@ -43,7 +43,7 @@ pub(in crate::admin::page) struct Chart {
     pub(in crate::admin::page) id: &'static str,
     /// Its heading.
     pub(in crate::admin::page) title: &'static str,
-    /// The unit of its values; of counts with the time that each is of.
+    /// The unit of its values; of counts the time that each is of.
     pub(in crate::admin::page) unit: String,
     /// The length of a step.
     pub(in crate::admin::page) step: String,
@@ -72,10 +72,31 @@ impl Chart {
         (0..self.steps.len()).map(of_step).fold(0.0, f64::max)
     }
 
+    /// The newest and the largest value, in words.
+    pub(in crate::admin::page) fn says(&self) -> String {
+        let last = |curve: &Curve| curve.values.last().copied().flatten();
+        match self.drawing {
+            Drawing::Bars => {
+                let now = self.curves.iter().filter_map(last).sum();
+                let (now, top) = (three_digits(now), three_digits(self.top()));
+                format!("now {now} {}, peak {top}", self.unit)
+            }
+            Drawing::Lines => {
+                let (Some(first), Some(most)) = (self.curves.first(), self.curves.last()) else {
+                    return String::new();
+                };
+                let now = |curve| last(curve).map_or("–".to_owned(), duration);
+                let (of_first, of_most, peak) = (now(first), now(most), duration(self.top()));
+                let (first, most) = (first.name, most.name);
+                format!("now {first} {of_first}, {most} {of_most}; peak of {most} {peak}")
+            }
+        }
+    }
+
     /// The drawing.
     pub(in crate::admin::page) fn svg(&self) -> Html {
         let (mut html, top) = (Html::default(), self.top());
-        let label = format!("{}: at most {} {}", self.title, three_digits(top), self.unit);
+        let label = format!("{}: {}", self.title, self.says());
         html.raw(format_args!(
             "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
              preserveAspectRatio=\"none\" role=\"group\" aria-label=\""
@@ -218,7 +239,7 @@ mod tests {
         Chart {
             id: "c",
             title: "attempts",
-            unit: "/s".to_owned(),
+            unit: "a minute".to_owned(),
             step: "1 min".to_owned(),
             drawing,
             curves: values.iter().map(curve).collect(),
@@ -266,6 +287,14 @@ mod tests {
             let bytes = full.svg().to_string().len() + cells * 25;
             assert!(bytes < 22_000, "{drawing:?}: {bytes} bytes");
         }
+    }
+
+    #[test]
+    fn a_chart_says_how_much_it_is_now_and_was_at_its_peak() {
+        let says = |drawing, values| chart(drawing, values).says();
+        assert_eq!(says(Drawing::Bars, &[&[9.0, 2.0], &[3.0, 0.0]]), "now 2 a minute, peak 12");
+        let lines = says(Drawing::Lines, &[&[0.5, 0.2], &[1_200.0, f64::NAN]]);
+        assert_eq!(lines, "now done 0.20 ms, done –; peak of done 1.20 s");
     }
 
     #[test]

@@ -21,7 +21,7 @@ const ROW_GAP: i32 = 14;
 const PASS_HEIGHT: i32 = 10;
 
 /// The space between two tiers.
-const TIER_GAP: i32 = 84;
+const TIER_GAP: i32 = 80;
 
 /// The space around the drawing.
 const MARGIN: i32 = 8;
@@ -60,10 +60,11 @@ pub(in crate::admin::page) struct EdgeRoute {
 }
 
 /// Draws nodes of these widths, each not left of its least tier, and edges between them by the
-/// positions of their ends.
+/// positions of their ends. The nodes `below` stand below the others of their tier.
 pub(in crate::admin::page) fn draw(
     widths: &[i32],
     least: &[usize],
+    below: &[usize],
     edges: &[(usize, usize)],
 ) -> GraphDrawing {
     if widths.is_empty() {
@@ -72,7 +73,7 @@ pub(in crate::admin::page) fn draw(
     let back = tiers::closing(widths.len(), edges);
     let forward: Vec<_> = edges.iter().zip(&back).map(|(edge, back)| (*edge, !back)).collect();
     let tier = tiers::tiers(least, &forward);
-    let layers = order::layers(&tier, &forward);
+    let layers = order::layers(&tier, below, &forward);
     let mut drawing = place(widths, &layers);
     let bottom = drawing.boxes.iter().map(|node| node.y + NODE_HEIGHT).max().unwrap_or_default();
     let passes = passes(widths, &layers, edges.len());
@@ -195,7 +196,7 @@ mod tests {
     fn no_two_nodes_overlap_and_all_are_within_the_drawing() {
         for nodes in [1, 2, 7, 30, 60] {
             let (widths, edges) = tangled(nodes);
-            let drawing = draw(&widths, &vec![0; widths.len()], &edges);
+            let drawing = draw(&widths, &vec![0; widths.len()], &[], &edges);
             assert_eq!((drawing.boxes.len(), drawing.routes.len()), (nodes, edges.len()));
             for (at, a) in drawing.boxes.iter().enumerate() {
                 assert!(a.x >= 0 && a.x + a.width <= drawing.width, "{a:?}");
@@ -215,20 +216,20 @@ mod tests {
     fn the_same_graph_is_drawn_in_the_same_way() {
         let (widths, edges) = tangled(40);
         assert_eq!(
-            draw(&widths, &vec![0; widths.len()], &edges),
-            draw(&widths, &vec![0; widths.len()], &edges)
+            draw(&widths, &vec![0; widths.len()], &[], &edges),
+            draw(&widths, &vec![0; widths.len()], &[], &edges)
         );
     }
 
     #[test]
     fn edges_lead_to_the_right_unless_they_close_a_cycle() {
         let (widths, edges) = tangled(50);
-        let drawing = draw(&widths, &vec![0; widths.len()], &edges);
+        let drawing = draw(&widths, &vec![0; widths.len()], &[], &edges);
         for ((from, to), route) in edges.iter().zip(&drawing.routes) {
             let is_right = drawing.boxes[*from].x < drawing.boxes[*to].x;
             assert!(is_right || route.is_back, "{from} {to}");
         }
-        let line = draw(&[50; 4], &[0; 4], &[(0, 1), (1, 2), (2, 3), (3, 1)]);
+        let line = draw(&[50; 4], &[0; 4], &[], &[(0, 1), (1, 2), (2, 3), (3, 1)]);
         let back: Vec<_> = line.routes.iter().map(|route| route.is_back).collect();
         assert_eq!(back, [false, false, false, true]);
         let below = line.boxes.iter().map(|node| node.y + NODE_HEIGHT).max().unwrap();
@@ -237,7 +238,7 @@ mod tests {
 
     #[test]
     fn an_edge_over_several_tiers_passes_between_their_nodes() {
-        let drawing = draw(&[50; 4], &[0; 4], &[(0, 1), (1, 2), (2, 3), (0, 3)]);
+        let drawing = draw(&[50; 4], &[0; 4], &[], &[(0, 1), (1, 2), (2, 3), (0, 3)]);
         assert_eq!(drawing.routes[3].path.matches('H').count(), 2, "{drawing:?}");
         let mut parts: Vec<_> = drawing.routes[3].path.split('H').collect();
         parts.pop();
@@ -250,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_node_that_leads_to_itself_and_an_empty_graph_are_drawn() {
-        assert!(draw(&[40], &[0], &[(0, 0)]).routes[0].is_back);
-        assert_eq!(draw(&[], &[], &[]), GraphDrawing::default());
+        assert!(draw(&[40], &[0], &[], &[(0, 0)]).routes[0].is_back);
+        assert_eq!(draw(&[], &[], &[], &[]), GraphDrawing::default());
     }
 }

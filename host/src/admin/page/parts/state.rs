@@ -3,7 +3,7 @@
 use super::html::Html;
 
 /// What `held` means for a plugin of which an older file runs.
-pub(in crate::admin::page) const OLD_RUNS: &str = "old file runs, new file held";
+pub(in crate::admin::page) const OLD_RUNS: &str = "a new file waits for approval, the old one runs";
 
 /// The shape of a state of a delivery, a plugin or an attempt.
 pub(in crate::admin::page) fn shape(word: &str) -> &'static str {
@@ -38,10 +38,23 @@ fn class(word: &str) -> &'static str {
 
 /// Shape and word.
 pub(in crate::admin::page) fn badge(word: &str) -> Html {
+    ending(word, word)
+}
+
+/// How an attempt ended, in words: `ok`, or `failed (trap)`.
+pub(in crate::admin::page) fn ended(outcome: &str) -> String {
+    match class(outcome) {
+        "bad" => format!("failed ({outcome})"),
+        _ => outcome.to_owned(),
+    }
+}
+
+/// Shape and words for how an attempt ended.
+pub(in crate::admin::page) fn ending(outcome: &str, words: &str) -> Html {
     let mut html = Html::default();
-    let (class, shape) = (class(word), shape(word));
+    let (class, shape) = (class(outcome), shape(outcome));
     html.raw(format_args!("<span class=\"st {class}\"><span aria-hidden=\"true\">{shape}</span> "))
-        .text(word)
+        .text(words)
         .raw("</span>");
     html
 }
@@ -77,6 +90,9 @@ mod tests {
         for outcome in failed {
             assert_eq!((shape(outcome.name()), class(outcome.name())), ("✕", "bad"), "{outcome:?}");
         }
+        assert_eq!((ended("ok").as_str(), ended("trap").as_str()), ("ok", "failed (trap)"));
+        let html = ending("retry", "failed, retried").to_string();
+        assert!(html.contains("✕") && html.contains("> failed, retried</span>"), "{html}");
         assert!(named("dead", "<a>").to_string().contains("&lt;a&gt;"));
     }
 }

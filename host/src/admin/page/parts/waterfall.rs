@@ -26,13 +26,25 @@ const WAIT_LABEL_PART: f64 = 7.0;
 /// Bars shorter than this take as much room, in percent.
 const LEAST_WIDTH: f64 = 0.5;
 
+/// The room that the duration of an attempt takes, in percent: stretches of time are at least as
+/// broad where they are few.
+const BAR_LABEL_PART: f64 = 8.5;
+
+/// What a character takes, in percent.
+const CHAR_PART: f64 = 1.2;
+
+/// A cut is hatched: it is no part of the axis.
+const HATCH: &str = "<defs><pattern id=\"cut\" width=\"6\" height=\"6\" \
+                     patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
+                     <path class=\"hatch\" d=\"M0 0V6\"/></pattern></defs>";
+
 /// The parts of a drawing: class, width and height of a sample, and its meaning.
 pub(in crate::admin::page) const LEGEND: [(&str, u32, u32, &str); 5] = [
     ("b-came", 5, 12, "an event was stored"),
     ("b-wait", 26, 6, "waited"),
     ("b-ok", 16, 12, "attempt that succeeded"),
     ("b-bad", 16, 12, "failed: r retry, x reject, t trap, z timeout, m memory, e error, c crash"),
-    ("cut", 26, 12, "// a long wait, not drawn to scale"),
+    ("cut", 26, 12, "// a long wait, cut out of the axis: its length is written in it"),
 ];
 
 /// How a bar is drawn.
@@ -107,14 +119,13 @@ impl Axis {
     /// The head of the axis: the times at which its pieces begin and end, and its cuts.
     pub(in crate::admin::page) fn head(&self) -> Html {
         let mut html = Html::default();
-        html.raw("<svg class=\"ticks\" width=\"100%\" height=\"18\" aria-hidden=\"true\">");
+        html.raw("<svg class=\"ticks\" width=\"100%\" height=\"18\" aria-hidden=\"true\">")
+            .raw(HATCH);
         let mut free = 0.0;
         for piece in &self.pieces {
             if piece.is_cut {
                 let (left, width) = (piece.left, piece.right - piece.left);
-                html.raw(format_args!(
-                    "<rect class=\"cut\" x=\"{left:.2}%\" width=\"{width:.2}%\" height=\"18\"/>"
-                ));
+                html.raw(cut(left, width));
                 let middle = (piece.left + piece.right) / 2.0;
                 if middle - LABEL_PART / 2.0 >= free - 1.0 {
                     let text = format!("// {}", duration(piece.to_ms - piece.from_ms));
@@ -122,8 +133,13 @@ impl Axis {
                     free = middle + LABEL_PART / 2.0;
                 }
             } else if piece.left >= free {
-                tick(&mut html, piece.left, "start", &duration(piece.from_ms));
-                free = piece.left + 9.0;
+                let text = duration(piece.from_ms);
+                let is_at_end = piece.left + text.chars().count() as f64 * CHAR_PART > 100.0;
+                match is_at_end {
+                    true => tick(&mut html, 100.0, "end", &text),
+                    false => tick(&mut html, piece.left, "start", &text),
+                }
+                free = if is_at_end { 100.0 } else { piece.left + 9.0 };
             }
         }
         if let Some(last) = self.pieces.last().filter(|last| !last.is_cut && free < 88.0) {
@@ -139,9 +155,7 @@ impl Axis {
         html.raw("<svg width=\"100%\" height=\"18\" role=\"group\">");
         for piece in self.pieces.iter().filter(|piece| piece.is_cut) {
             let (left, width) = (piece.left, piece.right - piece.left);
-            html.raw(format_args!(
-                "<rect class=\"cut\" x=\"{left:.2}%\" width=\"{width:.2}%\" height=\"18\"/>"
-            ));
+            html.raw(cut(left, width));
         }
         for bar in bars {
             self.bar(bar, &mut html);
@@ -161,7 +175,7 @@ impl Axis {
         (left.min(100.0 - width), width)
     }
 
-    /// The length of a wait where there is room, and the letter of an attempt that failed.
+    /// The length of a wait or an attempt where there is room, and the letter of one that failed.
     fn label(&self, bar: &Bar, html: &mut Html) {
         let (left, width) = self.place(bar);
         match bar.kind {
@@ -171,6 +185,10 @@ impl Axis {
             }
             // The letter stands behind the bar, so that the shortest one can be read.
             BarKind::Attempt(outcome) => {
+                let text = duration(bar.to_ms - bar.from_ms);
+                if width >= text.chars().count() as f64 * CHAR_PART {
+                    tick(html, left + width / 2.0, "middle", &text);
+                }
                 if let Some(letter) = letter(outcome) {
                     tick(html, (left + width + 0.2).min(98.5), "start", letter);
                 }
@@ -200,6 +218,13 @@ impl Axis {
             html.raw("</a>");
         }
     }
+}
+
+/// A cut in a row or in the head, in percent.
+fn cut(left: f64, width: f64) -> String {
+    format!(
+        "<rect class=\"cut\" fill=\"url(#cut)\" x=\"{left:.2}%\" width=\"{width:.2}%\" height=\"18\"/>"
+    )
 }
 
 /// A letter for an outcome that is no success.
@@ -248,9 +273,11 @@ fn place(stretches: Vec<(f64, f64, bool)>) -> Vec<Piece> {
     // A wait that is cut is broader than most bars, and much is left for what happened.
     let cut = CUT_PART.min(ALL_CUTS_PART / cuts.max(1) as f64) * 100.0;
     let room = 100.0 - cut * cuts as f64;
-    // Every stretch is seen, also one that took no time.
-    let least = room * 0.2 / (stretches.len() - cuts).max(1) as f64;
-    let share = room * 0.8;
+    // Every stretch is seen, also one that took no time; a few can say how long they were.
+    let count = (stretches.len() - cuts).max(1) as f64;
+    let seen = room * 0.2 / count;
+    let least = if BAR_LABEL_PART * count <= room * 0.8 { seen.max(BAR_LABEL_PART) } else { seen };
+    let share = room - least * count;
     let mut left = 0.0;
     let mut pieces = Vec::with_capacity(stretches.len());
     for (from_ms, to_ms, is_cut) in stretches {
@@ -301,6 +328,9 @@ mod tests {
         assert!(width(3.0, 30_000.0) > 1.5 * width(0.0, 3.0), "{axis:?}");
         let row = axis.row(&bars).to_string();
         assert_eq!(row.matches(">30.0 s</text>").count(), 3, "{row}");
+        assert_eq!(row.matches(">3 ms</text>").count(), 4, "an attempt says its own: {row}");
+        let head = axis.head().to_string();
+        assert!(head.contains("text-anchor=\"start\">1.50 min<"), "it is not cut off: {head}");
         let letter = row.find(">r</text>").unwrap();
         assert!(row.rfind("<rect").unwrap() < letter, "no bar hides a letter: {row}");
     }

@@ -8,13 +8,12 @@ pub(in crate::admin::page) fn when(at_ms: i64, now_ms: i64) -> Html {
     element(&rfc3339(at_ms), &relative(at_ms, now_ms))
 }
 
-/// How long something has lasted: `for 19 s`.
-pub(in crate::admin::page) fn lasting(since_ms: i64, now_ms: i64) -> Html {
+/// The moment that a page is of: `as of 14:02:31 UTC`.
+pub(in crate::admin::page) fn as_of(now_ms: i64) -> Html {
+    let time = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
+    let (exact, shown) = (rfc3339(now_ms), time.strftime("%H:%M:%S"));
     let mut html = Html::default();
-    let (exact, lasts) = (rfc3339(since_ms), relative(since_ms, now_ms).replace(" ago", ""));
-    html.raw(format_args!("<hb-time for><time datetime=\"{exact}\" title=\"{exact}\">for "))
-        .raw(&lasts)
-        .raw("</time></hb-time>");
+    html.raw(format_args!("as of <time datetime=\"{exact}\">{shown}</time> UTC"));
     html
 }
 
@@ -70,8 +69,7 @@ mod tests {
         let html = when_text("2026-02-02T02:39:58.000Z", NOW_MS).to_string();
         assert!(html.contains("datetime=\"2026-02-02T02:39:58.000Z\""), "{html}");
         assert!(html.contains(">2 s ago<"), "{html}");
-        let lasts = lasting(NOW_MS - 19_000, NOW_MS).to_string();
-        assert!(lasts.contains(">for 19 s<"), "{lasts}");
+        assert!(as_of(NOW_MS).to_string().ends_with(">02:40:00</time> UTC"));
         assert_eq!(clock(NOW_MS, NOW_MS), "02:40");
         assert_eq!(clock(NOW_MS - 90_000_000, NOW_MS), "01 Feb 01:40");
         assert_eq!(when_text("<b>", NOW_MS).to_string(), "&lt;b&gt;");

@@ -24,8 +24,12 @@ impl Slot {
 /// A connection between places of neighbouring tiers.
 type Link = (Slot, Slot);
 
-/// The tiers from left to right, each from top to bottom.
-pub(super) fn layers(tier: &[usize], edges: &[((usize, usize), bool)]) -> Vec<Vec<Slot>> {
+/// The tiers from left to right, each from top to bottom; the nodes `below` are the last of theirs.
+pub(super) fn layers(
+    tier: &[usize],
+    below: &[usize],
+    edges: &[((usize, usize), bool)],
+) -> Vec<Vec<Slot>> {
     let count = tier.iter().max().map_or(0, |most| most + 1);
     let mut layers = vec![Vec::new(); count];
     for (node, tier) in tier.iter().enumerate() {
@@ -44,6 +48,8 @@ pub(super) fn layers(tier: &[usize], edges: &[((usize, usize), bool)]) -> Vec<Ve
         }
         links[tier[*to] - 1].push((last, Slot::Node(*to)));
     }
+    let is_below = |slot: &Slot| slot.node().is_some_and(|node| below.contains(&node));
+    layers.iter_mut().for_each(|layer| layer.sort_by_key(is_below));
     let mut best = layers.clone();
     for sweep in 0..SWEEPS {
         if sweep % 2 == 0 {
@@ -51,11 +57,13 @@ pub(super) fn layers(tier: &[usize], edges: &[((usize, usize), bool)]) -> Vec<Ve
                 let (left, right) = layers.split_at_mut(at);
                 let towards = links[at - 1].iter().map(|(from, to)| (*to, *from));
                 sort(&mut right[0], &left[at - 1], &towards.collect::<Vec<_>>());
+                right[0].sort_by_key(is_below);
             }
         } else {
             for at in (1..count).rev() {
                 let (left, right) = layers.split_at_mut(at);
                 sort(&mut left[at - 1], &right[0], &links[at - 1]);
+                left[at - 1].sort_by_key(is_below);
             }
         }
         if crossings(&layers, &links) < crossings(&best, &links) {
@@ -106,7 +114,7 @@ mod tests {
     #[test]
     fn crossings_that_can_be_avoided_are() {
         let edges = [(0, 5), (1, 4), (2, 3)].map(|edge| (edge, true));
-        let layers = layers(&[0, 0, 0, 1, 1, 1], &edges);
+        let layers = layers(&[0, 0, 0, 1, 1, 1], &[], &edges);
         let nodes =
             |at: usize| layers[at].iter().filter_map(|slot| slot.node()).collect::<Vec<_>>();
         let partner = |node: &usize| 5 - node;
@@ -114,9 +122,19 @@ mod tests {
     }
 
     #[test]
+    fn nodes_that_are_to_stand_below_do_and_the_others_are_ordered_around_them() {
+        let edges = [(0, 3), (1, 4), (1, 5), (2, 6)].map(|edge| (edge, true));
+        let layers = layers(&[0, 0, 0, 1, 1, 1, 1], &[3, 5], &edges);
+        let nodes: Vec<_> = layers[1].iter().filter_map(|slot| slot.node()).collect();
+        assert!(nodes[2..] == [3, 5] || nodes[2..] == [5, 3], "{nodes:?}");
+        let sources: Vec<_> = layers[0].iter().filter_map(|slot| slot.node()).collect();
+        assert_eq!(sources[0], 2, "the one that leads to none of them is at the top");
+    }
+
+    #[test]
     fn a_long_edge_has_a_place_in_each_tier_between() {
         let edges = [(0, 1), (1, 2), (0, 2)].map(|edge| (edge, true));
-        let layers = layers(&[0, 1, 2], &edges);
+        let layers = layers(&[0, 1, 2], &[], &edges);
         assert!(layers[1].contains(&Slot::Pass(2)) && layers[1].contains(&Slot::Node(1)));
     }
 }

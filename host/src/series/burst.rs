@@ -1,0 +1,74 @@
+//! When something went wrong: from its beginning to the last time that it was seen.
+
+/// Trouble that comes again after this long is another one, in milliseconds. So long it counts as
+/// trouble of now.
+pub const QUIET_MS: i64 = 300_000;
+
+/// A time in which something went wrong again and again, without a longer pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Burst {
+    /// When it was seen first, Unix ms of the wall clock.
+    pub from_ms: i64,
+    /// When it was seen last, Unix ms of the wall clock.
+    pub to_ms: i64,
+}
+
+impl Burst {
+    /// What is known after it was seen at `at_ms`, which is not before the times that are known.
+    #[must_use]
+    pub fn seen(known: Option<Self>, at_ms: i64) -> Self {
+        let goes_on = known.filter(|known| at_ms - known.to_ms <= QUIET_MS);
+        Self { from_ms: goes_on.map_or(at_ms, |known| known.from_ms), to_ms: at_ms }
+    }
+
+    /// The newest of the times in which something went wrong here or there.
+    #[must_use]
+    pub fn newest(here: Option<Self>, there: Option<Self>) -> Option<Self> {
+        let (Some(a), Some(b)) = (here, there) else { return here.or(there) };
+        let (early, late) = if a.to_ms <= b.to_ms { (a, b) } else { (b, a) };
+        let goes_on = late.from_ms - early.to_ms <= QUIET_MS;
+        let from_ms = if goes_on { late.from_ms.min(early.from_ms) } else { late.from_ms };
+        Some(Self { from_ms, ..late })
+    }
+
+    /// Whether it was seen in the last minutes before `now_ms`.
+    #[must_use]
+    pub fn is_on(self, now_ms: i64) -> bool {
+        now_ms - self.to_ms < QUIET_MS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE_MS: i64 = 60_000;
+
+    fn burst(from_ms: i64, to_ms: i64) -> Option<Burst> {
+        Some(Burst { from_ms, to_ms })
+    }
+
+    #[test]
+    fn a_burst_goes_on_until_it_was_quiet_for_long() {
+        let times = [0, 4 * MINUTE_MS, 9 * MINUTE_MS];
+        let seen = times.into_iter().fold(None, |known, at_ms| Some(Burst::seen(known, at_ms)));
+        assert_eq!(seen, burst(0, 9 * MINUTE_MS));
+        let again = Burst::seen(seen, 15 * MINUTE_MS);
+        assert_eq!(Some(again), burst(15 * MINUTE_MS, 15 * MINUTE_MS));
+        assert!(again.is_on(19 * MINUTE_MS) && !again.is_on(20 * MINUTE_MS));
+    }
+
+    #[test]
+    fn of_two_bursts_the_newest_counts_and_those_that_meet_are_one() {
+        let early = burst(0, 10 * MINUTE_MS);
+        for (there, expected) in [
+            (None, early),
+            (burst(12 * MINUTE_MS, 20 * MINUTE_MS), burst(0, 20 * MINUTE_MS)),
+            (burst(2 * MINUTE_MS, 3 * MINUTE_MS), early),
+            (burst(30 * MINUTE_MS, 40 * MINUTE_MS), burst(30 * MINUTE_MS, 40 * MINUTE_MS)),
+        ] {
+            assert_eq!(Burst::newest(early, there), expected);
+            assert_eq!(Burst::newest(there, early), expected);
+        }
+    }
+}

@@ -14,11 +14,11 @@ pub struct Burst {
 }
 
 impl Burst {
-    /// What is known after it was seen at `at_ms`, which is not before the times that are known.
+    /// What is known after it was seen between two samples, which are not before what is known.
     #[must_use]
-    pub fn seen(known: Option<Self>, at_ms: i64) -> Self {
-        let goes_on = known.filter(|known| at_ms - known.to_ms <= QUIET_MS);
-        Self { from_ms: goes_on.map_or(at_ms, |known| known.from_ms), to_ms: at_ms }
+    pub fn seen(known: Option<Self>, from_ms: i64, to_ms: i64) -> Self {
+        let goes_on = known.filter(|known| from_ms - known.to_ms <= QUIET_MS);
+        Self { from_ms: goes_on.map_or(from_ms, |known| known.from_ms), to_ms }
     }
 
     /// The newest of the times in which something went wrong here or there.
@@ -50,12 +50,14 @@ mod tests {
 
     #[test]
     fn a_burst_goes_on_until_it_was_quiet_for_long() {
-        let times = [0, 4 * MINUTE_MS, 9 * MINUTE_MS];
-        let seen = times.into_iter().fold(None, |known, at_ms| Some(Burst::seen(known, at_ms)));
-        assert_eq!(seen, burst(0, 9 * MINUTE_MS));
-        let again = Burst::seen(seen, 15 * MINUTE_MS);
-        assert_eq!(Some(again), burst(15 * MINUTE_MS, 15 * MINUTE_MS));
-        assert!(again.is_on(19 * MINUTE_MS) && !again.is_on(20 * MINUTE_MS));
+        let seen = |known, minute: i64| {
+            Some(Burst::seen(known, (minute - 1) * MINUTE_MS, minute * MINUTE_MS))
+        };
+        let known = [1, 4, 10].into_iter().fold(None, seen);
+        assert_eq!(known, burst(0, 10 * MINUTE_MS));
+        let again = seen(known, 17).unwrap();
+        assert_eq!(Some(again), burst(16 * MINUTE_MS, 17 * MINUTE_MS));
+        assert!(again.is_on(21 * MINUTE_MS) && !again.is_on(22 * MINUTE_MS));
     }
 
     #[test]

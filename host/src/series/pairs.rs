@@ -124,11 +124,17 @@ impl Pair {
     /// Takes what came since the last sample into the time `at_ms`.
     fn sample(&self, at_ms: i64) -> MutexGuard<'_, PairPast> {
         let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        // A new pair did nothing before its first sample.
+        let begun_ms = past.first_ms.map(|_| past.at_ms);
         past.move_to(at_ms);
         let (count, failed) =
             (self.count.swap(0, Ordering::Relaxed), self.failed.swap(0, Ordering::Relaxed));
         if count > 0 || failed > 0 {
             past.add((count, failed));
+        }
+        if failed > 0 {
+            let to_ms = past.at_ms;
+            past.failing = Some(Burst::seen(past.failing, begun_ms.unwrap_or(to_ms), to_ms));
         }
         past
     }
@@ -162,9 +168,6 @@ impl PairPast {
             bucket.1 = bucket.1.saturating_add(failed);
         }
         self.last_ms = Some(self.at_ms);
-        if failed > 0 {
-            self.failing = Some(Burst::seen(self.failing, self.at_ms));
-        }
     }
 
     fn total(&self, window: PairWindow) -> (u64, u64) {
@@ -294,11 +297,11 @@ mod tests {
         let pairs = Pairs::default();
         let pair = pairs.of(PairKind::Handled, "a.b", "audit");
         let failing = |window, at_ms| pairs.totals(window, at_ms)[0].failing;
-        for (minute, has_failed) in [(0, true), (10, true), (13, true), (20, false)] {
+        for (minute, has_failed) in [(0, true), (9, false), (10, true), (13, true), (20, false)] {
             pair.count(has_failed);
             pairs.sample(NOW_MS + minute * MINUTE_MS);
         }
-        let newest = Burst { from_ms: NOW_MS + 10 * MINUTE_MS, to_ms: NOW_MS + 13 * MINUTE_MS };
+        let newest = Burst { from_ms: NOW_MS + 9 * MINUTE_MS, to_ms: NOW_MS + 13 * MINUTE_MS };
         assert_eq!(failing(PairWindow::Hour, NOW_MS + 21 * MINUTE_MS), Some(newest));
         assert_eq!(failing(PairWindow::Hour, NOW_MS + 75 * MINUTE_MS), None);
         assert_eq!(failing(PairWindow::Day, NOW_MS + 75 * MINUTE_MS), Some(newest));

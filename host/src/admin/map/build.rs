@@ -232,13 +232,14 @@ impl MapBuilder<'_> {
 /// were.
 fn refused(admin: &Admin, source: &str) -> (u64, Option<Burst>) {
     let owner = SeriesOwner { kind: OwnerKind::Source, name: Some(source.into()) };
-    let (mut refused, mut refusing) = (0, None);
+    let (mut refused, mut refusing, mut begun_ms) = (0, None, None);
     for step in admin.series.window(&owner) {
         let count = step.point.counts[Meter::REFUSED];
         if count > 0 {
             refused += u64::from(count);
-            refusing = Some(Burst::seen(refusing, step.at_ms));
+            refusing = Some(Burst::seen(refusing, begun_ms.unwrap_or(step.at_ms), step.at_ms));
         }
+        begun_ms = Some(step.at_ms);
     }
     (refused, refusing)
 }

@@ -67,6 +67,7 @@ impl LossLog {
     }
 
     /// The batches that were found to be lost.
+    #[cfg(test)]
     pub(super) fn batches(&self) -> u64 {
         self.with(|counts| counts.batches)
     }

@@ -193,8 +193,8 @@ impl AckedTail {
     /// was given back.
     pub(super) fn settlement(
         &self,
-        lease: Box<Lease>,
-        settlement: Box<Settlement>,
+        lease: Lease,
+        settlement: Settlement,
         settled: Settled,
     ) -> Option<TailCommand> {
         let next = match settled {
@@ -208,7 +208,7 @@ impl AckedTail {
         let attributes = Attributes { body: Bytes::new(), ..lease.event.attributes.clone() };
         let event = Arc::new(Event { id, attributes, parent, root, hops, trace });
         let permit = LeasePermit { budget, memory: None };
-        Some(TailCommand::Settle(Box::new(Lease { event, permit, ..*lease }), Box::new(settlement)))
+        Some(TailCommand::Settle(Box::new(Lease { event, permit, ..lease }), Box::new(settlement)))
     }
 
     /// The bytes that are kept.

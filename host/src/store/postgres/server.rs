@@ -225,8 +225,8 @@ impl KnownServer {
         let lacks = |promise: &&ServerPromise| self.needs_standby && !promise.is_replicated();
         state.promise.as_ref().filter(lacks).map(|promise| {
             format!(
-                "`store.require` is \"replicated\", and the primary acknowledges what is {promise}: \
-                 set `synchronous_standby_names` on it; until then new events get 503"
+                "`store.require` is \"replicated\", and the primary acknowledges what is \
+                 {promise}: set `synchronous_standby_names` on it; until then new events get 503"
             )
         })
     }

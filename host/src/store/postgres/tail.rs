@@ -236,7 +236,7 @@ impl AckedTail {
     /// was given back.
     pub(super) fn settlement(
         &self,
-        lease: Box<Lease>,
+        lease: Lease,
         settlement: Settlement,
         settled: Settled,
     ) -> Option<TailCommand> {
@@ -251,10 +251,8 @@ impl AckedTail {
         let attributes = Attributes { body: Bytes::new(), ..lease.event.attributes.clone() };
         let event = Arc::new(Event { id, attributes, parent, root, hops, trace });
         let permit = LeasePermit { budget, memory: None };
-        Some(TailCommand::Settle(
-            Box::new(Lease { event, permit, held: None, ..*lease }),
-            Box::new(settlement),
-        ))
+        let lease = Lease { event, permit, held: None, ..lease };
+        Some(TailCommand::Settle(Box::new(lease), Box::new(settlement)))
     }
 
     /// The bytes that are kept.

@@ -57,7 +57,7 @@ impl PostgresWriter {
             ) => {
                 // Its permit is free before the caller knows it.
                 let done = match self.shared.tail.is_kept() {
-                    true => self.shared.tail.settlement(lease, *settlement, settled),
+                    true => self.shared.tail.settlement(*lease, *settlement, settled),
                     false => None,
                 };
                 drop(reply.map(|reply| reply.send(Ok(settled))));

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use super::connect::DatabaseAddress;
 use super::error::PostgresOpenError;
-use super::heartbeat::{Heart, beat, watch};
+use super::heartbeat::{Heart, beat};
 use super::identity::HostIdentity;
 use super::lease::noted;
 use super::options::PostgresOptions;
@@ -92,7 +92,6 @@ impl Postgres {
         };
         let commands = writes(PLAIN, writer, statements);
         let keyed = writes(KEYED, keyed_writer, keyed_statements);
-        tasks::spawn(watch(Arc::clone(&shared)));
         tasks::spawn(beat(Heart {
             client: heart,
             address: address.clone(),

@@ -98,12 +98,6 @@ impl Clock {
         Self::new(TimeSource::System(0))
     }
 
-    /// The machine's clock, wrong by so much.
-    #[cfg(test)]
-    pub fn wrong_by(shift_ms: i64) -> Self {
-        Self::new(TimeSource::System(shift_ms))
-    }
-
     /// A clock that stands at `unix_ms` until [`Clock::set`] or [`Clock::step`] moves it.
     pub fn manual(unix_ms: i64) -> Self {
         let time = Manual { wall_ms: unix_ms, passed_ms: unix_ms.max(0) };
@@ -338,6 +332,13 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Clock {
+        /// The machine's clock, wrong by so much.
+        pub(crate) fn wrong_by(shift_ms: i64) -> Self {
+            Self::new(TimeSource::System(shift_ms))
+        }
+    }
 
     #[test]
     fn times_are_rfc_3339_in_utc() {

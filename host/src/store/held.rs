@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::DeliveryId;
 
-/// The leases that this host has in its hands: deliveries and attempts, and how often each is there.
-/// A lease that is given back and taken again in the same commit is there twice for a moment.
+/// The leases that this host has in its hands: deliveries and attempts, and how often each is
+/// there. A lease that is given back and taken again in the same commit is there twice for a
+/// moment.
 #[derive(Debug, Default)]
 pub(super) struct HeldLeases(Mutex<HashMap<(DeliveryId, u32), u32>>);
 

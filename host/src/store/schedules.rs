@@ -10,8 +10,8 @@ use super::{Pending, ScheduleChange, SkippedTicks, StoredSchedule, Tick, Ticked}
 /// the store is told: a cron expression means the clock on the wall. The store compares them with
 /// each other and never with a clock.
 pub trait Schedules: Send + Sync + std::fmt::Debug {
-    /// The milliseconds by which the wall clock of a store that hosts share is ahead of this host's.
-    /// Ticks go by it, so that a host whose clock is wrong makes none too early.
+    /// The milliseconds by which the wall clock of a store that hosts share is ahead of this
+    /// host's. Ticks go by it, so that a host whose clock is wrong makes none too early.
     fn ahead_of_wall_ms(&self) -> i64 {
         0
     }

@@ -19,6 +19,7 @@ use super::server;
 use super::shared::PostgresShared;
 use super::wake;
 use crate::clock::since_boot;
+use crate::tasks;
 
 /// How often the row is renewed.
 const EVERY: Duration = Duration::from_secs(1);
@@ -77,6 +78,7 @@ pub(super) async fn beat(mut heart: Heart) {
         orphans: OrphanSearch::default(),
         is_unsure: false,
     };
+    tasks::spawn(watch(Arc::clone(&heart.shared)));
     heart.listen().await;
     loop {
         let next = heart.next(&times).await;
@@ -112,7 +114,7 @@ pub(super) async fn beat(mut heart: Heart) {
 
 /// Tells the dispatcher when this host is cut off from the primary: others may soon have what it
 /// runs. The heartbeat itself may be waiting for an answer then.
-pub(super) async fn watch(shared: Arc<PostgresShared>) {
+async fn watch(shared: Arc<PostgresShared>) {
     let (mut ended, mut was_cut_off) = (shared.ended.subscribe(), false);
     while tokio::time::timeout(LOOK_EVERY, ended.wait_for(|ended| *ended)).await.is_err() {
         let is_cut_off = shared.is_cut_off();
@@ -183,7 +185,8 @@ impl Heart {
             Beat::Hear => self.hear().await,
             Beat::Send => {
                 times.send = now + wake::APART;
-                wake::send(&self.client, &self.shared).await
+                let payload = self.shared.wakes.take(self.shared.run().incarnation);
+                wake::send(&self.client, &payload).await
             }
             Beat::End => Ok(()),
         }

@@ -17,7 +17,7 @@ pub(super) async fn leave(client: &mut Client, shared: &PostgresShared) -> Resul
     know_plugins_of(&transaction, me, &*shared.policies).await?;
     transaction.execute("SELECT hookbox.leave_v1($1, $2)", &[&at, &me]).await?;
     transaction.commit().await?;
-    if let Err(error) = wake::send_any(client, shared).await {
+    if let Err(error) = wake::send(client, &me.to_string()).await {
         tracing::debug!(%error, "the other hosts find by their polls what this one has left");
     }
     Ok(())

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::client::SqlClient as Client;
 use super::connect::DatabaseAddress;
 use super::error::PostgresOpenError;
-use super::heartbeat::{Heart, beat, watch};
+use super::heartbeat::{Heart, beat};
 use super::identity::HostIdentity;
 use super::lease::noted;
 use super::options::PostgresOptions;
@@ -93,7 +93,6 @@ impl Postgres {
         };
         let commands = writes(PLAIN, writer, statements);
         let keyed = writes(KEYED, keyed_writer, keyed_statements);
-        tasks::spawn(watch(Arc::clone(&shared)));
         if address.pooler.is_there() {
             tracing::info!(
                 "a pooler is between this host and Postgres: statements are not prepared, and work of other hosts is found each second"

@@ -133,7 +133,8 @@ impl PostgresShared {
         *self.run.borrow()
     }
 
-    /// Goes on as another run. The leases of now are others', so that the dispatcher gives them back.
+    /// Goes on as another run. The leases of now are others', so that the dispatcher gives them
+    /// back.
     pub(super) fn go_on_as(&self, run: HostRun, last_id: Option<i64>) {
         if let Some(dispatch) = self.dispatch.get() {
             dispatch.give_back_all();

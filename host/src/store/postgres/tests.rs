@@ -104,7 +104,8 @@ impl OnePostgres {
             host_name: "one".to_owned(),
             clock: self.clock.clone(),
             host_timeout: std::time::Duration::from_secs(15),
-            poll_every: std::time::Duration::from_secs(1),
+            // A law that counts what the dispatcher is told has no poll in between.
+            poll_every: listening::NEVER,
             orphans_every: std::time::Duration::from_secs(60),
             max_waiting_appends: 4_096,
             tree: BUDGET,

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use tokio_postgres::Error;
 
 use super::client::SqlClient as Client;
-use super::shared::PostgresShared;
 use crate::event::PluginName;
 
 /// The shortest time between two notifications of a host.
@@ -52,7 +51,7 @@ impl WakesToSend {
     }
 
     /// Takes what is to be sent, as the payload of a run's notification.
-    fn take(&self, run: i64) -> String {
+    pub(super) fn take(&self, run: i64) -> String {
         let plugins = std::mem::take(&mut *self.plugins());
         let mut payload = run.to_string();
         for plugin in &plugins {
@@ -63,15 +62,9 @@ impl WakesToSend {
     }
 }
 
-/// Tells the other hosts of what this one has left.
-pub(super) async fn send(client: &Client, shared: &PostgresShared) -> Result<(), Error> {
-    let payload = shared.wakes.take(shared.run().incarnation);
-    client.execute("SELECT hookbox.wake_v1($1)", &[&payload]).await.map(drop)
-}
-
-/// Tells the other hosts that there may be something of any plugin.
-pub(super) async fn send_any(client: &Client, shared: &PostgresShared) -> Result<(), Error> {
-    let payload = shared.run().incarnation.to_string();
+/// Tells the other hosts of what this one has left. A payload without plugins, which is the number
+/// of the run alone, stands for all.
+pub(super) async fn send(client: &Client, payload: &str) -> Result<(), Error> {
     client.execute("SELECT hookbox.wake_v1($1)", &[&payload]).await.map(drop)
 }
 

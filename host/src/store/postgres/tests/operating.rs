@@ -143,8 +143,11 @@ async fn the_partitions_of_a_day_of_which_nothing_is_left_are_dropped() {
     };
     while store.sweep(keep(2)).await.unwrap() {}
     assert!(exists(day).await, "it has an event, and the day may not be over");
-    while store.sweep(keep(1)).await.unwrap() {}
-    assert!(!exists(day).await && exists(day + 1).await);
+    // The host may be making the partitions of the days to come at that moment.
+    while exists(day).await {
+        store.sweep(keep(1)).await.unwrap();
+    }
+    assert!(exists(day + 1).await);
     assert_eq!(store.stats().await.unwrap().events, 0);
     store.append(event("order.paid", &[])).await.unwrap();
 }

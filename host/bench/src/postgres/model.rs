@@ -64,7 +64,10 @@ impl Bound {
 
 impl Scaling {
     pub(super) fn json(&self) -> Value {
-        let row = |(cores, hosts, rate, bound): &(u32, u32, f64, Bound)| json!({ "server_cores": cores, "hosts": hosts, "per_second": rate, "bound": bound.name() });
+        let row = |(cores, hosts, rate, bound): &(u32, u32, f64, Bound)| {
+            json!({ "server_cores": cores, "hosts": hosts, "per_second": rate,
+                "bound": bound.name() })
+        };
         self.rows.iter().map(row).collect()
     }
 }

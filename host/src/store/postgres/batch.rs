@@ -18,7 +18,7 @@ use super::keys::{SettledKeyRows, apart};
 use super::kv::KvRows;
 use super::lease::lease;
 use super::schedules::TickRows;
-use super::settle::{SettleRows, due_again, record, settled};
+use super::settle::{SettleRows, due_again, record, recorded, settled};
 use super::shared::PostgresShared;
 use super::statements::BatchStatements;
 use super::stripes::Stripes;
@@ -32,6 +32,7 @@ use crate::store::{
 };
 
 mod again;
+mod locks;
 mod within;
 
 pub(super) use self::within::append_within;
@@ -277,6 +278,19 @@ impl<'c> BatchRows<'c> {
         if !self.failures.is_empty() {
             calls.push(Box::pin(self.failures.call(client, &statements.fail, shared)));
         }
+        self.leasing_calls(&mut calls, client, statements, shared);
+        calls.push(simple(client, "COMMIT"));
+        calls
+    }
+
+    /// Those that lease.
+    fn leasing_calls<'a>(
+        &'a self,
+        calls: &mut BatchCalls<'a>,
+        client: &'a Client,
+        statements: &'a BatchStatements,
+        shared: &'a PostgresShared,
+    ) {
         if !self.late.is_empty() {
             calls.push(Box::pin(enter_late(client, &statements.enter_late, shared, &self.late)));
         }
@@ -288,41 +302,8 @@ impl<'c> BatchRows<'c> {
             calls.push(Box::pin(self.frozen.call(client, &statements.freeze, shared)));
         }
         if let Some(leases) = self.leased_again.filter(|it| !it.is_empty()) {
-            calls.push(Box::pin(leases.call(
-                client,
-                &statements.lease_again,
-                shared.run().incarnation,
-            )));
-        }
-        calls.push(simple(client, "COMMIT"));
-        calls
-    }
-
-    /// Those that lock what settlements and events touch, and check it.
-    fn locking_calls<'a>(
-        &'a self,
-        calls: &mut BatchCalls<'a>,
-        client: &'a Client,
-        statements: &'a BatchStatements,
-        shared: &'a PostgresShared,
-    ) {
-        if let Some(policies) = &self.policies {
-            calls.push(Box::pin(
-                async move { client.query(&statements.policies, &[policies]).await },
-            ));
-        }
-        if !self.keyed.locked.is_empty() {
-            calls.push(Box::pin(self.keyed.locked.call(client, &statements.lock_keys)));
-        }
-        if !self.trees.is_empty() {
-            calls.push(Box::pin(self.trees.call(client, &statements.check_trees, shared)));
-        }
-        if !self.stripes.is_empty() {
-            calls.push(Box::pin(self.stripes.take(client, &statements.lock)));
-        }
-        if !self.kv.is_empty() {
-            let (statement, settlements) = (&statements.write_values, &self.settlements);
-            calls.push(Box::pin(self.kv.call(client, statement, shared, settlements)));
+            let me = shared.run().incarnation;
+            calls.push(Box::pin(leases.call(client, &statements.lease_again, me)));
         }
     }
 
@@ -345,11 +326,7 @@ impl<'c> BatchRows<'c> {
         answer_if(!self.kv.is_empty());
         let settled = settled(&answer_if(!self.settlements.is_empty()));
         let opened = answer_if(!self.settled_keys.is_empty());
-        let mut recorded = Vec::new();
-        for _ in &self.steps {
-            let kept = answer_if(true).first().is_some_and(|row| row.get(0));
-            recorded.push(if kept { Recorded::Kept } else { Recorded::Lost });
-        }
+        let recorded: Vec<_> = self.steps.iter().map(|_| recorded(&answer_if(true))).collect();
         let order = self.ticks.in_order();
         let mut codes = vec![0; order.len()];
         for place in order {

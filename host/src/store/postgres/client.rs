@@ -22,8 +22,8 @@ use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 const SETTINGS: [&str; 3] =
     ["statement_timeout = 0", "idle_in_transaction_session_timeout = '10s'", "lock_timeout = '5s'"];
 
-/// The commit that acknowledges, of a session or (`true`) a transaction. A server that asks for more
-/// than `on` keeps it.
+/// The commit that acknowledges, of a session or (`true`) a transaction. A server that asks for
+/// more than `on` keeps it.
 fn commits(is_local: bool) -> String {
     format!(
         "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
@@ -56,13 +56,24 @@ impl Pooler {
         self.is_there.store(true, Ordering::Relaxed);
     }
 
+    /// Says what is different with one.
+    pub(super) fn tell(&self) {
+        if self.is_there() {
+            tracing::info!(
+                "a pooler is between this host and Postgres: statements are not prepared, and work \
+                 of other hosts is found each second"
+            );
+        }
+    }
+
     /// What a new connection is told, if anything.
     pub(super) fn session(&self) -> Option<String> {
         let sql = || {
             let settings = SETTINGS.map(|setting| format!("SET {setting}; ")).concat();
             let commits = commits(false);
             format!(
-                "{settings}{commits}; SET default_transaction_isolation = 'read committed'; SET TimeZone = 'UTC'"
+                "{settings}{commits}; SET TimeZone = 'UTC'; \
+                 SET default_transaction_isolation = 'read committed'"
             )
         };
         (!self.is_there()).then(sql)

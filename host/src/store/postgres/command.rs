@@ -1,12 +1,9 @@
 //! The commands to the writer.
 
-use std::sync::atomic::Ordering;
-
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_postgres::Error;
 
 use super::error::{failed_query, is_scarce};
-use super::shared::PostgresShared;
 use crate::event::NewEvent;
 use crate::store::append_limit::AppendPermit;
 use crate::store::{
@@ -167,9 +164,8 @@ impl PostgresCommand {
     }
 
     /// Answers that Postgres refuses it. A settlement is returned if it may wait for room on the
-    /// server: its attempt has run, and would be held for good.
-    pub(super) fn refused(self, error: &Error, shared: &PostgresShared) -> Option<Self> {
-        let may_wait = !shared.closing.load(Ordering::Relaxed) && shared.answers().is_ok();
+    /// server and the store goes on: its attempt has run, and would be held for good.
+    pub(super) fn refused(self, error: &Error, may_wait: bool) -> Option<Self> {
         if may_wait && is_scarce(error) && matches!(self, Self::Settle { .. }) {
             return Some(self);
         }

@@ -58,10 +58,8 @@ impl Postgres {
         schema::prepare(&mut writer, &address).await?;
         let registered = register(&mut writer, &address, &options, (&identity, &left)).await?;
         journal.begin().map_err(failed)?;
-        let statements = BatchStatements::prepare(&writer).await;
-        let statements = statements.map_err(|error| address.refusal(&error))?;
-        let keyed_statements = BatchStatements::prepare(&keyed_writer).await;
-        let keyed_statements = keyed_statements.map_err(|error| address.refusal(&error))?;
+        let statements = prepared(&writer, &address).await?;
+        let keyed_statements = prepared(&keyed_writer, &address).await?;
         let client = Arc::new(ReadConnection::new(address.hold().await?));
         let reads = PostgresReads { client: Arc::clone(&client) };
         let work = WorkConnection::new(address.hold().await?, address.clone());
@@ -93,11 +91,7 @@ impl Postgres {
         };
         let commands = writes(PLAIN, writer, statements);
         let keyed = writes(KEYED, keyed_writer, keyed_statements);
-        if address.pooler.is_there() {
-            tracing::info!(
-                "a pooler is between this host and Postgres: statements are not prepared, and work of other hosts is found each second"
-            );
-        }
+        address.pooler.tell();
         tasks::spawn(beat(Heart {
             client: heart,
             address: address.clone(),
@@ -111,6 +105,13 @@ impl Postgres {
         let recovered = registered.recovered;
         Ok(Self { shared, commands, keyed, waiting, reads, work, listings, recovered })
     }
+}
+
+async fn prepared(
+    client: &Client,
+    address: &DatabaseAddress,
+) -> Result<BatchStatements, PostgresOpenError> {
+    BatchStatements::prepare(client).await.map_err(|error| address.refusal(&error))
 }
 
 /// Registers this run and takes up what the run before held, together or not at all.

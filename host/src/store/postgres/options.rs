@@ -21,8 +21,8 @@ pub struct PostgresOptions {
     pub needs_standby: bool,
     /// The bytes of acknowledged batches that are kept to be sent again after a failover.
     pub tail_bytes: usize,
-    /// Whether a pooler is between that lends connections for one transaction at a time; it is found
-    /// out if nobody says so.
+    /// Whether a pooler is between that lends connections for one transaction at a time. It is
+    /// found out if nobody says so.
     pub pooler: Option<bool>,
     /// The folder of this host's own small files. Of two hosts each has its own.
     pub folder: PathBuf,

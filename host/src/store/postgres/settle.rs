@@ -8,7 +8,7 @@ use tokio_postgres::{Error, Row};
 use super::client::{SqlClient as Client, SqlStatement as Statement};
 use super::shared::PostgresShared;
 use crate::event::AttemptRecord;
-use crate::store::{Lease, LeaseHolder, NewStep, Next, Settled, Settlement};
+use crate::store::{Lease, LeaseHolder, NewStep, Next, Recorded, Settled, Settlement};
 
 /// Calls `settle_v1`.
 pub(super) const SETTLE: &str = "SELECT result FROM hookbox.settle_v1($1, $2, $3, $4, $5, $6, $7, \
@@ -143,6 +143,14 @@ pub(super) async fn look_back(
     let sql = "SELECT EXISTS (SELECT FROM hookbox.steps
         WHERE event = $1 AND ordinal = $2 AND name = $3)";
     client.query(sql, &[&event, &ordinal, &step.name]).await
+}
+
+/// Reads whether a step was recorded.
+pub(super) fn recorded(rows: &[Row]) -> Recorded {
+    match rows.first().is_some_and(|row| row.get(0)) {
+        true => Recorded::Kept,
+        false => Recorded::Lost,
+    }
 }
 
 /// Reads what became of each settlement.

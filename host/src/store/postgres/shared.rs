@@ -248,6 +248,11 @@ impl PostgresShared {
         trouble.unwrap_or_else(|| StoreError::Stopped("the writer is gone".to_owned()))
     }
 
+    /// Whether the store has neither stopped nor was asked to close.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.closing.load(Ordering::Relaxed) && self.answers().is_ok()
+    }
+
     /// An error once the store has stopped.
     pub(super) fn answers(&self) -> Result<(), StoreError> {
         match &*self.trouble.borrow() {

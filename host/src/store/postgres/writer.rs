@@ -174,14 +174,15 @@ impl PostgresWriter {
                     match self.try_commit(std::slice::from_ref(&command)).await {
                         Ok(results) => self.answer(vec![command], results),
                         Err(BatchFailure::Refused(error)) => {
-                            waiting.extend(command.refused(&error, &self.shared));
+                            waiting.extend(command.refused(&error, self.shared.goes_on()));
                         }
                         Err(ends) => return Err(ends),
                     }
                 }
             }
             Err(BatchFailure::Refused(error)) => {
-                let refused = |command: PostgresCommand| command.refused(&error, &self.shared);
+                let refused =
+                    |command: PostgresCommand| command.refused(&error, self.shared.goes_on());
                 waiting.extend(commands.into_iter().filter_map(refused));
             }
             Err(ends) => return Err(ends),

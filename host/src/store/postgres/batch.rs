@@ -74,6 +74,9 @@ pub(super) struct BatchMarker {
     pub(super) incarnation: i64,
     pub(super) writer: i16,
     pub(super) seq: i64,
+    /// The last batch of the writer that was acknowledged, which the server has to have; 0 if that
+    /// is not asked.
+    pub(super) after: i64,
 }
 
 /// The rows that a batch sends.
@@ -242,9 +245,10 @@ impl<'c> BatchRows<'c> {
         shared: &'a PostgresShared,
         marker: BatchMarker,
     ) -> BatchCalls<'a> {
-        let BatchMarker { incarnation, writer, seq } = marker;
-        let mark =
-            async move { client.query(&statements.mark, &[&incarnation, &writer, &seq]).await };
+        let BatchMarker { incarnation, writer, seq, after } = marker;
+        let mark = async move {
+            client.query(&statements.mark, &[&incarnation, &writer, &seq, &after]).await
+        };
         let mut calls = BatchCalls::default();
         calls.push(Box::pin(async move { client.begin(WRITE).await.map(|()| Vec::new()) }));
         calls.push(Box::pin(mark));

@@ -30,18 +30,17 @@ pub(super) struct CreatedDeliveries {
     pub(super) refused: Vec<Lease>,
 }
 
-/// Notes that this host has these leases.
-pub(super) fn hold(shared: &PostgresShared, leases: &mut [Lease]) {
-    let run = shared.run().incarnation;
+/// Notes that this host has these leases of a run.
+pub(super) fn hold(shared: &PostgresShared, run: i64, leases: &mut [Lease]) {
     for lease in leases {
         lease.held = Some(Box::new(shared.held.hold((lease.delivery, lease.attempt), run)));
     }
 }
 
-/// Tells the dispatcher what a durable batch has created, and the other hosts what is due now and
-/// not leased.
-pub(super) fn tell(shared: &PostgresShared, mut created: CreatedDeliveries) {
-    hold(shared, &mut created.leases);
+/// Tells the dispatcher what a durable batch of a run has created, and the other hosts what is due
+/// now and not leased.
+pub(super) fn tell(shared: &PostgresShared, run: i64, mut created: CreatedDeliveries) {
+    hold(shared, run, &mut created.leases);
     let dispatch = shared.dispatch.get();
     if let Some(dispatch) = dispatch.filter(|_| !created.leases.is_empty()) {
         dispatch.deliver(created.leases);

@@ -236,7 +236,11 @@ pub(super) fn is_passing(error: &tokio_postgres::Error) -> bool {
 pub(super) fn is_lost(error: &tokio_postgres::Error) -> bool {
     let gone = |code: &SqlState| {
         let class = &code.code()[..2];
-        class == "08" || class == "57" || *code == SqlState::READ_ONLY_SQL_TRANSACTION
+        let is_elsewhere = code.code() == "HB002";
+        is_elsewhere
+            || class == "08"
+            || class == "57"
+            || *code == SqlState::READ_ONLY_SQL_TRANSACTION
     };
     is_of_pooler(error) || error.code().map_or_else(|| error.as_db_error().is_none(), gone)
 }

@@ -102,6 +102,9 @@ pub(super) async fn beat(mut heart: Heart) {
                 if is_deposed(&error) {
                     heart.shared.known.distrust();
                 }
+                if matches!(next, Beat::Renew) {
+                    heart.shared.is_unreachable(HEART, &words(&error));
+                }
             }
             Err(_) => {
                 tracing::warn!("Postgres does not answer this host's heartbeat");
@@ -218,6 +221,7 @@ impl Heart {
                 }
             }
         }
+        self.shared.came_back();
         self.shared.renew(sent);
         self.shared.is_reachable(HEART);
         self.reads.renew(&self.address).await;
@@ -231,7 +235,7 @@ impl Heart {
         let asked_ms = shared.host_ms();
         let (me, acked, at) = (shared.run().incarnation, shared.acked(), shared.at());
         let sql = "SELECT hookbox.renew_v1($1, $2, $3)";
-        let row = client.query_one(sql, &[&me, &acked, &at]).await?;
+        let row = client.query_one(sql, &[&me, &&acked[..], &at]).await?;
         let Some(database_ms) = row.get::<_, Option<i64>>(0) else { return Ok(false) };
         shared.compare(asked_ms, database_ms);
         Ok(true)

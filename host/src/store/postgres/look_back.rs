@@ -5,7 +5,7 @@ use tokio_postgres::{Error, Row};
 
 use super::batch::{BatchMarker, BatchRows};
 use super::calls::Told;
-use super::client::SqlClient as Client;
+use super::client::{SqlClient as Client, WRITE};
 use super::settle;
 use super::shared::PostgresShared;
 use super::statements::BatchStatements;
@@ -28,7 +28,7 @@ pub(super) async fn look_back(
     shared: &PostgresShared,
     marker: BatchMarker,
 ) -> Result<Vec<Vec<Row>>, Error> {
-    let BatchMarker { incarnation, writer, seq } = marker;
+    let BatchMarker { incarnation, writer, seq, .. } = marker;
     let (mut events, mut ordinals) = rows.events.leased();
     for (holder, _) in &rows.steps {
         events.push(holder.delivery.event.row());
@@ -37,7 +37,11 @@ pub(super) async fn look_back(
     let at = shared.at();
     let parameters: [&(dyn ToSql + Sync); 6] =
         [&at, &incarnation, &writer, &seq, &events, &ordinals];
-    client.execute("SELECT hookbox.take_back_v1($1, $2, $3, $4, $5, $6)", &parameters).await?;
+    client.begin(WRITE).await?;
+    let taken =
+        client.execute("SELECT hookbox.take_back_v1($1, $2, $3, $4, $5, $6)", &parameters).await;
+    let end = if taken.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    client.batch_execute(end).await.and(taken)?;
     let (len, told) = {
         let calls = rows.calls(client, statements, shared, marker);
         (calls.len(), calls.told)

@@ -7,7 +7,7 @@ use tokio_postgres::Error;
 use super::batch::{BatchMarker, BatchResult, BatchResults, BatchRows};
 use super::client::SqlClient as Client;
 use super::created::{AppendedAs, tell};
-use super::error::{is_lost, is_marked, is_passing, words};
+use super::error::{is_lost, is_marked, is_over, is_passing, is_scarce, words};
 use super::shared::PostgresShared;
 use super::statements::BatchStatements;
 use super::tail::{NewestMarkers, TailBatch, TailCommand};
@@ -41,8 +41,9 @@ pub(super) async fn mend(
     if of_run.iter().zip(&acked).any(|(newest, acked)| newest < acked) {
         // Those of a run before were counted when it was the present one.
         let kept = batches.iter().filter(|batch| batch.run == run).count();
-        shared.loss.count(of_run, [acked[0], acked[1]], kept, shared.host_ms());
-    } else if batches.is_empty() {
+        shared.loss.count(of_run, acked, kept, shared.host_ms());
+    } else if batches.iter().all(|batch| batch.is_empty()) {
+        shared.tail.keep_of(run);
         return Ok(());
     }
     for batch in batches.iter().filter(|batch| !batch.is_empty()) {
@@ -53,6 +54,7 @@ pub(super) async fn mend(
         client.execute(MARK, &[&run, &writer, seq]).await?;
     }
     shared.loss.mended();
+    shared.tail.keep_of(run);
     tracing::warn!(batches = batches.len(), "what the new primary had lost was sent again");
     Ok(())
 }
@@ -65,7 +67,7 @@ async fn send(
     shared: &PostgresShared,
 ) -> Result<u64, Error> {
     let writer = i16::try_from(batch.writer).unwrap_or(i16::MAX);
-    let marker = BatchMarker { incarnation: batch.run, writer, seq: batch.seq };
+    let marker = BatchMarker { incarnation: batch.run, writer, seq: batch.seq, after: 0 };
     // What a run before this one has leased is not this one's, and its markers come by themselves.
     let marked = (batch.run == shared.run().incarnation).then_some((batch, marker));
     let rows = client.query(THERE, &[&batch.ids()]).await?;
@@ -77,7 +79,7 @@ async fn send(
     match try_send(&commands, marked, client, statements, shared).await {
         Ok(results) => refused += take(results, &commands, shared, &mut alone),
         Err(error) if is_marked(&error) => return Ok(0),
-        Err(error) if is_lost(&error) => return Err(error),
+        Err(error) if has_to_wait(&error) => return Err(error),
         Err(_) => alone = commands,
     }
     let is_whole = alone.is_empty();
@@ -89,7 +91,7 @@ async fn send(
             let one = [command];
             match try_send(&one, None, client, statements, shared).await {
                 Ok(results) => refused += take(results, &one, shared, &mut alone),
-                Err(error) if is_lost(&error) => return Err(error),
+                Err(error) if has_to_wait(&error) => return Err(error),
                 Err(error) => {
                     tracing::error!(error = words(&error), "a command cannot be sent again");
                     refused += 1;
@@ -107,6 +109,12 @@ async fn send(
         }
     }
     Ok(refused + alone.len() as u64)
+}
+
+/// Whether a command may hold at another time: on another connection, in another run, or when there
+/// is room.
+fn has_to_wait(error: &Error) -> bool {
+    is_lost(error) || is_over(error) || is_scarce(error)
 }
 
 /// Sends commands again, with the leases and the marker of their batch or alone.
@@ -146,11 +154,11 @@ fn take<'b>(
     later: &mut Vec<(&'b TailCommand, &'b [i64])>,
 ) -> u64 {
     let mut refused = 0;
-    let has_to_wait = |as_what: &AppendedAs| *as_what == AppendedAs::Later;
+    let comes_later = |as_what: &AppendedAs| *as_what == AppendedAs::Later;
     for (command, result) in commands.iter().zip(results.each) {
         let (waits, holds) = match result {
-            BatchResult::Appended(appended) => (has_to_wait(&appended), true),
-            BatchResult::AppendedAll(all) => (all.iter().any(has_to_wait), true),
+            BatchResult::Appended(appended) => (comes_later(&appended), true),
+            BatchResult::AppendedAll(all) => (all.iter().any(comes_later), true),
             BatchResult::Settled(settled) => {
                 (false, !matches!(settled, Settled::Lost | Settled::Conflict))
             }
@@ -163,6 +171,6 @@ fn take<'b>(
         }
         refused += u64::from(!holds);
     }
-    tell(shared, results.created);
+    tell(shared, shared.run().incarnation, results.created);
     refused
 }

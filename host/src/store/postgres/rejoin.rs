@@ -64,14 +64,21 @@ pub(super) async fn rejoin(
         // Nothing counts as a crash: this host lives, and ends what still runs.
         recover(&transaction, (at, gone), &RunningRows::default(), &*shared.policies).await?;
     }
-    let newest = NewestMarkers::read(&transaction, &[over]).await?.of(over);
-    let has_all = newest.iter().zip(shared.acked()).all(|(newest, acked)| *newest >= acked);
+    let (mut runs, acked) = (shared.tail.runs(), shared.acked());
+    runs.insert(over);
+    let newest = NewestMarkers::read(&transaction, &Vec::from_iter(runs)).await?;
     let run = HostRun { slot: row.get(0), incarnation: row.get(1) };
     let sql = "UPDATE hookbox.hosts SET plugins = $2 WHERE incarnation = $1";
     transaction.execute(sql, &[&run.incarnation, &plugins]).await?;
     transaction.commit().await?;
-    if has_all {
-        shared.tail.clear();
+    let lost = shared.tail.after(&newest);
+    let of_over = newest.of(over);
+    if of_over.iter().zip(&acked).any(|(newest, acked)| newest < acked) {
+        // The writers send again what is kept, when they connect.
+        let kept = lost.iter().filter(|batch| batch.run == over).count();
+        shared.loss.count(of_over, acked, kept, shared.host_ms());
+    } else if lost.iter().all(|batch| batch.is_empty()) {
+        shared.tail.keep_of(run.incarnation);
     }
     tracing::warn!(
         slot = run.slot,

@@ -79,7 +79,7 @@ pub(super) struct PostgresShared {
     /// The database's time less this host's, in milliseconds.
     offset_ms: AtomicI64,
     /// The last batch of each writer that was answered.
-    acked: [AtomicI64; 2],
+    acked: Mutex<(i64, [i64; 2])>,
     /// The last batches of both.
     pub(super) tail: AckedTail,
     pub(super) loss: LossLog,
@@ -120,7 +120,7 @@ impl PostgresShared {
             ids: Mutex::new(HostIds::new(run.slot, last_id)),
             clock: options.clock.clone(),
             offset_ms: AtomicI64::new(0),
-            acked: Default::default(),
+            acked: Mutex::new((run.incarnation, [0; 2])),
             tail: AckedTail::new(options.tail_bytes),
             loss: LossLog::default(),
             known: Arc::clone(known),
@@ -136,16 +136,15 @@ impl PostgresShared {
     /// Goes on as another run. The leases of now are others', so that the dispatcher gives them
     /// back.
     pub(super) fn go_on_as(&self, run: HostRun, last_id: Option<i64>) {
-        if let Some(dispatch) = self.dispatch.get() {
-            dispatch.give_back_all();
-        }
         // Before the run: a batch asks for its run before it asks for ids, so that none has ids of
         // a slot that is another host's.
         self.ids().go_on_in(run.slot, last_id);
-        for acked in &self.acked {
-            acked.store(0, Ordering::Relaxed);
-        }
+        *self.acked.lock().unwrap_or_else(PoisonError::into_inner) = (run.incarnation, [0; 2]);
+        self.loss.mended();
         self.run.send_replace(run);
+        if let Some(dispatch) = self.dispatch.get() {
+            dispatch.give_back_all();
+        }
     }
 
     /// Returns once this run was followed by another one; false if the store ends before.
@@ -212,14 +211,28 @@ impl PostgresShared {
 
     /// Notes that a batch of a run was acknowledged.
     pub(super) fn ack(&self, run: i64, writer: usize, seq: i64) {
+        let mut acked = self.acked.lock().unwrap_or_else(PoisonError::into_inner);
         // Another run has numbers of its own.
-        if self.run().incarnation == run {
-            self.acked[writer].store(seq, Ordering::Relaxed);
+        if acked.0 == run {
+            acked.1[writer] = seq;
         }
     }
 
-    pub(super) fn acked(&self) -> Vec<i64> {
-        self.acked.iter().map(|seq| seq.load(Ordering::Relaxed)).collect()
+    /// The last batches of both writers that were acknowledged in this run; 0 if there is none.
+    pub(super) fn acked(&self) -> [i64; 2] {
+        self.acked.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    /// Notes that this host reaches the primary, if it was cut off: it has not heard the others.
+    pub(super) fn came_back(&self) {
+        if self.is_cut_off() {
+            self.reached();
+        }
+    }
+
+    fn reached(&self) {
+        let ms = since_boot().saturating_sub(self.opened).as_millis();
+        self.reached_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Notes that the heartbeat which was sent at this moment was answered.
@@ -275,8 +288,7 @@ impl PostgresShared {
     pub(super) fn is_reachable(&self, part: usize) {
         let mut parts = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
         if parts[part].take().is_some() {
-            let ms = since_boot().saturating_sub(self.opened).as_millis();
-            self.reached_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.reached();
             self.tell_of(&parts);
         }
     }

@@ -17,7 +17,7 @@ use super::terms::{ENTER_LATE, TERMS};
 use super::trees::CHECK_TREES;
 
 /// The marker of a batch, which comes first.
-const MARK: &str = "SELECT hookbox.mark_v1($1, $2, $3)";
+const MARK: &str = "SELECT hookbox.mark_v1($1, $2, $3, $4)";
 
 /// The statements of a batch, prepared.
 pub(super) struct BatchStatements {

@@ -224,11 +224,11 @@ impl AckedTail {
         self.queue().batches.values().map(|batch| batch.run).collect()
     }
 
-    /// Lets go of all: a server has it.
-    pub(super) fn clear(&self) {
+    /// Lets go of what other runs have sent: the server has it.
+    pub(super) fn keep_of(&self, run: i64) {
         let mut queue = self.queue();
-        queue.batches.clear();
-        queue.bytes = 0;
+        queue.batches.retain(|_, batch| batch.run == run);
+        queue.bytes = queue.batches.values().map(|batch| batch.bytes).sum();
     }
 
     /// A settlement as it is kept, whose lease has no permit of a plugin and no body any more.

@@ -28,6 +28,9 @@ use crate::store::StoreError;
 
 mod answer;
 
+/// The time in which a new connection has what was acknowledged, or another one is tried.
+const MENDED_WITHIN: Duration = Duration::from_secs(60);
+
 /// The most commands of a batch.
 const MAX_COMMANDS: usize = 1_024;
 
@@ -206,8 +209,16 @@ impl PostgresWriter {
             match self.commit_in(run, commands).await {
                 // Nothing of it was done, and of that run nothing ever will be.
                 Err(BatchFailure::Refused(error)) if is_over(&error) => {
-                    if !self.shared.after_run(run).await {
+                    // A server that was left behind knows nothing of the run that follows.
+                    let goes_on = tokio::select! {
+                        goes_on = self.shared.after_run(run) => goes_on,
+                        () = self.client.over() => true,
+                    };
+                    if !goes_on {
                         return Err(BatchFailure::Ends);
+                    }
+                    if self.client.is_over() {
+                        self.reconnect(words(&error)).await?;
                     }
                 }
                 done => return done,
@@ -221,12 +232,14 @@ impl PostgresWriter {
         run: HostRun,
         commands: &[PostgresCommand],
     ) -> Result<BatchResults, BatchFailure> {
-        (self.seq, self.run) = (self.seq + 1, run.incarnation);
+        let before = if self.run == run.incarnation { self.seq } else { 0 };
+        (self.seq, self.run) = (before + 1, run.incarnation);
         let shared = Arc::clone(&self.shared);
         let marker = BatchMarker {
             incarnation: run.incarnation,
             writer: i16::try_from(self.number).unwrap_or(i16::MAX),
             seq: self.seq,
+            after: shared.acked()[self.number],
         };
         let mut rows = BatchRows::of(commands, &shared);
         while let Err(error) = rows.know_plugins(&self.client, &shared).await {
@@ -324,10 +337,15 @@ impl PostgresWriter {
 
     async fn connect(&mut self) -> Result<(), String> {
         let client = self.address.hold().await.map_err(|error| error.to_string())?;
-        let statements = BatchStatements::prepare(&client).await;
-        let statements = statements.map_err(|error| words(&error))?;
-        mend(&client, &statements, &self.shared).await.map_err(|error| words(&error))?;
-        (self.client, self.statements) = (client, statements);
+        let mended = async {
+            let statements = BatchStatements::prepare(&client).await?;
+            mend(&client, &statements, &self.shared).await?;
+            Ok::<_, Error>(statements)
+        };
+        let mended = tokio::time::timeout(MENDED_WITHIN, mended).await;
+        let mended = mended.map_err(|_| "it does not take what it lacks in time".to_owned())?;
+        self.statements = mended.map_err(|error| words(&error))?;
+        self.client = client;
         Ok(())
     }
 

@@ -32,7 +32,7 @@ impl<'c> BatchRows<'c> {
         statements: &BatchStatements,
         shared: &PostgresShared,
     ) -> Result<Vec<Vec<Row>>, Error> {
-        let marker = BatchMarker { incarnation: 0, writer: 0, seq: 0 };
+        let marker = BatchMarker { incarnation: 0, writer: 0, seq: 0, after: 0 };
         let mut calls = self.calls(client, statements, shared, marker).list;
         drop(calls.remove(1));
         let answers = in_order(calls).await.into_iter().collect::<Result<Vec<_>, _>>();

@@ -24,7 +24,7 @@ pub(in crate::store::postgres) async fn append_within(
     let place = rows.add_event(event, (None, 0), &mut shared.ids(), shared);
     rows.places.push(ResultPlace::Event(place));
     rows.know_plugins(client, shared).await?;
-    let marker = BatchMarker { incarnation: 0, writer: 0, seq: 0 };
+    let marker = BatchMarker { incarnation: 0, writer: 0, seq: 0, after: 0 };
     let mut calls = rows.calls(client, &statements, shared, marker).list;
     // Neither begun, nor marked, nor committed.
     calls.drain(..2);

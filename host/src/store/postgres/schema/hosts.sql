@@ -61,11 +61,20 @@ END $$;
 
 -- Marks a batch, of a run that is on the list: what is not on it leases nothing and stores nothing.
 -- The marker comes first, because it says of a batch that is sent again whether it was committed.
-CREATE FUNCTION hookbox.mark_v1(me bigint, by_writer smallint, of_seq bigint) RETURNS void
+-- The batch that the writer had acknowledged before (`after`; 0 if there is none) has to be here as
+-- well: a pooler may lead to another server without a word.
+CREATE FUNCTION hookbox.mark_v1(me bigint, by_writer smallint, of_seq bigint, after bigint)
+RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     INSERT INTO hookbox.commits (incarnation, writer, seq) VALUES (me, by_writer, of_seq);
     PERFORM hookbox.lives_v1(me);
+    IF after > 0 AND NOT EXISTS (SELECT FROM hookbox.commits c
+        WHERE c.incarnation = me AND c.writer = by_writer AND c.seq = after)
+    THEN
+        RAISE EXCEPTION 'batch % of this host is not here, which was acknowledged', after
+            USING ERRCODE = 'HB002';
+    END IF;
 END $$;
 
 -- Tells all hosts that listen, without a wait for the disk or a standby: a hint may be lost.

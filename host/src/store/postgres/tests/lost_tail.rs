@@ -198,6 +198,26 @@ async fn without_a_tail_in_memory_a_loss_is_found_and_told() {
     store.close().await.unwrap();
 }
 
+/// As behind a pooler, which connects to another server without a word.
+#[tokio::test]
+async fn a_server_without_the_last_batch_is_found_out_by_the_next_one() {
+    let Some(case) = one_postgres() else { return };
+    let store = case.open_postgres().await;
+    let first = send(&store, 1).await.id;
+    let admin = case.database().await.admin().await;
+    let tables = ["open", "dedupe", "events", "commits"];
+    for table in tables {
+        admin.batch_execute(&format!("DELETE FROM hookbox.{table}")).await.unwrap();
+    }
+    send(&store, 2).await;
+    assert_eq!(store.shared.loss.batches(), 1);
+    assert!(store.warnings().join("\n").contains("1 were sent again"));
+    while store.event(first).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    store.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_connection_that_was_only_cut_lacks_nothing() {
     let Some(case) = one_postgres() else { return };

@@ -32,7 +32,7 @@ impl PostgresWriter {
         // The other writer may send it again from now on.
         self.shared.ack(self.run, self.number, self.seq);
         self.carried.extend(results.refused.into_iter().map(give_back));
-        tell(&self.shared, results.created);
+        tell(&self.shared, self.run, results.created);
     }
 
     /// Answers a command. Returns it as it is kept, unless nothing came of it.
@@ -73,7 +73,7 @@ impl PostgresWriter {
             }
             (PostgresCommand::Lease { permits, reply, .. }, BatchResult::Leased(rows)) => {
                 let (mut leases, refused) = leased(&rows, permits, self.shared.dispatch.get());
-                hold(&self.shared, &mut leases.leases);
+                hold(&self.shared, self.run, &mut leases.leases);
                 for lease in leases.leases.iter().chain(&refused) {
                     batch.leases.add(lease);
                 }

@@ -49,7 +49,7 @@ fn post(agent: &ureq::Agent, host: &Host, first: usize) {
 #[test]
 fn six_hosts_that_start_at_once_finish_a_backlog_and_one_key_of_three_hosts_keeps_its_order() {
     let Some(cluster) = cluster(&[]) else { return };
-    let events = if is_long() { 20_000 } else { 4_000 };
+    let events = if is_long() { 20_000 } else { 10_000 };
     let ok = guest("ok");
     let sites = sites(&cluster, 6, &format!("{SOURCE}{SECTIONS}"), &[("worker.wat", &ok)]);
     let hosts: Vec<Host> = sites[..3].iter().map(Host::start).collect();

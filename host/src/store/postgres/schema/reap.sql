@@ -1,7 +1,7 @@
 -- Takes hosts off the list that have not renewed their row for `timeout_ms`, and makes due again
--- what is held by nobody on the list. Who calls it has reached the server in all that time: one that
--- was away has heard nobody. Nobody knows whether a delivery ran, so each is a suspect: it is leased
--- as what ran when a host died, one at a time. One that a host held as a suspect did run, and is
+-- what is held by nobody on the list. The caller has reached the server in all that time: a server
+-- that was away has heard nobody. Nobody knows whether a delivery ran, so each is a suspect: it is
+-- leased as what ran when a host died, one at a time. One that a host held as a suspect did run, and is
 -- dead with `most_crashes`. Returns the hosts, and how many deliveries were held.
 CREATE FUNCTION hookbox.reap_v1(
     at bigint, timeout_ms bigint, most_crashes integer, reason text

@@ -261,7 +261,7 @@ fn middle(runs: &[Cost]) -> Cost {
     }
 }
 
-/// What the figures are meant to be.
+/// The figures with their targets.
 fn targets(rows: &[(Case, Cost)]) -> Vec<Figure> {
     let of = |case: Case| rows.iter().find(|(it, _)| *it == case).map(|(_, cost)| *cost);
     let ratio = |(case, other, least): (Case, Case, f64)| {

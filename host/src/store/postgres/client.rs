@@ -66,7 +66,7 @@ impl Pooler {
         }
     }
 
-    /// What a new connection is told, if anything.
+    /// The settings of a new connection, if there are any.
     pub(super) fn session(&self) -> Option<String> {
         let sql = || {
             let settings = SETTINGS.map(|setting| format!("SET {setting}; ")).concat();
@@ -205,7 +205,7 @@ impl SqlClient {
         Ok(Some(values.iter().copied().zip(types.iter().cloned()).collect()))
     }
 
-    /// Runs a statement. One that was made ready is sent with the first poll.
+    /// Runs a statement, which is sent with the first poll if it was made ready.
     pub(super) async fn query(
         &self,
         statement: &(impl AsSql + ?Sized),

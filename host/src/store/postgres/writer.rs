@@ -97,7 +97,7 @@ impl PostgresWriter {
         let mut is_closed = false;
         loop {
             let Some((batch, close)) = self.next_batch().await else {
-                // Nobody waits. What a new primary has lost is to be found all the same.
+                // Nobody waits, and yet it has to be found if a new primary has lost something.
                 if self.reconnect("its connection has ended".to_owned()).await.is_err() {
                     break;
                 }

@@ -120,7 +120,7 @@ pub(in crate::admin::page) async fn ask_selected(
         lines.push(shown(&format!("and {} more", ids.len() - MAX_NAMED)));
     }
     lines.push(shown(
-        "Each goes to what is routed now, as new deliveries. What the plugins emit then is routed likewise.",
+        "Each goes to what is routed now, as new deliveries. Events that the plugins emit then are routed likewise.",
     ));
     let events = if ids.len() == 1 { "1 event" } else { "events" };
     let heading = match ids.len() {

@@ -15,7 +15,7 @@ const NEAR_MS: i64 = 600_000;
 /// Entries of the audit log that are looked at.
 const LOOKED_AT: usize = 50;
 
-/// What a trouble is about.
+/// The subject of a trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TroubleKind {
     /// A part of the host.

@@ -131,6 +131,8 @@ pub(super) async fn show_map(
 pub(super) struct Unrouted {
     /// Their types, each with the number of its events.
     pub(super) types: BTreeMap<String, u64>,
+    /// The minute in which the first of them came.
+    pub(super) first_ms: Option<i64>,
     /// About when the last one came.
     pub(super) last_ms: Option<i64>,
 }
@@ -143,6 +145,7 @@ pub(super) fn unrouted(admin: &Admin) -> Unrouted {
     for total in totals.iter().filter(|total| total.kind != PairKind::Handled && total.count > 0) {
         if !config.routes.takes(&build::source_of(total), &total.to) {
             *found.types.entry(total.to.to_string()).or_default() += total.count;
+            found.first_ms = total.first_ms.into_iter().chain(found.first_ms).min();
             found.last_ms = found.last_ms.max(total.last_ms);
         }
     }

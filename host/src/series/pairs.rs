@@ -65,6 +65,9 @@ pub struct PairTotal {
     pub count: u64,
     /// How often it failed, of attempts.
     pub failed: u64,
+    /// The beginning of the first minute of the last hour in which it did, Unix ms of the wall
+    /// clock.
+    pub first_ms: Option<i64>,
     /// About when it last did, Unix ms of the wall clock.
     pub last_ms: Option<i64>,
     /// About when attempts failed last, without the failures before that.
@@ -178,6 +181,14 @@ impl PairPast {
         let sum = |of: fn(&Bucket) -> u32| buckets.iter().map(of).map(u64::from).sum();
         (sum(|bucket| bucket.0), sum(|bucket| bucket.1))
     }
+
+    /// The beginning of the first minute of the last hour that has counts.
+    fn first_minute_ms(&self) -> Option<i64> {
+        let last = self.at_ms.div_euclid(MINUTE_MS);
+        let bucket = |minute: &i64| self.minutes[minute.rem_euclid(MINUTES as i64) as usize];
+        let first = (last - MINUTES as i64 + 1..=last).find(|minute| bucket(minute).0 > 0);
+        first.map(|minute| minute * MINUTE_MS)
+    }
 }
 
 /// Empties the buckets after `from` up to `to`.
@@ -248,12 +259,22 @@ impl Pairs {
             for (from, all) in known.iter() {
                 for (to, pair) in all {
                     let past = pair.sample(at_ms);
-                    let ((count, failed), last_ms) = (past.total(window), past.last_ms);
+                    let (count, failed) = past.total(window);
+                    let (first_ms, last_ms) = (past.first_minute_ms(), past.last_ms);
                     // What is known of earlier failures is not of this window.
                     let failing = past.failing.filter(|_| failed > 0);
                     if count > 0 {
                         let (from, to) = (Arc::clone(from), Arc::clone(to));
-                        totals.push(PairTotal { kind, from, to, count, failed, last_ms, failing });
+                        totals.push(PairTotal {
+                            kind,
+                            from,
+                            to,
+                            count,
+                            failed,
+                            first_ms,
+                            last_ms,
+                            failing,
+                        });
                     }
                 }
             }
@@ -285,11 +306,14 @@ mod tests {
         pairs.of(PairKind::Handled, "a.b", "audit").count(false);
         let later = NOW_MS + 59 * MINUTE_MS;
         assert_eq!(counts(&pairs, PairWindow::Hour, later), [(3, 1)]);
+        assert_eq!(pairs.totals(PairWindow::Hour, later)[0].first_ms, Some(NOW_MS));
         assert_eq!(counts(&pairs, PairWindow::Hour, NOW_MS + 60 * MINUTE_MS), [(1, 0)]);
         assert_eq!(counts(&pairs, PairWindow::Hour, NOW_MS + 3 * HOUR_MS), []);
         assert_eq!(counts(&pairs, PairWindow::Day, NOW_MS + 3 * HOUR_MS), [(3, 1)]);
         let total = &pairs.totals(PairWindow::Day, NOW_MS + 3 * HOUR_MS)[0];
         assert_eq!((&*total.from, &*total.to, total.last_ms), ("a.b", "audit", Some(later)));
+        let first = |at_ms| pairs.totals(PairWindow::Day, at_ms)[0].first_ms;
+        assert_eq!(first(NOW_MS + 3 * HOUR_MS), None, "nothing came in that hour");
     }
 
     #[test]

@@ -23,12 +23,14 @@ use crate::text::grouped;
 use began::{NearbyChanges, TroubleKind};
 use rates::{LastMinute, OverviewTile};
 use table::PluginRow;
-use trouble::TroubleRow;
+use row::TroubleRow;
 use welcome::Welcome;
 
 mod began;
 mod charts;
+mod failing;
 mod rates;
+mod row;
 mod table;
 mod trouble;
 mod welcome;

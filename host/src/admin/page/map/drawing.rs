@@ -9,6 +9,7 @@ use crate::admin::page::parts::html::Html;
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::measure::percent;
 use crate::admin::page::parts::state::shape;
+use crate::admin::page::parts::when::clock;
 use crate::text::grouped;
 
 /// The parts of a drawing: a sample of each, and its meaning.
@@ -104,13 +105,17 @@ impl NodeText {
         let edges = || map.edges.iter().filter(|edge| end(edge));
         let count: u64 = edges().map(|edge| edge.count).sum();
         let failed: u64 = edges().map(|edge| edge.failed).sum();
-        let is_failing = edges().filter_map(failing).any(|burst| burst.is_on(now_ms));
+        let newest = edges().filter_map(failing).max_by_key(|burst| burst.to_ms);
+        let is_failing = newest.is_some_and(|burst| burst.is_on(now_ms));
         let class = if is_failing { "bad" } else { "" };
         let mut below = vec![(class, rate(count, map.window))];
         if node.kind == "plugin" && count > 0 {
             let hours = map.window.trim_end_matches('h');
             let share = percent(count - failed.min(count), count);
             below[0].1 = format!("{share} of attempts succeeded, {hours} h");
+            if let Some(burst) = newest.filter(|burst| !burst.is_on(now_ms)) {
+                below.push(("", format!("none failed since {}", clock(burst.to_ms, now_ms))));
+            }
         }
         if let Some(types) = node.types {
             below.insert(0, ("", format!("{types} types")));
@@ -350,6 +355,7 @@ mod tests {
         assert!(text.contains("e-bad") && text.contains("<tspan class=\"bad\">66.6 %"), "{text}");
         assert!(!later.contains("bad") && later.contains(">02:20–02:38</text>"), "{later}");
         assert!(later.contains("✕ 4</text>") && later.contains("4 failed 02:20–02:38"), "{later}");
+        assert!(later.contains(", none failed since 02:38") && !text.contains("since"), "{later}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! and the next start has everything.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::support::{Host, SOURCE, Site, guest, resident_kib, wait_for};
 
@@ -140,4 +141,27 @@ fn compiled_code_that_was_tampered_with_is_made_again_and_never_taken_as_a_plugi
     let log = site.log();
     assert!(log.contains("it is not what was written"), "{log}");
     assert_eq!(log.matches("plugin.compiled=\"now\"").count(), 2, "at both starts: {log}");
+}
+
+/// The processes that compile for a host.
+fn compilers(host: u32) -> Vec<String> {
+    let output = Command::new("ps").args(["-o", "pid=", "--ppid", &host.to_string()]).output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_compiler_ends_with_a_host_that_is_killed() {
+    let site = site();
+    let host = Host::start_with(&site, &[]).expect("the host starts");
+    let of_host = wait_for("a compiler", || {
+        let found = compilers(host.pid());
+        (host.plugin("large")["state"] == "compiling" && !found.is_empty()).then_some(found)
+    });
+    host.kill();
+    wait_for("the compiler to end", || {
+        let is_gone = |id: &String| !Path::new("/proc").join(id).exists();
+        of_host.iter().all(is_gone).then_some(())
+    });
+    assert_eq!(kept(&site).len(), 0, "it was still at work");
 }

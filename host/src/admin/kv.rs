@@ -223,7 +223,7 @@ pub(super) async fn known(admin: &Admin, name: &str) -> Result<PluginName, Probl
     let hint = hint(name, there.iter().map(|it| it.bucket.as_str()));
     let shown: String = name.chars().take(80).collect();
     Err(ProblemJson::not_found(format!(
-        "there is no bucket `{shown}`{hint} (`/api/v1/kv` lists what there is)"
+        "there is no bucket `{shown}`{hint} (`hookbox kv` and `/api/v1/kv` list those that there are)"
     )))
 }
 

@@ -100,15 +100,15 @@ impl New {
 /// once.
 fn route(routes: &[(String, Vec<WrittenItem>)], name: &str) -> (&'static str, String) {
     let Some((_, items)) = routes.iter().find(|(pattern, _)| pattern == PATTERN) else {
-        return ("and under [routes]", format!("\"{PATTERN}\" = \"{name}\""));
+        return ("Then write under [routes]", format!("\"{PATTERN}\" = \"{name}\""));
     };
     if items.iter().any(|item| item.plugin == name) {
-        return ("which is routed already, by this pattern", format!("\"{PATTERN}\""));
+        return ("It is routed already, by this pattern", format!("\"{PATTERN}\""));
     }
     let all = items.iter().map(|item| item.text.clone()).chain([format!("\"{name}\"")]);
     let all = all.collect::<Vec<_>>().join(", ");
     (
-        "and under [routes], in place of the line with this pattern,",
+        "Then write under [routes], in place of the line with this pattern,",
         format!("\"{PATTERN}\" = [{all}]"),
     )
 }

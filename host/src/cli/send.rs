@@ -197,7 +197,7 @@ impl Aim {
         }
         let is_here = self.url.is_none() || is_loopback(&sender.url);
         if let Some(config) = config.whole.as_ref().ok().filter(|_| is_here)
-            && config.routes.targets(source, &self.kind).is_empty()
+            && !config.routes.takes(source, &self.kind)
         {
             let file = common.config.display();
             doubts.push(format!(

@@ -16,6 +16,9 @@ pub(super) use self::sink::Sink;
 use super::units;
 use crate::names::closest_within;
 
+/// A bound of so many milliseconds, ten years, is none that anybody meets.
+const NO_BOUND_MS: u64 = 10 * 365 * 86_400_000;
+
 mod sink;
 
 /// A value and where it stands.
@@ -116,9 +119,12 @@ impl<'a> Item<'a> {
     /// A duration such as `10s`, in milliseconds, within the bounds.
     pub(super) fn duration_ms(&self, bounds: RangeInclusive<u64>) -> Option<u64> {
         let (least, most) = (units::show_ms(*bounds.start()), units::show_ms(*bounds.end()));
-        let right = format!(
-            "write a duration from {least} to {most}, in d, h, m, s or ms, such as \"10s\" or \"1h30m\""
-        );
+        let range = match *bounds.end() {
+            ..NO_BOUND_MS => format!("from {least} to {most}"),
+            _ => format!("of at least {least}"),
+        };
+        let right =
+            format!("write a duration {range}, in d, h, m, s or ms, such as \"10s\" or \"1h30m\"");
         self.quantity(units::parse_ms, bounds, "duration", &right)
     }
 

@@ -201,14 +201,17 @@ fn read_timing(item: &Item<'_>, section: &mut Section<'_>) -> Option<Timing> {
         (Some(cron), None) => {
             let zone = tz.map_or(Some(("UTC", TimeZone::UTC)), |tz| read_zone(&tz));
             let text = cron.text("\"0 9 * * MON-FRI\"")?;
-            let (name, zone) = zone?;
+            // With a zone that nobody knows the rest is read all the same.
+            let is_zone_known = zone.is_some();
+            let (name, zone) = zone.unwrap_or(("UTC", TimeZone::UTC));
             let read = CronTimes::read(text, name, zone);
             let refuse = |why: &String| {
                 let help = "write five fields: minute, hour, day of the month, month and day of the week, such as \
                             \"0 9 * * MON-FRI\" or \"*/15 * * * *\"";
                 cron.refuse(format_args!("is {text:?}, which is no cron expression: {why}"), help);
             };
-            read.inspect_err(refuse).ok().map(|times| Timing::Cron(times.into()))
+            let times = read.inspect_err(refuse).ok().filter(|_| is_zone_known);
+            times.map(|times| Timing::Cron(times.into()))
         }
         (None, Some(every)) => {
             let every_ms = every.duration_ms(EVERY_BOUNDS_MS)?;

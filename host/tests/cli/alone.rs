@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::site;
-use crate::support::Site;
+use crate::support::{SOURCE, Site};
 
 #[test]
 fn wrong_usage_is_exit_code_2_and_says_what_would_be_right() {
@@ -353,4 +353,15 @@ fn a_shell_gets_what_it_needs_to_complete_commands() {
     }
     let ran = site.run(&["completions", "cmd"]);
     assert!(ran.code == 2 && ran.err.contains("possible values"), "{ran:?}");
+}
+
+#[test]
+fn a_type_that_only_a_join_takes_is_sent_without_a_warning() {
+    let join = "[joins.both]\nkey = \"subject\"\ntypes = [\"step.one\", \"step.two\"]\nwithin = \"1h\"\nemit = \"step.both\"\n";
+    let site = Site::new(&format!("{SOURCE}{join}"), &[]);
+    // Nothing listens on the discard port of a loopback address that is not the usual one.
+    let send = |kind| site.run(&["send", "test", kind, "--url", "http://127.9.9.9:9"]).err;
+    let (taken, not) = (send("step.one"), send("step.three"));
+    assert!(!taken.contains("no route") && taken.contains("127.9.9.9"), "{taken}");
+    assert!(not.contains("so no plugin will run"), "{not}");
 }

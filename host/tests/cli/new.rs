@@ -110,7 +110,7 @@ fn the_next_commands_are_printed() {
     let said = [
         "a b is written. Next:\n\n  cd 'a b'\n  ./build\n",
         " test .\n",
-        &format!("  cp my-handler.wasm {plugins}/\n\nand under [routes] in config.toml:\n"),
+        &format!("  cp my-handler.wasm {plugins}/\n\nThen write under [routes] in config.toml:\n"),
         "\n  \"avatar_video.*\" = \"my-handler\"\n",
     ];
     for part in said {

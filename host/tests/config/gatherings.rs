@@ -60,6 +60,9 @@ fn what_a_section_lacks_is_said_with_what_to_write() {
         let section = JOIN.replace(&format!("{line}\n"), "");
         Home::new().refuses(&format!("{ACME}[joins.a]\n{section}"), &says);
     }
+    // A join of no events would end before it begins.
+    let none = JOIN.replace("need = 3", "need = 0");
+    Home::new().refuses(&format!("{ACME}[joins.a]\n{none}"), &["`joins.a.need`", "out of bounds"]);
     let batch = "key = \"subject\"\nwithin = \"1m\"\nemit = \"z\"\n";
     for on in ["", "on = []\n"] {
         let text = format!("{ACME}[batches.a]\n{on}{batch}");

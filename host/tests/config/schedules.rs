@@ -76,6 +76,10 @@ fn what_cannot_tick_is_refused_with_its_line_and_remedy() {
         ),
         ("cron = \"0 9 * * *\"\ntz = \"\"", &["a time zone that nobody knows"]),
         (
+            "cron = \"61 2 * * *\"\ntz = \"Europe/Berlyn\"",
+            &["a time zone that nobody knows", "no cron expression"],
+        ),
+        (
             "every = \"5m\"\ntz = \"Europe/Berlin\"",
             &["means nothing beside `every`", "take it out"],
         ),

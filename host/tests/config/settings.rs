@@ -206,7 +206,7 @@ fn the_dedupe_window_is_within_the_retention() {
         "[store]\nretention = \"2d\"\ndedupe_window = \"3d\"",
         &["longer than `store.retention` (2d)"],
     );
-    home.refuses("[store]\ndedupe_window = \"1s\"", &["out of bounds", "from 1m"]);
+    home.refuses("[store]\ndedupe_window = \"1s\"", &["out of bounds", "of at least 1m,"]);
 }
 
 #[test]

@@ -22,8 +22,8 @@ use crate::admin::state::Admin;
 use crate::text::grouped;
 use began::{NearbyChanges, TroubleKind};
 use rates::{LastMinute, OverviewTile};
-use table::PluginRow;
 use row::TroubleRow;
+use table::PluginRow;
 use welcome::Welcome;
 
 mod began;

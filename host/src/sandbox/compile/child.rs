@@ -33,8 +33,14 @@ impl Default for CompileLimits {
     /// Several times what the largest runtimes take: 25 s and 500 MB for a JavaScript engine, on a
     /// slow machine.
     fn default() -> Self {
-        let confinement = Confinement { cpu_s: 120, memory_bytes: 2 << 30, code_bytes: 512 << 20 };
-        Self { confinement, wall_ms: 300_000 }
+        let confinement = Confinement {
+            cpu_s: 120,
+            memory_bytes: 2 << 30,
+            code_bytes: 512 << 20,
+            in_background: true,
+        };
+        // The lowest priority gets little of a busy machine.
+        Self { confinement, wall_ms: 1_800_000 }
     }
 }
 
@@ -77,7 +83,11 @@ pub(super) async fn compile(
     let status = ended.map_err(not_started)?;
     let Ok(said) = said else {
         let limit_s = limits.wall_ms.div_ceil(1_000);
-        return Err(LoadError::Compiler(format!("did not finish within {limit_s} s")));
+        let cpu_s = limits.confinement.cpu_s;
+        return Err(LoadError::Compiler(format!(
+            "did not finish within {limit_s} s, in which it got less than the {cpu_s} s of CPU time that it may use: the \
+             machine is busy"
+        )));
     };
     match status.code() {
         Some(0) => Ok(output),
@@ -87,16 +97,18 @@ pub(super) async fn compile(
 }
 
 fn command(program: &Path, confinement: Confinement) -> Command {
-    let Confinement { cpu_s, memory_bytes, code_bytes } = confinement;
+    let Confinement { cpu_s, memory_bytes, code_bytes, in_background } = confinement;
+    // One core stays free for requests.
+    let threads = tasks::cores().saturating_sub(usize::from(in_background)).max(1);
     let mut command = Command::new(program);
     command
         .arg0("hookbox")
         .arg("compile")
         .args([cpu_s, memory_bytes, code_bytes].map(|limit| limit.to_string()))
+        .args(in_background.then_some("--background"))
         // The host's environment may hold secrets.
         .env_clear()
-        // One core stays free for requests.
-        .env("RAYON_NUM_THREADS", tasks::cores().saturating_sub(1).max(1).to_string())
+        .env("RAYON_NUM_THREADS", threads.to_string())
         // The allocator reserves address space as it needs it, so that the limit is one of use.
         .env("MIMALLOC_ARENA_RESERVE", "64MiB")
         // A ctrl-c goes to the host, which ends its children itself.

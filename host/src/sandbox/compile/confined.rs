@@ -1,12 +1,13 @@
 //! The child's side: limits first, then a file from stdin, then its machine code to stdout.
 //!
-//! A hostile file can do no more to a compiler than this process lets it: it has the lowest
-//! priority, an empty environment, nothing open but three standard files, and is killed first when
-//! memory runs out.
+//! A hostile file can do no more to a compiler than this process lets it: beside a host it has the
+//! lowest priority, an empty environment, nothing open but three standard files, and is killed first
+//! when memory runs out. It ends with its host, also with one that is killed.
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 
 use crate::sandbox::engine;
@@ -28,11 +29,13 @@ pub struct Confinement {
     pub memory_bytes: u64,
     /// Machine code that it writes, in bytes.
     pub code_bytes: u64,
+    /// Whether it has the lowest priority, and leaves a core free: beside a host that serves.
+    pub in_background: bool,
 }
 
 /// The command `hookbox compile`.
 pub fn compile_stdin(confinement: Confinement) -> ExitCode {
-    match confine(confinement).and_then(|()| answer()) {
+    match confine(confinement).and_then(|()| end_with_host()).and_then(|()| answer()) {
         Ok(code) => code,
         Err(error) => {
             // Nobody may be there to read it.
@@ -56,10 +59,25 @@ fn confine(confinement: Confinement) -> io::Result<()> {
             Rlimit { current: Some(current.min(allowed)), maximum: Some(maximum.min(allowed)) };
         setrlimit(resource, limit)?;
     }
-    setpriority_process(None, NICE)?;
+    if confinement.in_background {
+        setpriority_process(None, NICE)?;
+    }
     // Only Linux has this file; elsewhere the limits must do.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     Ok(())
+}
+
+/// Ends this process when the host does, which reads stderr for as long as it lives.
+fn end_with_host() -> io::Result<()> {
+    let wait = || {
+        let stderr = io::stderr();
+        // It is only told of a reader that has gone.
+        let gone = poll(&mut [PollFd::new(&stderr, PollFlags::empty())], None);
+        if gone.is_ok_and(|count| count > 0) {
+            std::process::exit(1);
+        }
+    };
+    std::thread::Builder::new().name("host-gone".to_owned()).spawn(wait).map(drop)
 }
 
 fn answer() -> io::Result<ExitCode> {

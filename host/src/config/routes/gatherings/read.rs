@@ -108,7 +108,7 @@ fn read_join<'a>(
         Some(need) if need.value.is_table() => {
             (None, key_source::read_json(need, "{ json = \"/videos\" }"))
         }
-        Some(need) => (need.whole(0..=MAX_MEMBERS), None),
+        Some(need) => (need.whole(1..=MAX_MEMBERS), None),
         None => (None, None),
     };
     let within = read_within(item, &mut section);

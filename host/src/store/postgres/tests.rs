@@ -38,6 +38,7 @@ mod dead_hosts;
 mod failover;
 mod faults;
 mod hosts;
+mod interleaved;
 mod keys;
 mod listed;
 mod listening;

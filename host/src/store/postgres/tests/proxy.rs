@@ -28,6 +28,15 @@ pub(super) enum Cut {
     AfterCommit,
 }
 
+/// The next COMMIT, which may be held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NextCommit {
+    Passes,
+    IsHeld,
+    /// One is held.
+    Waits,
+}
+
 /// The condition of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Traffic {
@@ -47,6 +56,7 @@ pub(super) struct Proxy {
 struct ProxyState {
     server: u16,
     cut: Mutex<Option<Cut>>,
+    commit: watch::Sender<NextCommit>,
     traffic: watch::Sender<Traffic>,
     cuts: AtomicUsize,
     cancels: AtomicUsize,
@@ -60,6 +70,7 @@ impl Proxy {
         let state = Arc::new(ProxyState {
             server,
             cut: Mutex::default(),
+            commit: watch::Sender::new(NextCommit::Passes),
             traffic: watch::Sender::new(Traffic::Passes),
             cuts: AtomicUsize::new(0),
             cancels: AtomicUsize::new(0),
@@ -90,6 +101,18 @@ impl Proxy {
         self.state.cuts.load(Ordering::Relaxed)
     }
 
+    /// Holds the next COMMIT back. Whatever comes before it passes.
+    pub(super) fn hold_commit(&self) {
+        self.state.commit.send_replace(NextCommit::IsHeld);
+    }
+
+    /// Lets the COMMIT pass that is held, once it is.
+    pub(super) async fn let_commit(&self) {
+        let mut commit = self.state.commit.subscribe();
+        commit.wait_for(|it| *it == NextCommit::Waits).await.expect("it is there");
+        self.state.commit.send_replace(NextCommit::Passes);
+    }
+
     pub(super) fn set(&self, traffic: Traffic) {
         self.state.traffic.send_replace(traffic);
     }
@@ -106,6 +129,23 @@ impl ProxyState {
         let mut traffic = self.traffic.subscribe();
         let now = traffic.wait_for(|it| *it != Traffic::Held).await.expect("it is there");
         *now == Traffic::Passes
+    }
+
+    /// Whether this COMMIT is the one to hold.
+    fn holds(&self) -> bool {
+        self.commit.send_if_modified(|commit| {
+            let holds = *commit == NextCommit::IsHeld;
+            if holds {
+                *commit = NextCommit::Waits;
+            }
+            holds
+        })
+    }
+
+    /// Returns once no COMMIT is held.
+    async fn commit_passes(&self) {
+        let mut commit = self.commit.subscribe();
+        commit.wait_for(|it| *it == NextCommit::Passes).await.expect("it is there");
     }
 
     async fn closed(&self) {
@@ -138,11 +178,19 @@ async fn serve(mut client: TcpStream, state: Arc<ProxyState>) {
             }
             continue;
         }
-        let bytes = &up[..read];
+        let mut bytes = &up[..read];
         if std::mem::take(&mut is_first) && bytes.get(4..8) == Some(&CANCEL) {
             state.cancels.fetch_add(1, Ordering::Relaxed);
         }
-        let commits = bytes.windows(COMMIT.len()).position(|window| window == COMMIT);
+        let mut commits = bytes.windows(COMMIT.len()).position(|window| window == COMMIT);
+        if let Some(at) = commits.filter(|_| state.holds()) {
+            let (before, commit) = bytes.split_at(at.saturating_sub(HEAD));
+            if server.write_all(before).await.is_err() {
+                return;
+            }
+            state.commit_passes().await;
+            (bytes, commits) = (commit, Some(HEAD));
+        }
         let cut = commits.and_then(|at| {
             let cut = state.cut.lock().expect("nobody panics").take()?;
             state.cuts.fetch_add(1, Ordering::Relaxed);

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use hookbox_tools::cluster::Cluster;
+use tokio::task::JoinHandle;
 
 use super::failover::{SETTINGS, both, opened, set, wait_for_standbys};
 use super::faults::{done, lease_one, numbered, send};
@@ -72,13 +73,14 @@ async fn another_database_in_the_place_of_the_primary_is_refused() {
 }
 
 /// Waits for another session than this one that commits and waits for the standby, and returns
-/// it.
-async fn waiting(primary: &Cluster, before: &str) -> String {
+/// it. Meanwhile the call is not answered.
+async fn waiting<T>(primary: &Cluster, before: &str, call: &JoinHandle<T>) -> String {
     let sql = format!(
         "SELECT pid FROM pg_stat_activity
          WHERE wait_event = 'SyncRep' AND query = 'COMMIT' AND pid <> {before} LIMIT 1"
     );
     loop {
+        assert!(!call.is_finished(), "nothing is acknowledged");
         match primary.sql(&sql) {
             none if none.is_empty() => tokio::task::yield_now().await,
             pid => return pid,
@@ -99,10 +101,10 @@ async fn a_commit_whose_wait_for_the_standby_is_cancelled_is_not_acknowledged_be
         standby.stop("fast");
         let sender = Arc::clone(&store);
         let append = tasks::spawn(async move { send(&sender, number).await.id });
-        let waits = waiting(&primary, "0").await;
+        let waits = waiting(&primary, "0", &append).await;
         primary.sql(&format!("SELECT {ends}({waits})"));
         // It is committed, and looked up, and waits for the standby once more.
-        waiting(&primary, &waits).await;
+        waiting(&primary, &waits, &append).await;
         assert!(!append.is_finished(), "nothing is acknowledged");
         standby.start_again(&SETTINGS);
         sent.push(append.await.unwrap());

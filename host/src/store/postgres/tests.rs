@@ -34,6 +34,7 @@ macro_rules! postgres_laws {
 mod chores;
 mod clocks;
 mod copied;
+mod cuts;
 mod dead_hosts;
 mod failover;
 mod faults;

@@ -38,6 +38,7 @@ mod cuts;
 mod dead_hosts;
 mod failover;
 mod faults;
+mod horizon;
 mod hosts;
 mod keys;
 mod listed;
@@ -108,6 +109,7 @@ impl OnePostgres {
             // A law that counts what the dispatcher is told has no poll in between.
             poll_every: listening::NEVER,
             orphans_every: std::time::Duration::from_secs(60),
+            snapshot_bound: std::time::Duration::from_secs(300),
             max_waiting_appends: 4_096,
             tree: BUDGET,
             policies: self.policies.clone(),

@@ -29,6 +29,9 @@ const POLL_EVERY: Duration = Duration::from_secs(1);
 /// How often a host of a shared store looks for leases that no part of it has.
 const ORPHANS_EVERY: Duration = Duration::from_secs(60);
 
+/// The time for which a snapshot of the server may be held until operators are told.
+const SNAPSHOT_BOUND: Duration = Duration::from_secs(300);
+
 /// Reads what plugins may do, as a host of this configuration would find it; creates and changes
 /// nothing. Blocks.
 ///
@@ -125,6 +128,7 @@ fn shared_options(
         host_timeout: HOST_TIMEOUT,
         poll_every: POLL_EVERY,
         orphans_every: ORPHANS_EVERY,
+        snapshot_bound: SNAPSHOT_BOUND,
         max_waiting_appends: MAX_WAITING_APPENDS,
         tree: tree_budget(&config),
         policies: policies(running),

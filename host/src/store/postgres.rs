@@ -55,6 +55,7 @@ mod gathered;
 mod heartbeat;
 mod hints;
 mod history;
+mod horizon;
 mod hosts;
 mod identity;
 mod ids;
@@ -282,7 +283,9 @@ impl Health for Postgres {
              by one, and their days get none while they are there"
                 .to_owned()
         });
-        let found = [shared.journal.trouble(), standby, settings.map(str::to_owned), loss, astray];
+        let settings = settings.map(str::to_owned);
+        let horizon = shared.held_horizon();
+        let found = [shared.journal.trouble(), standby, settings, loss, astray, horizon];
         found.into_iter().flatten().collect()
     }
 

@@ -29,7 +29,7 @@ impl FamilyKind {
 }
 
 /// Every family: its name, kind and help.
-pub(super) const FAMILIES: [(&str, FamilyKind, &str); 62] = [
+pub(super) const FAMILIES: [(&str, FamilyKind, &str); 63] = [
     (
         "hookbox_admin_requests_total",
         Counter,
@@ -212,6 +212,11 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 62] = [
         "hookbox_store_lost_batches_total",
         Counter,
         "Acknowledged batches that a new primary did not have, by whether they were sent again",
+    ),
+    (
+        "hookbox_store_oldest_xmin_seconds",
+        Gauge,
+        "Time for which the oldest snapshot of Postgres is held, which keeps deleted rows",
     ),
     (
         "hookbox_store_side_file_failures_total",

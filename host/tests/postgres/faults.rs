@@ -5,6 +5,8 @@
 
 mod backlog;
 mod disk;
+mod held;
 mod kills;
 mod poison;
 mod server;
+mod upgrade;

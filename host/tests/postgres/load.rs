@@ -118,6 +118,20 @@ impl<'a> Fleet<'a> {
         run
     }
 
+    /// Stops a host in order, which then holds nothing.
+    pub(super) fn leave(&mut self, number: usize) {
+        let run = self.run(number);
+        self.doors.lock().unwrap()[number] = None;
+        self.hosts[number].take().unwrap().stop();
+        assert!(self.is_taken_over(run), "a host that stops gives back what it holds");
+    }
+
+    /// Tries to start a host that is to be refused; its log.
+    pub(super) fn refused(&self, number: usize) -> String {
+        assert!(Host::start_with(&self.sites[number], &[]).is_none(), "it starts");
+        self.sites[number].log()
+    }
+
     /// The run of a host that lives.
     pub(super) fn run(&self, number: usize) -> i64 {
         let name = NAMES[number];
@@ -200,6 +214,22 @@ pub(super) struct Journal {
     pub(super) refused: usize,
     /// Requests without an answer.
     pub(super) unanswered: usize,
+    /// Every acknowledgement.
+    pub(super) acks: Vec<Ack>,
+}
+
+/// An acknowledgement: of which host, when, and how long it took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ack {
+    pub(super) host: usize,
+    pub(super) at: Instant,
+    pub(super) took: Duration,
+}
+
+/// The time within which 99 of 100 are.
+pub(super) fn p99(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[(times.len() * 99).div_ceil(100) - 1]
 }
 
 /// Clients that send to one host after the other, and each event until it is acknowledged.
@@ -270,17 +300,20 @@ fn send(
     key: &str,
     journal: &Mutex<Journal>,
 ) -> bool {
-    let door = {
+    let (host, door) = {
         let doors = doors.lock().unwrap();
-        doors[at % doors.len()]
+        let host = at % doors.len();
+        (host, doors[host])
     };
     let Some(door) = door else { return false };
+    let began = Instant::now();
     let answer = post(agent, door, &in_a_lane(key));
-    let mut journal = journal.lock().unwrap();
+    let (took, mut journal) = (began.elapsed(), journal.lock().unwrap());
     match answer {
         Ok((200, reply)) => {
             let id = reply["id"].as_str().unwrap().to_owned();
             journal.acknowledged.insert(key.to_owned(), id);
+            journal.acks.push(Ack { host, at: Instant::now(), took });
             return true;
         }
         Ok((503, _)) => journal.refused += 1,

@@ -16,7 +16,7 @@ pub(in crate::store) struct TestPolicies {
 
 impl TestPolicies {
     /// Orders the deliveries of a plugin.
-    pub(super) fn set(&self, plugin: &str, policy: KeyPolicy) {
+    pub(in crate::store) fn set(&self, plugin: &str, policy: KeyPolicy) {
         self.keys.lock().unwrap().insert(plugin.to_owned(), policy);
     }
 

@@ -154,13 +154,15 @@ pub enum PostgresOpenError {
     Foreign(String),
     /// The schema is of a newer host.
     #[error(
-        "database `{database}` has schema version {found}, and this hookbox knows {known}: start a newer hookbox"
+        "database `{database}` has schema version {found}, which is for a hookbox of version {least} or later of the schema, and this one has {known}: start a newer hookbox"
     )]
     Newer {
         /// The database.
         database: String,
         /// The version of the schema.
         found: i32,
+        /// The oldest version of a host that can use it.
+        least: i32,
         /// The newest version that this host knows.
         known: i32,
     },

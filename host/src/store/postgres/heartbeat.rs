@@ -11,6 +11,7 @@ use tokio_postgres::Error;
 use super::chores;
 use super::connect::{DatabaseAddress, HeldConnection};
 use super::error::{is_deposed, words};
+use super::horizon::HorizonWatch;
 use super::orphans::OrphanSearch;
 use super::pauses;
 use super::read_connection::ReadConnection;
@@ -44,6 +45,8 @@ pub(super) struct Heart {
     pub(super) poll_every: Duration,
     /// How often it looks for leases that nobody has.
     pub(super) orphans_every: Duration,
+    /// The time for which a snapshot may be held until operators are told.
+    pub(super) snapshot_bound: Duration,
 }
 
 /// The next thing that a heart does.
@@ -63,6 +66,7 @@ struct HeartTimes {
     find_orphans: Instant,
     send: Instant,
     orphans: OrphanSearch,
+    horizon: HorizonWatch,
     /// Whether a registration has had no answer.
     is_unsure: bool,
 }
@@ -76,6 +80,7 @@ pub(super) async fn beat(mut heart: Heart) {
         find_orphans: now + heart.orphans_every,
         send: now,
         orphans: OrphanSearch::default(),
+        horizon: HorizonWatch::default(),
         is_unsure: false,
     };
     tasks::spawn(watch(Arc::clone(&heart.shared)));
@@ -262,6 +267,9 @@ impl Heart {
         }
         if let Err(error) = chores::do_due(client, shared).await {
             tracing::warn!(error = words(&error), "this host cannot do a chore of all");
+        }
+        if let Err(error) = times.horizon.look(client, shared, self.snapshot_bound).await {
+            tracing::warn!(error = words(&error), "this host cannot learn the oldest snapshot");
         }
     }
 

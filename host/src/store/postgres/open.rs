@@ -100,6 +100,7 @@ impl Postgres {
             names: HostNames { identity: identity.id.clone(), title: options.host_name.clone() },
             poll_every: options.poll_every,
             orphans_every: options.orphans_every,
+            snapshot_bound: options.snapshot_bound,
         }));
         let waiting = AppendLimit::new(options.max_waiting_appends);
         let recovered = registered.recovered;

@@ -36,6 +36,8 @@ pub struct PostgresOptions {
     pub poll_every: Duration,
     /// How often a host looks for what it holds by the database and no part of it has.
     pub orphans_every: Duration,
+    /// The time for which a snapshot may be held until operators are told.
+    pub snapshot_bound: Duration,
     /// The most appends that wait for the database.
     pub max_waiting_appends: usize,
     /// The most that may descend from one webhook's event.

@@ -12,6 +12,7 @@ pub(super) const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/tables.sql"),
     include_str!("schema/hosts.sql"),
     include_str!("schema/chores.sql"),
+    include_str!("schema/horizon.sql"),
     include_str!("schema/append.sql"),
     include_str!("schema/lease.sql"),
     include_str!("schema/settle.sql"),
@@ -127,7 +128,7 @@ async fn present(
             let (found, least): (i32, i32) = (meta.get(0), meta.get(1));
             if least > VERSION {
                 let (database, known) = (address.database.clone(), VERSION);
-                return Err(PostgresOpenError::Newer { database, found, known });
+                return Err(PostgresOpenError::Newer { database, found, least, known });
             }
             Ok(found)
         }

@@ -48,6 +48,8 @@ pub(super) struct PostgresShared {
     plugins: Mutex<String>,
     /// Whether events lie in the partition of the days that have none.
     pub(super) has_astray_days: AtomicBool,
+    /// The oldest snapshot of the server, if it is held for too long: for operators.
+    horizon: Mutex<Option<String>>,
     pub(super) dispatch: OnceLock<Arc<dyn DispatchHandle>>,
     /// Set for good once the store has stopped, and while the primary is not reachable.
     pub(super) trouble: watch::Sender<Option<StoreError>>,
@@ -101,6 +103,7 @@ impl PostgresShared {
             wakes: WakesToSend::default(),
             plugins: Mutex::new("{}".to_owned()),
             has_astray_days: AtomicBool::new(false),
+            horizon: Mutex::default(),
             dispatch: OnceLock::new(),
             trouble: watch::Sender::new(None),
             unreachable: Mutex::default(),
@@ -173,6 +176,16 @@ impl PostgresShared {
     /// The files of plugins that run here, as the list of hosts shows them.
     pub(super) fn noted_plugins(&self) -> MutexGuard<'_, String> {
         self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whether the oldest snapshot is held for too long, for operators.
+    pub(super) fn note_horizon(&self, held: Option<String>) {
+        *self.horizon.lock().unwrap_or_else(PoisonError::into_inner) = held;
+    }
+
+    /// The matter for operators if a snapshot is held for too long.
+    pub(super) fn held_horizon(&self) -> Option<String> {
+        self.horizon.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The ids that this host gives to events.

@@ -34,9 +34,11 @@ macro_rules! postgres_laws {
 mod chores;
 mod clocks;
 mod copied;
+mod cuts;
 mod dead_hosts;
 mod failover;
 mod faults;
+mod horizon;
 mod hosts;
 mod interleaved;
 mod keys;
@@ -108,6 +110,7 @@ impl OnePostgres {
             // A law that counts what the dispatcher is told has no poll in between.
             poll_every: listening::NEVER,
             orphans_every: std::time::Duration::from_secs(60),
+            snapshot_bound: std::time::Duration::from_secs(300),
             max_waiting_appends: 4_096,
             tree: BUDGET,
             policies: self.policies.clone(),

@@ -1,15 +1,19 @@
 //! Many hosts start at once on a backlog.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::super::{is_long, sites};
-use crate::support::{Host, SOURCE, agent, asked, cluster, guest, show_as_file, sign, wait_for};
+use super::super::load::p99;
+use super::super::{is_long, pass, sites};
+use crate::support::{
+    Host, SOURCE, agent, asked, body, cluster, guest, post, show_as_file, sign, wait_for,
+};
 
-/// `worker` takes lists of events, of which some have a lane.
-const SECTIONS: &str = r#"
+/// `worker` takes lists of events.
+pub(super) const LISTS: &str = r#"
 [sources.lists]
 secrets = [{ env = "TEST_SECRET" }]
 verify = { scheme = "hmac-sha256", header = "X-Signature" }
@@ -18,9 +22,10 @@ type = { fixed = "job.due" }
 id = { json = "/id" }
 [routes]
 "lists:job.due" = "worker"
-[plugins.worker]
-key = { json = "/lane" }
 "#;
+
+/// Some of them have a lane.
+const LANES: &str = "[plugins.worker]\nkey = { json = \"/lane\" }\n";
 
 /// The events of a request.
 const AT_ONCE: usize = 100;
@@ -28,14 +33,18 @@ const AT_ONCE: usize = 100;
 /// The events of the lane are one in so many.
 const IN_LANE: usize = 10;
 
-/// Posts the events from this number on.
-fn post(agent: &ureq::Agent, host: &Host, first: usize) {
-    let event = |number: usize| {
-        let id = number.to_string();
-        let is_in_lane = number.is_multiple_of(IN_LANE);
-        if is_in_lane { json!({ "id": id, "lane": "one" }) } else { json!({ "id": id }) }
-    };
-    let events: Vec<_> = (first..first + AT_ONCE).map(event).collect();
+/// How often the others send.
+const EVERY: Duration = Duration::from_millis(10);
+
+/// The event of a number.
+fn numbered(number: usize) -> Value {
+    let id = number.to_string();
+    let is_in_lane = number.is_multiple_of(IN_LANE);
+    if is_in_lane { json!({ "id": id, "lane": "one" }) } else { json!({ "id": id }) }
+}
+
+/// Posts a list of events, which is acknowledged.
+pub(super) fn post_list(agent: &ureq::Agent, host: &Host, events: &[Value]) {
     let body = json!({ "events": events }).to_string();
     let request = agent
         .post(format!("{}/webhook/lists", host.public_url))
@@ -46,12 +55,39 @@ fn post(agent: &ureq::Agent, host: &Host, first: usize) {
     assert_eq!(response.status(), 200, "{text}");
 }
 
+/// Sends events of others, which no plugin takes, as long as there is something; the time that each
+/// acknowledgement took.
+fn others(hosts: &[Host], numbers: std::ops::Range<usize>, ends: &AtomicBool) -> Vec<Duration> {
+    let (agent, mut times) = (agent(), Vec::new());
+    for number in numbers {
+        if ends.load(Ordering::Relaxed) {
+            break;
+        }
+        let (host, began) = (&hosts[number % hosts.len()], Instant::now());
+        let (status, said) = post(&agent, host.public, &body("step.one", number)).unwrap();
+        assert_eq!(status, 200, "{said}");
+        times.push(began.elapsed());
+        pass(EVERY.saturating_sub(began.elapsed()));
+    }
+    times
+}
+
+/// Prints how the others' acknowledgements were.
+fn tell_of_others(busy: Vec<Duration>, quiet: Vec<Duration>) {
+    let (count, busy, quiet) = (busy.len(), p99(busy), p99(quiet));
+    println!(
+        "others: p99 of {count} acknowledgements beside the backlog {busy:.1?}, without it \
+         {quiet:.1?}: {:.2} times",
+        busy.as_secs_f64() / quiet.as_secs_f64(),
+    );
+}
+
 #[test]
 fn six_hosts_that_start_at_once_finish_a_backlog_and_one_key_of_three_hosts_keeps_its_order() {
     let Some(cluster) = cluster(&[]) else { return };
     let events = if is_long() { 20_000 } else { 10_000 };
-    let ok = guest("ok");
-    let sites = sites(&cluster, 6, &format!("{SOURCE}{SECTIONS}"), &[("worker.wat", &ok)]);
+    let (ok, sections) = (guest("ok"), format!("{SOURCE}{LISTS}{LANES}"));
+    let sites = sites(&cluster, 6, &sections, &[("worker.wat", &ok)]);
     let hosts: Vec<Host> = sites[..3].iter().map(Host::start).collect();
     show_as_file(&cluster);
     let agent = agent();
@@ -62,7 +98,8 @@ fn six_hosts_that_start_at_once_finish_a_backlog_and_one_key_of_three_hosts_keep
         });
     }
     for (request, first) in (0..events).step_by(AT_ONCE).enumerate() {
-        post(&agent, &hosts[request % 3], first);
+        let list: Vec<_> = (first..first + AT_ONCE).map(numbered).collect();
+        post_list(&agent, &hosts[request % 3], &list);
     }
     assert_eq!(hosts[0].count("done"), 0);
     hosts.into_iter().for_each(Host::stop);
@@ -71,10 +108,16 @@ fn six_hosts_that_start_at_once_finish_a_backlog_and_one_key_of_three_hosts_keep
         let starting: Vec<_> = sites.iter().map(start).collect();
         starting.into_iter().map(|host| host.join().unwrap()).collect()
     });
-    let began = Instant::now();
-    sites[5].ask(&hosts[5], &["plugins", "resume", "worker"]).said();
-    hosts[0].settled();
-    let took = began.elapsed();
+    let (began, ends) = (Instant::now(), AtomicBool::new(false));
+    let (took, busy) = std::thread::scope(|scope| {
+        let busy = scope.spawn(|| others(&hosts, 0..usize::MAX, &ends));
+        sites[5].ask(&hosts[5], &["plugins", "resume", "worker"]).said();
+        hosts[0].settled();
+        ends.store(true, Ordering::Relaxed);
+        (began.elapsed(), busy.join().unwrap())
+    });
+    let quiet = others(&hosts, busy.len()..2 * busy.len(), &AtomicBool::new(false));
+    tell_of_others(busy, quiet);
     let ran: Vec<f64> = hosts.iter().map(ran_at).collect();
     println!(
         "{events} events, {} of them in one lane, took {took:.1?} and ran at {ran:?}",

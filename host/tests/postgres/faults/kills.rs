@@ -1,7 +1,9 @@
 //! Hosts are killed.
 
+use std::time::{Duration, Instant};
+
 use super::super::is_long;
-use super::super::load::{Fleet, Load, check};
+use super::super::load::{Ack, Fleet, Load, check, p99};
 use crate::support::{cluster, wait_for};
 
 /// A host that is away: its number, its run, and how many deliveries that held.
@@ -18,13 +20,31 @@ fn come_back(fleet: &mut Fleet<'_>, away: &mut Option<Away>) -> usize {
     held
 }
 
+/// Prints how the acknowledgements of hosts were that were not killed, beside those of the time
+/// before the first kill. `killed` has the hosts and the times.
+fn tell_of_others(acks: &[Ack], killed: &[(usize, Instant)]) {
+    let took = |of: &dyn Fn(&Ack) -> bool| -> Vec<Duration> {
+        acks.iter().filter(|ack| of(ack)).map(|ack| ack.took).collect()
+    };
+    let victim = |ack: &Ack| killed.iter().rev().find(|(_, at)| *at <= ack.at).map(|(it, _)| *it);
+    let quiet = took(&|ack| victim(ack).is_none());
+    let others = took(&|ack| victim(ack).is_some_and(|victim| victim != ack.host));
+    let (count, quiet, others) = (others.len(), p99(quiet), p99(others));
+    println!(
+        "others: p99 of {count} acknowledgements beside kills {others:.1?}, before them \
+         {quiet:.1?}: {:.2} times",
+        others.as_secs_f64() / quiet.as_secs_f64(),
+    );
+}
+
 #[test]
 fn of_three_hosts_one_that_is_killed_loses_nothing_and_its_work_runs_once_on_others() {
     let Some(cluster) = cluster(&[]) else { return };
     let kills = if is_long() { 300 } else { 8 };
     let mut fleet = Fleet::start(&cluster, 3);
     let load = Load::start(&fleet, 3);
-    let (mut away, mut taken_over) = (None, 0);
+    let (mut away, mut taken_over, mut killed) = (None, 0, Vec::new());
+    load.after(if is_long() { 1_000 } else { 100 });
     for kill in 0.. {
         load.after(30);
         taken_over += come_back(&mut fleet, &mut away);
@@ -34,6 +54,7 @@ fn of_three_hosts_one_that_is_killed_loses_nothing_and_its_work_runs_once_on_oth
         let is_away = |number| matches!(away, Some(Away(gone, ..)) if gone == number);
         let victim = [kill % 3, (kill + 1) % 3].into_iter().find(|number| !is_away(*number));
         let victim = victim.unwrap();
+        killed.push((victim, Instant::now()));
         let run = fleet.kill(victim);
         let held = fleet.held_by(run);
         if away.is_none() && held > 0 {
@@ -65,6 +86,7 @@ fn of_three_hosts_one_that_is_killed_loses_nothing_and_its_work_runs_once_on_oth
         journal.refused,
         journal.unanswered,
     );
+    tell_of_others(&journal.acks, &killed);
     assert!(taken_over > 0, "no host that was away had work");
     fleet.stop();
 }

@@ -11,7 +11,7 @@ use super::super::{is_long, pass};
 use crate::support::{agent, cluster, post, wait_for};
 
 /// The processes whose parent is this one.
-fn children(parent: u32) -> Vec<u32> {
+pub(super) fn children(parent: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let is_child = |id: &u32| {

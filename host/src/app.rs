@@ -37,11 +37,13 @@ mod reloaded;
 mod schedules;
 mod sweep;
 mod time;
+mod time_limits;
 
 pub use observed::Observed;
 pub use open_store::peek_approvals;
 use reconcile::Reconciler;
 use reloaded::Reloaded;
+use time_limits::TimeLimits;
 
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;
@@ -269,6 +271,7 @@ impl App {
         observed: Observed,
     ) -> Result<(), AppError> {
         let (store, registry) = (self.store.clone(), self.registry.clone());
+        let limits = TimeLimits::begin(store.clone(), &self.config, &shutdown).await;
         let dispatcher = Arc::new(self.dispatch(&observed));
         let closing = CancellationToken::new();
         let intake = self.intake(&observed);
@@ -302,6 +305,7 @@ impl App {
             tasks::spawn(reconciler.run(reloaded.logs, closed())),
             tasks::spawn(sweep::run(store.clone(), config(), clock(), closed())),
             tasks::spawn(hosts::run(store.clone(), registry, reloaded.hosts, closed())),
+            tasks::spawn(limits.run(reloaded.limits, closed())),
         ];
         tokio::select! {
             () = shutdown.cancelled() => tracing::info!("stopping: requests and running attempts may finish"),

@@ -1,5 +1,6 @@
 //! Workflows as users write them: the real host, its configuration, and what its API tells.
 
+use hookbox::clock::parse_rfc3339;
 use serde_json::{Value, json};
 
 use crate::support::{Host, SOURCE, Site, body, guest, wait_for};
@@ -209,4 +210,36 @@ fn a_gathering_whose_section_is_gone_waits_and_is_told_of() {
     wait_for("the section", || (host.api("/readyz")["status"] == "ready").then_some(()));
     host.send("video.b", "order_1");
     only(&host, "order.ready");
+}
+
+#[test]
+fn after_a_reload_an_open_join_ends_by_the_within_that_its_section_has_then() {
+    let config = |within: &str| {
+        format!(
+            "[routes]\n\"order.ready\" = \"next\"\n\"order.late\" = \"refund\"\n\
+             [joins.videos]\non = \"video.*\"\nkey = \"subject\"\nneed = 2\nwithin = \"{within}\"\n\
+             emit = \"order.ready\"\nlate = \"order.late\"\n"
+        )
+    };
+    let site = site(&config("1h"));
+    let mut host = Host::start(&site);
+    let first = host.send("video.a", "order_1");
+    let ends_after_ms = |host: &Host| {
+        let open: Value =
+            serde_json::from_str(&site.ask(host, &["joins", "--json"]).said()).unwrap();
+        let time = |key: &str| parse_rfc3339(open["items"][0][key].as_str().unwrap()).unwrap();
+        time("until") - time("since")
+    };
+    assert_eq!(ends_after_ms(&host), 3_600_000);
+    site.put_config(&format!("{SOURCE}{}", config("2h")));
+    wait_for("more time", || (ends_after_ms(&host) == 7_200_000).then_some(()));
+    // What was changed while the host was stopped holds from the start on.
+    host.kill();
+    site.put_config(&format!("{SOURCE}{}", config("3h")));
+    host = Host::start(&site);
+    assert_eq!(ends_after_ms(&host), 10_800_000);
+    site.put_config(&format!("{SOURCE}{}", config("1ms")));
+    let late = only(&host, "order.late");
+    assert_eq!((&late["data"]["why"], &late["parent_id"]), (&json!("within"), &json!(first)));
+    assert!(events(&host, "order.ready").is_empty());
 }

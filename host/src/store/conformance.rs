@@ -69,6 +69,7 @@ pub(super) mod seeing_workflows;
 pub(super) mod settle;
 pub(super) mod steps;
 pub(super) mod sweep;
+pub(super) mod time_limits;
 pub(super) mod traces;
 pub(super) mod tree;
 mod workflow_laws;

@@ -28,7 +28,7 @@ use super::{
     Leased, MaybeReady, NewStep, Pending, Queue, ReadOne, Recorded, Recovered, Settled, Settlement,
     Stats, StoreError,
 };
-use crate::event::{DeliveryId, EventId, NewEvent};
+use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::store::DeliveryView;
 
 mod append;
@@ -63,6 +63,7 @@ mod keys;
 mod kv;
 mod lease;
 mod leave;
+mod limits;
 mod listing;
 mod look_back;
 mod loss;
@@ -240,6 +241,10 @@ impl Queue for Postgres {
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {
         let (lease, settlement) = (Box::new(lease), Box::new(settlement));
         self.ask(|reply| PostgresCommand::Settle { lease, settlement, reply: Some(reply) })
+    }
+
+    fn set_time_limits(&self, limits: Vec<(PluginName, Duration)>) -> Pending<'_, u64> {
+        Box::pin(self.move_ends(limits))
     }
 }
 

@@ -37,7 +37,7 @@ use super::{
     Settlement, StoreError, Which,
 };
 use crate::clock::{Clock, ClockChange};
-use crate::event::{DeliveryId, EventId, NewEvent, Target};
+use crate::event::{DeliveryId, EventId, NewEvent, PluginName, Target};
 use crate::tasks;
 
 mod append;
@@ -74,6 +74,7 @@ mod kv;
 mod laws;
 mod lease;
 mod lease_answer;
+mod limits;
 mod loss;
 mod open;
 mod operation_work;
@@ -226,6 +227,10 @@ impl Queue for Sqlite {
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {
         let (lease, settlement) = (Box::new(lease), Box::new(settlement));
         self.ask(|reply| WriteCommand::Settle { lease, settlement, reply })
+    }
+
+    fn set_time_limits(&self, limits: Vec<(PluginName, Duration)>) -> Pending<'_, u64> {
+        Box::pin(self.move_ends(limits))
     }
 }
 

@@ -95,6 +95,7 @@ pub(in crate::store) async fn fill(store: &Arc<dyn Store>, clock: &Clock) -> Fil
     for name in ["v1", "v2"] {
         members.push(append(store, member(&terms, KEY, video(name))).await);
     }
+    store.set_time_limits(vec![(JOIN.into(), 2 * terms.within)]).await.unwrap();
     let reminder = DeliveryId { event: append(store, cancellable()).await, ordinal: 0 };
     let last = append(store, event("unrouted", &[])).await;
     FilledStore { retry, keyed, held, members, reminder, first_of_key, value, last }

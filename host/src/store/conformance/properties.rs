@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use super::gathering_model::{self, GatherOp};
+use super::gatherings::HOUR_MS;
 use super::key_model::{self, KeyHow, KeyOp};
 use super::model::{self, Op};
 use super::operator::act;
@@ -318,6 +319,8 @@ fn any_gather_op() -> impl Strategy<Value = GatherOp> {
         4 => prop::bool::weighted(0.2).prop_map(|crash| GatherOp::End { crash }),
         4 => prop_oneof![3 => 0..6_000i64, 1 => Just(4_000_000i64)]
             .prop_map(|ms| GatherOp::Pass { ms }),
+        2 => (any::<bool>(), prop_oneof![Just(1_000i64), Just(20_000), Just(HOUR_MS)])
+            .prop_map(|(of_joins, ms)| GatherOp::Limit { of_joins, ms }),
         1 => Just(GatherOp::Crash),
     ]
 }

@@ -84,6 +84,14 @@ macro_rules! workflow_laws {
                 the_last_member_is_read_however_many_there_are
                 an_operator_neither_moves_a_gathering_nor_ends_it_by_a_retry
             }
+            time_limits {
+                an_open_join_ends_by_the_present_time_limit
+                a_batch_that_has_more_time_still_ends_when_it_is_quiet
+                what_is_complete_or_has_ended_keeps_its_end
+                a_time_limit_outlives_a_crash_and_moves_nothing_twice
+                thousands_of_open_joins_are_moved_and_each_once
+                of_two_calls_for_one_plugin_the_last_one_counts
+            }
             seeing_workflows {
                 what_waits_behind_its_key_or_for_members_names_it
                 the_tree_of_a_join_names_its_members_of_other_trees

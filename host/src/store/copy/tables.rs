@@ -37,7 +37,7 @@ const fn table(
 }
 
 /// Each table in the order in which it is filled.
-pub(super) const TABLES: [CopyTable; 28] = [
+pub(super) const TABLES: [CopyTable; 29] = [
     CopyTable {
         becomes: Some(|row| undamaged(row).map(|row| vec![row])),
         ..table(
@@ -141,11 +141,11 @@ pub(super) const TABLES: [CopyTable; 28] = [
     ),
     table(
         ("joins and batches", "gatherings"),
-        "event, ordinal, number, plugin, key, opened, until, members, counted, need, seen, \
-         frozen, why",
+        "event, ordinal, number, plugin, key, opened, until, quiet_until, members, counted, need, \
+         seen, frozen, why",
         "SELECT event, ordinal, row_number() OVER (ORDER BY event, ordinal), plugin,
-             CAST(key AS BLOB), opened_ms - :ahead, until_ms - :ahead, members, count, need, seen,
-             frozen, why
+             CAST(key AS BLOB), opened_ms - :ahead, until_ms - :ahead, quiet_until_ms - :ahead,
+             members, count, need, seen, frozen, why
          FROM gatherings",
         "SELECT count(*) FROM gatherings",
     ),
@@ -156,6 +156,12 @@ pub(super) const TABLES: [CopyTable; 28] = [
              CAST(member AS BLOB)
          FROM gathered",
         "SELECT count(*) FROM gathered",
+    ),
+    table(
+        ("time limits of joins and batches", "time_limits"),
+        "plugin, within, moved",
+        "SELECT plugin, within_ms, moved FROM time_limits",
+        "SELECT count(*) FROM time_limits",
     ),
     table(
         ("values of plugins", "kv"),

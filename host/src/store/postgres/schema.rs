@@ -21,6 +21,7 @@ pub(super) const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/reap.sql"),
     include_str!("schema/kv.sql"),
     include_str!("schema/gather.sql"),
+    include_str!("schema/limits.sql"),
     include_str!("schema/failures.sql"),
     include_str!("schema/schedules.sql"),
     include_str!("schema/kept.sql"),

@@ -7,9 +7,10 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::batch::WriteBatch;
 use super::erase::FoundKey;
+use super::limits::LimitWalk;
 use super::operation_work::OperationWork;
 use super::operator::Expired;
-use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
+use crate::event::{DeliveryId, EventId, NewEvent, PluginName, State, Target};
 use crate::series::Rest;
 use crate::store::append_limit::AppendPermit;
 use crate::store::model::AuditResult;
@@ -19,7 +20,10 @@ use crate::store::{
     StoreError, Tick, Ticked,
 };
 
+mod answer;
 mod weight;
+
+pub(super) use self::answer::CommandAnswer;
 
 /// Whose work it is: a source or a plugin.
 pub(super) type Owner = Arc<str>;
@@ -113,6 +117,14 @@ pub(super) enum WriteCommand {
         work: OperationWork,
         reply: ReplyTo<OperationId>,
     },
+    SetLimits {
+        limits: Vec<(PluginName, Duration)>,
+        reply: ReplyTo<Vec<LimitWalk>>,
+    },
+    MoveEnds {
+        walk: LimitWalk,
+        reply: ReplyTo<LimitWalk>,
+    },
     Erase {
         events: Vec<EventId>,
         keys: Vec<FoundKey>,
@@ -139,49 +151,6 @@ pub(super) enum WriteCommand {
     Close {
         reply: ReplyTo<()>,
     },
-}
-
-/// The result of a command, held back until the commit.
-pub(super) enum CommandAnswer {
-    Appended(Appended),
-    AppendedAll(Vec<Appended>),
-    Leased(Leased),
-    Recorded(Recorded),
-    Settled(Settled),
-    Made(Result<Appended, StoreError>),
-    Changed(Result<u64, StoreError>),
-    Replayed(Result<Vec<DeliveryId>, StoreError>),
-    Approved,
-    Swept(bool),
-    ScheduleChanged(bool),
-    Ticked(Ticked),
-    Noted,
-    Erased(Erased),
-    Operated(Result<OperationId, StoreError>),
-    /// Nothing was done, for this reason.
-    Refused(StoreError),
-    Closed,
-}
-
-impl CommandAnswer {
-    /// The result in the audit log; none if nothing was changed.
-    pub(super) fn result(&self) -> Option<String> {
-        match self {
-            Self::Changed(Ok(0) | Err(_))
-            | Self::Replayed(Err(_))
-            | Self::Made(Err(_))
-            | Self::Operated(Err(_))
-            | Self::Refused(_) => None,
-            Self::Made(Ok(made)) => Some(made.text()),
-            Self::Operated(Ok(id)) => Some(id.text()),
-            Self::Changed(Ok(deliveries)) => Some(deliveries.text()),
-            Self::Replayed(Ok(deliveries)) => Some(deliveries.text()),
-            Self::Erased(erased) => {
-                erased.is_some().then(|| serde_json::to_string(erased).unwrap_or_default())
-            }
-            _ => Some(().text()),
-        }
-    }
 }
 
 impl WriteCommand {
@@ -247,6 +216,8 @@ impl WriteCommand {
             Self::Operate { work: operation, .. } => {
                 CommandAnswer::Operated(work.operate(operation)?)
             }
+            Self::SetLimits { limits, .. } => CommandAnswer::LimitsSet(work.set_limits(limits)?),
+            Self::MoveEnds { walk, .. } => CommandAnswer::EndsMoved(work.move_ends(walk.clone())?),
             Self::Note { note, .. } => {
                 work.make_entry(note, &().text())?;
                 CommandAnswer::Noted
@@ -330,6 +301,12 @@ impl WriteCommand {
             (Self::Operate { reply, .. }, CommandAnswer::Operated(value)) => {
                 drop(reply.send(value));
             }
+            (Self::SetLimits { reply, .. }, CommandAnswer::LimitsSet(value)) => {
+                drop(reply.send(Ok(value)));
+            }
+            (Self::MoveEnds { reply, .. }, CommandAnswer::EndsMoved(value)) => {
+                drop(reply.send(Ok(value)));
+            }
             (Self::Noted { command, .. }, CommandAnswer::Refused(error)) => command.refuse(&error),
             (Self::Noted { command, .. }, answer) => return command.answer(answer),
             (Self::Close { reply }, CommandAnswer::Closed) => drop(reply.send(Ok(()))),
@@ -364,6 +341,8 @@ impl WriteCommand {
             Self::Tick { reply, .. } => drop(reply.send(Err(error))),
             Self::Erase { reply, .. } => drop(reply.send(Err(error))),
             Self::Operate { reply, .. } => drop(reply.send(Err(error))),
+            Self::SetLimits { reply, .. } => drop(reply.send(Err(error))),
+            Self::MoveEnds { reply, .. } => drop(reply.send(Err(error))),
             Self::Noted { command, .. } => command.refuse(&error),
             Self::Approve { reply, .. }
             | Self::Note { reply, .. }

@@ -26,6 +26,8 @@ struct Gathering {
     opened_ms: i64,
     /// Host time at which it ends in any case.
     until_ms: i64,
+    /// Host time at which it ends if no further member comes; absent if that ends nothing.
+    quiet_until_ms: Option<i64>,
     /// All of its members.
     members: u32,
     /// Those that are counted.
@@ -90,7 +92,7 @@ impl WriteBatch<'_> {
             .prepare_cached(
                 "SELECT g.event, g.ordinal, g.opened_ms, g.until_ms, g.count, g.need, g.seen,
                         g.frozen OR g.why IS NOT NULL OR d.due_ms IS NULL, g.frozen AND g.why IS NULL,
-                        g.members
+                        g.members, g.quiet_until_ms
                  FROM gatherings g JOIN deliveries d ON d.event = g.event AND d.ordinal = g.ordinal
                  WHERE g.plugin = ?1 AND g.key = ?2 ORDER BY g.event DESC, g.ordinal DESC LIMIT 1",
             )?
@@ -105,6 +107,7 @@ impl WriteBatch<'_> {
                     ended: row.get(7)?,
                     late: row.get(8)?,
                     members: row.get(9)?,
+                    quiet_until_ms: row.get(10)?,
                     why: None,
                 })
             })
@@ -121,10 +124,12 @@ impl WriteBatch<'_> {
     ) -> Result<(), rusqlite::Error> {
         let terms = &member.terms;
         let id = DeliveryId { event: event.id, ordinal };
+        let within = self.time_limit(&terms.plugin)?.unwrap_or(terms.within);
         let mut gathering = Gathering {
             id,
             opened_ms: self.now_ms,
-            until_ms: after_ms(self.now_ms, terms.within),
+            until_ms: after_ms(self.now_ms, within),
+            quiet_until_ms: terms.quiet.map(|quiet| after_ms(self.now_ms, quiet)),
             members: 0,
             count: 0,
             need: None,
@@ -138,7 +143,7 @@ impl WriteBatch<'_> {
         self.insert_member(&gathering, event.id, member)?;
         let delay = match gathering.why {
             Some(_) => Duration::ZERO,
-            None => terms.quiet.map_or(terms.within, |quiet| quiet.min(terms.within)),
+            None => terms.quiet.map_or(within, |quiet| quiet.min(within)),
         };
         let leased = self.leased.len();
         self.create_delivery(
@@ -166,8 +171,8 @@ impl WriteBatch<'_> {
     ) -> Result<(), rusqlite::Error> {
         self.connection
             .prepare_cached(
-                "INSERT INTO gatherings (event, ordinal, plugin, key, opened_ms, until_ms, count, need, seen, frozen, why, members)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11)",
+                "INSERT INTO gatherings (event, ordinal, plugin, key, opened_ms, until_ms, count, need, seen, frozen, why, members, quiet_until_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11, ?12)",
             )?
             .execute(params![
                 gathering.id.event.row(),
@@ -181,6 +186,7 @@ impl WriteBatch<'_> {
                 gathering.seen.cast_signed(),
                 gathering.why,
                 gathering.members,
+                gathering.quiet_until_ms,
             ])?;
         Ok(())
     }
@@ -194,9 +200,15 @@ impl WriteBatch<'_> {
     ) -> Result<(), rusqlite::Error> {
         let is_new = self.insert_member(&gathering, event.id, member)?;
         gathering.count_in(member, is_new);
+        // One that has been quiet for long enough is due already, and stays so.
+        if gathering.quiet_until_ms.is_none_or(|quiet_ms| quiet_ms > self.now_ms) {
+            let put_off = member.terms.quiet.map(|quiet| after_ms(self.now_ms, quiet));
+            gathering.quiet_until_ms = put_off.or(gathering.quiet_until_ms);
+        }
         self.connection
             .prepare_cached(
-                "UPDATE gatherings SET count = ?3, need = ?4, seen = ?5, why = ?6, members = ?7
+                "UPDATE gatherings SET count = ?3, need = ?4, seen = ?5, why = ?6, members = ?7,
+                        quiet_until_ms = ?8
                  WHERE event = ?1 AND ordinal = ?2",
             )?
             .execute(params![
@@ -207,6 +219,7 @@ impl WriteBatch<'_> {
                 gathering.seen.cast_signed(),
                 gathering.why,
                 gathering.members,
+                gathering.quiet_until_ms,
             ])?;
         let plugin = &member.terms.plugin;
         match (gathering.why, member.terms.quiet) {

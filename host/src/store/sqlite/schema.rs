@@ -11,8 +11,8 @@ use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
 use super::{
-    audit, edits, eras, erase, failures, history, kv, operations, pauses, payloads, positions,
-    schedules, steps, tables,
+    audit, edits, eras, erase, failures, history, kv, limits, operations, pauses, payloads,
+    positions, schedules, steps, tables,
 };
 use crate::fail;
 
@@ -254,6 +254,7 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
             TRACES,
             SIGNED_BY,
             positions::SCHEMA,
+            limits::SCHEMA,
         ],
     ),
 ];

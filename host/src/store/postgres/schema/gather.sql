@@ -1,7 +1,8 @@
 -- Joins and batches. A gathering is a delivery of its first member. Keys and what members are
 -- counted as are bytes, because they may hold any character. `number` tells which is newer: it is
 -- taken with the lock of the key's stripe held. `frozen` says that the delivery was leased, and
--- `why` what has completed it: 0 need, 1 types, 2 close, 3 size, 4 limit.
+-- `why` what has completed it: 0 need, 1 types, 2 close, 3 size, 4 limit. It ends at `until` in any
+-- case, and at `quiet_until` if no further member comes.
 CREATE TABLE hookbox.gatherings (
     event bigint NOT NULL,
     ordinal integer NOT NULL,
@@ -10,6 +11,7 @@ CREATE TABLE hookbox.gatherings (
     key bytea NOT NULL,
     opened bigint NOT NULL,
     until bigint NOT NULL,
+    quiet_until bigint,
     members integer NOT NULL,
     counted bigint NOT NULL,
     need bigint,
@@ -157,7 +159,9 @@ BEGIN
                 g.plugin := m.plugin;
                 g.key := m.key;
                 g.opened := t;
-                g.until := t + m.within;
+                g.until := t + coalesce((SELECT l.within FROM hookbox.time_limits l
+                    WHERE l.plugin = m.plugin), m.within);
+                g.quiet_until := t + m.quiet;
                 g.members := 0;
                 g.counted := 0;
                 g.seen := 0;
@@ -166,7 +170,7 @@ BEGIN
                 INSERT INTO hookbox.gatherings (event, ordinal, plugin, key, opened, until,
                     members, counted, seen, frozen)
                 VALUES (g.event, g.ordinal, g.plugin, g.key, g.opened, g.until, 0, 0, 0, false);
-                next_due := t + least(m.quiet, m.within);
+                next_due := least(g.quiet_until, g.until);
                 INSERT INTO hookbox.open (event, ordinal, plugin, attempt, waits, due)
                 VALUES (g.event, g.ordinal, g.plugin, 0, true, next_due)
                 RETURNING * INTO o;
@@ -176,6 +180,10 @@ BEGIN
                 -- One that is due at once is made so below.
                 o.due := 9223372036854775807;
             ELSE
+                -- One that has been quiet for long enough is due already, and stays so.
+                IF g.quiet_until IS NULL OR g.quiet_until > t THEN
+                    g.quiet_until := coalesce(t + m.quiet, g.quiet_until);
+                END IF;
                 next_due := CASE WHEN m.quiet IS NOT NULL THEN least(t + m.quiet, g.until)
                     ELSE o.due END;
             END IF;
@@ -217,7 +225,8 @@ BEGIN
         END IF;
         IF changed AND (has_ended OR m.is_last) THEN
             UPDATE hookbox.gatherings h SET members = g.members, counted = g.counted,
-                need = g.need, seen = g.seen, frozen = g.frozen, why = g.why
+                need = g.need, seen = g.seen, frozen = g.frozen, why = g.why,
+                quiet_until = g.quiet_until
             WHERE h.event = g.event AND h.ordinal = g.ordinal;
             changed := false;
         END IF;

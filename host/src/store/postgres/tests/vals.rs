@@ -56,6 +56,14 @@ postgres_laws! {
         a_gathering_has_at_most_ten_thousand_members
         the_last_member_is_read_however_many_there_are
     }
+    time_limits {
+        an_open_join_ends_by_the_present_time_limit
+        a_batch_that_has_more_time_still_ends_when_it_is_quiet
+        what_is_complete_or_has_ended_keeps_its_end
+        a_time_limit_outlives_a_crash_and_moves_nothing_twice
+        thousands_of_open_joins_are_moved_and_each_once
+        of_two_calls_for_one_plugin_the_last_one_counts
+    }
     client_keys {
         a_client_sets_what_is_as_it_expects_and_nothing_else
         a_client_deletes_a_value_and_its_bytes

@@ -12,7 +12,8 @@ use crate::event::{
     Counted, DeliveryId, EventId, GatheringKind, GatheringTerms, Key, NewEvent, NewMember, State,
 };
 use crate::store::{
-    Count, KvTransaction, Lease, LeaseQueue, Next, Queue, Read, Settled, Settlement,
+    Count, GatheringFilter, KvTransaction, Lease, LeaseQueue, Next, Queue, Read, Settled,
+    Settlement,
 };
 
 fn done_with(kv: KvTransaction) -> Settlement {
@@ -191,4 +192,35 @@ async fn each_event_that_two_hosts_append_to_batches_is_in_exactly_one() {
     assert_eq!(leases.len(), 20);
     let all = members(&first, leases, 3).await;
     assert_eq!((all.len(), all.into_iter().collect::<BTreeSet<_>>()), (60, came));
+}
+
+#[tokio::test]
+async fn every_open_join_has_the_time_limit_that_one_of_two_hosts_has_set_last() {
+    let Some(case) = one_postgres() else { return };
+    let first = case.open_postgres().await;
+    let (second, _folder) = another(&case).await;
+    let open = async |store: &Postgres, from: u32| {
+        for part in 0..10 {
+            let keys = (0..20).map(|key| from + 20 * part + key);
+            let calls: Vec<_> = keys
+                .map(|key| store.append(member(GatheringKind::Join, 2, &key.to_string())))
+                .collect();
+            for call in calls {
+                call.await.unwrap();
+            }
+        }
+    };
+    // Each host has another configuration, and takes it again and again.
+    let limit = async |store: &Postgres, hours: u64| {
+        for n in 0..5 {
+            let within = Duration::from_secs(3_600 * hours + n);
+            store.set_time_limits(vec![("joins/pair".into(), within)]).await.unwrap();
+        }
+    };
+    tokio::join!(open(&first, 0), open(&second, 1_000), limit(&first, 2), limit(&second, 3));
+    let (found, _) = second.gatherings(GatheringFilter::default(), 1_000, None).await.unwrap();
+    let times: BTreeSet<i64> = found.iter().map(|open| open.until_ms - open.since_ms).collect();
+    assert_eq!((found.len(), times.len()), (400, 1), "{times:?}");
+    let last_of_one = [2, 3].map(|hours| 1_000 * (3_600 * hours + 4));
+    assert!(last_of_one.iter().any(|ms| times.contains(ms)), "{times:?}");
 }

@@ -14,6 +14,7 @@ pub(super) const BACK_TO_VERSION_6: &str = "
     DROP TABLE failures;
     DROP TABLE pauses;
     DROP TABLE edits;
+    DROP TABLE time_limits;
     ALTER TABLE events DROP COLUMN trace;
     ALTER TABLE events DROP COLUMN signed_by;
     DROP TABLE log_positions;

@@ -37,7 +37,7 @@ fn a_tree_and_a_page_of_open_gatherings_are_ranges_of_an_index() {
         gathered::state(connection, DeliveryId { event: id, ordinal: 0 }).unwrap();
         let event = "INSERT INTO events (id, source, type, time_ms, hops, body) VALUES (1, 'a', 'b', 1, 0, x'')";
         connection.execute_batch(event).unwrap();
-        let gathering = "INSERT INTO gatherings VALUES (1, 0, 'joins/order', 'k', 1, 2, 0, 0, NULL, 0, 0, NULL)";
+        let gathering = "INSERT INTO gatherings VALUES (1, 0, 'joins/order', 'k', 1, 2, 0, 0, NULL, 0, 0, NULL, NULL)";
         connection.execute_batch(gathering).unwrap();
         assert!(tree_view::tree(connection, id, 10, None).unwrap().is_some());
     });

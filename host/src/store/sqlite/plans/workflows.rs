@@ -45,6 +45,13 @@ pub(super) fn write(connection: &Connection) {
         let new = NewEvent { dedupe: Vec::new(), members: vec![member], ..event(&[]) };
         batch.append(&new).unwrap();
     }
+    for seconds in [30, 90] {
+        let limits = [("joins/order".into(), Duration::from_secs(seconds))];
+        let mut walk = batch.set_limits(&limits).unwrap().remove(0);
+        while !walk.is_over() {
+            walk = batch.move_ends(walk).unwrap();
+        }
+    }
     let queue = LeaseQueue::Plugin("joins/order".into());
     assert_eq!(batch.lease(&queue, permits(1), NOW_MS).unwrap().leases.len(), 1);
 }

@@ -15,13 +15,15 @@ pub(super) struct Reloaded {
     pub(super) logs: Arc<Notify>,
     /// Notes of the files that run, for other hosts.
     pub(super) hosts: Arc<Notify>,
+    /// Secrets that hosts share.
+    pub(super) secrets: Arc<Notify>,
 }
 
 impl Reloaded {
     /// Tells them, and the dispatcher first.
     pub(super) fn teller(&self, dispatcher: &Arc<Dispatcher>) -> impl Fn() + Send + Sync + use<> {
         let dispatcher = Arc::clone(dispatcher);
-        let others = [&self.schedules, &self.logs, &self.hosts].map(Arc::clone);
+        let others = [&self.schedules, &self.logs, &self.hosts, &self.secrets].map(Arc::clone);
         move || {
             dispatcher.refresh();
             others.iter().for_each(|other| other.notify_one());

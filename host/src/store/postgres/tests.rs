@@ -50,6 +50,7 @@ mod proxy;
 mod reading;
 mod rejoined;
 mod rig;
+mod secrets;
 mod servers;
 mod shared;
 mod vals;

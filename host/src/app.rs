@@ -35,6 +35,7 @@ mod operations;
 mod reconcile;
 mod reloaded;
 mod schedules;
+mod shared_secrets;
 mod sweep;
 mod time;
 mod time_limits;
@@ -43,6 +44,7 @@ pub use observed::Observed;
 pub use open_store::peek_approvals;
 use reconcile::Reconciler;
 use reloaded::Reloaded;
+use shared_secrets::SharedSecrets;
 use time_limits::TimeLimits;
 
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
@@ -67,6 +69,25 @@ pub enum AppError {
     /// The shared store cannot be opened.
     #[error(transparent)]
     OpenPostgres(#[from] PostgresOpenError),
+    /// Secrets of the shared store were sealed with another key.
+    #[error(
+        "`store.secret_key` is not the key that the secrets in {store} are sealed with: it does not open `{name}`. Give \
+         this host the key that the other hosts have; docs/many-hosts.md says how to change it"
+    )]
+    SecretKey {
+        /// The first one that it does not open.
+        name: String,
+        /// The store.
+        store: String,
+    },
+    /// Secrets that hosts share cannot be kept.
+    #[error("the secrets that hosts share cannot be kept in {}: {source}", folder.display())]
+    Secrets {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The sandbox cannot be set up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -98,6 +119,7 @@ pub struct App {
     admin: TcpListener,
     attempts: Runtime,
     addresses: Addresses,
+    secrets: Option<SharedSecrets>,
 }
 
 /// Where the host listens, with the ports the system chose for 0.
@@ -125,13 +147,15 @@ pub async fn build_by(
         fail::arm(&plan, until).map_err(AppError::FailPlan)?;
     }
     raise_file_limit();
-    config.log_warnings();
     let (public, public_address) = bind("server.listen", config.server.listen).await?;
     let (admin, admin_address) = bind("server.admin", config.server.admin).await?;
     let addresses = Addresses { public: public_address, admin: admin_address };
     let config = Arc::new(ArcSwap::from_pointee(config));
     let store = open_store::open(&config, on_loss, &clock).await?;
+    let secrets = SharedSecrets::begin(&config, store.clone()).await?;
     let its = config.load_full();
+    // Secrets that other hosts have may have come.
+    its.log_warnings();
     let options = SandboxOptions {
         max_instances: MAX_RUNNING,
         max_warm: MAX_WARM,
@@ -164,6 +188,7 @@ pub async fn build_by(
         attempts: tasks::runtime("hookbox-attempt", 2 * tasks::cores())
             .map_err(AppError::Threads)?,
         addresses,
+        secrets,
     })
 }
 
@@ -192,6 +217,11 @@ impl App {
     /// Where it listens.
     pub fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// The running configuration.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
     }
 
     /// The running plugins.
@@ -306,6 +336,7 @@ impl App {
             tasks::spawn(sweep::run(store.clone(), config(), clock(), closed())),
             tasks::spawn(hosts::run(store.clone(), registry, reloaded.hosts, closed())),
             tasks::spawn(limits.run(reloaded.limits, closed())),
+            tasks::spawn(shared_secrets::run(self.secrets, reloaded.secrets, closed())),
         ];
         tokio::select! {
             () = shutdown.cancelled() => tracing::info!("stopping: requests and running attempts may finish"),

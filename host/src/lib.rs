@@ -54,6 +54,7 @@ pub mod files;
 pub mod names; // doors: strsim
 pub mod providers;
 pub mod retry;
+pub mod seal; // doors: ring
 pub mod series;
 pub mod status;
 pub mod tasks; // doors: tokio::spawn, tokio::task::spawn_blocking,

@@ -20,8 +20,8 @@
 //! [`Operate`] has the actions of operators, [`Operations`] those that go on by steps, [`Read`]
 //! (with [`ReadOne`] and [`Count`]) answers queries, [`Schedules`] keeps how far schedules have
 //! come, [`History`] what the host did over time, [`LogPositions`] how far the logs of providers
-//! have been read, [`Hosts`] lists who shares the store, and [`Health`] reports its condition. A
-//! caller takes the narrowest one.
+//! have been read, [`Hosts`] lists who shares the store and has their secrets, and [`Health`]
+//! reports its condition. A caller takes the narrowest one.
 //! Callers and the store exchange durations, never instants of the caller's clock, because the
 //! store owns the time by which deliveries are due. Listings show times for people, and the nominal
 //! times of schedules are times of the wall clock.
@@ -95,9 +95,9 @@ pub use model::{
     NotAnOperation, OPERATION_KEPT_FOR_MS, OPERATION_PLANNED_FOR_MS, Operation, OperationId,
     OperationOptions, OperationScope, OperationState, Page, Pausable, Pause, PauseChange, Pauses,
     PluginCounts, PluginPolicies, Preview, Progress, Recorded, ScheduleChange, ScheduleMark,
-    Settled, Settlement, SkipReason, SkippedTicks, Stats, Steer, StepView, StoredApproval,
-    StoredSample, StoredSchedule, TREND_HOURS, Tick, TickStep, Ticked, TreeBudget, TreeDelivery,
-    TreeEvent, TreeMember, TreeView, Trend, Via, Waits, Which,
+    SealedSecret, SecretMark, Settled, Settlement, SkipReason, SkippedTicks, Stats, Steer,
+    StepView, StoredApproval, StoredSample, StoredSchedule, TREND_HOURS, Tick, TickStep, Ticked,
+    TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView, Trend, Via, Waits, Which,
 };
 pub use operate::Operate;
 pub use operations::{OperationSignal, Operations};

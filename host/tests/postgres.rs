@@ -9,6 +9,7 @@ use crate::support::{Host, Site, cluster, shared_site};
 mod commands;
 mod faults;
 mod load;
+mod secrets;
 mod shared;
 
 /// Names of hosts.

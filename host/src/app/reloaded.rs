@@ -17,13 +17,16 @@ pub(super) struct Reloaded {
     pub(super) hosts: Arc<Notify>,
     /// Time limits of joins and batches.
     pub(super) limits: Arc<Notify>,
+    /// Secrets that hosts share.
+    pub(super) secrets: Arc<Notify>,
 }
 
 impl Reloaded {
     /// Tells them, and the dispatcher first.
     pub(super) fn teller(&self, dispatcher: &Arc<Dispatcher>) -> impl Fn() + Send + Sync + use<> {
         let dispatcher = Arc::clone(dispatcher);
-        let others = [&self.schedules, &self.logs, &self.hosts, &self.limits].map(Arc::clone);
+        let others = [&self.schedules, &self.logs, &self.hosts, &self.limits, &self.secrets];
+        let others = others.map(Arc::clone);
         move || {
             dispatcher.refresh();
             others.iter().for_each(|other| other.notify_one());

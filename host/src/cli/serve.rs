@@ -62,6 +62,8 @@ impl Serve {
             let on_loss = if self.accept_loss { OnLoss::Accept } else { OnLoss::Refuse };
             let built = app::build(config.clone(), compiler, on_loss).await;
             let app = built.map_err(|error| Failure::failed(error.to_string()))?;
+            // Secrets of other hosts may have come.
+            let config = app.config();
             if common.logs_json {
                 config
                     .routes

@@ -92,6 +92,7 @@ impl Config {
             ("server.tree_events", old.tree_events != new.tree_events),
             ("server.tree_size", old.tree_bytes != new.tree_bytes),
             ("store.url", self.store.place != other.store.place),
+            ("store.secret_key", self.store.secret_key != other.store.secret_key),
             ("store.max_size", self.store.max_bytes != other.store.max_bytes),
             ("telemetry.otlp", self.telemetry.otlp != other.telemetry.otlp),
             ("telemetry.subjects", self.telemetry.subjects != other.telemetry.subjects),

@@ -10,6 +10,9 @@ use super::places;
 use super::raw::{Item, Section};
 use super::secrets::{self, Places};
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, show_ms};
+use crate::seal::SealKey;
+
+mod secret_key;
 
 const STORE_SIZE_BOUNDS: RangeInclusive<u64> = 64 << 20..=64 << 40;
 const RETENTION_BOUNDS_MS: RangeInclusive<u64> = HOUR_MS..=3_650 * DAY_MS;
@@ -44,6 +47,8 @@ pub struct StoreSettings {
     /// The most that the database and its log may take before new events are refused, in bytes;
     /// without it a tenth of the disk, or a GiB, is left free.
     pub max_bytes: Option<u64>,
+    /// Seals the secrets that hosts of a shared store have together; without it each has its own.
+    pub secret_key: Option<SealKey>,
 }
 
 /// Where the store is.
@@ -121,7 +126,9 @@ impl fmt::Display for StorePlace {
 
 /// Reads `[store]`.
 pub(super) fn read_store(mut section: Section<'_>, places: &Places<'_>) -> StoreSettings {
-    let place = read_place(&mut section, places);
+    let secret_key = section.take("secret_key");
+    let (place, is_shared) = read_place(&mut section, places);
+    let secret_key = secret_key.and_then(|item| secret_key::read(&item, is_shared, places));
     let retention_ms =
         section.take("retention").and_then(|item| item.duration_ms(RETENTION_BOUNDS_MS));
     let retention_ms = retention_ms.unwrap_or(DEFAULT_RETENTION_MS);
@@ -156,6 +163,7 @@ pub(super) fn read_store(mut section: Section<'_>, places: &Places<'_>) -> Store
         dedupe_window_ms,
         audit_retention_ms: audit.unwrap_or(DEFAULT_AUDIT_RETENTION_MS),
         max_bytes,
+        secret_key,
     }
 }
 
@@ -195,8 +203,9 @@ struct PostgresKeys<'a> {
     pooler: Option<Item<'a>>,
 }
 
-/// Reads `url` and what belongs to it.
-fn read_place(section: &mut Section<'_>, places: &Places<'_>) -> StorePlace {
+/// Reads `url` and what belongs to it. Also returns whether it means a store in Postgres, which it
+/// may although no address of one was found.
+fn read_place(section: &mut Section<'_>, places: &Places<'_>) -> (StorePlace, bool) {
     let url = section.take("url");
     let keys = PostgresKeys {
         ca_file: section.take("ca_file"),
@@ -223,7 +232,7 @@ fn read_place(section: &mut Section<'_>, places: &Places<'_>) -> StorePlace {
     for item in all.iter().flatten().filter(|_| is_sqlite) {
         item.refuse_key("is for a store in Postgres", "leave it out, or name a server in `url`");
     }
-    place
+    (place, !is_sqlite)
 }
 
 fn postgres(url: String, keys: &PostgresKeys<'_>, places: &Places<'_>) -> StorePlace {

@@ -192,6 +192,9 @@ impl Config {
                 tokens.map(|it| format!("{} ({})", it.name, it.role.name())).collect();
             found.push(("server.admin_tokens".to_owned(), names.join(", ")));
         }
+        if self.store.secret_key.is_some() {
+            found.push(("store.secret_key".to_owned(), "set, not shown".to_owned()));
+        }
         for (name, source) in &self.sources {
             let Verify::Signature(signature) = &source.verify else { continue };
             let state = match &signature.secrets {

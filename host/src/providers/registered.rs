@@ -8,6 +8,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::names::is_source_name;
+
 /// The ending of the file's name, after the name of the source.
 const ENDING: &str = ".registered";
 
@@ -65,6 +67,20 @@ pub fn file_name(source: &str) -> String {
 /// The name of the file with the token of a source's callbacks.
 pub fn callback_file_name(source: &str) -> String {
     format!("{source}{CALLBACK_ENDING}")
+}
+
+/// Whether a file of this name belongs to all hosts that share a store.
+pub fn is_shared_file(name: &str) -> bool {
+    let source = name.strip_suffix(ENDING).or_else(|| name.strip_suffix(CALLBACK_ENDING));
+    source.is_some_and(is_source_name)
+}
+
+/// Whether such a file holds a registration, or a token, as its name says.
+pub fn is_whole(name: &str, content: &[u8]) -> bool {
+    match name.ends_with(ENDING) {
+        true => Registration::read(content).is_ok(),
+        false => is_callback_token(content.trim_ascii()),
+    }
 }
 
 /// Whether a text is such a token.
@@ -207,6 +223,19 @@ mod tests {
         assert_eq!(shown(&kept)[0], ("d", None), "the same again is there once");
         assert_eq!(Registration::read(&kept.text()).unwrap(), kept);
         assert!(!format!("{kept:?}").contains("whsec"));
+    }
+
+    #[test]
+    fn hosts_share_registrations_and_tokens_of_callbacks_and_no_other_file() {
+        for name in ["heygen.registered", "heygen.callback"] {
+            assert!(is_shared_file(name), "{name}");
+        }
+        for name in ["heygen", "heygen.pair", ".registered", "../a.callback", "a.registered.b"] {
+            assert!(!is_shared_file(name), "{name}");
+        }
+        let (whole, token) = (registration().text(), [b'a'; CALLBACK_DIGITS]);
+        assert!(is_whole("a.registered", &whole) && is_whole("a.callback", &token));
+        assert!(!is_whole("a.registered", &token) && !is_whole("a.callback", &whole));
     }
 
     #[test]

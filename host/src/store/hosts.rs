@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{HostView, Pending};
+use super::{HostView, Pending, SealedSecret, SecretMark};
 use crate::event::{Digest, PluginName};
 
 /// Lists the hosts that share a store. One that is of a single host lists none.
@@ -20,5 +20,16 @@ pub trait Hosts: Send + Sync + std::fmt::Debug {
     /// Notes which files run on this host, for the others' lists.
     fn note_plugins(&self, _: BTreeMap<PluginName, Digest>) -> Pending<'_, ()> {
         Box::pin(async { Ok(()) })
+    }
+
+    /// The secrets that hosts share, by name. The versions in `seen` come without their content.
+    fn sealed_secrets(&self, _seen: Vec<SecretMark>) -> Pending<'_, Vec<SealedSecret>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Keeps a version of a secret in the place of the version `before`, or of none if that is 0.
+    /// False if another version is there, which stays.
+    fn keep_secret(&self, _secret: SealedSecret, _before: i64) -> Pending<'_, bool> {
+        Box::pin(async { Ok(false) })
     }
 }

@@ -42,7 +42,7 @@ pub(super) use failures::MAX_FAILURE_GROUPS;
 pub use failures::{FailureCursor, FailureFilter, FailureView, FileCounts, TREND_HOURS, Trend};
 pub use gatherings::{GatheringCursor, GatheringFilter, GatheringState};
 pub use history::{MAX_SAMPLES, StoredSample};
-pub use hosts::HostView;
+pub use hosts::{HostView, SealedSecret, SecretMark};
 pub use key_change::{KeyChange, KeyExpected};
 pub(super) use kv::number;
 pub use kv::{KvKey, KvRange, KvTransaction, KvValue, ListedKeys};

@@ -87,6 +87,7 @@ mod samples;
 mod schedules;
 mod schema;
 mod search;
+mod secrets;
 mod server;
 mod settle;
 mod shared;

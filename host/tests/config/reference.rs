@@ -105,6 +105,15 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
 }
 
 #[test]
+fn the_root_configuration_names_the_keys_of_a_store_in_postgres() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = fs::read_to_string(root.join("config.toml")).unwrap();
+    for key in ["ca_file", "require", "tail", "pooler", "secret_key"] {
+        assert!(text.contains(&format!("`{key} = ")), "`{key}` of Postgres is not shown");
+    }
+}
+
+#[test]
 fn an_empty_file_has_all_the_defaults() {
     let home = Home::new();
     let config = home.good("");

@@ -109,3 +109,59 @@ fn another_server_takes_effect_after_a_restart() {
     assert_eq!(one.restart_needed(&other), ["store.url"]);
     assert_eq!(one.server.data_dir, home.folder.path().join("data"));
 }
+
+/// 32 bytes in hex digits, and the same in base64.
+const KEYS: [&str; 2] = [
+    "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+    "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+];
+
+#[test]
+fn a_key_for_secrets_is_32_bytes_in_base64_or_hex() {
+    let mut home = Home::new();
+    let text = "[store]\nurl = \"postgres://db/hooks\"\nsecret_key = { file = \"key\" }";
+    let mut found = Vec::new();
+    for key in KEYS {
+        fs::write(home.folder.path().join("key"), format!("{key}\n")).unwrap();
+        let config = home.good(text);
+        let shown = config.effective().into_iter().find(|it| it.key == "store.secret_key").unwrap();
+        assert_eq!((shown.value.as_str(), shown.line), ("set, not shown", None));
+        assert!(!format!("{config:?}").contains(&key[..8]));
+        found.push(config);
+    }
+    assert!(found[0].restart_needed(&found[1]).is_empty(), "it is the same key");
+    fs::write(home.folder.path().join("key"), "f".repeat(64)).unwrap();
+    assert_eq!(found[0].restart_needed(&home.good(text)), ["store.secret_key"]);
+    assert_eq!(home.good("[store]\nurl = \"postgres://db/hooks\"").store.secret_key, None);
+    home.env.push(("SEAL_KEY", KEYS[1]));
+    let text = text.replace("file = \"key\"", "env = \"SEAL_KEY\"");
+    assert_eq!(home.good(&text).store.secret_key, found[0].store.secret_key);
+}
+
+#[test]
+fn what_holds_no_key_for_secrets_is_refused_and_not_shown() {
+    let home = Home::new();
+    let text = "[store]\nurl = \"postgres://db/hooks\"\nsecret_key = { file = \"key\" }";
+    home.refuses(text, &["`store.secret_key`", "empty or absent", "32 random bytes"]);
+    for key in ["hunter2hunter2", &KEYS[0][2..], &KEYS[1].repeat(2)] {
+        fs::write(home.folder.path().join("key"), key).unwrap();
+        let problems = home.bad(text).render(false);
+        assert!(problems.contains("which holds no key"), "{problems}");
+        assert!(!problems.contains(key), "{problems}");
+    }
+    let literal = format!("[store]\nurl = \"postgres://db/hooks\"\nsecret_key = \"{}\"", KEYS[0]);
+    let problems = home.bad(&literal).render(false);
+    assert!(problems.contains("is not the place of a key"), "{problems}");
+    assert!(!problems.contains(KEYS[0]), "{problems}");
+}
+
+#[test]
+fn a_key_for_secrets_is_for_hosts_that_share_a_store() {
+    let home = Home::new();
+    fs::write(home.folder.path().join("key"), KEYS[0]).unwrap();
+    let text = "[store]\nsecret_key = { file = \"key\" }";
+    home.refuses(text, &["`store.secret_key`", "for hosts that share a store", "leave it out"]);
+    // Nothing else is said where the address is missing.
+    let absent = "[store]\nurl = { env = \"DATABASE_URL\" }\nsecret_key = { file = \"key\" }";
+    assert!(!home.bad(absent).render(false).contains("for hosts that share"));
+}

@@ -81,6 +81,7 @@ impl Default for Options {
 
 pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
     let localhost = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let named = |source: Source| (source.name.to_string(), Arc::new(source));
     Arc::new(Config {
         path: "config.toml".into(),
         server: Server {
@@ -106,13 +107,11 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
             payload_retention_ms: None,
             audit_retention_ms: 365 * 86_400_000,
             max_bytes: None,
+            secret_key: None,
         },
         telemetry: Default::default(),
         schedules: Default::default(),
-        sources: sources
-            .into_iter()
-            .map(|source| (source.name.to_string(), Arc::new(source)))
-            .collect(),
+        sources: sources.into_iter().map(named).collect(),
         routes: Arc::new(Routes::default()),
         plugins: BTreeMap::new(),
         warnings: Vec::new(),

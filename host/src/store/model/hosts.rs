@@ -24,3 +24,27 @@ pub struct HostView {
     /// Whether it is the host that was asked.
     pub is_this: bool,
 }
+
+/// A secret that hosts share, as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedSecret {
+    /// Its name.
+    pub name: String,
+    /// The number of this version, from 1.
+    pub version: i64,
+    /// Whether it was removed.
+    pub deleted: bool,
+    /// The sealed content.
+    pub sealed: Vec<u8>,
+}
+
+/// A version of a sealed secret that a host has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretMark {
+    /// The secret's name.
+    pub name: String,
+    /// The number of the version.
+    pub version: i64,
+    /// SHA-256 of the sealed content, in hex digits: a failover may give a number again.
+    pub digest: String,
+}

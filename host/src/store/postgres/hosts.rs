@@ -6,8 +6,9 @@ use tokio_postgres::Row;
 
 use super::Postgres;
 use super::error::failed_query;
+use super::secrets;
 use crate::event::{Digest, PluginName};
-use crate::store::{HostView, Hosts, Pending, StoreError};
+use crate::store::{HostView, Hosts, Pending, SealedSecret, SecretMark, StoreError};
 
 /// The hosts, and what each holds.
 const HOSTS: &str = "SELECT slot, name, version, since, seen, plugins, incarnation,
@@ -39,6 +40,22 @@ impl Hosts for Postgres {
             let sql = "UPDATE hookbox.hosts SET plugins = $2 WHERE incarnation = $1";
             let done = self.reads.client.execute(sql, &[&me, &text]).await;
             done.map(drop).map_err(|error| failed_query(&error))
+        })
+    }
+
+    fn sealed_secrets(&self, seen: Vec<SecretMark>) -> Pending<'_, Vec<SealedSecret>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let listed = secrets::list(&self.reads.client, &seen).await;
+            listed.map_err(|error| failed_query(&error))
+        })
+    }
+
+    fn keep_secret(&self, secret: SealedSecret, before: i64) -> Pending<'_, bool> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let kept = secrets::keep(&self.reads.client, &secret, before).await;
+            kept.map_err(|error| failed_query(&error))
         })
     }
 }

@@ -53,6 +53,7 @@ mod proxy;
 mod reading;
 mod rejoined;
 mod rig;
+mod secrets;
 mod servers;
 mod shared;
 mod vals;

@@ -25,6 +25,31 @@ CREATE TABLE hookbox.log_positions (
     position text NOT NULL
 );
 
+-- Secrets that hosts share, sealed with a key that is with the hosts alone. Versions begin with 1. A
+-- secret that was removed keeps its row, so that each host removes it.
+CREATE TABLE hookbox.secrets (
+    name text COLLATE "C" PRIMARY KEY,
+    version bigint NOT NULL,
+    deleted boolean NOT NULL,
+    sealed bytea NOT NULL
+);
+
+-- Keeps a version of a secret if the present one is `before`, or if there is none and that is 0.
+CREATE FUNCTION hookbox.keep_secret_v1(
+    of_name text, next bigint, gone boolean, bytes bytea, before bigint
+) RETURNS boolean
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF before = 0 THEN
+        INSERT INTO hookbox.secrets (name, version, deleted, sealed)
+        VALUES (of_name, next, gone, bytes) ON CONFLICT (name) DO NOTHING;
+    ELSE
+        UPDATE hookbox.secrets k SET version = next, deleted = gone, sealed = bytes
+        WHERE k.name = of_name AND k.version = before;
+    END IF;
+    RETURN FOUND;
+END $$;
+
 -- What sources and plugins did in each five minutes, as each host has seen it. `n` counts the times
 -- at which the host of this slot has stored samples; they are deleted by it, because a host's clock
 -- may be set. The name of all owners of a kind together is empty. `durations` are pairs of bucket

@@ -1,4 +1,4 @@
-//! Batches whose statements have run and whose COMMIT is still to come, and what others do meanwhile.
+//! Batches whose statements have run and whose COMMIT is still to come, and others meanwhile.
 
 use std::pin::Pin;
 use std::time::Duration;

@@ -142,16 +142,27 @@ impl ProxyState {
         })
     }
 
-    /// Returns once no COMMIT is held.
-    async fn commit_passes(&self) {
+    /// If these bytes have the COMMIT to hold, passes on what comes before, and returns it once it
+    /// may pass; otherwise returns all.
+    async fn held_back<'b>(&self, bytes: &'b [u8], server: &mut TcpStream) -> &'b [u8] {
+        let Some(at) = commit_in(bytes).filter(|_| self.holds()) else { return bytes };
+        let (before, rest) = bytes.split_at(at.saturating_sub(HEAD));
+        // Of a server that is gone the COMMIT finds out as well.
+        let _ = server.write_all(before).await;
         let mut commit = self.commit.subscribe();
         commit.wait_for(|it| *it == NextCommit::Passes).await.expect("it is there");
+        rest
     }
 
     async fn closed(&self) {
         let mut traffic = self.traffic.subscribe();
         traffic.wait_for(|it| *it == Traffic::Closed).await.expect("it is there");
     }
+}
+
+/// The place of a COMMIT's text.
+fn commit_in(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(COMMIT.len()).position(|window| window == COMMIT)
 }
 
 /// Passes bytes both ways. Both connections are closed when this returns.
@@ -178,19 +189,11 @@ async fn serve(mut client: TcpStream, state: Arc<ProxyState>) {
             }
             continue;
         }
-        let mut bytes = &up[..read];
+        let bytes = state.held_back(&up[..read], &mut server).await;
         if std::mem::take(&mut is_first) && bytes.get(4..8) == Some(&CANCEL) {
             state.cancels.fetch_add(1, Ordering::Relaxed);
         }
-        let mut commits = bytes.windows(COMMIT.len()).position(|window| window == COMMIT);
-        if let Some(at) = commits.filter(|_| state.holds()) {
-            let (before, commit) = bytes.split_at(at.saturating_sub(HEAD));
-            if server.write_all(before).await.is_err() {
-                return;
-            }
-            state.commit_passes().await;
-            (bytes, commits) = (commit, Some(HEAD));
-        }
+        let commits = commit_in(bytes);
         let cut = commits.and_then(|at| {
             let cut = state.cut.lock().expect("nobody panics").take()?;
             state.cuts.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! The oldest snapshot of the server: as long as somebody has it, vacuuming removes nothing that was
-//! deleted since, and every query passes over more of it.
+//! The oldest snapshot of the server: as long as somebody has it, vacuuming removes nothing that
+//! was deleted since, and every query passes over more of it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -66,9 +66,8 @@ impl Postgres {
         let listings = WorkConnection::new(address.hold().await?, address.clone());
         let heart = address.hold().await?;
         let run = (registered.run, registered.last_id);
-        let shared = PostgresShared::new(run, &address.known, &options, journal);
+        let shared = Arc::new(PostgresShared::new(run, &address.known, &options, journal));
         shared.compare(registered.asked_ms, registered.database_ms);
-        let shared = Arc::new(shared);
         let known = pauses::refresh(&heart, &shared).await;
         known.map_err(|error| address.refusal(&error))?;
         let identity = Arc::new(identity);

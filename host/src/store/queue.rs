@@ -45,7 +45,7 @@ pub trait Queue: Send + Sync + std::fmt::Debug {
     /// Has the joins or batches of these plugins of the host end so long after their first members,
     /// also those that are open and not complete: some of them may be due at once. Of hosts that
     /// share a store the last call counts for all. Returns how many end at another time. After an
-    /// error the same call goes on with the rest. A store that gathers nothing has none that are open.
+    /// error the same call goes on with the rest. A store that gathers nothing has none open.
     fn set_time_limits(&self, _: Vec<(PluginName, Duration)>) -> Pending<'_, u64> {
         Box::pin(async { Ok(0) })
     }

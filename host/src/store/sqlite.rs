@@ -22,6 +22,7 @@ pub(in crate::store) use self::copy::{CopySource, undamaged};
 use self::counts::LiveCounts;
 pub use self::error::OpenError;
 use self::lease_answer::LeaseAnswer;
+use self::limits::LimitWork;
 pub use self::loss::OnLoss;
 pub use self::open::SqliteOptions;
 use self::operator::Expired;
@@ -230,7 +231,19 @@ impl Queue for Sqlite {
     }
 
     fn set_time_limits(&self, limits: Vec<(PluginName, Duration)>) -> Pending<'_, u64> {
-        Box::pin(self.move_ends(limits))
+        Box::pin(async move {
+            let step = |work| self.ask(|reply| WriteCommand::Limit { work, reply });
+            let mut moved = 0;
+            for mut walk in step(LimitWork::Set(limits)).await? {
+                while !walk.is_over()
+                    && let Some(next) = step(LimitWork::Move(walk.clone())).await?.pop()
+                {
+                    walk = next;
+                }
+                moved += walk.moved();
+            }
+            Ok(moved)
+        })
     }
 }
 

@@ -77,7 +77,7 @@ impl Gathered {
         !self.ended && (self.complete || self.due_ms <= now_ms)
     }
 
-    /// Gives it another time limit, unless it takes no more members; returns whether it had another.
+    /// Gives it another time limit, if it still takes members; returns whether it had another one.
     fn limit(&mut self, within_ms: i64) -> bool {
         let until_ms = self.opened_ms + within_ms;
         if self.frozen || self.ended || until_ms == self.until_ms {

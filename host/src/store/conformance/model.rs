@@ -15,12 +15,14 @@ use super::*;
 use crate::store::{Action, EventFilter, PluginCounts};
 
 mod calls;
+mod cancels;
 
-/// A random call. Plugins, sources and keys are small numbers; an `Index` picks one of what there
-/// is.
+/// A random call. Plugins, sources, keys, subjects and tags are small numbers; an `Index` picks one
+/// of what there is. A tagged event cancels deliveries of its subject, and others cancel its own.
 #[derive(Debug, Clone)]
 pub(super) enum Op {
     Append { key: Option<u8>, source: u8, targets: Vec<u8>, delay_ms: u64 },
+    AppendTagged { subject: u8, tags: Tags, targets: Vec<u8>, delay_ms: u64 },
     Lease { plugin: u8, count: u32 },
     LeaseQuarantined { count: u32 },
     Record { pick: Index, name: u8, late: bool },
@@ -34,6 +36,9 @@ pub(super) enum Op {
     Crash,
     Sweep { event_ms: i64, dedupe_ms: i64 },
 }
+
+/// The tag by which the deliveries of an event can be cancelled, and those that it cancels.
+pub(super) type Tags = (Option<u8>, Vec<u8>);
 
 /// A random settlement.
 #[derive(Debug, Clone)]
@@ -61,6 +66,8 @@ struct Delivery {
     due_ms: i64,
     /// Whether it is leased and ends with its settlement.
     cancelled: bool,
+    /// The subject and the tag by which events cancel it.
+    cancelled_by: Option<(u8, u8)>,
     outcomes: Vec<(u32, Outcome)>,
     /// Recorded steps: the number of the attempt and the result.
     steps: BTreeMap<String, (u32, Vec<u8>)>,
@@ -158,6 +165,9 @@ impl<H: Harness> Model<'_, H> {
         match op {
             Op::Append { key, source, targets, delay_ms } => {
                 self.append(key, source, &targets, delay_ms).await
+            }
+            Op::AppendTagged { subject, tags, targets, delay_ms } => {
+                self.append_tagged(subject, tags, &targets, delay_ms).await
             }
             Op::Lease { plugin: number, count } => {
                 self.lease(queue(&plugin(number)), &[number], 0, count).await

@@ -221,6 +221,21 @@ pub(in crate::store) fn any_sequence_of_calls_ends_as_in_the_model<H: Harness>(h
     check(40, ops, harness, async |harness, ops: Vec<Op>| model::run(harness, ops).await);
 }
 
+pub(in crate::store) fn any_sequence_of_calls_and_cancelling_events_ends_as_in_the_model<
+    H: PolicyHarness,
+>(
+    harness: fn() -> H,
+) {
+    let targets = prop::collection::vec(0..3u8, 0..3);
+    let delay = prop_oneof![2 => Just(0u64), 1 => Just(50)];
+    let tags = (prop::option::weighted(0.8, 0..2u8), prop::collection::vec(0..2u8, 0..3));
+    let tagged = (0..2u8, tags, targets, delay).prop_map(|(subject, tags, targets, delay_ms)| {
+        Op::AppendTagged { subject, tags, targets, delay_ms }
+    });
+    let ops = prop::collection::vec(prop_oneof![3 => any_op(), 1 => tagged], 1..80);
+    check(40, ops, harness, async |harness, ops: Vec<Op>| model::run(harness, ops).await);
+}
+
 fn any_op() -> impl Strategy<Value = Op> {
     let delay = || prop_oneof![3 => Just(0u64), 1 => Just(50), 1 => Just(400)];
     let pick = || any::<prop::sample::Index>();

@@ -98,6 +98,15 @@ macro_rules! workflow_laws {
                 open_gatherings_are_listed_until_they_end
             }
         }
+        mod cancel_properties {
+            #[test]
+            fn any_sequence_of_calls_and_cancelling_events_ends_as_in_the_model() {
+                use crate::store::conformance::properties;
+                properties::any_sequence_of_calls_and_cancelling_events_ends_as_in_the_model(
+                    $harness,
+                );
+            }
+        }
         mod gathering_properties {
             #[test]
             fn each_key_of_a_join_ends_once_and_each_event_of_a_batch_is_in_one() {

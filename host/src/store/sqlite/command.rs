@@ -7,10 +7,10 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::batch::WriteBatch;
 use super::erase::FoundKey;
-use super::limits::LimitWalk;
+use super::limits::{LimitWalk, LimitWork};
 use super::operation_work::OperationWork;
 use super::operator::Expired;
-use crate::event::{DeliveryId, EventId, NewEvent, PluginName, State, Target};
+use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
 use crate::series::Rest;
 use crate::store::append_limit::AppendPermit;
 use crate::store::model::AuditResult;
@@ -117,13 +117,9 @@ pub(super) enum WriteCommand {
         work: OperationWork,
         reply: ReplyTo<OperationId>,
     },
-    SetLimits {
-        limits: Vec<(PluginName, Duration)>,
+    Limit {
+        work: LimitWork,
         reply: ReplyTo<Vec<LimitWalk>>,
-    },
-    MoveEnds {
-        walk: LimitWalk,
-        reply: ReplyTo<LimitWalk>,
     },
     Erase {
         events: Vec<EventId>,
@@ -216,8 +212,7 @@ impl WriteCommand {
             Self::Operate { work: operation, .. } => {
                 CommandAnswer::Operated(work.operate(operation)?)
             }
-            Self::SetLimits { limits, .. } => CommandAnswer::LimitsSet(work.set_limits(limits)?),
-            Self::MoveEnds { walk, .. } => CommandAnswer::EndsMoved(work.move_ends(walk.clone())?),
+            Self::Limit { work: step, .. } => CommandAnswer::Walks(work.limit(step)?),
             Self::Note { note, .. } => {
                 work.make_entry(note, &().text())?;
                 CommandAnswer::Noted
@@ -301,12 +296,7 @@ impl WriteCommand {
             (Self::Operate { reply, .. }, CommandAnswer::Operated(value)) => {
                 drop(reply.send(value));
             }
-            (Self::SetLimits { reply, .. }, CommandAnswer::LimitsSet(value)) => {
-                drop(reply.send(Ok(value)));
-            }
-            (Self::MoveEnds { reply, .. }, CommandAnswer::EndsMoved(value)) => {
-                drop(reply.send(Ok(value)));
-            }
+            (Self::Limit { reply, .. }, CommandAnswer::Walks(value)) => drop(reply.send(Ok(value))),
             (Self::Noted { command, .. }, CommandAnswer::Refused(error)) => command.refuse(&error),
             (Self::Noted { command, .. }, answer) => return command.answer(answer),
             (Self::Close { reply }, CommandAnswer::Closed) => drop(reply.send(Ok(()))),
@@ -341,8 +331,7 @@ impl WriteCommand {
             Self::Tick { reply, .. } => drop(reply.send(Err(error))),
             Self::Erase { reply, .. } => drop(reply.send(Err(error))),
             Self::Operate { reply, .. } => drop(reply.send(Err(error))),
-            Self::SetLimits { reply, .. } => drop(reply.send(Err(error))),
-            Self::MoveEnds { reply, .. } => drop(reply.send(Err(error))),
+            Self::Limit { reply, .. } => drop(reply.send(Err(error))),
             Self::Noted { command, .. } => command.refuse(&error),
             Self::Approve { reply, .. }
             | Self::Note { reply, .. }

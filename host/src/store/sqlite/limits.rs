@@ -9,12 +9,9 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::Sqlite;
 use super::batch::{BEHIND_MS, WriteBatch, due};
-use super::command::WriteCommand;
 use super::rows::read_state;
 use crate::event::{DeliveryId, EventId, PluginName, State};
-use crate::store::StoreError;
 
 /// Since version 8: how long the joins or batches of a plugin of the host take at most, and whether
 /// all that were open when this was set end by it. Also when a gathering ends if no further member
@@ -32,7 +29,7 @@ pub(super) const SCHEMA: &str = "
 ";
 
 /// The gatherings that one step of a walk looks at.
-pub(super) const LOOKED_AT: usize = 500;
+const LOOKED_AT: usize = 500;
 
 /// A place in the order of what is due: the due time, the event and the ordinal.
 type DuePlace = (i64, i64, u32);
@@ -48,6 +45,15 @@ pub(super) struct LimitWalk {
     from: DuePlace,
     moved: u64,
     is_over: bool,
+}
+
+/// A step of the work on time limits.
+#[derive(Debug)]
+pub(super) enum LimitWork {
+    /// Sets limits.
+    Set(Vec<(PluginName, Duration)>),
+    /// Goes on with a walk.
+    Move(LimitWalk),
 }
 
 /// An open gathering on a walk, and how its delivery stands.
@@ -72,29 +78,34 @@ impl LimitWalk {
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
+
+    /// How many gatherings end at another time by it so far.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved
+    }
 }
 
-impl Sqlite {
-    /// Sets time limits, and moves the ends of what is open.
-    pub(super) async fn move_ends(
-        &self,
-        limits: Vec<(PluginName, Duration)>,
-    ) -> Result<u64, StoreError> {
-        let walks = self.ask(|reply| WriteCommand::SetLimits { limits, reply }).await?;
-        let mut moved = 0;
-        for mut walk in walks {
-            while !walk.is_over() {
-                walk = self.ask(|reply| WriteCommand::MoveEnds { walk, reply }).await?;
-            }
-            moved += walk.moved;
+impl LimitWork {
+    /// About what it costs, in rows.
+    pub(super) fn weight(&self) -> u64 {
+        match self {
+            Self::Set(limits) => limits.len() as u64,
+            // A gathering, its delivery and the entry of that among those that are open.
+            Self::Move(_) => 3 * LOOKED_AT as u64,
         }
-        Ok(moved)
     }
 }
 
 impl WriteBatch<'_> {
-    /// Sets time limits; returns the walks by which what is open is to follow.
-    pub(super) fn set_limits(
+    /// Does a step; returns the walks by which what is open is to follow, or the walk that went on.
+    pub(super) fn limit(&mut self, work: &LimitWork) -> Result<Vec<LimitWalk>, rusqlite::Error> {
+        match work {
+            LimitWork::Set(limits) => self.set_limits(limits),
+            LimitWork::Move(walk) => Ok(vec![self.move_ends(walk.clone())?]),
+        }
+    }
+
+    fn set_limits(
         &self,
         limits: &[(PluginName, Duration)],
     ) -> Result<Vec<LimitWalk>, rusqlite::Error> {
@@ -122,7 +133,7 @@ impl WriteBatch<'_> {
     }
 
     /// Makes a step of a walk. A walk for a limit that is another one by now is over.
-    pub(super) fn move_ends(&mut self, mut walk: LimitWalk) -> Result<LimitWalk, rusqlite::Error> {
+    fn move_ends(&mut self, mut walk: LimitWalk) -> Result<LimitWalk, rusqlite::Error> {
         let limit = self.time_limit(&walk.plugin)?;
         if limit.is_none_or(|limit| limit.as_millis() != u128::from(walk.within_ms.unsigned_abs()))
         {

@@ -83,6 +83,7 @@ impl<H: Harness> Model<'_, H> {
             crashes,
             due_ms,
             cancelled,
+            cancelled_by: None,
             outcomes,
             steps,
             again,

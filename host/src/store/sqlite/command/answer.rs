@@ -22,8 +22,7 @@ pub(in crate::store::sqlite) enum CommandAnswer {
     Noted,
     Erased(Erased),
     Operated(Result<OperationId, StoreError>),
-    LimitsSet(Vec<LimitWalk>),
-    EndsMoved(LimitWalk),
+    Walks(Vec<LimitWalk>),
     /// Nothing was done, for this reason.
     Refused(StoreError),
     Closed,

@@ -2,7 +2,6 @@
 
 use super::{Owner, WriteCommand};
 use crate::event::NewEvent;
-use crate::store::sqlite::limits::LOOKED_AT;
 use crate::store::{LeaseQueue, Settlement, TickStep};
 
 /// Bytes that cost about as much to write as a row.
@@ -27,8 +26,7 @@ impl WriteCommand {
             Self::KeepSamples { samples, .. } => rows(2 * samples.len(), 0),
             Self::Noted { command, .. } => 2 + command.weight(),
             Self::Operate { work, .. } => work.weight(),
-            // A gathering, its delivery and the entry of that among those that are open.
-            Self::MoveEnds { .. } => 3 * LOOKED_AT as u64,
+            Self::Limit { work, .. } => work.weight(),
             // Each event with its deliveries and their attempts.
             Self::Erase { events, keys, .. } => rows(8 * events.len() + keys.len(), 0),
             // Each delivery and its entry in an index.

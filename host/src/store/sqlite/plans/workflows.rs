@@ -4,6 +4,7 @@ use super::*;
 use crate::event::{
     Counted, GatheringKind, GatheringTerms, Key, NewDelivery, NewMember, TargetOptions,
 };
+use crate::store::sqlite::limits::LimitWork;
 
 /// What order by a key, cancelling events and joins ask of the store.
 pub(super) fn write(connection: &Connection) {
@@ -46,10 +47,10 @@ pub(super) fn write(connection: &Connection) {
         batch.append(&new).unwrap();
     }
     for seconds in [30, 90] {
-        let limits = [("joins/order".into(), Duration::from_secs(seconds))];
-        let mut walk = batch.set_limits(&limits).unwrap().remove(0);
+        let limits = vec![("joins/order".into(), Duration::from_secs(seconds))];
+        let mut walk = batch.limit(&LimitWork::Set(limits)).unwrap().remove(0);
         while !walk.is_over() {
-            walk = batch.move_ends(walk).unwrap();
+            walk = batch.limit(&LimitWork::Move(walk)).unwrap().remove(0);
         }
     }
     let queue = LeaseQueue::Plugin("joins/order".into());

@@ -19,6 +19,7 @@ mod keep_alive;
 mod key_sets;
 mod keys;
 mod legacy;
+mod multiparts;
 mod mutations;
 mod parts;
 mod providers;

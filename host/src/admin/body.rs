@@ -14,9 +14,8 @@ pub(super) fn json(body: &[u8]) -> Option<Box<RawValue>> {
 
 /// The JSON in a field of the body, if the body is a form.
 pub(super) fn wrapped(attributes: &Attributes, field: &str) -> Option<Box<RawValue>> {
-    let content_type =
-        attributes.content_type.as_deref().filter(|content_type| form::is_form(content_type));
-    content_type.and_then(|_| json(&form::field(&attributes.body, field).ok()??))
+    let found = form::wrapped(attributes.content_type.as_deref()?, &attributes.body, field)?;
+    json(&found.ok()??)
 }
 
 #[cfg(test)]

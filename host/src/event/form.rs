@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
+mod multipart;
+
 /// The media type of such a body.
 pub const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
@@ -30,6 +32,21 @@ pub fn field<'a>(body: &'a [u8], name: &str) -> Result<Option<Cow<'a, [u8]>>, Re
         }
     }
     Ok(found.map(decoded))
+}
+
+/// The value of a field of a body that is a form of either kind by its `Content-Type`; `None` if it
+/// is none.
+pub fn wrapped<'a>(
+    content_type: &str,
+    body: &'a [u8],
+    name: &str,
+) -> Option<Result<Option<Cow<'a, [u8]>>, Repeated>> {
+    if is_form(content_type) {
+        return Some(field(body, name));
+    }
+    let boundary = multipart::boundary(content_type)?;
+    let found = multipart::field(body, boundary, name);
+    Some(found.map(|value| value.map(Cow::Borrowed)))
 }
 
 /// The decoded name and value of each field, in the order of the form.
@@ -80,6 +97,23 @@ mod tests {
             assert_eq!(field(body, "payload"), Ok(expected.map(Cow::from)), "{body:?}");
         }
         assert_eq!(field(b"payload=1&x=2&pay%6coad=3", "payload"), Err(Repeated));
+    }
+
+    #[test]
+    fn a_field_is_found_in_either_kind_of_form_and_in_no_other_body() {
+        let parts = b"--x\r\nContent-Disposition: form-data; name=json\r\n\r\n{+}\r\n--x--";
+        for (content_type, body, expected) in [
+            (MEDIA_TYPE, &b"json={+}"[..], Some(Ok(Some(&b"{ }"[..])))),
+            (MEDIA_TYPE, b"a=1", Some(Ok(None))),
+            (MEDIA_TYPE, b"json=1&json=2", Some(Err(Repeated))),
+            ("multipart/form-data; boundary=x", parts, Some(Ok(Some(b"{+}")))),
+            ("multipart/form-data; boundary=y", parts, Some(Ok(None))),
+            ("multipart/form-data", parts, None),
+            ("application/json", b"json=1", None),
+        ] {
+            let expected = expected.map(|found| found.map(|value| value.map(Cow::from)));
+            assert_eq!(wrapped(content_type, body, "json"), expected, "{content_type}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A request without its body.
 
+use std::borrow::Cow;
+
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri};
@@ -20,13 +22,21 @@ pub struct Head {
 impl Head {
     /// Whether it says that the body is a form.
     pub(super) fn is_form(&self) -> bool {
-        is_form(&self.headers)
+        content_type(&self.headers).is_some_and(form::is_form)
     }
 }
 
-/// Whether headers say that the body is a form.
-pub(super) fn is_form(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(form::is_form)
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_TYPE)?.to_str().ok()
+}
+
+/// A field of a body, if headers say that it is a form of either kind.
+pub(super) fn wrapped<'b>(
+    headers: &HeaderMap,
+    body: &'b [u8],
+    field: &str,
+) -> Option<Result<Option<Cow<'b, [u8]>>, form::Repeated>> {
+    form::wrapped(content_type(headers)?, body, field)
 }
 
 impl From<Parts> for Head {

@@ -214,6 +214,27 @@ fn a_message_of_another_topic_is_not_cut_into_one_of_ours() {
 }
 
 #[test]
+fn certificates_of_amazon_in_china_are_those_of_its_own_hosts() {
+    let text = format!("preset = \"aws-sns\"\nparams = {{ topic_arn = \"{OURS}\" }}");
+    let pem = include_str!("../data/sns-certificate.pem");
+    let path = "SimpleNotificationService-x.pem";
+    for (host, verdict) in [
+        ("sns.cn-north-1.amazonaws.com.cn", Ok(())),
+        ("sns.cn-northwest-1.amazonaws.com.cn", Ok(())),
+        ("sns.cn-north-1.amazonaws.com.cn.example.com", Err(Refusal::ForeignKey)),
+        ("sns.cn-north-1.amazonaws.com.com.cn", Err(Refusal::ForeignKey)),
+        ("sns.evil.cn-north-1.amazonaws.com.cn", Err(Refusal::ForeignKey)),
+        ("s3.cn-north-1.amazonaws.com.cn", Err(Refusal::ForeignKey)),
+    ] {
+        let (source, url) = (source(&text), format!("https://{host}/{path}"));
+        assert_eq!(source.keep_key(&url, pem, NOW_S * 1_000), verdict == Ok(()), "{host}");
+        let mut sent = notification("hello", &signed_by_sns("hello", None, OURS));
+        sent["SigningCertURL"] = json!(url);
+        assert_eq!(to_sns(&source, &sent.to_string()), verdict, "{host}");
+    }
+}
+
+#[test]
 fn a_line_of_a_captured_message_does_not_move_into_its_id() {
     let source = sns();
     let mut captured = notification("hello", &signed_by_sns("hello", Some("S"), OURS));

@@ -11,7 +11,7 @@ use super::notes::NoteLine;
 use super::split::{BatchFault, Split};
 use crate::config::source::{Pick, Source};
 use crate::event::{DedupeKey, LegacyKey, UNIDENTIFIED, form, name};
-use crate::ingest::head::{Head, is_form};
+use crate::ingest::head::{Head, wrapped};
 
 /// Where a source has its routing attributes, parsed, and how it recognises repeated requests.
 #[derive(Debug)]
@@ -202,11 +202,13 @@ impl Extractor {
 
     /// The values that the pointers find in a body, or why it cannot be read.
     fn find(&self, headers: &HeaderMap, body: &[u8]) -> Result<Vec<PointerValue>, String> {
-        let Some(field) = self.form.as_deref().filter(|_| is_form(headers)) else {
-            return self.pointers.find(body, "the body");
-        };
+        let found = self
+            .form
+            .as_deref()
+            .and_then(|field| wrapped(headers, body, field).map(|found| (found, field)));
+        let Some((found, field)) = found else { return self.pointers.find(body, "the body") };
         let named = format!("the field `{field}` of the form");
-        match form::field(body, field) {
+        match found {
             Ok(Some(json)) => self.pointers.find(&json, &named),
             Ok(None) => Err(format!("{named} is missing")),
             Err(form::Repeated) => Err(format!("{named} occurs more than once")),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::items::{list, tokens};
 use crate::event::form;
-use crate::ingest::head::Head;
+use crate::ingest::head::{Head, wrapped};
 
 /// The most events of one request, which are one transaction. The largest batches of providers
 /// have fewer: 1,000 are Mandrill's, and SendGrid's are of 768 KB.
@@ -44,10 +44,12 @@ impl Split {
         head: &Head,
         body: &'b [u8],
     ) -> Result<Cow<'b, [u8]>, BatchFault> {
-        let Some(field) = self.form.as_deref().filter(|_| head.is_form()) else {
-            return Ok(Cow::Borrowed(body));
-        };
-        match form::field(body, field) {
+        let found = self
+            .form
+            .as_deref()
+            .and_then(|field| wrapped(&head.headers, body, field).map(|found| (found, field)));
+        let Some((found, field)) = found else { return Ok(Cow::Borrowed(body)) };
+        match found {
             Ok(Some(json)) => Ok(json),
             Ok(None) => {
                 Err(BatchFault::Events(format!("the field `{field}` of the form is missing")))

@@ -1,5 +1,7 @@
 //! One rule of a source, made ready: where its signatures are, what they cover, and the keys.
 
+use std::borrow::Cow;
+
 use super::candidates::Candidates;
 use super::digest::SignedDigest;
 use super::field::Items;
@@ -11,7 +13,7 @@ use super::refusal::Refusal;
 use super::scheme::Scheme;
 use super::timestamp::TimestampCheck;
 use crate::config::source::{Encoding, Field, Part, Pick, Place, Signature, Source};
-use crate::ingest::head::Head;
+use crate::ingest::head::{Head, wrapped};
 use crate::ingest::header;
 use crate::ingest::identify::{items, json::Pointers};
 
@@ -31,6 +33,8 @@ pub(in crate::ingest) struct SignatureCheck {
     /// The names on the way to the list whose items are signed.
     pub(super) each: Option<Vec<String>>,
     pub(super) pointers: Pointers,
+    /// The field of a form that has the JSON which the pointers look into.
+    pub(super) form: Option<String>,
     /// The message with other spellings of the host's address.
     pub(super) spellings: Vec<MessageTemplate>,
     pub(super) body_hash: Option<(Spot, Encoding)>,
@@ -99,6 +103,7 @@ impl SignatureCheck {
             matches_any: signature.matches_any,
             each: signature.each.as_deref().map(items::tokens),
             pointers,
+            form: None,
             spellings,
             body_hash,
             ring,
@@ -118,6 +123,7 @@ impl SignatureCheck {
     pub(super) fn fit(&mut self, source: &Source, signature: &Signature) {
         self.refuses_challenges = source.handshakes.iter().any(|rule| rule.signs_unproved());
         self.keeps_digest = source.dedupe.goes_by_signed(signature);
+        self.form.clone_from(&source.form);
         for (other, signature) in self.others.iter_mut().zip(&signature.others) {
             other.fit(source, signature);
         }
@@ -191,6 +197,13 @@ impl SignatureCheck {
         Ok(Proof { key: Some(key), note, sent_at: None, signed })
     }
 
+    /// The JSON of a body, which is a field of it if it is a form.
+    pub(super) fn json<'b>(&self, head: &Head, body: &'b [u8]) -> Cow<'b, [u8]> {
+        let field = self.form.as_deref().and_then(|name| wrapped(&head.headers, body, name));
+        // A form in which the field is not, or is twice, is no JSON.
+        field.and_then(|found| found.ok().flatten()).unwrap_or(Cow::Borrowed(body))
+    }
+
     /// The digest of what is signed, if it is kept.
     pub(super) fn digest(
         &self,
@@ -215,7 +228,8 @@ impl SignatureCheck {
     pub(super) fn wanted_key(&self, head: &Head, body: &[u8]) -> Option<(&KeyRing, String)> {
         std::iter::once(self).chain(&self.others).find_map(|rule| {
             let (ring, _) = rule.ring.as_ref()?;
-            let found = rule.pointers.find(body, "").unwrap_or_else(|_| rule.pointers.nothing());
+            let json = rule.json(head, body);
+            let found = rule.pointers.find(&json, "").unwrap_or_else(|_| rule.pointers.nothing());
             let reading = Reading { head, body, found: &found };
             if !rule.when.iter().all(|when| when.holds(reading)) {
                 return None;

@@ -35,7 +35,9 @@ pub(super) fn check(
 }
 
 fn by_rule(rule: &SignatureCheck, head: &Head, body: &[u8], now_ms: i64) -> Result<Proof, Refusal> {
-    let Some(each) = &rule.each else { return one(rule, head, body, body, now_ms) };
+    let Some(each) = &rule.each else {
+        return one(rule, head, body, &rule.json(head, body), now_ms);
+    };
     let listed = items::items(body, each, MAX_ITEMS).ok_or(Refusal::NoSignature)?;
     let (mut proof, mut digests) = (None, Vec::new());
     for item in listed {
@@ -47,7 +49,7 @@ fn by_rule(rule: &SignatureCheck, head: &Head, body: &[u8], now_ms: i64) -> Resu
     proof.map(|proof| Proof { signed, ..proof }).ok_or(Refusal::NoSignature)
 }
 
-/// Checks the request, or the item `json` of its body.
+/// Checks the request by `json`, which is its body, a field of it, or an item.
 fn one(
     rule: &SignatureCheck,
     head: &Head,

@@ -1,5 +1,7 @@
 //! Makes text from a guest fit for a log, a terminal and a page: bounded, and without characters
-//! that control how text is shown.
+//! that control how text is shown. Also lines that a command and a page share.
+
+use std::collections::BTreeSet;
 
 /// The longest error text, in bytes.
 pub const MAX_ERROR_BYTES: usize = 2 << 10;
@@ -57,6 +59,19 @@ pub fn needs_escape(c: char) -> bool {
         )
 }
 
+/// How hosts differ in a plugin, by their names and files: they run several files of it, or some
+/// have loaded none, because they compile their first one or have no file.
+pub fn differences(plugin: &str, hosts: &[(String, Option<&str>)]) -> Vec<String> {
+    let files: BTreeSet<&str> = hosts.iter().filter_map(|(_, file)| *file).collect();
+    let without = hosts.iter().filter(|(_, file)| file.is_none());
+    let without: Vec<&str> = without.map(|(name, _)| &**name).collect();
+    let several =
+        (files.len() > 1).then(|| format!("not every host runs the same file of {plugin}"));
+    let none =
+        (!without.is_empty()).then(|| format!("{plugin} is not loaded on {}", without.join(", ")));
+    several.into_iter().chain(none).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +96,16 @@ mod tests {
         assert_eq!(plain("ééééééé", 12), "éééé…");
         assert_eq!(plain("\n\n\n\n", 7), "\\n\\n…");
         assert!(plain(&"\u{1b}".repeat(9), 20).len() <= 20);
+    }
+
+    #[test]
+    fn a_host_that_has_loaded_no_file_of_a_plugin_does_not_run_another_one() {
+        let host = |name: &str, file| (name.to_owned(), file);
+        let hosts = [host("east", Some("1")), host("west", None), host("north", None)];
+        assert_eq!(differences("a", &hosts), ["a is not loaded on west, north"]);
+        let hosts = [host("east", Some("1")), host("west", Some("2")), host("north", None)];
+        let both = ["not every host runs the same file of a", "a is not loaded on north"];
+        assert_eq!(differences("a", &hosts), both);
+        assert_eq!(differences("a", &hosts[..2]), both[..1]);
     }
 }

@@ -216,7 +216,7 @@ fn the_data_of_an_event_is_deleted_for_ever_and_is_not_in_the_file() {
     let erase = ["events", "erase", "--id", &id];
     let unsure = site.ask(&host, &erase);
     assert!(unsure.err.contains("--yes"), "{}", unsure.err);
-    let said = site.ask(&host, &[&erase[..], &["--yes"]].concat()).said();
+    let said = site.ask(&host, &["events", "erase", &id, "--yes"]).said();
     assert_eq!(said, "1 erased, 1 deliveries ended, 0 keys deleted\n");
     let event = host.event(&id);
     assert!(event["erased_at"].is_string() && event["data_bytes"] == 0, "{event}");

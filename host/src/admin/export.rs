@@ -29,8 +29,8 @@ use super::problem::ProblemJson;
 use super::sees::Sees;
 use super::state::{Admin, end_append};
 use crate::clock::rfc3339;
-use crate::event::{Attributes, DedupeKey, NewEvent, name};
-use crate::store::{EventFilter, EventView, Page};
+use crate::event::{Attributes, DedupeKey, EventId, NewEvent, name};
+use crate::store::{EventFilter, EventView, Page, ReadOne, StoreError};
 use crate::tasks;
 use crate::trace::SpanContext;
 
@@ -251,7 +251,7 @@ impl HttpBody for Lines {
 pub(super) struct Imported {
     /// Events that are stored now.
     imported: u64,
-    /// Events that were imported before.
+    /// Events that the host had already, or that were imported before.
     duplicates: u64,
     /// Events without data, because it was deleted before the export.
     skipped: u64,
@@ -261,8 +261,9 @@ pub(super) struct Imported {
 ///
 /// The last line is stored first, because an export begins with the newest event. All are stored
 /// or, if a line is wrong, none. Each gets an id of this host, and its note names the
-/// one that it had; one that was imported before is a duplicate. They keep source, type, subject,
-/// time and body. They go to no plugin, unless `route` is true.
+/// one that it had. One that this host has under the same id, or that was imported before, is a
+/// duplicate. They keep source, type, subject, time and body. They go to no plugin, unless `route`
+/// is true.
 #[utoipa::path(post, path = "/api/v1/events/import", tag = "events", params(ImportQuery),
     request_body(content = String, content_type = "application/x-ndjson", description = "An event a line"),
     responses(
@@ -279,36 +280,67 @@ pub(super) async fn import_events(
     let config = admin.config.load_full();
     // In base64 a body is longer by a third, and the rest of a line is short beside it.
     let most = config.server.max_body_bytes.saturating_mul(2).max(4 << 20);
-    let (mut events, skipped) = read_lines(&headers, body, most).await?;
-    if query.route()? {
-        events.iter_mut().for_each(|(event, _)| config.routes.route(event));
+    let (lines, skipped) = read_lines(&headers, body, most).await?;
+    let is_routed = query.route()?;
+    let target = format!("{} events", lines.len());
+    let (mut events, mut spans, mut duplicates) = (Vec::new(), Vec::new(), 0);
+    for line in lines {
+        if line.is_stored(&*admin.store).await? {
+            duplicates += 1;
+            continue;
+        }
+        let mut event = line.event;
+        if is_routed {
+            config.routes.route(&mut event);
+        }
+        spans.push(admin.append_span(&mut event, line.link));
+        events.push(event);
     }
-    let target = format!("{} events", events.len());
     admin.store.note(by.note("events.import", &target, "")).await?;
-    // All wait for the same fsync.
-    let append = |(mut event, link)| {
-        let span = admin.append_span(&mut event, link);
-        (span, admin.store.append(event))
-    };
-    let appended: Vec<_> = events.into_iter().map(append).collect();
-    let (mut imported, mut duplicates) = (0, 0);
-    for (span, answer) in appended {
-        let made = answer.await?;
+    let mut imported = 0;
+    // One commit keeps their order, whatever their sources are.
+    for (span, made) in spans.into_iter().zip(admin.store.append_all(events).await?) {
         end_append(span, made);
-        let duplicate = made.duplicate;
-        imported += u64::from(!duplicate);
-        duplicates += u64::from(duplicate);
+        imported += u64::from(!made.duplicate);
+        duplicates += u64::from(made.duplicate);
     }
     tracing::info!(imported, duplicates, "an operator imports events");
     Ok(Json(Imported { imported, duplicates, skipped }))
 }
 
-/// Reads the events of a body with the spans that made them, and counts those without data.
+/// An event of an import.
+struct ImportedLine {
+    event: NewEvent,
+    /// The id that it had, if that is one.
+    id: Option<EventId>,
+    /// The span that made it.
+    link: Option<SpanContext>,
+}
+
+impl ImportedLine {
+    /// Whether the store has the event itself. An id is not enough, because two hosts may give out
+    /// the same one; of an event whose data was deleted there is no more to compare.
+    async fn is_stored(&self, store: &dyn ReadOne) -> Result<bool, StoreError> {
+        let Some(id) = self.id else { return Ok(false) };
+        let view = match store.event(id).await {
+            Ok(view) => view,
+            Err(StoreError::NotFound(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let (old, new) = (&view.event.attributes, &self.event.attributes);
+        let is_alike =
+            old.source == new.source && old.kind == new.kind && old.time_ms == new.time_ms;
+        let has_same_data = || old.subject == new.subject && old.body == new.body;
+        Ok(is_alike && (view.emptied.is_some() || has_same_data()))
+    }
+}
+
+/// Reads the events of a body, the last line first, and counts those without data.
 async fn read_lines(
     headers: &HeaderMap,
     body: Body,
     most: usize,
-) -> Result<(Vec<(NewEvent, Option<SpanContext>)>, u64), ProblemJson> {
+) -> Result<(Vec<ImportedLine>, u64), ProblemJson> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case(NDJSON) {
@@ -335,8 +367,9 @@ async fn read_lines(
         if line.erased_at.is_some() {
             skipped += 1;
         } else {
-            let traced = line.traceparent.as_deref().and_then(SpanContext::read);
-            events.push((line.read().map_err(wrong)?, traced));
+            let link = line.traceparent.as_deref().and_then(SpanContext::read);
+            let id = line.id.parse().ok();
+            events.push(ImportedLine { event: line.read().map_err(wrong)?, id, link });
         }
     }
     // The newest comes first in an export, and last into a store.

@@ -59,9 +59,10 @@ pub(super) fn all(admin: &Admin, stats: &Stats, condition: Condition) -> Vec<Tro
     );
     for warning in config.warnings.iter().filter(|warning| warning.degrades) {
         let subject = warning.about.as_ref();
-        found.extend(
-            subject.map(|it| TroubleJson::of(it.kind(), Some(it.name()), warning.text.clone())),
-        );
+        found
+            .extend(subject.map(|it| {
+                TroubleJson::of(it.kind(), Some(it.name()), warning.matter().to_owned())
+            }));
     }
     for (name, entry) in known_plugins(&registry, stats) {
         let open = stats.plugins.get(name).map_or(0, PluginCounts::open);

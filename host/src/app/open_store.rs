@@ -33,16 +33,19 @@ const ORPHANS_EVERY: Duration = Duration::from_secs(60);
 const SNAPSHOT_BOUND: Duration = Duration::from_secs(300);
 
 /// Reads what plugins may do, as a host of this configuration would find it; creates and changes
-/// nothing. Blocks.
+/// nothing.
 ///
 /// # Errors
-/// It cannot be read, or strangers may write it; for people.
-pub fn peek_approvals(config: Arc<ArcSwap<Config>>) -> Result<Approvals, String> {
-    let its = config.load();
+/// It cannot be read, strangers may write it, or its server does not answer; for people.
+pub async fn peek_approvals(config: Arc<ArcSwap<Config>>) -> Result<Approvals, String> {
+    let its = config.load_full();
     let stored = match &its.store.place {
-        StorePlace::Sqlite(path) => store::peek_approvals(path)?,
+        StorePlace::Sqlite(path) => {
+            let path = path.clone();
+            tasks::blocking(move || store::peek_approvals(&path)).await?
+        }
         StorePlace::Postgres(place) => {
-            return Err(format!("they are in {}", place.shown()));
+            Postgres::peek_approvals(&place.url, place.ca_file.as_deref(), place.pooler).await?
         }
     };
     Approvals::peek(stored, &its.store.former_approvals_dir(), Arc::clone(&config))

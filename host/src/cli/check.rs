@@ -44,11 +44,13 @@ impl Check {
             Err(_) => usual_plugins_dir(&common.config),
         };
         let compiler = readers_compiler(loaded.as_ref().ok())?;
-        let (approvals, untold) = approvals(loaded.as_ref().ok());
+        let runtime = tasks::runtime("check", 1)
+            .map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
+        let (approvals, untold) = runtime.block_on(approvals(loaded.as_ref().ok()));
         let files =
             loaded.as_ref().ok().map(|config| Cache::read_only(config.server.compiled_dir()));
         let (registry, unsettled) = if loaded.is_ok() || dir.is_dir() {
-            load(&dir, compiler, (approvals, files))?
+            runtime.block_on(load(&dir, compiler, (approvals, files)))?
         } else {
             (Registry::default(), false)
         };
@@ -106,11 +108,12 @@ fn usual_plugins_dir(config: &Path) -> PathBuf {
 }
 
 /// The approvals of this configuration's host, and whether there is a warning instead: another user
-/// may own them and not share them.
-fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
+/// may own them and not share them, or their server is not reachable.
+async fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
     let Some(config) = config else { return (Arc::default(), false) };
     let config = Arc::new(ArcSwap::from_pointee(config.clone()));
-    match app::peek_approvals(config) {
+    let asking = async { "asking the store what is approved…".to_owned() };
+    match patiently(app::peek_approvals(config), asking).await {
         Ok(approvals) => (Arc::new(approvals), false),
         Err(why) => {
             warning(&format!(
@@ -123,18 +126,16 @@ fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
 }
 
 /// The plugins in the folder, and whether some of their files never came to rest.
-fn load(
+async fn load(
     dir: &Path,
     compiler: Compiler,
     (approvals, files): (Arc<Approvals>, Option<Cache>),
 ) -> Result<(Registry, bool), Failure> {
     let sandbox = Sandbox::new(SandboxOptions::default())
         .map_err(|error| Failure::failed(error.to_string()))?;
-    let runtime = tasks::runtime("check", 1)
-        .map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
     let (sandbox, dir, clock) = (Arc::new(sandbox), dir.to_owned(), Clock::system());
     let context = LoadContext { sandbox, compiler, dir, clock, approvals, files };
-    let loaded = runtime.block_on(patiently(Registry::load_all(&context), compiling(&context)));
+    let loaded = patiently(Registry::load_all(&context), compiling(&context)).await;
     Ok((loaded.registry, loaded.unsettled))
 }
 

@@ -23,6 +23,7 @@ within `store.dedupe_window`, and names the first event.
 
 Examples:
   hookbox emit order.paid --subject order_1 --data order.json
+  hookbox emit order.paid --data '{\"total\": 120}'
   echo '{\"total\": 120}' | hookbox emit order.paid --data -
   hookbox emit report.due --key report-2026-02-01")]
 pub(super) struct Emit {
@@ -32,8 +33,8 @@ pub(super) struct Emit {
     /// The subject of the event
     #[arg(long)]
     subject: Option<String>,
-    /// The body: this file, `-` is stdin
-    #[arg(long, value_name = "FILE")]
+    /// The body: this JSON, or this file; `-` is stdin
+    #[arg(long, value_name = "JSON|FILE")]
     data: Option<String>,
     /// The Idempotency-Key: a repeated command with it makes nothing
     #[arg(long)]

@@ -157,8 +157,8 @@ Examples:
     },
     /// Store events that were exported
     #[command(after_help = "\
-Each gets an id of this host, and its note names the one that it had. An event that was imported before is a duplicate, so a \
-command that broke off can be repeated. They go to no plugin, unless --route says so.
+Each gets an id of this host, and its note names the one that it had. An event that the host has, or that was imported \
+before, is a duplicate, so a command that broke off can be repeated. They go to no plugin, unless --route says so.
 
 Examples:
   hookbox events import events.ndjson

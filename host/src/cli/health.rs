@@ -51,11 +51,15 @@ impl HealthArgs {
 
 /// The state, and what is wrong since when, on one line.
 fn line(answer: &Value) -> String {
-    let problems = elements(&answer["problems"]).iter().map(|problem| {
+    let problems = elements(&answer["problems"]).iter().flat_map(|problem| {
         let name = problem["name"].as_str().map(|name| format!(" {name}")).unwrap_or_default();
         let since = problem["since"].as_str().map(|at| format!(" (since {at})"));
         let (part, detail) = (text(&problem["part"]), text(&problem["detail"]));
-        printable(&format!("{part}{name}: {detail}{}", since.unwrap_or_default()))
+        let since = since.unwrap_or_default();
+        // Each problem of a configuration has a line of its own.
+        let lines = detail.lines().map(str::trim).filter(|line| !line.is_empty());
+        let say = |line| printable(&format!("{part}{name}: {line}{since}"));
+        lines.map(say).collect::<Vec<_>>()
     });
     [printable(&text(&answer["status"]))].into_iter().chain(problems).collect::<Vec<_>>().join("; ")
 }
@@ -72,13 +76,13 @@ mod tests {
         let problems = json!([
             { "part": "store", "name": null, "detail": "the disk is full\n" },
             { "part": "plugin", "name": "audit", "detail": "it is missing", "since": null },
-            { "part": "config", "name": null, "detail": "line 3", "since": "2026-02-02T02:40:00.000Z" },
+            { "part": "config", "name": null, "detail": "line\t3\nline 9", "since": "2026-02-02T02:40:00.000Z" },
         ]);
         let answer = json!({ "status": "unavailable", "problems": problems });
         assert_eq!(
             line(&answer),
-            "unavailable; store: the disk is full\\n; plugin audit: it is missing; config: line 3 (since \
-             2026-02-02T02:40:00.000Z)"
+            "unavailable; store: the disk is full; plugin audit: it is missing; config: line\\t3 (since \
+             2026-02-02T02:40:00.000Z); config: line 9 (since 2026-02-02T02:40:00.000Z)"
         );
     }
 }

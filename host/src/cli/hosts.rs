@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::Common;
 use super::client::HostArg;
 use super::failure::Failure;
-use super::output::{Printout, print_json, text};
+use super::listing::elements;
+use super::output::{Printout, print_json, printable, text};
+use crate::text::differences;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -33,13 +35,16 @@ impl HostsArgs {
             print_json(&found)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let hosts = found["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let hosts = elements(&found["items"]);
         let head = ["NAME", "VERSION", "SINCE", "SEEN", "LEASES", "PLUGINS", ""];
         let head = head.map(str::to_owned).to_vec();
         let mut out = Printout::new();
         out.table(&std::iter::once(head).chain(hosts.iter().map(row)).collect::<Vec<_>>());
-        for name in found["plugins_that_differ"].as_array().into_iter().flatten() {
-            out.line(format!("not every host runs the same file of {}", text(name)));
+        for name in elements(&found["plugins_that_differ"]).iter().filter_map(Value::as_str) {
+            let files =
+                hosts.iter().map(|host| (text(&host["name"]), host["plugins"][name].as_str()));
+            let lines = differences(name, &files.collect::<Vec<_>>());
+            lines.iter().for_each(|line| out.line(printable(line)));
         }
         if found["acknowledged"].is_string() {
             out.line(format!("acknowledged: {}", text(&found["acknowledged"])));

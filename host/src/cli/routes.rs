@@ -14,7 +14,8 @@ use super::output::{Printout, print_json, text};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The edges of the map, one a line: from a source or schedule to a type (received), from a type to a plugin (routed) or a \
-join (gathered), and from a plugin to a type (emitted). COUNT is of the window; of routed edges it counts attempts.
+join (gathered), and from a plugin to a type (emitted). COUNT is of the window; of routed edges it counts attempts. LAST is about \
+when it was last used, at most 10 s late.
 
 Examples:
   hookbox routes

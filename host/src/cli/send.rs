@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use serde::de::IgnoredAny;
 
 use super::Common;
 use super::failure::Failure;
@@ -28,8 +29,8 @@ const MAX_DATA_BYTES: u64 = 256 << 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The body is a sample of what the provider sends for TYPE, with fresh ids. With --data it is that file, byte for byte \
-unless --set or TYPE ask for something else. Sent again as it is, it may be a duplicate: the reply says of which event.
+The body is a sample of what the provider sends for TYPE, with fresh ids. With --data it is that JSON or file, byte for \
+byte unless --set or TYPE ask for something else. Sent again as it is, it may be a duplicate: the reply says of which event.
 
 Exit code 0 if the host has every event, also where one is a duplicate of an event it had before; 1 if one was refused \
 or not answered.
@@ -73,8 +74,8 @@ pub(super) struct Aim {
     /// The event type, for example avatar_video.success
     #[arg(value_name = "TYPE")]
     pub(super) kind: String,
-    /// Send this file (`-` is stdin) instead of a sample
-    #[arg(long, value_name = "FILE")]
+    /// Send this JSON or file (`-` is stdin) instead of a sample
+    #[arg(long, value_name = "JSON|FILE")]
     data: Option<String>,
     /// Set a member of the JSON body: JSON if it reads as JSON, otherwise a string
     #[arg(long, value_name = "PATH=VALUE")]
@@ -260,8 +261,15 @@ pub(super) fn is_loopback(url: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// Reads a file, or stdin for `-`.
+/// Reads what `--data` names: JSON that is written out, a file, or stdin for `-`.
 pub(super) fn read(file: &str) -> Result<Vec<u8>, Failure> {
+    // A file may be called `[id].json`, and none is called as an object is written.
+    let is_like_json = file.starts_with(['{', '[', '"']);
+    let wrong = match serde_json::from_str::<IgnoredAny>(file) {
+        Ok(_) if is_like_json => return Ok(file.as_bytes().to_vec()),
+        Err(error) if is_like_json => format!("; and as JSON it is wrong: {error}"),
+        _ => String::new(),
+    };
     let mut data = Vec::new();
     let result = if file == "-" {
         std::io::stdin().lock().take(MAX_DATA_BYTES + 1).read_to_end(&mut data)
@@ -270,9 +278,37 @@ pub(super) fn read(file: &str) -> Result<Vec<u8>, Failure> {
             .and_then(|opened| opened.take(MAX_DATA_BYTES + 1).read_to_end(&mut data))
     };
     let file = if file == "-" { "standard input" } else { file };
-    result.map_err(|error| Failure::usage(format!("failed to read {file}: {error}")))?;
+    result.map_err(|error| {
+        Failure::usage(format!(
+            "failed to read {file}: {error}{wrong} (--data takes JSON, a file, or - for standard input)"
+        ))
+    })?;
     if data.len() as u64 > MAX_DATA_BYTES {
         return Err(Failure::usage(format!("{file} is longer than {MAX_DATA_BYTES} bytes")));
     }
     Ok(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_json_that_is_written_out_or_a_file() {
+        for json in ["{\"total\": 5}", "[1, 2]", "\"text\"", "{}\n"] {
+            assert_eq!(read(json).unwrap(), json.as_bytes());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("order.json");
+        std::fs::write(&file, "{").unwrap();
+        assert_eq!(read(file.to_str().unwrap()).unwrap(), b"{");
+        let said = |data: &str| read(data).unwrap_err().to_string();
+        let broken = said("{\"total\": }");
+        assert!(broken.contains("as JSON it is wrong: expected value"), "{broken}");
+        let missing = said("missing.json");
+        assert!(
+            missing.contains("- for standard input") && !missing.contains("as JSON"),
+            "{missing}"
+        );
+    }
 }

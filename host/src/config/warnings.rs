@@ -23,6 +23,14 @@ pub enum About {
 }
 
 impl Warning {
+    /// Its text without the part that it is about, for those who say that themselves.
+    pub fn matter(&self) -> &str {
+        let matter = self.about.as_ref().and_then(|about| {
+            self.text.strip_prefix(&format!("{} `{}`: ", about.kind(), about.name()))
+        });
+        matter.unwrap_or(&self.text)
+    }
+
     /// About a file that works as it is.
     pub(super) fn new(text: String) -> Self {
         Self { about: None, degrades: false, text }
@@ -82,5 +90,17 @@ impl Config {
     pub fn log_warnings(&self) {
         self.warn_of_open_sources();
         self.warnings.iter().for_each(|warning| tracing::warn!("{}", warning.text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_matter_of_a_warning_does_not_name_its_part_again() {
+        assert_eq!(Warning::of_plugin("audit", "it has no key").matter(), "it has no key");
+        assert_eq!(Warning::of_source("acme", "source `b`: x").matter(), "source `b`: x");
+        assert_eq!(Warning::new("source `a`: x".to_owned()).matter(), "source `a`: x");
     }
 }

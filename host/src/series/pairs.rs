@@ -260,7 +260,9 @@ impl Pairs {
                 for (to, pair) in all {
                     let past = pair.sample(at_ms);
                     let (count, failed) = past.total(window);
-                    let (first_ms, last_ms) = (past.first_minute_ms(), past.last_ms);
+                    let first_ms = past.first_minute_ms();
+                    // A clock that was set back has not come to the last sample again.
+                    let last_ms = past.last_ms.map(|last_ms| last_ms.min(at_ms));
                     // What is known of earlier failures is not of this window.
                     let failing = past.failing.filter(|_| failed > 0);
                     if count > 0 {
@@ -354,6 +356,16 @@ mod tests {
         pairs.sample(NOW_MS);
         pairs.of(PairKind::Emitted, "audit", "a").count(false);
         assert_eq!(counts(&pairs, PairWindow::Hour, NOW_MS - HOUR_MS), [(2, 0)]);
+    }
+
+    #[test]
+    fn no_edge_was_last_used_later_than_now() {
+        let pairs = Pairs::default();
+        pairs.of(PairKind::Emitted, "audit", "a").count(false);
+        pairs.sample(NOW_MS);
+        let last_ms = |at_ms| pairs.totals(PairWindow::Hour, at_ms)[0].last_ms;
+        assert_eq!(last_ms(NOW_MS - MINUTE_MS), Some(NOW_MS - MINUTE_MS));
+        assert_eq!(last_ms(NOW_MS + MINUTE_MS), Some(NOW_MS));
     }
 
     #[test]

@@ -131,3 +131,43 @@ async fn an_erased_event_is_exported_without_data_and_not_imported() {
     assert!(lines.contains("\"erased_at\""), "{lines}");
     assert_eq!(import(&site, "", &lines).await.1["skipped"], 1);
 }
+
+#[tokio::test]
+async fn an_event_that_the_host_has_itself_is_a_duplicate_of_an_import() {
+    let site = site();
+    for subject in ["a", "b"] {
+        site.append(event("video.done", subject, b"{}", &["audit"])).await;
+    }
+    let lines = export(&site, "").await;
+    let (_, answer) = import(&site, "?route=true", &lines).await;
+    assert_eq!(answer, json!({ "imported": 0, "duplicates": 2, "skipped": 0 }));
+    assert_eq!(site.get("/api/v1/stats").await["events"], 2);
+    // Another host may have given the same id to another event.
+    let (_, other) = import(&site, "", &lines.replace("\"data\":{}", "\"data\":{\"n\":1}")).await;
+    assert_eq!((&other["imported"], &other["duplicates"]), (&json!(2), &json!(0)));
+    // Deleted data does not come back.
+    let id = site.append(event("video.done", "c", b"{}", &[])).await;
+    let before = export(&site, "?limit=1").await;
+    site.ask("POST", &format!("/api/v1/events/{id}/erase"), None).await;
+    assert_eq!(import(&site, "", &before).await.1["duplicates"], 1);
+}
+
+#[tokio::test]
+async fn imported_events_are_listed_in_the_order_of_the_file_whatever_their_sources() {
+    let site = site();
+    let line = |n: i32| {
+        let source = ["acme", "plugins/audit", "beta"][n as usize % 3];
+        let mut line =
+            json!({ "id": format!("evt_{:016x}", 1_000 - n), "source": source, "type": "t" });
+        line["subject"] = format!("s{n}").into();
+        line["time"] = "2026-01-01T00:00:00Z".into();
+        line["data"] = json!({});
+        line.to_string() + "\n"
+    };
+    let lines: String = (0..60).map(line).collect();
+    assert_eq!(import(&site, "", &lines).await.1["imported"], 60);
+    let listed = site.get("/api/v1/events?limit=60").await;
+    let subjects = listed["items"].as_array().unwrap().iter().map(|event| event["subject"].clone());
+    let expected: Vec<Value> = (0..60).map(|n| format!("s{n}").into()).collect();
+    assert_eq!(subjects.collect::<Vec<_>>(), expected);
+}

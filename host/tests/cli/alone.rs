@@ -226,6 +226,17 @@ fn check_warns_of_what_is_named_and_not_set_and_strict_takes_that_for_a_problem(
 }
 
 #[test]
+fn check_warns_of_a_postgres_that_does_not_answer() {
+    let site = site();
+    let store = "[store]\nurl = \"postgres://u@127.0.0.1:1/x\"\n";
+    site.put("config.toml", format!("[server]\nlisten = \"127.0.0.1:0\"\n{store}"));
+    let ran = site.run(&["check"]);
+    let warning = "warning: which plugin files would be held cannot be told: no Postgres answers at 127.0.0.1:1";
+    assert!(ran.code == 0 && ran.err.contains(warning), "{ran:?}");
+    assert_eq!(site.run(&["check", "--strict"]).code, 2);
+}
+
+#[test]
 fn a_compiled_plugin_that_run_has_kept_is_not_compiled_again_by_check() {
     let site = site();
     let ran = site.run_with(&["run", "plugins/fine.wat", "--event", "-", "--type", "t"], "{}");

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::pair;
-use crate::support::{SOURCE, cluster, guest, wait_for};
+use crate::support::{Host, ROUTE, SOURCE, cluster, guest, shared_site, wait_for};
 
 /// `sum` adds to a number, `refuse` makes dead letters, and a join waits for what never comes.
 const SECTIONS: &str = r#"
@@ -79,4 +79,45 @@ fn every_list_of_the_commands_is_the_same_from_each_host() {
     assert_eq!(health.code, 0, "{health:?}");
     let refused = site.run(&["backup", "copy.db"]);
     assert!(refused.code != 0 && refused.err.contains("pg_dump"), "{refused:?}");
+}
+
+#[test]
+fn check_reads_what_is_approved_in_postgres() {
+    let Some(cluster) = cluster(&[]) else { return };
+    let modest = String::from_utf8(guest("ok")).unwrap();
+    let site = shared_site(
+        &cluster,
+        "east",
+        &format!("{SOURCE}{ROUTE}"),
+        &[("worker.wat", modest.as_bytes())],
+    );
+    let before = site.run(&["check"]);
+    assert!(before.code == 0 && before.err.is_empty(), "a database without a schema: {before:?}");
+    let host = Host::start(&site);
+    host.stop();
+    let import = "(component (import \"hookbox:plugin/kv@0.1.0\" (instance))";
+    site.put("plugins/worker.wat", modest.replacen("(component", import, 1));
+    let ran = site.run(&["check"]);
+    let warning = "warning: the newest file of `worker` asks for kv and waits";
+    assert!(ran.code == 0 && ran.out.contains(warning), "{ran:?}");
+    assert!(!ran.err.contains("cannot be told"), "{ran:?}");
+    cluster.stop("fast");
+    let gone = site.run(&["check"]);
+    assert!(gone.code == 0 && gone.err.contains("no Postgres answers at "), "{gone:?}");
+}
+
+#[test]
+fn a_list_that_postgres_does_not_answer_says_so_and_nothing_of_a_disk() {
+    let Some(cluster) = cluster(&[]) else { return };
+    let site =
+        shared_site(&cluster, "east", &format!("{SOURCE}{ROUTE}"), &[("worker.wat", &guest("ok"))]);
+    let host = Host::start(&site);
+    cluster.stop("fast");
+    let said = wait_for("the loss to be noticed", || {
+        let ran = site.ask(&host, &["events"]);
+        ran.err.contains("no Postgres answers").then_some(ran.err)
+    });
+    assert!(said.contains("the database is not reachable: "), "{said}");
+    cluster.start_again(&[]);
+    wait_for("an answer again", || (site.ask(&host, &["events"]).code == 0).then_some(()));
 }

@@ -253,6 +253,10 @@ fn respond(seen: &Seen, state: &Mutex<State>) -> (u16, Option<String>, Value) {
         let (status, body) = error(*status, "failed", "it was told to fail");
         return (status, Some(retry_after.clone()), body);
     }
+    if seen.method == "POST" && !seen.headers.contains_key("content-length") {
+        let (status, body) = error(411, "length_required", "a POST has to say its length");
+        return (status, None, body);
+    }
     if seen.headers.get("x-api-key").map(String::as_str) != Some(API_KEY) {
         let (status, body) = error(401, "unauthorized", "Invalid API key");
         return (status, None, body);

@@ -20,14 +20,21 @@ cancelled first. Counts and tree stay. An event that is erased cannot be replaye
 
 Examples:
   hookbox events erase --subject customer_17 --keys
-  hookbox events erase --id evt_019a… --yes")]
+  hookbox events erase evt_019a… --yes")]
 pub(super) struct EraseArgs {
     /// This event
     #[arg(
-        long, value_name = "ID", value_parser = event_id,
-        conflicts_with = "subject", required_unless_present = "subject"
+        value_name = "ID", value_parser = event_id,
+        conflicts_with_all = ["subject", "named"],
+        required_unless_present_any = ["subject", "named"]
     )]
     id: Option<EventId>,
+    /// The same as ID
+    #[arg(
+        id = "named", long = "id", value_name = "ID", value_parser = event_id, hide = true,
+        conflicts_with = "subject"
+    )]
+    named: Option<EventId>,
     /// All with exactly this subject
     #[arg(long)]
     subject: Option<String>,
@@ -45,7 +52,7 @@ impl EraseArgs {
             return Err(Failure::failed("nothing was erased"));
         }
         let keys = self.keys.then_some("true");
-        let (path, query): (String, Vec<Param<'_>>) = match (&self.id, &self.subject) {
+        let (path, query): (String, Vec<Param<'_>>) = match (self.event(), &self.subject) {
             (Some(id), _) => (format!("/api/v1/events/{id}/erase"), vec![("keys", keys)]),
             (None, subject) => (
                 "/api/v1/events/erase".to_owned(),
@@ -67,12 +74,16 @@ impl EraseArgs {
         report(sums, running, as_json)
     }
 
+    fn event(&self) -> Option<EventId> {
+        self.id.or(self.named)
+    }
+
     /// Asks whoever is there.
     fn confirmed(&self) -> Result<bool, Failure> {
         if !stdin().is_terminal() {
             return Err(Failure::usage("what is erased does not come back: add --yes"));
         }
-        let what = match (&self.id, &self.subject) {
+        let what = match (self.event(), &self.subject) {
             (Some(id), _) => id.to_string(),
             (None, subject) => {
                 format!("every event of subject {}", printable(subject.as_deref().unwrap_or("")))

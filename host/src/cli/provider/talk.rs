@@ -213,6 +213,10 @@ impl Talk {
                 let request = request.header("Content-Type", *media_type).body(text.as_str());
                 request.map(|request| agent(TIMEOUT).run(request))
             }
+            // Of a POST without any body the length would not be said.
+            None if call.method == "POST" => {
+                request.body("").map(|request| agent(TIMEOUT).run(request))
+            }
             None => request.body(()).map(|request| agent(TIMEOUT).run(request)),
         };
         let answered = answered.map_err(|error| Failure::usage(format!("`api_url`: {error}")))?;

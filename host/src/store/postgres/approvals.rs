@@ -1,14 +1,22 @@
 //! Approvals of plugin files, which all hosts share.
 
+use std::path::Path;
+use std::time::Duration;
+
+use secrecy::SecretString;
 use tokio_postgres::Error;
 
 use super::Postgres;
 use super::audit::{known, note_in};
 use super::client::SqlClient as Client;
-use super::error::failed_query;
+use super::connect::DatabaseAddress;
+use super::error::{PostgresOpenError, failed_query};
 use super::work::{Work, WorkError, tried};
 use crate::event::{Digest, PluginName};
 use crate::store::{Approval, ApprovalChange, AuditNote, StoreError, StoredApproval};
+
+/// The time in which a server without a host says what is approved.
+const PEEK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Every approval, by plugin, the admitted one first.
 pub(super) async fn read(client: &Client) -> Result<Vec<StoredApproval>, StoreError> {
@@ -71,7 +79,42 @@ async fn apply(work: &Work<'_>, change: &ApprovalChange, at: Option<i64>) -> Res
     }
 }
 
+/// Every approval of a database; none if it has no schema yet.
+async fn peek(
+    address: &DatabaseAddress,
+    pooler: Option<bool>,
+) -> Result<Vec<StoredApproval>, String> {
+    let connected = address.hold_two(pooler).await;
+    let [client, _] = connected.map_err(|error| error.to_string())?;
+    let sql = "SELECT to_regclass('hookbox.approvals') IS NOT NULL";
+    let found = client.query_one(sql, &[]).await;
+    if !found.map_err(|error| address.refusal(&error).to_string())?.get::<_, bool>(0) {
+        return Ok(Vec::new());
+    }
+    read(&client).await.map_err(|error| error.to_string())
+}
+
 impl Postgres {
+    /// Reads every approval of a database, whether or not a host uses it; creates and changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// The server does not answer within some seconds, or refuses; for people.
+    pub async fn peek_approvals(
+        url: &SecretString,
+        ca_file: Option<&Path>,
+        pooler: Option<bool>,
+    ) -> Result<Vec<StoredApproval>, String> {
+        let address =
+            DatabaseAddress::of(url, ca_file, false).map_err(|error| error.to_string())?;
+        let peeked = tokio::time::timeout(PEEK_WITHIN, peek(&address, pooler)).await;
+        peeked.unwrap_or_else(|_| {
+            let why = format!("it does not answer within {} s", PEEK_WITHIN.as_secs());
+            let server = address.server.clone();
+            Err(PostgresOpenError::Unreachable { server, why }.to_string())
+        })
+    }
+
     /// Changes what is stored of one plugin.
     pub(super) async fn change_approval(
         &self,

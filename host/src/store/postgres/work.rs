@@ -129,7 +129,7 @@ impl WorkConnection {
         let mut work = self.client.lock().await;
         if work.client.is_over() {
             let connected = self.address.hold().await;
-            let client = connected.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            let client = connected.map_err(|error| StoreError::Unreachable(error.to_string()))?;
             *work = WorkClient { client, open: false };
         }
         let failed = |error| failed_query(&error);

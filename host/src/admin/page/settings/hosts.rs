@@ -18,6 +18,7 @@ use crate::admin::page::{html, params};
 use crate::admin::params::NoQuery;
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
+use crate::text::differences;
 
 /// The digits of a digest that tell files apart.
 const SHORT: usize = 12;
@@ -28,8 +29,8 @@ struct HostsPage {
     frame: PageFrame,
     parts: PartLinks,
     hosts: Vec<HostRow>,
-    /// Plugins of which not all hosts run the same file.
-    differ: Vec<Html>,
+    /// How the hosts differ in plugins.
+    differences: Vec<Html>,
 }
 
 /// A host.
@@ -72,6 +73,17 @@ pub(in crate::admin::page) async fn show(
     let now_ms = admin.clock.now_ms();
     let frame = PageFrame::of(&admin, &asked, "settings", "Hosts").await;
     let differ = &found.plugins_that_differ;
+    let lines = |plugin: &String| {
+        let files = found
+            .items
+            .iter()
+            .map(|host| (host.name.clone(), host.plugins.get(plugin).map(String::as_str)));
+        differences(plugin, &files.collect::<Vec<_>>())
+            .iter()
+            .map(|line| shown(line))
+            .collect::<Vec<_>>()
+    };
+    let differences = differ.iter().flat_map(lines).collect();
     let row = |host| HostRow::of(host, differ, now_ms);
     let page = HostsPage {
         frame: frame
@@ -79,7 +91,7 @@ pub(in crate::admin::page) async fn show(
             .same_as("hookbox hosts".to_owned(), "/api/v1/hosts".to_owned()),
         parts: parts(&asked),
         hosts: found.items.into_iter().map(row).collect(),
-        differ: differ.iter().map(|name| shown(name)).collect(),
+        differences,
     };
     html(StatusCode::OK, &page)
 }

@@ -13,6 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimi
 use crate::sandbox::engine;
 use crate::sandbox::load::precompile;
 use crate::sandbox::{LoadError, MAX_FILE_BYTES};
+use crate::tasks;
 
 /// The exit code for a file that is no plugin: stdout has the reason instead of code.
 pub(super) const REFUSED: u8 = 3;
@@ -77,7 +78,7 @@ fn end_with_host() -> io::Result<()> {
             std::process::exit(1);
         }
     };
-    std::thread::Builder::new().name("host-gone".to_owned()).spawn(wait).map(drop)
+    tasks::thread("host-gone", wait).map(drop)
 }
 
 fn answer() -> io::Result<ExitCode> {

@@ -152,7 +152,12 @@ pub async fn build_by(
     let addresses = Addresses { public: public_address, admin: admin_address };
     let config = Arc::new(ArcSwap::from_pointee(config));
     let store = open_store::open(&config, on_loss, &clock).await?;
-    let secrets = SharedSecrets::begin(&config, store.clone()).await?;
+    let begun = SharedSecrets::begin(&config, store.clone()).await;
+    if begun.is_err() {
+        // What went wrong first is told.
+        let _ = store.close().await;
+    }
+    let secrets = begun?;
     let its = config.load_full();
     // Secrets that other hosts have may have come.
     its.log_warnings();

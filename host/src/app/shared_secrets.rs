@@ -92,18 +92,21 @@ impl SharedSecrets {
         Self { store, key, folder: SecretFolder { path }, gone, told }
     }
 
-    /// The name of a stored secret that this key does not open. If there is none, the store knows
-    /// the key afterwards.
+    /// The name of a stored row that this key does not open: the one that is there for that, or a
+    /// secret if there is none yet. If it opens, the store knows the key afterwards.
     async fn unopened(&self) -> Result<Option<String>, StoreError> {
         loop {
             let stored = self.store.sealed_secrets(Vec::new()).await?;
-            if let Some(closed) = stored.iter().find(|secret| self.open(secret).is_none()) {
+            if let Some(check) = stored.iter().find(|secret| secret.name == CHECK) {
+                // A secret that is damaged says nothing of the key then.
+                return Ok(self.open(check).is_none().then(|| CHECK.to_owned()));
+            }
+            let mut secrets = stored.iter().filter(|secret| is_shared_file(&secret.name));
+            if let Some(closed) = secrets.find(|secret| self.open(secret).is_none()) {
                 return Ok(Some(closed.name.clone()));
             }
             // Another host may be faster, with another key.
-            if stored.iter().any(|secret| secret.name == CHECK)
-                || self.store.keep_secret(self.sealed(CHECK, 1, Some(b"")), 0).await?
-            {
+            if self.store.keep_secret(self.sealed(CHECK, 1, Some(b"")), 0).await? {
                 return Ok(None);
             }
         }
@@ -187,7 +190,7 @@ impl SharedSecrets {
             Some(secret) if is_seen(secret, seen) => version = StoredVersion::Seen,
             Some(secret) => {
                 let Some(opened) = self.open(secret) else {
-                    let why = "was sealed with another key than `store.secret_key` of this host";
+                    let why = "is damaged in the store, or was sealed with another key than `store.secret_key`";
                     self.tell(name, why.to_owned());
                     return Ok(None);
                 };

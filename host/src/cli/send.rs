@@ -16,6 +16,7 @@ use crate::cloudevents::HttpMode;
 use crate::config::Partial;
 use crate::ingest::sample::{self, Assignment, Sample};
 use crate::names::{closest, hint};
+use crate::text;
 
 mod duplicate;
 pub(super) mod load;
@@ -26,6 +27,9 @@ use sender::Sender;
 
 /// The largest `--data` file, in bytes.
 const MAX_DATA_BYTES: u64 = 256 << 20;
+
+/// Of a name that cannot be read this much is shown.
+const MAX_SHOWN_BYTES: usize = 160;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -277,7 +281,8 @@ pub(super) fn read(file: &str) -> Result<Vec<u8>, Failure> {
         std::fs::File::open(file)
             .and_then(|opened| opened.take(MAX_DATA_BYTES + 1).read_to_end(&mut data))
     };
-    let file = if file == "-" { "standard input" } else { file };
+    let shown = text::plain(file, MAX_SHOWN_BYTES);
+    let file = if file == "-" { "standard input" } else { &*shown };
     result.map_err(|error| {
         Failure::usage(format!(
             "failed to read {file}: {error}{wrong} (--data takes JSON, a file, or - for standard input)"

@@ -146,20 +146,40 @@ pub fn unused_name() -> io::Result<String> {
 /// # Errors
 /// It cannot be written, or it may not be on disk.
 pub fn write(folder: &OwnedFd, name: &str, content: &[u8], if_there: IfThere) -> io::Result<()> {
+    write_if(folder, name, content, if_there, || Ok(true)).map(drop)
+}
+
+/// The same if `still` says so right before it appears under its name. Returns whether it did.
+///
+/// # Errors
+/// It cannot be written, `still` fails, or it may not be on disk.
+pub fn write_if(
+    folder: &OwnedFd,
+    name: &str,
+    content: &[u8],
+    if_there: IfThere,
+    still: impl FnOnce() -> io::Result<bool>,
+) -> io::Result<bool> {
     let temporary = unused_name()?;
     let mut file = File::from(create(folder, &temporary)?);
     let written = file.write_all(content).and_then(|()| file.sync_all());
-    let placed = written.and_then(|()| match if_there {
-        IfThere::Replace => Ok(renameat(folder, &temporary, folder, name)?),
-        IfThere::Keep => match linkat(folder, &temporary, folder, name, AtFlags::empty()) {
-            Err(Errno::EXIST) => Ok(()),
-            linked => Ok(linked?),
-        },
+    let mut is_meant = false;
+    let placed = written.and_then(|()| {
+        is_meant = still()?;
+        match if_there {
+            _ if !is_meant => Ok(()),
+            IfThere::Replace => Ok(renameat(folder, &temporary, folder, name)?),
+            IfThere::Keep => match linkat(folder, &temporary, folder, name, AtFlags::empty()) {
+                Err(Errno::EXIST) => Ok(()),
+                linked => Ok(linked?),
+            },
+        }
     });
     // After it was renamed there is nothing under this name.
     let _ = unlinkat(folder, &temporary, AtFlags::empty());
     placed?;
-    File::from(folder.try_clone()?).sync_all()
+    File::from(folder.try_clone()?).sync_all()?;
+    Ok(is_meant)
 }
 
 /// Restricts this user's files in a folder to this user. Others may no longer write the folder.

@@ -83,6 +83,7 @@ fn a_form_of_parts_that_lacks_its_signed_event_is_refused() {
         ("another type", FORM, form("json", &forged), Refusal::Mismatch),
         ("another field", FORM, form("JSON", &good), Refusal::NoSignature),
         ("two fields", FORM, twice, Refusal::NoSignature),
+        ("no form at all", FORM, good.clone(), Refusal::NoSignature),
         ("no end", FORM, body[..body.len() - 46].to_owned(), Refusal::NoSignature),
         ("no boundary", "multipart/form-data", body.clone(), Refusal::NoSignature),
         ("another boundary", "multipart/form-data; boundary=x", body.clone(), Refusal::NoSignature),

@@ -101,14 +101,22 @@ impl SecretFolder {
     ) -> io::Result<bool> {
         let folder = private::own_folder(&self.path)?;
         let present = self.file(name).transpose()?;
-        if present.as_ref().map(|content| digest(content)).as_deref() != was {
+        let is = |present: Option<&Zeroizing<Vec<u8>>>| {
+            present.map(|content| digest(content)).as_deref() == was
+        };
+        if !is(present.as_ref()) {
             return Ok(false);
         }
         if let Some(present) = present.filter(|_| beside) {
             private::write(&folder, &replaced(name), &present, IfThere::Replace)?;
         }
+        // A command may have written it while other files were put on disk.
+        let still = || Ok(is(self.file(name).transpose()?.as_ref()));
         match content {
-            Some(content) => private::write(&folder, name, content, IfThere::Replace)?,
+            Some(content) => {
+                return private::write_if(&folder, name, content, IfThere::Replace, still);
+            }
+            None if !still()? => return Ok(false),
             None => match fs::remove_file(self.path.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

@@ -199,9 +199,11 @@ impl SignatureCheck {
 
     /// The JSON of a body, which is a field of it if it is a form.
     pub(super) fn json<'b>(&self, head: &Head, body: &'b [u8]) -> Cow<'b, [u8]> {
-        let field = self.form.as_deref().and_then(|name| wrapped(&head.headers, body, name));
-        // A form in which the field is not, or is twice, is no JSON.
-        field.and_then(|found| found.ok().flatten()).unwrap_or(Cow::Borrowed(body))
+        match self.form.as_deref().and_then(|name| wrapped(&head.headers, body, name)) {
+            None => Cow::Borrowed(body),
+            // A form in which the field is not, or is twice, has no JSON, whatever its text is.
+            Some(found) => found.ok().flatten().unwrap_or_default(),
+        }
     }
 
     /// The digest of what is signed, if it is kept.

@@ -35,10 +35,12 @@ pub(super) fn check(
 }
 
 fn by_rule(rule: &SignatureCheck, head: &Head, body: &[u8], now_ms: i64) -> Result<Proof, Refusal> {
+    let reads_json = !rule.pointers.is_empty() || rule.each.is_some();
+    let json = if reads_json { rule.json(head, body) } else { Cow::Borrowed(body) };
     let Some(each) = &rule.each else {
-        return one(rule, head, body, &rule.json(head, body), now_ms);
+        return one(rule, head, body, &json, now_ms);
     };
-    let listed = items::items(body, each, MAX_ITEMS).ok_or(Refusal::NoSignature)?;
+    let listed = items::items(&json, each, MAX_ITEMS).ok_or(Refusal::NoSignature)?;
     let (mut proof, mut digests) = (None, Vec::new());
     for item in listed {
         let mut checked = one(rule, head, body, item.as_bytes(), now_ms)?;

@@ -21,6 +21,9 @@ const MAX_DAYS: usize = 64;
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
+/// The table of the time limits of joins and batches.
+const TIME_LIMITS: &str = "time_limits";
+
 /// A database that a store is copied into.
 #[derive(Debug)]
 pub(in crate::store) struct CopyTarget {
@@ -105,6 +108,12 @@ impl CopyTransaction<'_> {
     ) -> Result<(), String> {
         let mut found = Vec::new();
         for (name, into) in tables {
+            if into == TIME_LIMITS {
+                // A host that was only tried has left those of its configuration.
+                let emptied = format!("DELETE FROM hookbox.{into}");
+                self.transaction.execute(&emptied, &[]).await.map_err(|error| self.said(&error))?;
+                continue;
+            }
             let rows = self.count(into).await?;
             if rows > 0 {
                 found.push(format!("{name}: {rows}"));

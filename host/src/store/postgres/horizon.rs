@@ -117,17 +117,26 @@ impl SnapshotHolder {
     /// The holder, and what ends it.
     fn words(&self) -> (String, String) {
         let Self { name, application, role, .. } = self;
+        // Within quotes of SQL.
+        let quoted = name.replace('\'', "''");
+        let end_query = "end the query there that holds it (`hot_standby_feedback` tells of it)";
         match &*self.kind {
+            "used slot" => {
+                (format!("the standby at the replication slot `{name}`"), end_query.to_owned())
+            }
+            "standby" => (format!("the standby `{application}`"), end_query.to_owned()),
             "slot" => (
                 format!("the replication slot `{name}`"),
                 format!(
                     "start its standby again, or drop it with `SELECT \
-                     pg_drop_replication_slot('{name}')`"
+                     pg_drop_replication_slot('{quoted}')`"
                 ),
             ),
             "prepared" => (
                 format!("the prepared transaction `{name}` of role `{role}`"),
-                format!("end it with `COMMIT PREPARED '{name}'` or `ROLLBACK PREPARED '{name}'`"),
+                format!(
+                    "end it with `COMMIT PREPARED '{quoted}'` or `ROLLBACK PREPARED '{quoted}'`"
+                ),
             ),
             _ => (
                 format!("process {name} of Postgres (role `{role}`, application `{application}`)"),
@@ -202,6 +211,15 @@ mod tests {
         let slot = SnapshotHolder { kind: "slot".to_owned(), ..holder(None) };
         let said = age(600, false).words(Some(&slot), 600_000);
         assert!(said.contains("slot `move`") && !said.contains("or longer"), "{said}");
+        let used = SnapshotHolder { kind: "used slot".to_owned(), ..holder(None) };
+        let said = age(600, false).words(Some(&used), 600_000);
+        assert!(said.contains("standby") && !said.contains("pg_drop"), "{said}");
+        let sender = SnapshotHolder { kind: "standby".to_owned(), ..holder(None) };
+        let said = age(600, false).words(Some(&sender), 600_000);
+        assert!(said.contains("hot_standby_feedback") && !said.contains("terminate"), "{said}");
+        let strange = SnapshotHolder { name: "x'; DROP".to_owned(), ..holder(None) };
+        let said = age(1, true).words(Some(&strange), 0);
+        assert!(said.contains("PREPARED 'x''; DROP'"), "{said}");
         assert!(age(1, true).words(None, 0).contains("cannot see"));
     }
 }

@@ -93,9 +93,11 @@ pub(super) async fn tell(admin: &Admin, rows: &mut [TroubleRow]) -> Result<(), P
         let of_groups = first_ms
             .zip(its.iter().map(|group| group.last_ms).max())
             .map(|(from_ms, to_ms)| TroubleSpan { from_ms, is_older: false, to_ms: Some(to_ms) });
-        row.span = TroubleSpan::of(&samples, |point| failed(point) > 0, now_ms).or(of_groups);
-        row.later =
-            row.span.and_then(|span| span.to_ms).map(|to_ms| succeeded_after(&samples, to_ms));
+        let measured = TroubleSpan::of(&samples, |point| failed(point) > 0, now_ms);
+        row.span = measured.or(of_groups);
+        // Of older times it is not known how many succeeded.
+        let over_ms = measured.and_then(|span| span.to_ms);
+        row.later = over_ms.map(|to_ms| succeeded_after(&samples, to_ms));
     }
     Ok(())
 }

@@ -13,13 +13,15 @@ LANGUAGE sql VOLATILE AS $$
     WITH held AS (
         SELECT greatest(age(a.backend_xid), CASE WHEN a.datname = current_database()
                 OR a.datid IS NULL THEN age(a.backend_xmin) END) AS behind,
-            'session' AS kind, a.pid::text AS name, a.application_name AS application,
+            CASE WHEN EXISTS (SELECT FROM pg_stat_replication r WHERE r.pid = a.pid)
+                THEN 'standby' ELSE 'session' END AS kind, a.pid::text AS name, a.application_name AS application,
             a.usename::text AS role, a.xact_start AS began,
             coalesce(age(a.backend_xid), 0) AS own
         FROM pg_stat_activity a WHERE a.pid <> pg_backend_pid()
             AND NOT EXISTS (SELECT FROM pg_stat_progress_vacuum v WHERE v.pid = a.pid)
         UNION ALL
-        SELECT age(s.xmin), 'slot', s.slot_name::text, NULL, NULL, NULL, 0
+        SELECT age(s.xmin), CASE WHEN s.active THEN 'used slot' ELSE 'slot' END,
+            s.slot_name::text, NULL, NULL, NULL, 0
         FROM pg_replication_slots s
         UNION ALL
         SELECT age(p.transaction), 'prepared', p.gid, NULL, p.owner::text, p.prepared,

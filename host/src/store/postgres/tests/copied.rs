@@ -106,6 +106,20 @@ async fn a_database_with_anything_in_it_is_refused_and_says_what_it_has() {
     assert_eq!(host_again(&case).await.stats().await.unwrap().events, 1);
 }
 
+#[tokio::test]
+async fn a_database_on_which_a_host_was_only_tried_is_taken() {
+    let Some(case) = a_case() else { return };
+    case.with_events(2).await;
+    let database = case.postgres.database().await;
+    let host = case.postgres.open_postgres().await;
+    // As the host does for each section at its start.
+    let limit = ("joins/orders".into(), std::time::Duration::from_secs(60));
+    host.set_time_limits(vec![limit]).await.unwrap();
+    host.close().await.unwrap();
+    case.copy(database, false).await.unwrap();
+    assert_eq!(host_again(&case).await.stats().await.unwrap().events, 2);
+}
+
 async fn host_again(case: &CopyCase) -> Postgres {
     case.postgres.open_postgres().await
 }

@@ -16,8 +16,8 @@ pub(super) use self::sink::Sink;
 use super::units;
 use crate::names::closest_within;
 
-/// A bound of so many milliseconds, ten years, is none that anybody meets.
-const NO_BOUND_MS: u64 = 10 * 365 * 86_400_000;
+/// A bound of so many milliseconds, a hundred years, is none that anybody meets.
+const NO_BOUND_MS: u64 = 100 * 365 * 86_400_000;
 
 mod sink;
 

@@ -17,7 +17,7 @@ const ALWAYS: &str = "wasmtime_wasi=off,hookbox::telemetry=warn";
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 
 /// The modules of this crate.
-const MODULES: [&str; 28] = [
+const MODULES: [&str; 29] = [
     "admin",
     "app",
     "cli",
@@ -38,6 +38,7 @@ const MODULES: [&str; 28] = [
     "reload",
     "retry",
     "sandbox",
+    "seal",
     "series",
     "server",
     "status",

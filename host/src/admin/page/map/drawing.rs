@@ -114,7 +114,8 @@ impl NodeText {
             let share = percent(count - failed.min(count), count);
             below[0].1 = format!("{share} of attempts succeeded, {hours} h");
             if let Some(burst) = newest.filter(|burst| !burst.is_on(now_ms)) {
-                below.push(("", format!("none failed since {}", clock(burst.to_ms, now_ms))));
+                let since = clock(burst.to_ms, now_ms);
+                below[0].1 = format!("{share} ok in {hours} h, all since {since}");
             }
         }
         if let Some(types) = node.types {
@@ -355,7 +356,7 @@ mod tests {
         assert!(text.contains("e-bad") && text.contains("<tspan class=\"bad\">66.6 %"), "{text}");
         assert!(!later.contains("bad") && later.contains(">02:20–02:38</text>"), "{later}");
         assert!(later.contains("✕ 4</text>") && later.contains("4 failed 02:20–02:38"), "{later}");
-        assert!(later.contains(", none failed since 02:38") && !text.contains("since"), "{later}");
+        assert!(later.contains(">66.6 % ok in 1 h, all since 02:38<"), "{later}");
     }
 
     #[test]

@@ -328,11 +328,15 @@ fn what_an_operator_makes_begins_a_trace_and_names_the_one_it_was_made_of() {
     assert_ne!(edited.trace_id, first.trace_id);
     let lines = site.ask(&host, &["events", "export", "--type", "call.made"]).said();
     assert!(lines.contains(&format!("\"traceparent\":\"00-{trace}-")), "{lines}");
+    // This host has them, and another one does not.
+    let site = chain(&called, &section, "", "");
+    let other = Host::start(&site);
     site.put("lines", lines);
-    site.ask(&host, &["events", "import", "lines"]).said();
+    site.ask(&other, &["events", "import", "lines"]).said();
     // The oldest is imported first.
     let imported = collector.wait_for_spans("append raw", 4).remove(2);
     assert_eq!(imported.links[0].span_id, first.span_id);
+    other.settled();
     host.settled();
 }
 

@@ -92,7 +92,7 @@ impl TroubleSpan {
                     TroubleKind::DeadLetters => {
                         format!("attempts failed from {from}{older} to {to} UTC, the last one ")
                     }
-                    TroubleKind::Unrouted => format!("from {from}{older} UTC on, the last one "),
+                    TroubleKind::Unrouted => format!("since {from} UTC{older}, the last one "),
                     _ => format!("from {from}{older} to {to} UTC, over: the last one "),
                 });
                 html.raw(when(to_ms, now_ms))

@@ -40,11 +40,12 @@ impl TroubleRow {
             TroubleKind::Attempts | TroubleKind::DeadLetters | TroubleKind::Refusals
         );
         // The beginning of what waits for approval is the change itself.
-        let change = changes.before(&self.name, span);
+        // Of what may be older it is not known what was changed before.
+        let change = changes.before(&self.name, span).filter(|_| !span.is_older);
         if let Some(change) = change.filter(|_| self.about != TroubleKind::Approval) {
             html.text("; ").raw(change);
         } else if has_cause && changes.none_before(&self.name, span) {
-            html.text("; no file or setting was changed shortly before");
+            html.text("; nothing was changed shortly before");
         }
         self.since = Some(html);
     }

@@ -194,7 +194,7 @@ mod tests {
             "15 events of the last hour go to no plugin: no route takes a, b, c, d, …"
         );
         let words = many.span.unwrap().words(TroubleKind::Unrouted, 1_770_000_120_000).to_string();
-        assert!(words.starts_with("from 02:40 UTC on, the last one "), "{words}");
+        assert!(words.starts_with("since 02:40 UTC, the last one "), "{words}");
     }
 
     #[test]

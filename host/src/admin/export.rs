@@ -261,9 +261,9 @@ pub(super) struct Imported {
 ///
 /// The last line is stored first, because an export begins with the newest event. All are stored
 /// or, if a line is wrong, none. Each gets an id of this host, and its note names the
-/// one that it had. An event that this host has under the same id, or that was imported before, is
-/// a duplicate. They keep source, type, subject, time and body. They go to no plugin, unless `route`
-/// is true.
+/// one that it had. An event that this host has under the same id, or that was imported before,
+/// is a duplicate. They keep source, type, subject, time and body. They go to no plugin, unless
+/// `route` is true.
 #[utoipa::path(post, path = "/api/v1/events/import", tag = "events", params(ImportQuery),
     request_body(content = String, content_type = "application/x-ndjson", description = "An event a line"),
     responses(

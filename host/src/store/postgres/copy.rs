@@ -21,9 +21,6 @@ const MAX_DAYS: usize = 64;
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
-/// The table of the time limits of joins and batches.
-const TIME_LIMITS: &str = "time_limits";
-
 /// A database that a store is copied into.
 #[derive(Debug)]
 pub(in crate::store) struct CopyTarget {
@@ -75,6 +72,7 @@ impl CopyTarget {
         schema::migrate(&transaction, &address).await.map_err(|error| error.to_string())?;
         let begun = CopyTransaction { transaction, address: address.clone(), at };
         begun.refuse_hosts().await?;
+        begun.empty_time_limits().await?;
         begun.refuse_rows(tables).await?;
         Ok(begun)
     }
@@ -101,6 +99,13 @@ impl CopyTransaction<'_> {
         }
     }
 
+    /// Removes the time limits that a host has told which was only tried: those of its
+    /// configuration, which it tells at each start.
+    async fn empty_time_limits(&self) -> Result<(), String> {
+        let emptied = self.transaction.execute("DELETE FROM hookbox.time_limits", &[]).await;
+        emptied.map(drop).map_err(|error| self.said(&error))
+    }
+
     /// Refuses a database that is not empty.
     async fn refuse_rows(
         &self,
@@ -108,12 +113,6 @@ impl CopyTransaction<'_> {
     ) -> Result<(), String> {
         let mut found = Vec::new();
         for (name, into) in tables {
-            if into == TIME_LIMITS {
-                // A host that was only tried has left those of its configuration.
-                let emptied = format!("DELETE FROM hookbox.{into}");
-                self.transaction.execute(&emptied, &[]).await.map_err(|error| self.said(&error))?;
-                continue;
-            }
             let rows = self.count(into).await?;
             if rows > 0 {
                 found.push(format!("{name}: {rows}"));

@@ -62,6 +62,7 @@ mod ids;
 mod keys;
 mod kv;
 mod lease;
+mod lease_floors;
 mod leave;
 mod limits;
 mod listing;

@@ -17,7 +17,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The password of every user.
 pub const PASSWORD: &str = "hunter2";
 
-/// Stops the clusters when nobody has held `users` for some seconds, and takes their files away.
+/// Stops the clusters when nobody has held `users` for some seconds, and takes their files away. This
+/// may last minutes, so that whoever needs a cluster meanwhile gets a new one; and a guardian, because
+/// the lock of this one is free before the folder is.
 const GUARDIAN: &str = r#"
 exec 9>>guardian 8>>users
 flock -n 9 || exit 0
@@ -33,9 +35,11 @@ while [ $idle -lt 3 ]; do
 done
 for data in data own-*; do
     if [ -f "$data/postmaster.pid" ]; then $AS "$BIN/pg_ctl" -D "$data" -m immediate stop; fi
-    rm -rf "$data"
+    [ -e "$data" ] && mv "$data" "gone-$$-$data"
 done
 rm -f port
+exec 9>&- 8>&-
+rm -rf gone-*
 "#;
 
 /// The folder of `initdb` and its like, of the newest version; none if there is no Postgres.

@@ -16,11 +16,20 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{Oid, ToSql, Type};
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 
-/// The settings of every session, or behind a pooler of every transaction. No time limit of the
-/// server ends a commit that waits for its standby: it would be visible, reported as a success, and
-/// might still be lost.
-const SETTINGS: [&str; 3] =
-    ["statement_timeout = 0", "idle_in_transaction_session_timeout = '10s'", "lock_timeout = '5s'"];
+/// The settings of every session, or behind a pooler of every transaction.
+///
+/// - No time limit of the server ends a commit that waits for its standby: it would be visible,
+///   reported as a success, and might still be lost.
+/// - A plan that was made while a table was small is kept when it is large or full of dead rows: no
+///   plan reads a whole table where an index leads to the row. Plans without an index look so dear
+///   then that they would be compiled (`jit`).
+const SETTINGS: [&str; 5] = [
+    "statement_timeout = 0",
+    "idle_in_transaction_session_timeout = '10s'",
+    "lock_timeout = '5s'",
+    "enable_seqscan = off",
+    "jit = off",
+];
 
 /// The commit that acknowledges, of a session or (`true`) a transaction. A server that asks for
 /// more than `on` keeps it.

@@ -259,7 +259,10 @@ impl Heart {
         }
         match chores::reap(client, shared).await {
             Ok(0) => {}
-            Ok(_) => times.look = Instant::now(),
+            Ok(_) => {
+                shared.floors.forget();
+                times.look = Instant::now();
+            }
             Err(error) => {
                 let error = words(&error);
                 tracing::warn!(error, "this host cannot look for hosts that are dead");

@@ -25,7 +25,7 @@ const MAX_LEASED_BYTES: i64 = 4 << 20;
 /// Calls `lease_v1`. The columns from `id` on are those of [`read_event`].
 pub(super) const LEASE: &str = "SELECT event AS id, source, type, subject, content_type, time_ms, \
      parent, root, hops, trace, body, ordinal, plugin, attempt, pardoned, deaths, due, has_steps, \
-     again, again_for, key, cancel_tag, next_in FROM hookbox.lease_v1($1, $2, $3, $4, $5, $6)";
+     again, again_for, key, cancel_tag, next_in FROM hookbox.lease_v1($1, $2, $3, $4, $5, $6, $7)";
 
 /// Asks for what is due.
 pub(super) async fn lease(
@@ -42,8 +42,9 @@ pub(super) async fn lease(
     let plugins: Vec<&str> = plugins.iter().map(|name| &**name).collect();
     let (at, me) = (shared.at(), shared.run().incarnation);
     let most = i32::try_from(most).unwrap_or(i32::MAX);
-    let parameters: [&(dyn ToSql + Sync); 6] =
-        [&at, &me, &plugins, &quarantined, &most, &MAX_LEASED_BYTES];
+    let floor = shared.floors.begin(queue);
+    let parameters: [&(dyn ToSql + Sync); 7] =
+        [&at, &me, &plugins, &quarantined, &most, &MAX_LEASED_BYTES, &floor];
     client.query(statement, &parameters).await
 }
 

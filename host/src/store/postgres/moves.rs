@@ -79,6 +79,7 @@ impl WorkMoves {
 
     /// Tells the dispatcher and the listeners, once the transaction is durable.
     pub(super) fn tell(self, shared: &PostgresShared) {
+        shared.floors.forget();
         let Self { plugins, events, created, .. } = self;
         tell(shared, shared.run().incarnation, created);
         shared.changes.committed(|| Hint { events, plugins, ..Hint::default() });

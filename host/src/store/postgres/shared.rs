@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 use super::ids::HostIds;
+use super::lease_floors::LeaseFloors;
 use super::loss::LossLog;
 use super::options::PostgresOptions;
 use super::server::KnownServer;
@@ -42,6 +43,7 @@ pub(super) struct PostgresShared {
     pub(super) over: Notify,
     /// The leases that are in this host's hands.
     pub(super) held: Arc<HeldLeases>,
+    pub(super) floors: LeaseFloors,
     /// The plugins that other hosts are to be told of.
     pub(super) wakes: WakesToSend,
     /// The files of plugins that run here, as the list of hosts shows them.
@@ -100,6 +102,7 @@ impl PostgresShared {
             run: watch::Sender::new(run),
             over: Notify::new(),
             held: Arc::default(),
+            floors: LeaseFloors::default(),
             wakes: WakesToSend::default(),
             plugins: Mutex::new("{}".to_owned()),
             has_astray_days: AtomicBool::new(false),
@@ -145,6 +148,7 @@ impl PostgresShared {
         *self.acked.lock().unwrap_or_else(PoisonError::into_inner) = (run.incarnation, [0; 2]);
         self.loss.mended();
         self.run.send_replace(run);
+        self.floors.forget();
         if let Some(dispatch) = self.dispatch.get() {
             dispatch.give_back_all();
         }

@@ -36,6 +36,7 @@ mod clocks;
 mod copied;
 mod cuts;
 mod dead_hosts;
+mod dead_rows;
 mod failover;
 mod faults;
 mod horizon;

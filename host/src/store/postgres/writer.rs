@@ -346,6 +346,8 @@ impl PostgresWriter {
         let mended = mended.map_err(|_| "it does not take what it lacks in time".to_owned())?;
         self.statements = mended.map_err(|error| words(&error))?;
         self.client = client;
+        // Another server may have another time.
+        self.shared.floors.forget();
         Ok(())
     }
 

@@ -141,8 +141,9 @@ BEGIN
     END LOOP;
     UPDATE hookbox.open o SET failure = u.met
     FROM unnest(places, events, ordinals, met) AS u (place, event, ordinal, met)
-    WHERE o.event = u.event AND o.ordinal = u.ordinal AND u.place = ANY (kept)
-        AND o.failure IS DISTINCT FROM u.met;
+    CROSS JOIN LATERAL (SELECT p.ctid AS tid FROM hookbox.open p
+        WHERE p.event = u.event AND p.ordinal = u.ordinal OFFSET 0) p
+    WHERE o.ctid = p.tid AND u.place = ANY (kept) AND o.failure IS DISTINCT FROM u.met;
     UPDATE hookbox.settled s SET failure = u.met
     FROM unnest(places, events, ordinals, met) AS u (place, event, ordinal, met)
     WHERE s.event = u.event AND s.ordinal = u.ordinal AND u.place = ANY (kept)

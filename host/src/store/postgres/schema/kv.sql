@@ -127,15 +127,12 @@ DECLARE
     put record;
     total bigint;
 BEGIN
-    -- All rows that `settle_v1` locks, in its order.
-    PERFORM FROM hookbox.open o
-    WHERE (o.event, o.ordinal) IN (SELECT * FROM unnest(events, ordinals))
-    ORDER BY o.event, o.ordinal FOR UPDATE;
+    PERFORM hookbox.lock_open_v1(events, ordinals);
     FOR i IN 1 .. cardinality(places) LOOP
         p := places[i];
         PERFORM FROM hookbox.open o
         WHERE o.event = events[p] AND o.ordinal = ordinals[p] AND o.attempt = attempts[p]
-            AND o.holder = me AND NOT o.cancelled;
+            AND o.holder IS NOT DISTINCT FROM me AND NOT o.cancelled;
         CONTINUE WHEN NOT FOUND OR refused @> jsonb_build_array(jsonb_build_object('n', p));
         holds := true;
         FOR r IN coalesce(read_ends[i - 1], 0) + 1 .. read_ends[i] LOOP

@@ -1,8 +1,10 @@
--- Leases what is due of some plugins, the oldest first: at most `most`, and of each plugin at most
--- one more than fit into `most_bytes` of bodies. With `quarantined` those that ran when a host died, and else the
--- others. The last row has no event, and the time until the next is due, if there is one.
+-- Leases what is due of some plugins, the oldest first: at most `most`, and of each plugin at most one
+-- more than fit into `most_bytes` of bodies. With `quarantined` those that ran when a host died, and
+-- else the others, of these only what is due at `floor` or later. The last row has no event, and the
+-- time until the next is due, if there is one.
 CREATE FUNCTION hookbox.lease_v1(
-    at bigint, me bigint, plugins text[], quarantined boolean, most integer, most_bytes bigint
+    at bigint, me bigint, plugins text[], quarantined boolean, most integer, most_bytes bigint,
+    floor bigint
 ) RETURNS TABLE (
     event bigint, ordinal integer, plugin text, attempt integer, pardoned integer, deaths integer,
     due bigint, has_steps boolean, again integer, again_for bigint, source text, type text,
@@ -25,7 +27,7 @@ BEGIN
                 RETURN QUERY
                 SELECT * FROM hookbox.take_quarantined_v1(t, me, which, left_over, most_bytes);
             ELSE
-                RETURN QUERY SELECT * FROM hookbox.take_v1(t, me, which, left_over, most_bytes);
+                RETURN QUERY SELECT * FROM hookbox.take_v1(t, me, which, left_over, most_bytes, floor);
             END IF;
             GET DIAGNOSTICS got = ROW_COUNT;
             left_over := left_over - got;
@@ -37,6 +39,7 @@ BEGIN
         ELSE
             SELECT o.due INTO next_due FROM hookbox.open o
             WHERE o.plugin = which AND o.holder IS NULL AND o.crashes = 0 AND NOT o.behind
+                AND o.due >= floor
             ORDER BY o.due LIMIT 1;
         END IF;
         soonest := least(soonest, next_due);
@@ -50,7 +53,7 @@ END $$;
 
 -- Takes what is due of one plugin, and did not run when a host died.
 CREATE FUNCTION hookbox.take_v1(
-    t bigint, me bigint, which text, most integer, most_bytes bigint
+    t bigint, me bigint, which text, most integer, most_bytes bigint, floor bigint
 ) RETURNS TABLE (
     event bigint, ordinal integer, plugin text, attempt integer, pardoned integer, deaths integer,
     due bigint, has_steps boolean, again integer, again_for bigint, source text, type text,
@@ -71,9 +74,9 @@ BEGIN
     END IF;
     RETURN QUERY
     WITH found AS MATERIALIZED (
-        SELECT o.event, o.ordinal, o.waits, o.due FROM hookbox.open o
+        SELECT o.ctid AS tid, o.event, o.ordinal, o.waits, o.due FROM hookbox.open o
         WHERE o.plugin = which AND o.holder IS NULL AND o.crashes = 0 AND o.due <= t
-            AND (o.due, o.event, o.ordinal) < (late.due, late.event, late.ordinal)
+            AND o.due >= floor AND (o.due, o.event, o.ordinal) < (late.due, late.event, late.ordinal)
         ORDER BY o.due, o.event, o.ordinal LIMIT most FOR UPDATE SKIP LOCKED
     ), sized AS MATERIALIZED (
         SELECT f.*, sum(octet_length(e.body)) OVER (ORDER BY f.due, f.event, f.ordinal)
@@ -81,7 +84,7 @@ BEGIN
         FROM found f JOIN hookbox.events e ON e.id = f.event
     ), taken AS (
         UPDATE hookbox.open o SET holder = me, attempt = o.attempt + 1
-        FROM sized s WHERE o.event = s.event AND o.ordinal = s.ordinal AND s.before < most_bytes
+        FROM sized s WHERE o.ctid = s.tid AND s.before < most_bytes
         RETURNING o.*, s.waits AS waited
     ), counted AS (
         INSERT INTO hookbox.count_deltas (plugin, state, n)
@@ -110,7 +113,7 @@ LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     RETURN QUERY
     WITH found AS MATERIALIZED (
-        SELECT o.event, o.ordinal, o.waits, o.due FROM hookbox.open o
+        SELECT o.ctid AS tid, o.event, o.ordinal, o.waits, o.due FROM hookbox.open o
         WHERE o.plugin = which AND o.holder IS NULL AND o.crashes > 0 AND o.due <= t
         ORDER BY o.due, o.event, o.ordinal LIMIT most FOR UPDATE SKIP LOCKED
     ), sized AS MATERIALIZED (
@@ -119,7 +122,7 @@ BEGIN
         FROM found f JOIN hookbox.events e ON e.id = f.event
     ), taken AS (
         UPDATE hookbox.open o SET holder = me, attempt = o.attempt + 1
-        FROM sized s WHERE o.event = s.event AND o.ordinal = s.ordinal AND s.before < most_bytes
+        FROM sized s WHERE o.ctid = s.tid AND s.before < most_bytes
         RETURNING o.*, s.waits AS waited
     ), counted AS (
         INSERT INTO hookbox.count_deltas (plugin, state, n)

@@ -28,10 +28,16 @@ BEGIN
     )
     SELECT array_agg(g.name) INTO names FROM gone g;
     LOOP
-        -- The holders, one after the other: there are few.
-        SELECT min(o.holder) INTO run FROM hookbox.open o WHERE o.holder > run;
+        -- The next holder that is not on the list. What lies between those on the list is looked at,
+        -- so that none of what they have held is read.
+        SELECT min(l.holder) INTO run FROM (
+            SELECT h.run AS low, lead(h.run) OVER (ORDER BY h.run) AS high
+            FROM (SELECT h.incarnation AS run FROM hookbox.hosts h UNION ALL SELECT -1) h) g
+        CROSS JOIN LATERAL (SELECT o.holder FROM hookbox.open o
+            WHERE o.holder > greatest(g.low, run)
+                AND o.holder < coalesce(g.high, 9223372036854775807)
+            ORDER BY o.holder LIMIT 1) l;
         EXIT WHEN run IS NULL;
-        CONTINUE WHEN EXISTS (SELECT FROM hookbox.hosts h WHERE h.incarnation = run);
         WITH suspects AS (
             UPDATE hookbox.open o SET holder = NULL, waits = false, due = least(o.due, t),
                 pardoned = o.pardoned + 1, crashes = 1

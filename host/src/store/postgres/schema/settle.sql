@@ -1,3 +1,19 @@
+-- Locks open deliveries in one order, and returns their row identifiers: none of those that are not
+-- there.
+--
+-- A batch goes to deliveries by the primary key, and then by these identifiers. Any other way (the
+-- whole table, the index of holders) reads dead rows, which are many while somebody holds an old
+-- snapshot, and the planner knows nothing of them. So the inner query is one that it cannot join
+-- otherwise, and fences by `holder` are written as no index has them: `IS NOT DISTINCT FROM`.
+CREATE FUNCTION hookbox.lock_open_v1(events bigint[], ordinals integer[]) RETURNS tid[]
+LANGUAGE sql VOLATILE AS $$
+    SELECT array_agg(o.tid ORDER BY u.n)
+    FROM (SELECT * FROM unnest(events, ordinals) WITH ORDINALITY AS u (event, ordinal, n)
+        ORDER BY u.event, u.ordinal) u
+    LEFT JOIN LATERAL (SELECT o.ctid AS tid FROM hookbox.open o
+        WHERE o.event = u.event AND o.ordinal = u.ordinal FOR UPDATE) o ON true
+$$;
+
 -- Settles leases of the run `me`, each fenced by its attempt. `next`: 0 done, 1 again, 2 retry,
 -- 3 dead, 4 given back. `spent`: 0 the next attempt has the number, 1 it has a record, 2 it is
 -- counted without one.
@@ -22,6 +38,7 @@ DECLARE
     ended integer[];
     cut integer[];
     on_again integer[];
+    tids tid[];
     refused jsonb := coalesce(nullif(current_setting('hookbox.refused', true), ''), '[]')::jsonb;
     refusal record;
     i integer;
@@ -41,19 +58,17 @@ BEGIN
             logs[refusal.n] := NULL;
         END IF;
     END LOOP;
-    -- Locked in one order before anything is looked at.
-    PERFORM FROM hookbox.open o
-    WHERE (o.event, o.ordinal) IN (SELECT * FROM unnest(events, ordinals))
-    ORDER BY o.event, o.ordinal FOR UPDATE;
+    -- Before anything is looked at.
+    tids := hookbox.lock_open_v1(events, ordinals);
     WITH s AS (
-        SELECT * FROM unnest(events, ordinals, attempts, nexts, spents, started, durations,
+        SELECT * FROM unnest(events, ordinals, tids, attempts, nexts, spents, started, durations,
             outcomes, errors, logs, digests, calls, steps) WITH ORDINALITY
-            AS u (event, ordinal, attempt, next, spent, started_ms, duration_us, outcome, error,
-            logs, digest, calls, steps, n)
+            AS u (event, ordinal, tid, attempt, next, spent, started_ms, duration_us, outcome,
+            error, logs, digest, calls, steps, n)
     ), gone AS (
         DELETE FROM hookbox.open o USING s
-        WHERE o.event = s.event AND o.ordinal = s.ordinal AND o.attempt = s.attempt
-            AND o.holder = me AND (o.cancelled OR s.next IN (0, 3))
+        WHERE o.ctid = s.tid AND o.attempt = s.attempt
+            AND o.holder IS NOT DISTINCT FROM me AND (o.cancelled OR s.next IN (0, 3))
         RETURNING o.plugin, o.pardoned, o.unrecorded, o.deaths, o.again, o.cancelled,
             o.steps AS has_steps, o.key, o.entered, o.cancel_tag, o.failure,
             CASE WHEN o.cancelled THEN 5 WHEN s.next = 0 THEN 3 ELSE 4 END::smallint AS state, s.*
@@ -86,9 +101,9 @@ BEGIN
     INTO ended, cut FROM gone g;
     IF nexts && ARRAY[1, 2, 4]::smallint[] THEN
         WITH s AS (
-            SELECT * FROM unnest(events, ordinals, attempts, nexts, afters, spents, started,
-                durations, outcomes, errors, logs, digests, calls, steps) WITH ORDINALITY
-                AS u (event, ordinal, attempt, next, after, spent, started_ms, duration_us,
+            SELECT * FROM unnest(events, ordinals, tids, attempts, nexts, afters, spents,
+                started, durations, outcomes, errors, logs, digests, calls, steps) WITH ORDINALITY
+                AS u (event, ordinal, tid, attempt, next, after, spent, started_ms, duration_us,
                 outcome, error, logs, digest, calls, steps, n)
         ), moved AS (
             UPDATE hookbox.open o SET
@@ -104,8 +119,8 @@ BEGIN
                 due = CASE WHEN s.after > 9223372036854775805 - t THEN 9223372036854775805
                     ELSE t + s.after END
             FROM s
-            WHERE o.event = s.event AND o.ordinal = s.ordinal AND o.attempt = s.attempt
-                AND o.holder = me AND s.next IN (1, 2, 4)
+            WHERE o.ctid = s.tid AND o.attempt = s.attempt
+                AND o.holder IS NOT DISTINCT FROM me AND s.next IN (1, 2, 4)
             RETURNING o.plugin, o.waits, s.*
         ), put AS (
             INSERT INTO hookbox.attempts
@@ -163,7 +178,7 @@ LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     UPDATE hookbox.open o SET steps = true
     WHERE o.event = of_event AND o.ordinal = of_ordinal AND o.attempt = by_attempt
-        AND o.holder = me;
+        AND o.holder IS NOT DISTINCT FROM me;
     IF NOT FOUND THEN
         RETURN false;
     END IF;

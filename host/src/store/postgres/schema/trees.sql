@@ -35,14 +35,13 @@ BEGIN
     LOOP
         has_events := r.had_events;
         has_bytes := r.had_bytes;
-        PERFORM FROM hookbox.open o
-        WHERE (o.event, o.ordinal) IN (SELECT * FROM unnest(events, ordinals))
-        ORDER BY o.event, o.ordinal FOR UPDATE;
+        PERFORM hookbox.lock_open_v1(events, ordinals);
         FOR i IN 1 .. cardinality(places) LOOP
             -- One that is not kept adds nothing.
             CONTINUE WHEN roots[i] <> r.root OR NOT EXISTS (SELECT FROM hookbox.open o
                 WHERE o.event = events[i] AND o.ordinal = ordinals[i]
-                    AND o.attempt = attempts[i] AND o.holder = me AND NOT o.cancelled);
+                    AND o.attempt = attempts[i] AND o.holder IS NOT DISTINCT FROM me
+                    AND NOT o.cancelled);
             why := CASE
                 WHEN has_events + adds[i] > most_events
                     THEN format(too_many, has_events, names[i], adds[i])

@@ -71,8 +71,10 @@ impl PostgresWriter {
                 drop(reply.send(Ok(ticked)));
                 Some(TailCommand::Tick(tick))
             }
-            (PostgresCommand::Lease { permits, reply, .. }, BatchResult::Leased(rows)) => {
+            (PostgresCommand::Lease { queue, permits, reply }, BatchResult::Leased(rows)) => {
                 let (mut leases, refused) = leased(&rows, permits, self.shared.dispatch.get());
+                let all = leases.leases.iter().chain(&refused);
+                self.shared.floors.answered(&queue, all.map(|lease| lease.due_ms).max());
                 hold(&self.shared, self.run, &mut leases.leases);
                 for lease in leases.leases.iter().chain(&refused) {
                     batch.leases.add(lease);

@@ -1,0 +1,152 @@
+//! Rows that were deleted, and that vacuuming keeps because somebody holds an old snapshot.
+
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use super::super::client::Pooler;
+use super::faults::lease_one;
+use super::hosts::{event, lease};
+use super::*;
+use crate::event::{DeliveryId, NewEvent, Target};
+use crate::store::{Action, Health, Operate, Queue, Which};
+
+/// The run whose deliveries are worked on, and the number of them at once.
+const RUN: i64 = 7;
+const AT_ONCE: i64 = 8;
+
+/// Deliveries that were worked on while the snapshot was held.
+const DEAD: i64 = 20_000;
+
+/// The pages by which a statement may read more then: of indexes that are deeper.
+const MORE: i64 = 8 * AT_ONCE;
+
+/// The calls after which a function keeps a plan.
+const UNTIL_PLANNED: usize = 12;
+
+/// A session as a host has it, with the plans that it has made.
+struct Session {
+    client: Client,
+}
+
+impl Session {
+    /// The pages that a query reads, which is undone.
+    async fn pages(&self, sql: &str) -> i64 {
+        let explain = format!("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {sql}");
+        self.client.batch_execute("BEGIN").await.unwrap();
+        let told = self.client.simple_query(&explain).await.unwrap();
+        self.client.batch_execute("ROLLBACK").await.unwrap();
+        let mut texts = told.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        let told: serde_json::Value = serde_json::from_str(texts.next().unwrap()).unwrap();
+        let plan = &told[0]["Plan"];
+        ["Shared Hit Blocks", "Shared Read Blocks"]
+            .iter()
+            .map(|it| plan[it].as_i64().unwrap())
+            .sum()
+    }
+
+    /// Puts deliveries there: held by the run, or due and of nobody.
+    async fn open(&self, numbers: std::ops::RangeInclusive<i64>, holder: Option<i64>) {
+        let sql = "INSERT INTO hookbox.open (event, ordinal, plugin, holder, attempt, waits, due)
+            SELECT n, 0, 'p', $3::bigint, 1, false, n FROM generate_series($1::bigint, $2::bigint) AS n (n)";
+        self.client.execute(sql, &[numbers.start(), numbers.end(), &holder]).await.unwrap();
+    }
+
+    /// The pages of each statement of a batch, and of the search for hosts that are dead.
+    async fn statements(&self, held: i64, ready: i64) -> Vec<(&'static str, i64)> {
+        let settle = |next: i64| {
+            let each =
+                |what: &str| format!("ARRAY(SELECT {what} FROM generate_series(1, {AT_ONCE}))");
+            let events = format!(
+                "ARRAY(SELECT {held} - 1 + n FROM generate_series(1, {AT_ONCE}::bigint) AS n)"
+            );
+            let (next, none) = (each(&format!("{next}::smallint")), each("NULL::bigint"));
+            format!(
+                "SELECT * FROM hookbox.settle_v1(NULL, {RUN}, {events}, {zeros}, {ones}, {next},
+                    {after}, {twos}, {none}, {none}, {none}::smallint[], {none}::text[],
+                    {none}::text[], {none}::text[]::bytea[], {none}::text[], {none}::text[])",
+                zeros = each("0"),
+                ones = each("1"),
+                after = each("0::bigint"),
+                twos = each("2::smallint"),
+            )
+        };
+        let lease = format!(
+            "SELECT * FROM hookbox.lease_v1(NULL, {RUN}, '{{p}}', false, 8, 4000000, {ready})"
+        );
+        let record = format!("SELECT hookbox.record_v1(NULL, {RUN}, {held}, 0, 1, 'name', '', '')");
+        let reap = "SELECT * FROM hookbox.reap_v1(NULL, 15000, 5, 'gone')".to_owned();
+        let mut pages = Vec::new();
+        for (name, sql) in [
+            ("settle as done", settle(0)),
+            ("settle as failed", settle(2)),
+            ("record a step", record),
+            ("lease", lease),
+            ("look for dead hosts", reap),
+        ] {
+            for _ in 0..UNTIL_PLANNED {
+                self.pages(&sql).await;
+            }
+            pages.push((name, self.pages(&sql).await));
+        }
+        pages
+    }
+}
+
+#[tokio::test]
+async fn a_batch_reads_no_more_however_many_rows_are_dead() {
+    let Some(case) = one_postgres() else { return };
+    let database = case.database().await;
+    let client = rig::connect(database.port, rig::USER, &database.name).await;
+    client.batch_execute(&Pooler::default().session().unwrap()).await.unwrap();
+    let host = "INSERT INTO hookbox.hosts (slot, identity, incarnation, name, version, since, seen)
+        VALUES (0, 'one', $1, 'one', '1', 0, 0)";
+    client.execute(host, &[&RUN]).await.unwrap();
+    let session = Session { client };
+    session.open(1..=AT_ONCE, Some(RUN)).await;
+    session.open(101..=100 + AT_ONCE, None).await;
+    let before = session.statements(1, 101).await;
+
+    let holder = database.admin().await;
+    holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await.unwrap();
+    session.open(1_001..=1_000 + DEAD, Some(RUN)).await;
+    session.open(100_001..=100_000 + DEAD, None).await;
+    session.client.batch_execute("DELETE FROM hookbox.open").await.unwrap();
+    session.open(200_001..=200_000 + AT_ONCE, Some(RUN)).await;
+    session.open(300_001..=300_000 + AT_ONCE, None).await;
+    let after = session.statements(200_001, 300_001).await;
+    for ((name, before), (_, after)) in before.iter().zip(&after) {
+        assert!(*after <= before + MORE, "{name}: {before} pages before, {after} after");
+    }
+
+    let whole = "SELECT * FROM hookbox.lease_v1(NULL, 7, '{p}', false, 8, 4000000, 0)";
+    let (read, (_, lease)) = (session.pages(whole).await, after[3]);
+    assert!(read > lease + MORE, "from the oldest on {read} pages are read, and else {lease}");
+    holder.batch_execute("COMMIT").await.unwrap();
+}
+
+/// Appends an event to a plugin a second later than the one before.
+async fn append_to(case: &OnePostgres, store: &Postgres, plugin: &str) -> DeliveryId {
+    case.clock.set(case.clock.now_ms() + 1_000);
+    let deliveries = vec![Target::to(plugin).into()];
+    let id = store.append(NewEvent { deliveries, ..event(None) }).await.unwrap().id;
+    DeliveryId { event: id, ordinal: 0 }
+}
+
+#[tokio::test]
+async fn what_an_operator_moves_to_a_plugin_is_leased_at_once_although_it_is_older() {
+    let Some(case) = one_postgres() else { return };
+    let store = case.open_postgres().await;
+    let old = append_to(&case, &store, "mail").await;
+    for _ in 0..4 {
+        // The first looks begin with the oldest.
+        let new = append_to(&case, &store, "audit").await;
+        assert_eq!(lease_one(&store).await.delivery, new);
+    }
+    let to = Action::Move("audit".into());
+    assert_eq!(store.change(None, to, Which::One(old)).await.unwrap().deliveries, 1);
+    let leased = lease(&store, 1).await.leases;
+    assert_eq!(leased.first().map(|lease| lease.delivery), Some(old));
+    store.close().await.unwrap();
+}

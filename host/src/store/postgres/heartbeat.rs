@@ -229,7 +229,7 @@ impl Heart {
         self.shared.came_back();
         self.shared.renew(sent);
         self.shared.is_reachable(HEART);
-        self.reads.renew(&self.address).await;
+        self.reads.renew().await;
         self.do_chores(times).await;
         Ok(())
     }

@@ -19,7 +19,7 @@ impl Hosts for Postgres {
     fn hosts(&self) -> Pending<'_, Vec<HostView>> {
         Box::pin(async move {
             self.shared.answers()?;
-            let rows = self.reads.client.query(HOSTS, &[]).await;
+            let rows = self.reads.client().await?.query(HOSTS, &[]).await;
             let rows = rows.map_err(|error| failed_query(&error))?;
             rows.iter().map(|row| host(row, self.shared.run().incarnation)).collect()
         })
@@ -38,7 +38,7 @@ impl Hosts for Postgres {
             self.shared.noted_plugins().clone_from(&text);
             let me = self.shared.run().incarnation;
             let sql = "UPDATE hookbox.hosts SET plugins = $2 WHERE incarnation = $1";
-            let done = self.reads.client.execute(sql, &[&me, &text]).await;
+            let done = self.reads.client().await?.execute(sql, &[&me, &text]).await;
             done.map(drop).map_err(|error| failed_query(&error))
         })
     }
@@ -46,7 +46,8 @@ impl Hosts for Postgres {
     fn sealed_secrets(&self, seen: Vec<SecretMark>) -> Pending<'_, Vec<SealedSecret>> {
         Box::pin(async move {
             self.shared.answers()?;
-            let listed = secrets::list(&self.reads.client, &seen).await;
+            let client = self.reads.client().await?;
+            let listed = secrets::list(&client, &seen).await;
             listed.map_err(|error| failed_query(&error))
         })
     }
@@ -54,7 +55,8 @@ impl Hosts for Postgres {
     fn keep_secret(&self, secret: SealedSecret, before: i64) -> Pending<'_, bool> {
         Box::pin(async move {
             self.shared.answers()?;
-            let kept = secrets::keep(&self.reads.client, &secret, before).await;
+            let client = self.reads.client().await?;
+            let kept = secrets::keep(&client, &secret, before).await;
             kept.map_err(|error| failed_query(&error))
         })
     }

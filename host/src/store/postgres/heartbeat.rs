@@ -257,6 +257,9 @@ impl Heart {
         if let Err(error) = pauses::refresh(client, shared).await {
             tracing::warn!(error = words(&error), "this host cannot learn what is paused");
         }
+        if let Err(error) = shared.limits.look(client).await {
+            tracing::warn!(error = words(&error), "this host cannot learn the time limits");
+        }
         match chores::reap(client, shared).await {
             Ok(0) => {}
             Ok(_) => times.look = Instant::now(),

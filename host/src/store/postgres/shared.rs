@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 use super::ids::HostIds;
+use super::kept_limits::KeptLimits;
 use super::loss::LossLog;
 use super::options::PostgresOptions;
 use super::server::KnownServer;
@@ -44,6 +45,8 @@ pub(super) struct PostgresShared {
     pub(super) held: Arc<HeldLeases>,
     /// The plugins that other hosts are to be told of.
     pub(super) wakes: WakesToSend,
+    /// The time limits of joins and batches that this host has set.
+    pub(super) limits: KeptLimits,
     /// The files of plugins that run here, as the list of hosts shows them.
     plugins: Mutex<String>,
     /// Whether events lie in the partition of the days that have none.
@@ -101,6 +104,7 @@ impl PostgresShared {
             over: Notify::new(),
             held: Arc::default(),
             wakes: WakesToSend::default(),
+            limits: KeptLimits::default(),
             plugins: Mutex::new("{}".to_owned()),
             has_astray_days: AtomicBool::new(false),
             horizon: Mutex::default(),

@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 use super::Postgres;
 use super::error::failed_query;
 use super::secrets;
+use super::work::{WorkError, tried};
 use crate::event::{Digest, PluginName};
 use crate::store::{HostView, Hosts, Pending, SealedSecret, SecretMark, StoreError};
 
@@ -36,10 +37,15 @@ impl Hosts for Postgres {
         Box::pin(async move {
             self.shared.answers()?;
             self.shared.noted_plugins().clone_from(&text);
-            let me = self.shared.run().incarnation;
-            let sql = "UPDATE hookbox.hosts SET plugins = $2 WHERE incarnation = $1";
-            let done = self.reads.client().await?.execute(sql, &[&me, &text]).await;
-            done.map(drop).map_err(|error| failed_query(&error))
+            let once = async || {
+                let work = self.work.begin().await?;
+                let me = self.shared.run().incarnation;
+                let sql = "UPDATE hookbox.hosts SET plugins = $2 WHERE incarnation = $1";
+                work.execute(sql, &[&me, &text]).await?;
+                work.commit().await?;
+                Ok::<_, WorkError>(())
+            };
+            tried!(once())
         })
     }
 
@@ -55,9 +61,13 @@ impl Hosts for Postgres {
     fn keep_secret(&self, secret: SealedSecret, before: i64) -> Pending<'_, bool> {
         Box::pin(async move {
             self.shared.answers()?;
-            let client = self.reads.client().await?;
-            let kept = secrets::keep(&client, &secret, before).await;
-            kept.map_err(|error| failed_query(&error))
+            let once = async || {
+                let work = self.work.begin().await?;
+                let kept = secrets::keep(&work, &secret, before).await?;
+                work.commit().await?;
+                Ok::<_, WorkError>(kept)
+            };
+            tried!(once())
         })
     }
 }

@@ -271,9 +271,7 @@ impl Heart {
         if let Err(error) = chores::do_due(client, shared).await {
             tracing::warn!(error = words(&error), "this host cannot do a chore of all");
         }
-        if let Err(error) = times.horizon.look(client, shared, self.snapshot_bound).await {
-            tracing::warn!(error = words(&error), "this host cannot learn the oldest snapshot");
-        }
+        times.horizon.look(client, shared, self.snapshot_bound).await;
     }
 
     /// Tells the dispatcher what other hosts have left.

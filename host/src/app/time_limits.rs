@@ -42,7 +42,7 @@ impl TimeLimits {
         limits
     }
 
-    /// Tells what a reload has changed, until `closing`.
+    /// Tells what a reload has changed and what the store has lost, until `closing`.
     pub(super) async fn run(mut self, reloaded: Arc<Notify>, closing: CancellationToken) {
         loop {
             let told = tokio::select! {
@@ -55,6 +55,7 @@ impl TimeLimits {
             tokio::select! {
                 () = closing.cancelled() => return,
                 () = reloaded.notified() => {}
+                restored = self.store.restore_time_limits() => note_restored(&restored),
                 () = tokio::time::sleep(RETRY_AFTER), if told.is_err() => {}
             }
         }
@@ -77,5 +78,119 @@ impl TimeLimits {
         }
         self.told.extend(changed);
         Ok(())
+    }
+}
+
+/// Says what became of limits that the store had lost. It notices again whatever is left.
+fn note_restored(restored: &Result<u64, StoreError>) {
+    match restored {
+        Ok(moved) => {
+            tracing::warn!(
+                moved,
+                "the store had lost a `within` of joins or batches: it has it again"
+            );
+        }
+        Err(error) => {
+            tracing::debug!(error = %error, "the store has lost a `within` of joins or batches");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::OwnedSemaphorePermit;
+
+    use super::*;
+    use crate::config::{MakeSecrets, Surroundings};
+    use crate::event::NewEvent;
+    use crate::store::{
+        Appended, DispatchHandle, InFlight, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady,
+        NewStep, Pending, Recorded, Settled, Settlement,
+    };
+    use crate::tasks;
+
+    const OTHER: &str = "nothing else is asked of it";
+
+    /// A store that loses its limits twice, and is away the first time.
+    #[derive(Debug, Default)]
+    struct LosingStore {
+        told: Mutex<Vec<(PluginName, Duration)>>,
+        losses: AtomicUsize,
+        restored: Notify,
+    }
+
+    impl Queue for LosingStore {
+        fn set_time_limits(&self, limits: Vec<(PluginName, Duration)>) -> Pending<'_, u64> {
+            self.told.lock().unwrap().extend(limits);
+            Box::pin(async { Ok(0) })
+        }
+
+        fn restore_time_limits(&self) -> Pending<'_, u64> {
+            match self.losses.fetch_add(1, Ordering::Relaxed) {
+                0 => Box::pin(async { Err(StoreError::Unreachable("it is away".to_owned())) }),
+                1 => Box::pin(async {
+                    self.restored.notify_one();
+                    Ok(1)
+                }),
+                _ => Box::pin(std::future::pending()),
+            }
+        }
+
+        fn attach(&self, _: Arc<dyn DispatchHandle>) {
+            unreachable!("{OTHER}");
+        }
+
+        fn append(&self, _: NewEvent) -> Pending<'_, Appended> {
+            unreachable!("{OTHER}");
+        }
+
+        fn append_all(&self, _: Vec<NewEvent>) -> Pending<'_, Vec<Appended>> {
+            unreachable!("{OTHER}");
+        }
+
+        fn has_legacy_keys(&self) -> bool {
+            unreachable!("{OTHER}");
+        }
+
+        fn lease(&self, _: LeaseQueue, _: OwnedSemaphorePermit) -> Pending<'_, Leased> {
+            unreachable!("{OTHER}");
+        }
+
+        fn begin(&self, _: &Lease) -> MaybeReady<'_, InFlight> {
+            unreachable!("{OTHER}");
+        }
+
+        fn record(&self, _: &LeaseHolder, _: NewStep) -> Pending<'_, Recorded> {
+            unreachable!("{OTHER}");
+        }
+
+        fn settle(&self, _: Lease, _: Settlement) -> Pending<'_, Settled> {
+            unreachable!("{OTHER}");
+        }
+    }
+
+    #[tokio::test]
+    async fn limits_are_told_once_and_what_the_store_has_lost_of_them_is_restored() {
+        let text = "[joins.a]\non = \"a.*\"\nkey = \"subject\"\nneed = 3\nwithin = \"2h\"\n\
+                    emit = \"a\"\n";
+        let surroundings = Surroundings { make_secrets: MakeSecrets::No, env: &|_| None };
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("plugins")).unwrap();
+        let config = Config::parse(&folder.path().join("config.toml"), text, surroundings);
+        let config = config.unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let store = Arc::new(LosingStore::default());
+        let closing = CancellationToken::new();
+        let limits = TimeLimits::begin(store.clone(), &config, &closing).await;
+        let reloaded = Arc::new(Notify::new());
+        let running = tasks::spawn(limits.run(reloaded, closing.clone()));
+        store.restored.notified().await;
+        closing.cancel();
+        running.await.unwrap();
+        let told = store.told.lock().unwrap();
+        assert_eq!(*told, [("joins/a".into(), Duration::from_secs(7_200))]);
     }
 }

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::Common;
 use super::compile::readers_compiler;
-use super::describe::describe;
+use super::describe::{describe, warn};
 use super::failure::Failure;
 use super::output::{Printout, printable};
 use super::remarks::{self, patiently, remark, warning};
@@ -88,7 +88,8 @@ impl Check {
         untold: bool,
     ) -> Result<ExitCode, Failure> {
         let mut out = Printout::new();
-        let warnings = describe(&mut out, config, registry) + usize::from(untold);
+        describe(&mut out, config, registry);
+        let warnings = warn(&mut out, config, registry) + usize::from(untold);
         let found =
             if warnings == 1 { "1 warning".to_owned() } else { format!("{warnings} warnings") };
         let fails = self.strict && warnings > 0;

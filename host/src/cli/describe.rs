@@ -10,14 +10,18 @@ use crate::config::source::{Secrets, Source, Verify};
 use crate::config::{Config, Schedule, shared_buckets};
 use crate::plugins::{Entry, Registry, warnings};
 
-/// Sources, routes, plugins, and what deserves a warning. Says how many warnings there are.
-pub(super) fn describe(out: &mut Printout, config: &Config, registry: &Registry) -> usize {
+/// Sources, routes and plugins.
+pub(super) fn describe(out: &mut Printout, config: &Config, registry: &Registry) {
     sources(out, config);
     routes(out, config);
     gatherings(out, config);
     schedules(out, config);
     plugins(out, config, registry);
     buckets(out, config, registry);
+}
+
+/// Writes what deserves a warning. Says how many warnings there are.
+pub(super) fn warn(out: &mut Printout, config: &Config, registry: &Registry) -> usize {
     let warnings = all_warnings(config, registry);
     for warning in &warnings {
         let label = out.ink(Ink::Yellow, "warning:");

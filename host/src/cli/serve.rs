@@ -64,20 +64,10 @@ impl Serve {
             let app = built.map_err(|error| Failure::failed(error.to_string()))?;
             // Secrets of other hosts may have come.
             let config = app.config();
-            if common.logs_json {
-                config
-                    .routes
-                    .cycles()
-                    .iter()
-                    .for_each(|cycle| tracing::warn!(cycle = %cycle, "the routes make a cycle"));
-                config
-                    .routes
-                    .doubts(&config.sources)
-                    .iter()
-                    .for_each(|doubt| tracing::warn!("{doubt}"));
-            } else {
+            if !common.logs_json {
                 announce(&config, &app)?;
             }
+            warn_of_routes(&config);
             started(&config, &app);
             let tracer = exporter.as_ref().map(Exporter::tracer).unwrap_or_default();
             let ran = app.run(shutdown, Observed { render_metrics, series, tracer }).await;
@@ -92,6 +82,16 @@ impl Serve {
         // Work that cannot be cancelled (a file being read) is no reason to stay.
         runtime.shutdown_background();
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Logs what is doubtful about the routes. Every other warning is in the log already.
+fn warn_of_routes(config: &Config) {
+    for cycle in config.routes.cycles() {
+        tracing::warn!(cycle = %cycle, "the routes make a cycle");
+    }
+    for doubt in config.routes.doubts(&config.sources) {
+        tracing::warn!("{doubt}");
     }
 }
 

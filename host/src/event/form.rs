@@ -45,7 +45,7 @@ pub fn wrapped<'a>(
         return Some(field(body, name));
     }
     let boundary = multipart::boundary(content_type)?;
-    let found = multipart::field(body, boundary, name);
+    let found = multipart::field(body, &boundary, name);
     Some(found.map(|value| value.map(Cow::Borrowed)))
 }
 

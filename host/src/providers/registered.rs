@@ -59,6 +59,9 @@ pub struct TimedSecret {
     pub until_ms: Option<i64>,
 }
 
+/// The ending of a file in whose place another host's version was put.
+const REPLACED: &str = ".replaced";
+
 /// The name of the file of a source.
 pub fn file_name(source: &str) -> String {
     format!("{source}{ENDING}")
@@ -67,6 +70,12 @@ pub fn file_name(source: &str) -> String {
 /// The name of the file with the token of a source's callbacks.
 pub fn callback_file_name(source: &str) -> String {
     format!("{source}{CALLBACK_ENDING}")
+}
+
+/// The name of the file beside one of these, which keeps what was in it before another host's
+/// version.
+pub fn replaced_file_name(name: &str) -> String {
+    format!("{name}{REPLACED}")
 }
 
 /// Whether a file of this name belongs to all hosts that share a store.

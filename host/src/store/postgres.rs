@@ -59,6 +59,7 @@ mod horizon;
 mod hosts;
 mod identity;
 mod ids;
+mod kept_limits;
 mod keys;
 mod kv;
 mod lease;
@@ -246,7 +247,11 @@ impl Queue for Postgres {
     }
 
     fn set_time_limits(&self, limits: Vec<(PluginName, Duration)>) -> Pending<'_, u64> {
-        Box::pin(self.move_ends(limits))
+        Box::pin(self.set_limits(limits))
+    }
+
+    fn restore_time_limits(&self) -> Pending<'_, u64> {
+        Box::pin(self.restore_limits())
     }
 }
 

@@ -49,6 +49,13 @@ pub trait Queue: Send + Sync + std::fmt::Debug {
     fn set_time_limits(&self, _: Vec<(PluginName, Duration)>) -> Pending<'_, u64> {
         Box::pin(async { Ok(0) })
     }
+
+    /// Waits until the store has lost limits that were set by the calls before, and sets them
+    /// again, unless another host has set others since. Returns how many end at another time. A
+    /// store that loses nothing never answers.
+    fn restore_time_limits(&self) -> Pending<'_, u64> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// The dispatcher as the store sees it: it gives permits for deliveries that are leased on insert,

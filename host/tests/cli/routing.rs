@@ -1,6 +1,8 @@
 //! Sources and routes as they are tried from a terminal: forms, joined types, and lines that can
 //! match nothing.
 
+use std::fs::File;
+
 use super::site;
 use crate::support::{Host, Site, wait_for};
 
@@ -83,4 +85,38 @@ fn check_warns_of_lines_that_can_match_nothing() {
         warnings[1].contains("\"githb:push\"") && warnings[1].contains("Did you mean `github`?"),
         "{ran:?}"
     );
+}
+
+#[test]
+fn a_host_says_each_of_its_warnings_once_at_its_start() {
+    let site = github(
+        "",
+        "\"pull_request.opened\" = { plugin = \"fine\", delay = \"1h\", cancel_on = \"github:a.b\" }\n\
+         [plugins.fine]\nhttp = [{ host = \"a.example.com\", headers = { X-Key = { env = \"NO_SUCH_KEY\" } } }]\n\
+         [sources.open]\nverify = { scheme = \"none\" }\ntype = { fixed = \"x\" }\n",
+    );
+    let checked = site.run(&["check"]);
+    let warnings = checked.out.lines().filter_map(|line| line.strip_prefix("warning: "));
+    // The words about a source that anyone may use are others in the log. A host on loopback has
+    // made a secret where `check` says that it would.
+    let warnings: Vec<_> = warnings
+        .map(|warning| match warning.contains("scheme `none`") {
+            true => "this source takes requests from anyone",
+            false => warning.split_once(';').map_or(warning, |(part, _)| part),
+        })
+        .collect();
+    assert_eq!(warnings.len(), 6, "{checked:?}");
+    let file = |name: &str| File::create(site.path(name)).unwrap();
+    let mut serve = site.command(&["serve"]);
+    let mut host = serve.stdout(file("out")).stderr(file("host.log")).spawn().unwrap();
+    for part in warnings.iter().chain(&[" started "]) {
+        wait_for(part, || site.log().contains(part).then_some(()));
+    }
+    host.kill().unwrap();
+    host.wait().unwrap();
+    let (out, log) = (std::fs::read_to_string(site.path("out")).unwrap(), site.log());
+    assert!(out.contains("ctrl-c stops") && !out.contains("warning:"), "{out}");
+    for part in warnings {
+        assert_eq!(log.matches(part).count(), 1, "{part}: {log}");
+    }
 }

@@ -119,6 +119,36 @@ fn nothing_is_doubted_that_may_match() {
     assert_eq!(doubts("", &["pull_request.opened"]), Vec::<String>::new());
 }
 
+/// The doubts about a route whose delivery these patterns cancel.
+#[track_caller]
+fn cancel_doubts(sources: &str, patterns: &str) -> Vec<String> {
+    let line = format!("x = {{ plugin = \"audit\", delay = \"1h\", cancel_on = {patterns} }}");
+    let config = Home::new().good(&format!("{sources}\n[routes]\n{line}\n"));
+    config.routes.doubts(&config.sources)
+}
+
+#[test]
+fn a_pattern_that_cancels_and_that_nothing_can_match_is_doubted() {
+    let found = cancel_doubts(GITHUB, "[\"push\", \"github:issues.closed\"]");
+    assert_eq!(found.len(), 1, "{found:?}");
+    let place = "the `cancel_on` \"github:issues.closed\" of the route \"x\" can match nothing: ";
+    assert!(found[0].starts_with(place) && found[0].contains("single words"), "{found:?}");
+    let fixed = ACME.replace("json = \"/type\"", "fixed = \"x\"");
+    for (pattern, says) in [
+        ("acme:order.done", "can match nothing: every event of `acme` has the type `x`"),
+        ("shop:order.*", "there is no source `shop`"),
+    ] {
+        let found = cancel_doubts(&fixed, &format!("\"{pattern}\""));
+        assert!(found.len() == 1 && found[0].contains(says), "{pattern}: {found:?}");
+        assert!(found[0].starts_with(&format!("the `cancel_on` \"{pattern}\"")), "{found:?}");
+    }
+    let found = cancel_doubts(GITHUB, "\"issues.closed\"");
+    assert!(found.len() == 1 && found[0].contains("no event but those of plugins"), "{found:?}");
+    let may_match = "[\"push\", \"order.done\", \"**\", \"plugins/audit:a.b\", \"hookbox.dead\"]";
+    assert_eq!(cancel_doubts(GITHUB, may_match), Vec::<String>::new());
+    assert_eq!(cancel_doubts(ACME, "\"issues.closed\""), Vec::<String>::new());
+}
+
 /// A file with this line under `[routes]`.
 fn routes(line: &str) -> String {
     format!("{ACME}\n[routes]\n{line}\n")

@@ -96,3 +96,19 @@ fn a_refusal_to_delete_what_is_there_leaves_the_secret_alone() {
     }
     assert_eq!(heygen.endpoints(), ["ep_1"]);
 }
+
+#[test]
+fn a_secret_that_another_hosts_took_the_place_of_is_deleted_with_its_endpoint() {
+    let heygen = HeyGen::start();
+    let site = registered(&heygen);
+    let replaced = |name: &str| site.path(&format!("data/secrets/{name}.registered.replaced"));
+    for name in ["heygen", "other"] {
+        site.put(&format!("data/secrets/{name}.registered.replaced"), "an older secret");
+    }
+    heygen.fail(400, "", false);
+    assert_eq!(provider(&site, &["delete"]).code, 1);
+    assert!(replaced("heygen").exists(), "it is registered as before");
+    provider(&site, &["delete"]).said();
+    assert_eq!((heygen.endpoints().len(), kept(&site)), (0, None));
+    assert!(!replaced("heygen").exists() && replaced("other").exists());
+}

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -14,16 +14,13 @@ use zeroize::Zeroizing;
 use super::decide::SeenSecret;
 use crate::files::private::{self, IfThere};
 use crate::files::read_regular;
-use crate::providers::registered::{MAX_BYTES, is_shared_file};
+use crate::providers::registered::{MAX_BYTES, is_shared_file, replaced_file_name};
 
 /// The note's name. No source's name has a dot, so that no secret is called so.
 const NOTE: &str = "shared.json";
 
 /// The longest note that is read, in bytes.
 const MAX_NOTE_BYTES: u64 = 4 << 20;
-
-/// The ending of a file in whose place another host's version was put.
-const REPLACED: &str = ".replaced";
 
 /// The content of a file, or the reason why it cannot be read.
 pub(super) type SecretFile = io::Result<Zeroizing<Vec<u8>>>;
@@ -91,7 +88,8 @@ impl SecretFolder {
     }
 
     /// Puts a content into a file, or removes the file, unless it is not the one with this digest
-    /// any more. Keeps the file beside it if `beside`. Returns whether it was done. Blocks.
+    /// any more. Keeps the file beside it if `beside`; otherwise the one beside it is removed with
+    /// it. Returns whether it was done. Blocks.
     pub(super) fn put(
         &self,
         name: &str,
@@ -108,7 +106,7 @@ impl SecretFolder {
             return Ok(false);
         }
         if let Some(present) = present.filter(|_| beside) {
-            private::write(&folder, &replaced(name), &present, IfThere::Replace)?;
+            private::write(&folder, &replaced_file_name(name), &present, IfThere::Replace)?;
         }
         // A command may have written it while other files were put on disk.
         let still = || Ok(is(self.file(name).transpose()?.as_ref()));
@@ -117,20 +115,24 @@ impl SecretFolder {
                 return private::write_if(&folder, name, content, IfThere::Replace, still);
             }
             None if !still()? => return Ok(false),
-            None => match fs::remove_file(self.path.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            },
+            None => remove(&self.path.join(name))?,
+        }
+        if !beside {
+            remove(&self.beside(name))?;
         }
         Ok(true)
     }
 
     /// The file beside one that was replaced.
     pub(super) fn beside(&self, name: &str) -> PathBuf {
-        self.path.join(replaced(name))
+        self.path.join(replaced_file_name(name))
     }
 }
 
-fn replaced(name: &str) -> String {
-    format!("{name}{REPLACED}")
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -163,6 +163,34 @@ async fn of_two_changes_the_stored_one_holds_and_the_other_one_is_kept_beside_it
 }
 
 #[tokio::test]
+async fn what_was_kept_beside_a_secret_goes_with_it() {
+    let store = Arc::new(TestHosts::default());
+    let (mut east, mut west) = (host(&store), host(&store));
+    east.put(&file("a secret of east"));
+    west.put(&file("a secret of west"));
+    east.look().await;
+    assert!(west.look().await);
+    let beside = west.path("heygen.registered.replaced");
+    fs::remove_file(east.path(NAME)).unwrap();
+    east.look().await;
+    west.look().await;
+    assert!(beside.exists(), "it may be on its way into its place");
+    east.look().await;
+    assert!(west.look().await);
+    assert!(west.content().is_none() && !beside.exists());
+    // A version that nobody else has is kept.
+    east.put(&file("a new secret"));
+    east.look().await;
+    west.look().await;
+    west.put(&file("a newer secret"));
+    fs::remove_file(east.path(NAME)).unwrap();
+    east.look().await;
+    east.look().await;
+    assert!(west.look().await);
+    assert_eq!((west.content(), fs::read(&beside).unwrap()), (None, file("a newer secret")));
+}
+
+#[tokio::test]
 async fn nothing_of_a_secret_is_in_the_store() {
     let store = Arc::new(TestHosts::default());
     let mut east = host(&store);

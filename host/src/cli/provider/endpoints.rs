@@ -202,7 +202,7 @@ impl Talk {
         )))
     }
 
-    /// Removes what is registered, and its secret.
+    /// Removes what is registered, and its secret, also one that another host's took the place of.
     pub(super) fn delete(&self, id: Option<&str>) -> Result<(), Failure> {
         let own = self.source.provider.registration.as_ref();
         let url = match own {
@@ -225,6 +225,8 @@ impl Talk {
         }
         if is_own {
             kept::remove(&self.file())?;
+            let replaced = registered::replaced_file_name(&self.file_name());
+            kept::remove(&self.secrets_dir.join(replaced))?;
         }
         let endpoint =
             RegisteredEndpoint { id, url, events: Vec::new(), status: None, secret: None };

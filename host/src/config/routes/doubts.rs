@@ -1,4 +1,4 @@
-//! Lines of the route table that are likely not what their author means. They are warnings, not
+//! Patterns of the route table that are likely not what their author means. They are warnings, not
 //! errors: a configuration does not say which types there will be.
 
 use std::collections::BTreeMap;
@@ -18,11 +18,25 @@ const MAX_DIFFERING: usize = 10;
 
 type Sources = BTreeMap<String, Arc<Source>>;
 
+/// A pattern of the table: that of a line, or one that cancels.
+struct TablePattern<'a> {
+    text: &'a str,
+    /// The source in front of it.
+    source: Option<&'a str>,
+    /// The line of the deliveries that it cancels, if it cancels some.
+    cancels: Option<&'a str>,
+}
+
 impl Routes {
-    /// A sentence for each doubtful line, in the order of the file.
+    /// A sentence for each doubtful pattern, in the order of the file.
     pub fn doubts(&self, sources: &Sources) -> Vec<String> {
-        let of_lines = |route| misread(route, sources).or_else(|| unmatched(route, sources));
-        self.routes.iter().filter_map(of_lines).chain(self.differing()).collect()
+        let patterns = self.routes.iter().flat_map(|route| {
+            let items = route.items.iter();
+            let cancels = items.flat_map(move |item| cancelling(route, item, sources));
+            std::iter::once(TablePattern::of(route)).chain(cancels)
+        });
+        let doubt = |pattern| misread(&pattern, sources).or_else(|| unmatched(&pattern, sources));
+        patterns.filter_map(doubt).chain(self.differing()).collect()
     }
 
     /// Two lines that name one plugin on different terms, if some event may match both.
@@ -63,7 +77,7 @@ fn overlap(first: &Route, second: &Route) -> bool {
         _ => true,
     };
     from_one_source
-        && match (parsed(first), parsed(second)) {
+        && match (TablePattern::of(first).parsed(), TablePattern::of(second).parsed()) {
             (Ok(first), Ok(second)) => first.overlaps(&second),
             _ => false,
         }
@@ -72,19 +86,48 @@ fn overlap(first: &Route, second: &Route) -> bool {
 impl Route {
     /// Whether the line takes events of this source and type.
     pub(super) fn takes_kind(&self, source: &str, kind: &str) -> bool {
-        self.source.as_deref().is_none_or(|only| only == source)
-            && parsed(self).is_ok_and(|pattern| pattern.takes(kind))
+        let pattern = TablePattern::of(self);
+        pattern.source.is_none_or(|only| only == source)
+            && pattern.parsed().is_ok_and(|pattern| pattern.takes(kind))
     }
 }
 
-/// The pattern of a line, taken apart.
-fn parsed(route: &Route) -> Result<Pattern<'_>, PatternError> {
-    Pattern::parse(&route.pattern, |name| route.source.as_deref() == Some(name) || is_maker(name))
+impl<'a> TablePattern<'a> {
+    /// That of a line.
+    fn of(route: &'a Route) -> Self {
+        Self { text: &route.pattern, source: route.source.as_deref(), cancels: None }
+    }
+
+    /// What it is and where it stands, for people.
+    fn place(&self) -> String {
+        match self.cancels {
+            Some(line) => format!("the `cancel_on` \"{}\" of the route \"{line}\"", self.text),
+            None => format!("the route \"{}\"", self.text),
+        }
+    }
+
+    /// The pattern, taken apart.
+    fn parsed(&self) -> Result<Pattern<'a>, PatternError> {
+        Pattern::parse(self.text, |name| self.source == Some(name) || is_maker(name))
+    }
 }
 
-/// A line whose author likely takes the text in front of the colon for a source.
-fn misread(route: &Route, sources: &Sources) -> Option<String> {
-    let (before, after) = route.pattern.split_once(':').filter(|_| route.source.is_none())?;
+/// The patterns of events that cancel what an item delays.
+fn cancelling<'a>(
+    route: &'a Route,
+    item: &'a RouteItem,
+    sources: &'a Sources,
+) -> impl Iterator<Item = TablePattern<'a>> {
+    item.cancel_on.iter().map(move |text| {
+        let pattern = Pattern::parse(text, |name| sources.contains_key(name) || is_maker(name));
+        let source = pattern.ok().and_then(|pattern| pattern.source);
+        TablePattern { text, source, cancels: Some(&route.pattern) }
+    })
+}
+
+/// A pattern whose author likely takes the text in front of the colon for a source.
+fn misread(pattern: &TablePattern<'_>, sources: &Sources) -> Option<String> {
+    let (before, after) = pattern.text.split_once(':').filter(|_| pattern.source.is_none())?;
     let names = || sources.keys().map(String::as_str);
     let near = did_you_mean(before, names());
     let longer = |long: &str, short: &str| {
@@ -104,32 +147,32 @@ fn misread(route: &Route, sources: &Sources) -> Option<String> {
         ),
     };
     Some(format!(
-        "the route \"{}\" takes types that begin with `{before}:`, for there is no source `{before}`. {help}",
-        route.pattern
+        "{} takes types that begin with `{before}:`, for there is no source `{before}`. {help}",
+        pattern.place()
     ))
 }
 
-/// A line that no type of its source can match, as far as that is known; without a source, one that
-/// is meant for types which its sources do not send. A plugin may emit types of any kind.
-fn unmatched(route: &Route, sources: &Sources) -> Option<String> {
-    let pattern = &route.pattern;
-    if let Some(name) = &route.source {
-        let source = sources.get(name).filter(|source| !takes(route, source))?;
-        return Some(format!("the route \"{pattern}\" can match nothing: {}", types_of(source)));
+/// A pattern that no type of its source can match, as far as that is known; without a source, one
+/// that is meant for types which its sources do not send. A plugin may emit types of any kind.
+fn unmatched(pattern: &TablePattern<'_>, sources: &Sources) -> Option<String> {
+    if let Some(name) = pattern.source {
+        let source = sources.get(name).filter(|source| !takes(pattern, source))?;
+        return Some(format!("{} can match nothing: {}", pattern.place(), types_of(source)));
     }
-    if sources.is_empty() || sources.values().any(|source| takes(route, source)) {
+    if sources.is_empty() || sources.values().any(|source| takes(pattern, source)) {
         return None;
     }
-    let meant = sources.values().find(|source| is_meant_for(pattern, source))?;
+    let meant = sources.values().find(|source| is_meant_for(pattern.text, source))?;
     Some(format!(
-        "the route \"{pattern}\" can match no event but those of plugins: {}",
+        "{} can match no event but those of plugins: {}",
+        pattern.place(),
         types_of(meant)
     ))
 }
 
-/// Whether a line matches some type that this source may send, or that is not known.
-fn takes(route: &Route, source: &Source) -> bool {
-    let fits = |test: &dyn Fn(Pattern<'_>) -> bool| parsed(route).is_ok_and(test);
+/// Whether a pattern matches some type that this source may send, or that is not known.
+fn takes(pattern: &TablePattern<'_>, source: &Source) -> bool {
+    let fits = |test: &dyn Fn(Pattern<'_>) -> bool| pattern.parsed().is_ok_and(test);
     match (&source.kind, &source.types) {
         (Pick::Fixed(fixed), _) => fits(&|pattern| pattern.takes(fixed)),
         (_, EventTypes::Any) => true,

@@ -8,31 +8,58 @@ const MEDIA_TYPE: &str = "multipart/form-data";
 /// The longest head of a part that is read, in bytes.
 const MAX_HEAD_BYTES: usize = 8 << 10;
 
+/// Whether a backslash within quotes takes the next character as it is. In a `Content-Type` it
+/// does; browsers write it unchanged into the head of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backslash {
+    Escapes,
+    IsItself,
+}
+
 /// The text between two parts that a `Content-Type` names; `None` if it is of another media type.
-pub(super) fn boundary(content_type: &str) -> Option<&str> {
+pub(super) fn boundary(content_type: &str) -> Option<String> {
     let (essence, parameters) = content_type.split_once(';')?;
     if !essence.trim().eq_ignore_ascii_case(MEDIA_TYPE) {
         return None;
     }
-    let boundary = parameter(parameters, "boundary")?;
+    let boundary = parameter(parameters, "boundary", Backslash::Escapes)?;
     Some(boundary).filter(|text| (1..=70).contains(&text.len()) && text.is_ascii())
 }
 
-/// The value of a parameter, without the quotes around it.
-fn parameter<'a>(mut parameters: &'a str, wanted: &str) -> Option<&'a str> {
-    loop {
-        let (name, rest) = parameters.split_once('=')?;
-        let rest = rest.trim_start();
-        let (value, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => {
-                rest.split_once(';').map_or((rest, ""), |(value, _)| (value, &rest[value.len()..]))
+/// The value of a parameter (RFC 9110, section 5.6.6), without the quotes around it. There may be
+/// blanks around `=`. Parameters that are empty or have no value are passed over.
+fn parameter(mut parameters: &str, wanted: &str, backslash: Backslash) -> Option<String> {
+    while !parameters.is_empty() {
+        let end = parameters.find(['=', ';']).unwrap_or(parameters.len());
+        let (name, mut rest) = parameters.split_at(end);
+        if let Some(after) = rest.strip_prefix('=') {
+            let value;
+            (value, rest) = match after.trim_start().strip_prefix('"') {
+                Some(quoted) => unquoted(quoted, backslash)?,
+                None => {
+                    let (value, rest) = after.split_at(after.find(';').unwrap_or(after.len()));
+                    (value.trim().to_owned(), rest)
+                }
+            };
+            if name.trim().eq_ignore_ascii_case(wanted) {
+                return Some(value);
             }
-        };
-        if name.trim_start_matches([';', ' ', '\t']).trim_end().eq_ignore_ascii_case(wanted) {
-            return Some(value.trim_end());
         }
-        parameters = after;
+        parameters = rest.split_once(';').map_or("", |(_, next)| next);
+    }
+    None
+}
+
+/// The text up to the quote that ends it, and the rest behind that; `None` if it has no end.
+fn unquoted(text: &str, backslash: Backslash) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    loop {
+        match chars.next()? {
+            (at, '"') => return Some((value, &text[at + 1..])),
+            (_, '\\') if backslash == Backslash::Escapes => value.push(chars.next()?.1),
+            (_, char) => value.push(char),
+        }
     }
 }
 
@@ -88,7 +115,8 @@ fn is_named(head: &[u8], name: &str) -> bool {
     let disposition = lines.find(|(key, _)| key.trim().eq_ignore_ascii_case("content-disposition"));
     let parameters = disposition.and_then(|(_, value)| value.split_once(';'));
     parameters.is_some_and(|(kind, parameters)| {
-        kind.trim().eq_ignore_ascii_case("form-data") && parameter(parameters, "name") == Some(name)
+        kind.trim().eq_ignore_ascii_case("form-data")
+            && parameter(parameters, "name", Backslash::IsItself).as_deref() == Some(name)
     })
 }
 
@@ -115,13 +143,20 @@ mod tests {
             ("Multipart/Form-Data;Boundary=\"a b;c\"", Some("a b;c")),
             ("multipart/form-data; charset=utf-8; boundary=x ; a=b", Some("x")),
             ("multipart/form-data; charset=\"a;b\"; boundary=x", Some("x")),
+            ("multipart/form-data; charset; boundary=x", Some("x")),
+            ("multipart/form-data; ; charset ;;boundary = \"x\" y; z", Some("x")),
+            ("multipart/form-data; a=\"\\\"; boundary=y\"; =z; boundary=x", Some("x")),
+            ("multipart/form-data; boundary=\"x\\y\"; boundary=z", Some("xy")),
+            ("multipart/form-data; a=boundary=y; boundary=x", Some("x")),
+            ("multipart/form-data; boundary", None),
+            ("multipart/form-data; boundary; boundary=x", Some("x")),
             ("multipart/form-data", None),
             ("multipart/form-data; boundary=", None),
             ("multipart/form-data; boundary=\"x", None),
             ("multipart/mixed; boundary=x", None),
             ("application/json", None),
         ] {
-            assert_eq!(boundary(content_type), expected, "{content_type}");
+            assert_eq!(boundary(content_type).as_deref(), expected, "{content_type}");
         }
         let long = format!("multipart/form-data; boundary={}", "x".repeat(71));
         assert_eq!(boundary(&long), None);
@@ -147,6 +182,13 @@ mod tests {
             let found = field(body.as_bytes(), "x", name);
             assert_eq!(found, Ok(expected.map(str::as_bytes)), "{name}");
         }
+    }
+
+    #[test]
+    fn a_backslash_in_the_name_of_a_field_or_file_is_itself() {
+        let part = "filename=\"C:\\\"; name=\"a\\\"";
+        let body = format!("--x\r\nContent-Disposition: form-data; {part}\r\n\r\n1\r\n--x--");
+        assert_eq!(field(body.as_bytes(), "x", "a\\"), Ok(Some(&b"1"[..])));
     }
 
     #[test]

@@ -142,7 +142,8 @@ impl Postgres {
     /// The answer that is kept for a request.
     pub(super) async fn kept_answer(&self, note: AuditNote) -> Result<Option<String>, StoreError> {
         self.shared.answers()?;
-        Ok(known_answer(&self.reads.client, &self.shared, &note).await?)
+        let client = self.reads.client().await?;
+        Ok(known_answer(&client, &self.shared, &note).await?)
     }
 
     /// Entries that match, the newest first, and where to go on.
@@ -162,7 +163,7 @@ impl Postgres {
             // In portions, so that a page of what is newest reads no more than that.
             let portion = (most - looked + 1).min(limit.saturating_mul(2).clamp(100, 1_000));
             let asked = i64::try_from(portion).unwrap_or(i64::MAX);
-            let rows = self.reads.client.query(sql, &[&before, &asked]).await;
+            let rows = self.reads.client().await?.query(sql, &[&before, &asked]).await;
             let rows = rows.map_err(WorkError::from)?;
             for row in &rows {
                 if found.len() == limit || looked == most {

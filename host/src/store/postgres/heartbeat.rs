@@ -229,7 +229,7 @@ impl Heart {
         self.shared.came_back();
         self.shared.renew(sent);
         self.shared.is_reachable(HEART);
-        self.reads.renew(&self.address).await;
+        self.reads.renew().await;
         self.do_chores(times).await;
         Ok(())
     }
@@ -257,6 +257,9 @@ impl Heart {
         if let Err(error) = pauses::refresh(client, shared).await {
             tracing::warn!(error = words(&error), "this host cannot learn what is paused");
         }
+        if let Err(error) = shared.limits.look(client).await {
+            tracing::warn!(error = words(&error), "this host cannot learn the time limits");
+        }
         match chores::reap(client, shared).await {
             Ok(0) => {}
             Ok(_) => {
@@ -271,9 +274,7 @@ impl Heart {
         if let Err(error) = chores::do_due(client, shared).await {
             tracing::warn!(error = words(&error), "this host cannot do a chore of all");
         }
-        if let Err(error) = times.horizon.look(client, shared, self.snapshot_bound).await {
-            tracing::warn!(error = words(&error), "this host cannot learn the oldest snapshot");
-        }
+        times.horizon.look(client, shared, self.snapshot_bound).await;
     }
 
     /// Tells the dispatcher what other hosts have left.

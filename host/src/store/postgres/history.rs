@@ -23,7 +23,8 @@ impl History for Postgres {
     fn samples(&self, owner: SeriesOwner, limit: u32) -> Pending<'_, Vec<StoredSample>> {
         Box::pin(async move {
             self.shared.answers()?;
-            Ok(samples::read(&self.reads.client, &owner, limit).await?)
+            let client = self.reads.client().await?;
+            Ok(samples::read(&client, &owner, limit).await?)
         })
     }
 
@@ -54,7 +55,7 @@ impl LogPositions for Postgres {
         Box::pin(async move {
             self.shared.answers()?;
             let sql = "SELECT position FROM hookbox.log_positions WHERE source = $1";
-            let found = self.reads.client.query_opt(sql, &[&&*source]).await;
+            let found = self.reads.client().await?.query_opt(sql, &[&&*source]).await;
             Ok(found.map_err(|error| failed_query(&error))?.map(|row| row.get(0)))
         })
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::{Error, Row};
 
 use super::client::SqlClient as Client;
+use super::error::words;
 use super::shared::PostgresShared;
 use crate::clock::rfc3339;
 
@@ -16,7 +17,11 @@ const MOST: usize = 1_024;
 /// The numbers of transactions that were next at earlier readings: the age of a snapshot follows
 /// from them, whoever has it. The start of its transaction is another role's secret.
 #[derive(Debug, Default)]
-pub(super) struct HorizonWatch(VecDeque<(i64, Instant)>);
+pub(super) struct HorizonWatch {
+    readings: VecDeque<(i64, Instant)>,
+    /// Whether the last reading failed, which is said once.
+    is_unknown: bool,
+}
 
 /// The time for which the oldest snapshot is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +43,21 @@ struct SnapshotHolder {
 
 impl HorizonWatch {
     /// Reads the oldest snapshot, and notes for operators if it is held for as long as `bound`.
-    pub(super) async fn look(
+    pub(super) async fn look(&mut self, client: &Client, shared: &PostgresShared, bound: Duration) {
+        let read = self.read(client, shared, bound).await;
+        let was_unknown = std::mem::replace(&mut self.is_unknown, read.is_err());
+        match read {
+            Err(error) if !was_unknown => {
+                tracing::warn!(error = words(&error), "this host cannot learn the oldest snapshot");
+            }
+            Ok(()) if was_unknown => {
+                tracing::info!("this host learns the oldest snapshot again");
+            }
+            _ => {}
+        }
+    }
+
+    async fn read(
         &mut self,
         client: &Client,
         shared: &PostgresShared,
@@ -62,23 +81,23 @@ impl HorizonWatch {
 
     /// Notes that this transaction is the next one, and this one the oldest of all snapshots.
     fn note(&mut self, next: i64, oldest: i64, now: Instant) -> HorizonAge {
-        if self.0.back().is_some_and(|(before, _)| next < *before) {
+        if self.readings.back().is_some_and(|(before, _)| next < *before) {
             // A server that was behind has become the primary.
-            self.0.clear();
+            self.readings.clear();
         }
-        self.0.push_back((next, now));
+        self.readings.push_back((next, now));
         // The last reading before it was there is kept, and those since.
-        while self.0.get(1).is_some_and(|(next, _)| *next <= oldest) {
-            self.0.pop_front();
+        while self.readings.get(1).is_some_and(|(next, _)| *next <= oldest) {
+            self.readings.pop_front();
         }
-        if self.0.len() > MOST {
+        if self.readings.len() > MOST {
             let mut place = 0;
-            self.0.retain(|_| {
+            self.readings.retain(|_| {
                 place += 1;
                 place % 2 == 1
             });
         }
-        let (first, at) = self.0[0];
+        let (first, at) = self.readings[0];
         HorizonAge { time: now.saturating_duration_since(at), is_least: first > oldest }
     }
 }
@@ -185,7 +204,7 @@ mod tests {
         for second in 5..20_000 {
             let next = 140 + 10 * i64::from(second);
             assert_eq!(watch.note(next, 190, at(second)), age(second - 5, false));
-            assert!(watch.0.len() <= MOST);
+            assert!(watch.readings.len() <= MOST);
         }
         assert_eq!(watch.note(7, 7, at(20_000)), age(0, false), "another server counts anew");
     }

@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 use super::Postgres;
 use super::error::failed_query;
 use super::secrets;
+use super::work::{WorkError, tried};
 use crate::event::{Digest, PluginName};
 use crate::store::{HostView, Hosts, Pending, SealedSecret, SecretMark, StoreError};
 
@@ -19,7 +20,7 @@ impl Hosts for Postgres {
     fn hosts(&self) -> Pending<'_, Vec<HostView>> {
         Box::pin(async move {
             self.shared.answers()?;
-            let rows = self.reads.client.query(HOSTS, &[]).await;
+            let rows = self.reads.client().await?.query(HOSTS, &[]).await;
             let rows = rows.map_err(|error| failed_query(&error))?;
             rows.iter().map(|row| host(row, self.shared.run().incarnation)).collect()
         })
@@ -36,17 +37,23 @@ impl Hosts for Postgres {
         Box::pin(async move {
             self.shared.answers()?;
             self.shared.noted_plugins().clone_from(&text);
-            let me = self.shared.run().incarnation;
-            let sql = "UPDATE hookbox.hosts SET plugins = $2 WHERE incarnation = $1";
-            let done = self.reads.client.execute(sql, &[&me, &text]).await;
-            done.map(drop).map_err(|error| failed_query(&error))
+            let once = async || {
+                let work = self.work.begin().await?;
+                let me = self.shared.run().incarnation;
+                let sql = "UPDATE hookbox.hosts SET plugins = $2 WHERE incarnation = $1";
+                work.execute(sql, &[&me, &text]).await?;
+                work.commit().await?;
+                Ok::<_, WorkError>(())
+            };
+            tried!(once())
         })
     }
 
     fn sealed_secrets(&self, seen: Vec<SecretMark>) -> Pending<'_, Vec<SealedSecret>> {
         Box::pin(async move {
             self.shared.answers()?;
-            let listed = secrets::list(&self.reads.client, &seen).await;
+            let client = self.reads.client().await?;
+            let listed = secrets::list(&client, &seen).await;
             listed.map_err(|error| failed_query(&error))
         })
     }
@@ -54,8 +61,13 @@ impl Hosts for Postgres {
     fn keep_secret(&self, secret: SealedSecret, before: i64) -> Pending<'_, bool> {
         Box::pin(async move {
             self.shared.answers()?;
-            let kept = secrets::keep(&self.reads.client, &secret, before).await;
-            kept.map_err(|error| failed_query(&error))
+            let once = async || {
+                let work = self.work.begin().await?;
+                let kept = secrets::keep(&work, &secret, before).await?;
+                work.commit().await?;
+                Ok::<_, WorkError>(kept)
+            };
+            tried!(once())
         })
     }
 }

@@ -60,8 +60,8 @@ impl Postgres {
         journal.begin().map_err(failed)?;
         let statements = prepared(&writer, &address).await?;
         let keyed_statements = prepared(&keyed_writer, &address).await?;
-        let client = Arc::new(ReadConnection::new(address.hold().await?));
-        let reads = PostgresReads { client: Arc::clone(&client) };
+        let connection = Arc::new(ReadConnection::new(address.hold().await?, address.clone()));
+        let reads = PostgresReads { connection: Arc::clone(&connection) };
         let work = WorkConnection::new(address.hold().await?, address.clone());
         let listings = WorkConnection::new(address.hold().await?, address.clone());
         let heart = address.hold().await?;
@@ -95,7 +95,7 @@ impl Postgres {
             client: heart,
             address: address.clone(),
             shared: Arc::clone(&shared),
-            reads: client,
+            reads: connection,
             names: HostNames { identity: identity.id.clone(), title: options.host_name.clone() },
             poll_every: options.poll_every,
             orphans_every: options.orphans_every,

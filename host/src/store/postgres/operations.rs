@@ -54,21 +54,24 @@ impl Operations for Postgres {
     fn operation(&self, id: OperationId) -> Pending<'_, Option<Operation>> {
         Box::pin(async move {
             self.shared.answers()?;
-            Ok(rows::operation(&self.reads.client, id, "").await?)
+            let client = self.reads.client().await?;
+            Ok(rows::operation(&client, id, "").await?)
         })
     }
 
     fn running_operations(&self) -> Pending<'_, Vec<Operation>> {
         Box::pin(async move {
             self.shared.answers()?;
-            Ok(rows::running(&self.reads.client).await?)
+            let client = self.reads.client().await?;
+            Ok(rows::running(&client).await?)
         })
     }
 
     fn operations(&self, before: Option<OperationId>, limit: usize) -> Pending<'_, Vec<Operation>> {
         Box::pin(async move {
             self.shared.answers()?;
-            Ok(rows::newest(&self.reads.client, before, limit).await?)
+            let client = self.reads.client().await?;
+            Ok(rows::newest(&client, before, limit).await?)
         })
     }
 

@@ -86,7 +86,8 @@ impl Postgres {
             Ok(changed)
         };
         let changed = tried!(once())?;
-        let known = refresh(&self.reads.client, shared).await;
+        let client = self.reads.client().await?;
+        let known = refresh(&client, shared).await;
         known.map_err(|error| failed_query(&error))?;
         Ok(changed > 0)
     }

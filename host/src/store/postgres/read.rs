@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 
 use super::change::emptied_at;
 use super::client::SqlClient as Client;
+use super::connect::HeldConnection;
 use super::error::failed_query;
 use super::gathered;
 use super::read_connection::ReadConnection;
@@ -149,20 +150,23 @@ struct StepRow {
 /// The connection for queries.
 #[derive(Debug)]
 pub(super) struct PostgresReads {
-    pub(super) client: Arc<ReadConnection>,
+    pub(super) connection: Arc<ReadConnection>,
 }
 
 impl PostgresReads {
+    /// The connection, made again if it is gone.
+    pub(super) async fn client(&self) -> Result<Arc<HeldConnection>, StoreError> {
+        self.connection.live().await
+    }
+
     pub(super) async fn event(&self, id: EventId) -> Result<EventView, StoreError> {
         let most = i64::try_from(MAX_CHILDREN).unwrap_or(i64::MAX);
-        let found = self
-            .client
-            .query_opt(EVENT, &[&id.row(), &most])
-            .await
-            .map_err(|error| failed_query(&error))?;
+        let client = self.client().await?;
+        let found = client.query_opt(EVENT, &[&id.row(), &most]).await;
+        let found = found.map_err(|error| failed_query(&error))?;
         let row = found.ok_or_else(|| StoreError::NotFound(format!("event `{id}`")))?;
         let event = read_event(&row);
-        let deliveries = delivery_views(&self.client, &[id.row()], None, ShownAs::WHOLE).await?;
+        let deliveries = delivery_views(&client, &[id.row()], None, ShownAs::WHOLE).await?;
         let edited_from: Option<i64> = row.get(14);
         let children: Vec<i64> = row.get(18);
         let replays: Vec<i64> = row.get(20);
@@ -188,9 +192,9 @@ impl PostgresReads {
     pub(super) async fn delivery(&self, id: DeliveryId) -> Result<DeliveryView, StoreError> {
         let missing = || StoreError::NotFound(format!("delivery `{id}` of event `{}`", id.event));
         let (events, ordinals) = ([id.event.row()], [small(id.ordinal)]);
-        let found =
-            delivery_views(&self.client, &events, Some(&ordinals), ShownAs::WHOLE).await?.pop();
-        found.ok_or_else(missing)
+        let client = self.client().await?;
+        let found = delivery_views(&client, &events, Some(&ordinals), ShownAs::WHOLE).await?;
+        found.into_iter().next_back().ok_or_else(missing)
     }
 
     /// The steps that a delivery has recorded.
@@ -199,7 +203,8 @@ impl PostgresReads {
         id: DeliveryId,
     ) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
         let sql = "SELECT name, value FROM hookbox.steps WHERE event = $1 AND ordinal = $2";
-        let rows = self.client.query(sql, &[&id.event.row(), &small(id.ordinal)]).await;
+        let client = self.client().await?;
+        let rows = client.query(sql, &[&id.event.row(), &small(id.ordinal)]).await;
         let rows = rows.map_err(|error| failed_query(&error))?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
@@ -208,17 +213,16 @@ impl PostgresReads {
         &self,
         id: DeliveryId,
     ) -> Result<Option<(DeliveryId, u32)>, StoreError> {
-        let found = self
-            .client
-            .query_opt(DEAD_NOTICE, &[&id.event.row(), &small(id.ordinal)])
-            .await
-            .map_err(|error| failed_query(&error))?;
+        let client = self.client().await?;
+        let found = client.query_opt(DEAD_NOTICE, &[&id.event.row(), &small(id.ordinal)]).await;
+        let found = found.map_err(|error| failed_query(&error))?;
         let number = |row: &Row, at| row.get::<_, i32>(at).unsigned_abs();
         Ok(found.map(|row| (DeliveryId { ordinal: number(&row, 0), ..id }, number(&row, 1))))
     }
 
     pub(super) async fn stats(&self, duplicates: u64) -> Result<Stats, StoreError> {
-        let rows = self.client.query(STATS, &[]).await.map_err(|error| failed_query(&error))?;
+        let client = self.client().await?;
+        let rows = client.query(STATS, &[]).await.map_err(|error| failed_query(&error))?;
         let mut stats = Stats { duplicates, ..Stats::default() };
         for row in rows {
             let (plugin, state, count): (String, i16, i64) = (row.get(0), row.get(1), row.get(2));

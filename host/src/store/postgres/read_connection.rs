@@ -1,51 +1,79 @@
 //! The connection of queries, which is made again when it is gone.
 
-use std::ops::Deref;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::client::SqlClient as Client;
+use tokio::sync::MutexGuard;
+
 use super::connect::{DatabaseAddress, HeldConnection};
+use crate::store::StoreError;
 
-/// A connection and those that came after it, of which the last is used. Those before stay, closed,
-/// because queries may still borrow them.
+/// For how long a query waits for a connection.
+const WITHIN: Duration = Duration::from_millis(2_500);
+
+/// A connection that is made again when it is gone, by the first query or heartbeat that finds out.
 #[derive(Debug)]
 pub(super) struct ReadConnection {
-    held: HeldConnection,
-    next: OnceLock<Box<ReadConnection>>,
+    held: Mutex<Arc<HeldConnection>>,
+    address: DatabaseAddress,
+    /// Held by whoever connects again. The last failure, which is also that of all who waited.
+    connecting: tokio::sync::Mutex<Option<(Instant, StoreError)>>,
 }
 
 impl ReadConnection {
-    pub(super) fn new(held: HeldConnection) -> Self {
-        Self { held, next: OnceLock::new() }
+    pub(super) fn new(held: HeldConnection, address: DatabaseAddress) -> Self {
+        let connecting = tokio::sync::Mutex::default();
+        Self { held: Mutex::new(Arc::new(held)), address, connecting }
     }
 
-    fn last(&self) -> &Self {
-        let mut last = self;
-        while let Some(next) = last.next.get() {
-            last = next;
-        }
-        last
+    /// The connection that was made last.
+    pub(super) fn held(&self) -> Arc<HeldConnection> {
+        Arc::clone(&self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Connects again if the connection is gone, or leads to a server that is no primary any more.
-    pub(super) async fn renew(&self, address: &DatabaseAddress) {
-        let last = self.last();
-        if !last.held.is_over() {
-            return;
+    /// A connection to a primary, which is made again if need be.
+    pub(super) async fn live(&self) -> Result<Arc<HeldConnection>, StoreError> {
+        let (held, asked) = (self.held(), Instant::now());
+        if !held.is_over() {
+            return Ok(held);
         }
-        last.held.close();
-        match address.hold().await {
-            // Only the heartbeat does this, so that the place is free.
-            Ok(held) => drop(last.next.set(Box::new(Self::new(held)))),
-            Err(error) => tracing::warn!(%error, "this host cannot connect for its queries"),
+        let turn = self.connecting.lock().await;
+        match &*turn {
+            Some((at, error)) if *at >= asked => Err(error.clone()),
+            _ => self.connect(turn).await,
         }
     }
-}
 
-impl Deref for ReadConnection {
-    type Target = Client;
+    /// Connects again if need be, unless a query does so already.
+    pub(super) async fn renew(&self) {
+        if self.held().is_over()
+            && let Ok(turn) = self.connecting.try_lock()
+            && let Err(error) = self.connect(turn).await
+        {
+            tracing::warn!(%error, "this host cannot connect for its queries");
+        }
+    }
 
-    fn deref(&self) -> &Client {
-        &self.last().held
+    async fn connect(
+        &self,
+        mut turn: MutexGuard<'_, Option<(Instant, StoreError)>>,
+    ) -> Result<Arc<HeldConnection>, StoreError> {
+        let held = self.held();
+        if !held.is_over() {
+            return Ok(held);
+        }
+        held.close();
+        let why = match tokio::time::timeout(WITHIN, self.address.hold()).await {
+            Ok(Ok(held)) => {
+                let held = Arc::new(held);
+                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&held);
+                return Ok(held);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("{} does not answer in time", self.address.server),
+        };
+        let error = StoreError::Unreachable(why);
+        *turn = Some((Instant::now(), error.clone()));
+        Err(error)
     }
 }

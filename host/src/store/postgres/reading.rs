@@ -54,7 +54,8 @@ impl Read for Postgres {
     fn gathering(&self, delivery: DeliveryId) -> Pending<'_, Option<GatheringView>> {
         Box::pin(async move {
             self.shared.answers()?;
-            gathered::view(&self.reads.client, delivery, self.shared.at()).await
+            let client = self.reads.client().await?;
+            gathered::view(&client, delivery, self.shared.at()).await
         })
     }
 
@@ -66,7 +67,8 @@ impl Read for Postgres {
     ) -> Pending<'_, (Vec<GatheringState>, Option<GatheringCursor>)> {
         Box::pin(async move {
             self.shared.answers()?;
-            gathered::open(&self.reads.client, &filter, limit, after).await
+            let client = self.reads.client().await?;
+            gathered::open(&client, &filter, limit, after).await
         })
     }
 
@@ -88,7 +90,8 @@ impl Read for Postgres {
     ) -> Pending<'_, (Vec<FailureView>, Option<FailureCursor>)> {
         Box::pin(async move {
             self.shared.answers()?;
-            let found = failures::failures(&self.reads.client, &filter, limit, after).await;
+            let client = self.reads.client().await?;
+            let found = failures::failures(&client, &filter, limit, after).await;
             found.map_err(|error| failed_query(&error))
         })
     }
@@ -96,7 +99,8 @@ impl Read for Postgres {
     fn failure(&self, id: FailureId) -> Pending<'_, FailureView> {
         Box::pin(async move {
             self.shared.answers()?;
-            let found = failures::failure(&self.reads.client, id).await;
+            let client = self.reads.client().await?;
+            let found = failures::failure(&client, id).await;
             let found = found.map_err(|error| failed_query(&error))?;
             found.ok_or_else(|| StoreError::NotFound(format!("failure group `{id}`")))
         })
@@ -112,28 +116,32 @@ impl Read for Postgres {
     fn kv_get(&self, bucket: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
         Box::pin(async move {
             self.shared.answers()?;
-            values::value(&self.reads.client, &bucket, &key).await
+            let client = self.reads.client().await?;
+            values::value(&client, &bucket, &key).await
         })
     }
 
     fn kv_keys(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvKey>> {
         Box::pin(async move {
             self.shared.answers()?;
-            values::keys(&self.reads.client, &bucket, &range).await
+            let client = self.reads.client().await?;
+            values::keys(&client, &bucket, &range).await
         })
     }
 
     fn kv_buckets(&self) -> MaybeReady<'_, BTreeMap<PluginName, u64>> {
         MaybeReady::Pending(Box::pin(async move {
             self.shared.answers()?;
-            values::bytes(&self.reads.client, None).await
+            let client = self.reads.client().await?;
+            values::bytes(&client, None).await
         }))
     }
 
     fn approvals(&self) -> Pending<'_, Vec<StoredApproval>> {
         Box::pin(async move {
             self.shared.answers()?;
-            approvals::read(&self.reads.client).await
+            let client = self.reads.client().await?;
+            approvals::read(&client).await
         })
     }
 
@@ -141,7 +149,8 @@ impl Read for Postgres {
         let bucket = bucket.to_owned();
         MaybeReady::Pending(Box::pin(async move {
             self.shared.answers()?;
-            let bytes = values::bytes(&self.reads.client, Some(&bucket)).await?;
+            let client = self.reads.client().await?;
+            let bytes = values::bytes(&client, Some(&bucket)).await?;
             Ok(bytes.into_values().next().unwrap_or(0))
         }))
     }
@@ -149,7 +158,8 @@ impl Read for Postgres {
     fn due_times(&self, plugins: Vec<PluginName>) -> Pending<'_, BTreeMap<PluginName, DueTimes>> {
         Box::pin(async move {
             self.shared.answers()?;
-            let found = due::times(&self.reads.client, &plugins, self.shared.at()).await;
+            let client = self.reads.client().await?;
+            let found = due::times(&client, &plugins, self.shared.at()).await;
             found.map_err(|error| failed_query(&error))
         })
     }

@@ -124,7 +124,7 @@ impl Schedules for Postgres {
             self.shared.answers()?;
             let sql = "SELECT name, spec, next_ms, active, last_ms, skipped, event, event_ms
                 FROM hookbox.schedules ORDER BY name";
-            let rows = self.reads.client.query(sql, &[]).await;
+            let rows = self.reads.client().await?.query(sql, &[]).await;
             Ok(rows.map_err(|error| failed_query(&error))?.iter().map(stored).collect())
         })
     }
@@ -134,7 +134,7 @@ impl Schedules for Postgres {
             self.shared.answers()?;
             let sql = "SELECT first_ms, last_ms, ticks, reason FROM hookbox.skipped_ticks
                 WHERE name = $1 ORDER BY first_ms DESC";
-            let rows = self.reads.client.query(sql, &[&&*name]).await;
+            let rows = self.reads.client().await?.query(sql, &[&&*name]).await;
             rows.map_err(|error| failed_query(&error))?.iter().map(skipped).collect()
         })
     }

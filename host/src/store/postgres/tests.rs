@@ -57,6 +57,7 @@ mod rig;
 mod secrets;
 mod servers;
 mod shared;
+mod time_limits;
 mod vals;
 mod values;
 

@@ -1,24 +1,39 @@
 -- How long the joins or batches of a plugin of the host take at most, as the host has it that said
 -- so last. It counts for whatever any host opens. `moved` says whether all that were open end by it.
+-- Each change has a greater `generation`, also after a failover that has lost the one before.
 CREATE TABLE hookbox.time_limits (
     plugin text COLLATE "C" PRIMARY KEY,
     within bigint NOT NULL,
+    generation bigint NOT NULL DEFAULT 0,
     moved boolean NOT NULL
 );
 
--- Sets time limits. Returns the plugins whose open gatherings are to follow. After this transaction
--- nothing is opened by another limit: whoever is about to has one of the stripes that it waits for.
-CREATE FUNCTION hookbox.set_limits_v1(plugins text[], withins bigint[]) RETURNS SETOF text
+-- Sets time limits, or (`generations`) sets again those of before that are not there any more: what
+-- was set later stays. Returns the generation of each, and whether open gatherings are to follow.
+-- After this transaction nothing is opened by another limit: whoever is about to has one of the
+-- stripes that it waits for.
+CREATE FUNCTION hookbox.set_limits_v1(plugins text[], withins bigint[], generations bigint[])
+RETURNS TABLE (plugin text, generation bigint, is_changed boolean)
 LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
 DECLARE
+    again boolean := generations IS NOT NULL;
+    newest bigint := extract(epoch FROM clock_timestamp()) * 1000;
     changed text[];
 BEGIN
     WITH done AS (
-        INSERT INTO hookbox.time_limits AS l (plugin, within, moved)
-        SELECT u.plugin, u.within, false FROM unnest(plugins, withins) AS u (plugin, within)
+        INSERT INTO hookbox.time_limits AS l (plugin, within, generation, moved)
+        SELECT u.plugin, u.within, coalesce(u.generation, newest), false
+        FROM unnest(plugins, withins, generations) AS u (plugin, within, generation)
         ORDER BY u.plugin
-        ON CONFLICT (plugin) DO UPDATE SET within = excluded.within, moved = false
-            WHERE l.within <> excluded.within OR NOT l.moved
+        ON CONFLICT (plugin) DO UPDATE SET within = excluded.within, moved = false,
+            generation = CASE WHEN again THEN excluded.generation
+                WHEN l.within = excluded.within THEN l.generation
+                ELSE greatest(l.generation + 1, excluded.generation) END
+            WHERE CASE WHEN again THEN l.generation < excluded.generation
+                    OR l.generation = excluded.generation AND l.within = excluded.within
+                        AND NOT l.moved
+                ELSE l.within <> excluded.within OR NOT l.moved END
         RETURNING l.plugin
     )
     SELECT array_agg(s.plugin) INTO changed FROM done s;
@@ -26,16 +41,17 @@ BEGIN
         PERFORM pg_advisory_xact_lock(536870912, s.stripe)
         FROM generate_series(0, 255) AS s (stripe);
     END IF;
-    RETURN QUERY SELECT unnest(changed);
+    RETURN QUERY SELECT l.plugin, l.generation, coalesce(l.plugin = ANY (changed), false)
+        FROM hookbox.time_limits l WHERE l.plugin = ANY (plugins);
 END $$;
 
--- Looks at some open gatherings of a plugin whose limit is `to_within`, in the order of what is due,
--- and moves the ends of those that are neither complete nor leased: with `later` backwards those
--- that end later than before, and otherwise the others. What is moved lies behind the walk then, so
--- that each is looked at once. Returns no row if the limit is another one by now, and else the
+-- Looks at some open gatherings of a plugin for its limit of `of_generation`, in the order of what
+-- is due, and moves the ends of those that are neither complete nor leased: with `later` backwards
+-- those that end later than before, and otherwise the others. What is moved lies behind the walk
+-- then, so that each is looked at once. Returns no row if the limit was changed since, and else the
 -- number that were looked at and moved, the time until the first of those is due, and the last place.
 CREATE FUNCTION hookbox.move_ends_v1(
-    at bigint, of_plugin text, to_within bigint, later boolean, from_due bigint,
+    at bigint, of_plugin text, of_generation bigint, later boolean, from_due bigint,
     from_event bigint, from_ordinal integer, most integer
 ) RETURNS TABLE (
     looked_at bigint, moved bigint, next_in bigint, due bigint, event bigint, ordinal integer
@@ -44,14 +60,15 @@ LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
     t bigint := hookbox.now_ms_v1(at);
+    to_within bigint;
     dues bigint[];
     events bigint[];
     ordinals integer[];
     n integer;
 BEGIN
     -- Whoever sets another limit waits for this step, and looks at everything after it.
-    PERFORM FROM hookbox.time_limits l
-    WHERE l.plugin = of_plugin AND l.within = to_within FOR SHARE;
+    SELECT l.within INTO to_within FROM hookbox.time_limits l
+    WHERE l.plugin = of_plugin AND l.generation = of_generation FOR SHARE;
     IF NOT FOUND THEN
         RETURN;
     END IF;

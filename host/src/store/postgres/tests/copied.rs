@@ -234,8 +234,13 @@ const OTHERS: [&str; 13] = [
 ];
 
 /// Columns that the database fills.
-const OWN_COLUMNS: [(&str, &str); 4] =
-    [("open", "holder"), ("repeats", "at"), ("failures", "dead"), ("failures", "waiting")];
+const OWN_COLUMNS: [(&str, &str); 5] = [
+    ("open", "holder"),
+    ("repeats", "at"),
+    ("failures", "dead"),
+    ("failures", "waiting"),
+    ("time_limits", "generation"),
+];
 
 #[tokio::test]
 async fn every_column_of_every_table_is_filled_by_a_copy() {

@@ -1,8 +1,12 @@
 //! Snapshots that others hold.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use hookbox_tools::cluster::Cluster;
+use tracing::field::Field;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 use super::faults::{done, lease_one, send};
 use super::*;
@@ -98,5 +102,68 @@ async fn a_prepared_transaction_that_nobody_ends_is_told_of_with_what_ends_it() 
     until_told_of(&store, &mut 0, &parts).await;
     cluster.sql("ROLLBACK PREPARED 'move'");
     until_nothing_is_told(&store).await;
+    store.close().await.unwrap();
+}
+
+/// The messages of a log.
+#[derive(Debug, Clone, Default)]
+struct LogMessages(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for LogMessages {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut |field: &Field, value: &dyn std::fmt::Debug| {
+            if field.name() == "message" {
+                self.0.lock().unwrap().push(format!("{value:?}"));
+            }
+        });
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_read_is_told_of_once_and_once_when_it_can() {
+    let Some(case) = one_postgres() else { return };
+    let log = LogMessages::default();
+    let _until_the_end = tracing::subscriber::set_default(log.clone());
+    let told =
+        |text: &str| log.0.lock().unwrap().iter().filter(|said| said.ends_with(text)).count();
+    let store = case.open_postgres().await;
+    let admin = case.database().await.admin().await;
+    let beats = async |more: u32| {
+        for _ in 0..more {
+            let sql = "SELECT alive::text FROM hookbox.hosts";
+            let alive = async || admin.query_one(sql, &[]).await.unwrap().get::<_, String>(0);
+            let before = alive().await;
+            while alive().await == before {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let (unknown, known) = ("cannot learn the oldest snapshot", "learns the oldest snapshot again");
+    for round in 1..3 {
+        let gone = "ALTER FUNCTION hookbox.horizon_v1() RENAME TO horizon_gone";
+        admin.batch_execute(gone).await.unwrap();
+        beats(4).await;
+        assert_eq!((told(unknown), told(known)), (round, round - 1));
+        let back = "ALTER FUNCTION hookbox.horizon_gone() RENAME TO horizon_v1";
+        admin.batch_execute(back).await.unwrap();
+        beats(3).await;
+        assert_eq!((told(unknown), told(known)), (round, round));
+    }
     store.close().await.unwrap();
 }

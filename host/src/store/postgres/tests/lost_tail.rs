@@ -15,7 +15,7 @@ use crate::store::{
 };
 
 /// Copies the database while nobody is connected, and lets the host in again.
-async fn remember(case: &OnePostgres, proxy: &Proxy) -> String {
+pub(super) async fn remember(case: &OnePostgres, proxy: &Proxy) -> String {
     let name = &case.database().await.name;
     let copy = format!("{name}_past");
     let make = format!("CREATE DATABASE {copy} OWNER {USER} TEMPLATE {name}");
@@ -24,7 +24,7 @@ async fn remember(case: &OnePostgres, proxy: &Proxy) -> String {
 }
 
 /// Puts the copy in the place of the database.
-async fn fall_back(case: &OnePostgres, proxy: &Proxy, copy: &str) {
+pub(super) async fn fall_back(case: &OnePostgres, proxy: &Proxy, copy: &str) {
     let name = &case.database().await.name;
     let moves = [
         format!("ALTER DATABASE {name} RENAME TO {name}_gone"),

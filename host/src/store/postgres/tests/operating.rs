@@ -130,7 +130,8 @@ async fn the_partitions_of_a_day_of_which_nothing_is_left_are_dropped() {
     let exists = async |day: i64| {
         let sql = "SELECT to_regclass('hookbox.events_' || $1) IS NOT NULL
                        AND to_regclass('hookbox.settled_' || $1) IS NOT NULL";
-        let row = store.reads.client.query_one(sql, &[&day.to_string()]).await.unwrap();
+        let row =
+            store.reads.client().await.unwrap().query_one(sql, &[&day.to_string()]).await.unwrap();
         row.get::<_, bool>(0)
     };
     store.append(event("order.paid", &[])).await.unwrap();
@@ -163,7 +164,7 @@ async fn the_database_itself_keeps_entries_of_the_audit_log_as_they_are() {
         "DELETE FROM hookbox.audit",
         "TRUNCATE hookbox.audit",
     ] {
-        let refused = store.reads.client.batch_execute(sql).await.unwrap_err();
+        let refused = store.reads.client().await.unwrap().batch_execute(sql).await.unwrap_err();
         let said = refused.as_db_error().expect("the database says so").message();
         assert!(said.contains("before their time"), "{said}");
     }

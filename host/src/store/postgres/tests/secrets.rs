@@ -1,9 +1,12 @@
 //! Secrets that hosts share, as the store keeps them.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest as _, Sha256};
 
 use super::hosts::another;
 use super::*;
+use crate::event::Digest;
 use crate::store::{Hosts as _, SealedSecret, SecretMark};
 
 fn secret(name: &str, version: i64, sealed: &[u8]) -> SealedSecret {
@@ -50,4 +53,43 @@ async fn a_version_that_a_host_has_seen_comes_without_its_content() {
     let lost = secret("a.registered", 1, b"another");
     let older = SecretMark { version: 3, ..mark(&second) };
     assert_eq!(seen(vec![mark(&lost), older]).await, [first, second]);
+}
+
+/// Has the first change of a table fail as if another host were in its way.
+async fn is_in_the_way(case: &OnePostgres, change: &str) {
+    let sql = format!(
+        "CREATE SEQUENCE hookbox.tries;
+         GRANT USAGE ON SEQUENCE hookbox.tries TO {};
+         CREATE FUNCTION hookbox.fail_first() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             IF nextval('hookbox.tries') = 1 THEN
+                 RAISE EXCEPTION 'another host is in the way' USING ERRCODE = '40P01';
+             END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER fails_first BEFORE {change} FOR EACH ROW
+         EXECUTE FUNCTION hookbox.fail_first()",
+        rig::USER
+    );
+    case.database().await.admin().await.batch_execute(&sql).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_secret_is_kept_although_another_host_was_in_its_way() {
+    let Some(case) = one_postgres() else { return };
+    let store = case.open_postgres().await;
+    is_in_the_way(&case, "INSERT ON hookbox.secrets").await;
+    let first = secret("a.registered", 1, b"one");
+    assert!(store.keep_secret(first.clone(), 0).await.unwrap());
+    assert_eq!(store.sealed_secrets(Vec::new()).await.unwrap(), [first]);
+}
+
+#[tokio::test]
+async fn the_files_that_run_are_noted_although_another_host_was_in_the_way() {
+    let Some(case) = one_postgres() else { return };
+    let store = case.open_postgres().await;
+    is_in_the_way(&case, "UPDATE OF plugins ON hookbox.hosts").await;
+    let plugins = BTreeMap::from([("audit".into(), Digest([7; 32]))]);
+    store.note_plugins(plugins.clone()).await.unwrap();
+    assert_eq!(store.hosts().await.unwrap()[0].plugins, plugins);
 }

@@ -118,7 +118,7 @@ async fn of_settlements_of_one_batch_that_have_read_the_same_one_is_kept() {
     assert_eq!(store.stats().await.unwrap().deliveries(State::Ready), 29);
 }
 
-fn member(kind: GatheringKind, need: u32, key: &str) -> NewEvent {
+pub(super) fn member(kind: GatheringKind, need: u32, key: &str) -> NewEvent {
     let plugin = match kind {
         GatheringKind::Join => "joins/pair",
         GatheringKind::Batch => "batches/few",

@@ -53,7 +53,7 @@ mod warnings;
 mod written;
 
 pub use breaker::BreakerPolicy;
-pub use grants::{Grants, HostPattern, HttpRule, Injected, METHODS};
+pub use grants::{Authorities, Grants, HostPattern, HttpRule, Injected, METHODS};
 pub use inputs::{ContentDigest, Input};
 pub use known::MissingPlugins;
 pub use kv::{AgainPolicy, KvSettings, shared_buckets};
@@ -216,7 +216,7 @@ impl Config {
         let server_section = root.take_section("server", "{ listen = \"127.0.0.1:3000\" }");
         let store =
             store::read_store(root.take_section("store", "{ retention = \"30d\" }"), &places);
-        let telemetry = telemetry::read(&mut root);
+        let telemetry = telemetry::read(&mut root, &places);
         let (server, files) =
             server::read_server(server_section, base, store.folder(), missing, sink);
         let sources_section = root.take_section("sources", "{ heygen = { preset = \"heygen\" } }");

@@ -9,7 +9,9 @@
 //! first rule that matches, and completes the headers. `wire` resolves a name once, checks every
 //! address, and connects to an address that it has checked. Each rule of each plugin has its own
 //! connections (`clients`). Responses are counted (`accounting`), and credentials are redacted
-//! before the plugin sees them. The host uses no proxy, follows no redirect, and speaks no HTTP/2.
+//! before the plugin sees them. What the host sends to its own collector has TLS and credentials
+//! from here (`collector`), and no rule. The host uses no proxy, follows no redirect, and speaks no
+//! HTTP/2.
 //! The decisions are in `docs/design/egress.md`.
 //!
 //! Invariant: nothing is resolved or connected before a rule allows the request, and the host
@@ -24,11 +26,13 @@ use clients::Clients;
 
 mod accounting;
 mod clients;
+mod collector;
 mod error;
 mod policy;
 mod session;
 mod wire;
 
+pub use collector::{CollectorTls, credentials};
 pub use error::{RequestError, RequestErrorKind};
 pub use session::{PendingResponse, RequestContext, Session, Warn};
 pub use wire::{

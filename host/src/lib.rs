@@ -36,7 +36,7 @@ pub mod sandbox; // doors: wasmtime, wasmtime_wasi, wasmtime_wasi_http, wat, wit
 // doors: wasi_preview1_component_adapter_provider, wasmparser
 pub mod store; // doors: rusqlite, rustls, tokio_postgres, tokio_rustls, webpki_roots
 
-// floor 2: connections that come in, and HTTP requests of plugins
+// floor 2: connections that come in, and HTTP requests that go out
 pub mod egress; // doors: hyper, hyper_util, rustls, tokio_rustls, webpki_roots
 pub mod server; // doors: axum, hyper, hyper_util
 

@@ -112,7 +112,8 @@ struct Reloader<F> {
     file: ConfigFile,
     watch: Option<Watch>,
     queue: LoadQueue,
-    /// Notified when something changed, a plugin was compiled, or one was approved.
+    /// Notified when something changed, a plugin was compiled or approved, or is to be loaded
+    /// again.
     wake: Arc<Notify>,
 }
 
@@ -200,7 +201,8 @@ impl<F: Fn()> Reloader<F> {
     /// Takes changed plugin files. Returns whether one is still being written.
     async fn refresh_registry(&mut self) -> bool {
         let old = self.watched.registry.load_full();
-        let refreshed = old.refresh(&self.watched.context, &mut self.queue).await;
+        let asked = old.touched(&self.watched.reloads.take_asked());
+        let refreshed = asked.refresh(&self.watched.context, &mut self.queue).await;
         report(&refreshed.changes, &refreshed.registry, &self.watched.config.load());
         report_compiling(&refreshed.registry, &old);
         let now_ms = self.watched.context.clock.now_ms();

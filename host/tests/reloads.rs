@@ -1,8 +1,11 @@
 //! What became of a plugin's files, and what it used: in the API, as commands and on its page.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::{Value, json};
 
-use crate::support::{Host, ROUTE, SOURCE, Site, guest, wait_for};
+use crate::support::{Host, ROUTE, SOURCE, Site, agent, guest, replace, wait_for};
 
 /// The reloads of `worker`, newest first, once there are so many.
 fn reloads(host: &Host, count: usize) -> Vec<Value> {
@@ -133,4 +136,54 @@ fn the_difference_between_the_file_that_runs_and_the_one_that_waits_is_a_command
     let last = reloads(&host, 2).remove(0);
     assert_eq!((&last["result"], &last["detail"]), (&json!("held"), &json!("asks for http")));
     assert!(page(&host).contains("A file waits to be approved"));
+}
+
+/// Puts a program there that runs this line of shell.
+fn put_program(site: &Site, name: &str, line: &str) {
+    let path = site.path(name);
+    replace(&path, format!("#!/bin/sh\n{line}\n").as_bytes());
+    std::fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn a_file_that_failed_for_a_reason_that_is_over_is_loaded_when_an_operator_asks() {
+    let site = Site::of_worker(&guest("ok"), "");
+    put_program(&site, "compiler", "exit 3");
+    let host = Host::start_compiled_by(&site, &site.path("compiler"));
+    let failed = host.until_plugin("worker", "failed");
+    assert_eq!(reloads(&host, 1)[0]["detail"], failed["error"]);
+    assert!(page(&host).contains("Try it again"));
+    let good = format!("exec {} \"$@\"", env!("CARGO_BIN_EXE_hookbox"));
+    put_program(&site, "compiler", &good);
+    let said = site.ask(&host, &["plugins", "load", "worker"]).said();
+    assert!(said.contains("the file of worker is loaded again"), "{said}");
+    let first = host.until_plugin("worker", "loaded")["digest"].clone();
+    assert!(!page(&host).contains("Try it again"));
+
+    // A newer file that is not taken: the form of the page.
+    put_program(&site, "compiler", "exit 3");
+    site.put_plugin("worker.wat", &guest("reject"));
+    host.until_plugin("worker", "stale");
+    put_program(&site, "compiler", &good);
+    let path = format!("{}/plugins/worker/load", host.admin_url);
+    let origin = host.admin_url.as_str();
+    let posted = agent().post(&path).header("origin", origin).send_form([("once", "page-1")]);
+    let posted = posted.unwrap();
+    assert_eq!(posted.status(), 200, "it leads back to the page");
+    assert_ne!(host.until_plugin("worker", "loaded")["digest"], first);
+
+    let audit = host.api("/api/v1/audit?action=plugins.load");
+    let ways: Vec<_> = audit["items"].as_array().unwrap().iter().map(|it| &it["via"]).collect();
+    assert_eq!(ways, ["page", "command"]);
+    let loaded = host.api("/api/v1/plugins/worker/reloads");
+    assert_eq!(host.api_status("POST", "/api/v1/plugins/worker/load", None).0, 202);
+    let (status, problem) = host.api_status("POST", "/api/v1/plugins/wroker/load", None);
+    assert!(status == 404 && problem.to_string().contains("`worker`"), "{problem}");
+    assert_eq!(host.plugin("worker")["state"], "loaded", "a file that runs goes on");
+    assert_eq!(host.api("/api/v1/plugins/worker/reloads"), loaded);
+    std::fs::remove_file(site.path("plugins/worker.wat")).unwrap();
+    host.until_plugin("worker", "missing");
+    let (status, problem) = host.api_status("POST", "/api/v1/plugins/worker/load", None);
+    assert!(status == 409 && problem.to_string().contains("has no file"), "{problem}");
+    assert!(!page(&host).contains("Try it again"));
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 mod call;
+mod client;
 mod cluster;
 mod collector;
 mod event;
@@ -15,11 +16,12 @@ mod server;
 mod site;
 
 pub(crate) use call::{KeptSteps, Kv, call, call_with, log};
+pub(crate) use client::{agent, post, provide, sign};
 pub(crate) use cluster::{asked, cluster, shared_site, show_as_file};
 pub(crate) use collector::{Answers, Collector, any_text, attribute};
 pub(crate) use event::{NOW_MS, attributes, body, event, new_event};
 pub(crate) use heygen::{API_KEY, HeyGen};
-pub(crate) use host::{Host, agent, post, provide, sign};
+pub(crate) use host::Host;
 pub(crate) use senders::Senders;
 pub(crate) use server::{Answer, Request, serve};
 pub(crate) use site::{ROUTE, Ran, SECRET, SOURCE, Site, replace};

@@ -12,6 +12,7 @@ use crate::support::{Collector, Host, Site, agent, attribute, guest, sign};
 mod callbacks;
 mod collectors;
 mod logs;
+mod secure;
 mod trees;
 
 /// A value that stands in bodies, queries and headers, and nowhere in what is sent.

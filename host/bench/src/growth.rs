@@ -1,6 +1,6 @@
 //! `cargo xtask bench --growth`: what becomes of the road when there is much of everything: events
-//! that wait, also behind keys, events that are stored, plugins, routes. Also how the pages are
-//! then, and what they cost, and what a host takes that has nothing to do.
+//! that wait, also behind keys, events that are stored, plugins, routes, traces. Also how the pages
+//! are then, and what they cost, and what a host takes that has nothing to do.
 
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use super::{Options, Scratch};
 use hookbox_tools::{Result, install};
 
 mod beside;
+mod collector;
 mod events;
 mod idle;
 mod operators;
@@ -35,13 +36,14 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     let seconds = options.seconds.unwrap_or(SECONDS);
     let waiting = options.waiting.map_or(WAITING, |count| count as usize);
     let stored = options.stored.map_or(STORED, |count| count as usize);
-    let parts: [(&str, Part<'_>); 7] = [
+    let parts: [(&str, Part<'_>); 8] = [
         ("idle", &|| idle::measure(sites)),
         ("change", &|| plugins::change(sites)),
         ("plugins", &|| plugins::many(sites, seconds)),
         ("waiting", &|| events::waiting(sites, seconds, waiting)),
         ("keys", &|| events::behind_keys(sites, seconds, waiting)),
         ("stored", &|| events::stored(sites, seconds, stored)),
+        ("collector", &|| collector::measure(sites, seconds)),
         ("pages", &|| pages::measure(sites, seconds, stored)),
     ];
     let mut figures = Vec::new();

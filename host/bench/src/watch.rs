@@ -42,6 +42,16 @@ pub(super) fn ask(admin: &str, path: &str) -> Result<Value> {
         .map_err(fail)
 }
 
+/// A metric of a host without labels, if it has it.
+pub(super) fn metric(admin: &str, name: &str) -> Result<Option<f64>> {
+    let url = format!("http://{admin}/metrics");
+    let fail = |error: ureq::Error| format!("{url}: {error}");
+    let text = ureq::get(&url).call().map_err(fail)?.body_mut().read_to_string().map_err(fail)?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = value.map(|value| value.parse().map_err(|_| format!("{name} is {value}")));
+    value.transpose()
+}
+
 /// Deliveries of one plugin.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts {

@@ -91,6 +91,7 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/plugins", get(plugins::show)),
         shows("/plugins/{name}", get(plugins::one)),
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),
+        acts("/plugins/{name}/load", post(plugins::load)),
         shows("/map", get(map::show)),
         asks("/plugins/{name}/try", get(trials::ask).post(trials::act)),
         asks("/plugins/{name}/pause", get(pauses::ask_pause).post(pauses::pause)),

@@ -234,6 +234,43 @@ pub(super) async fn approve_plugin(
     Ok(Json(Approved { name: name.to_string(), digest: approved }))
 }
 
+/// A plugin whose file is read again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LoadAsked {
+    /// The plugin.
+    pub(super) name: String,
+    /// Its state until then.
+    pub(super) state: &'static str,
+}
+
+/// Load the file again, as if it had been touched: it may have failed for a reason that is over.
+/// A file that runs already goes on.
+#[utoipa::path(post, path = "/api/v1/plugins/{name}/load", tag = "plugins",
+    params(("name" = String, Path, description = "The plugin's name")), responses(
+    (status = 202, description = "This host reads the file in a moment", body = LoadAsked),
+    (status = 409, description = "There is no file", body = ProblemJson, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
+))]
+pub(super) async fn load_plugin(
+    State(admin): State<Arc<Admin>>,
+    by: By,
+    Id(name): Id<String>,
+    Params(NoQuery {}): Params<NoQuery>,
+) -> Result<(StatusCode, Json<LoadAsked>), ProblemJson> {
+    let registry = admin.registry.load_full();
+    let (name, entry) = known(&registry, &name)?;
+    let state = entry.state();
+    if state == "missing" {
+        let detail = format!("plugin `{name}` has no file: put one into the plugins folder");
+        return Err(ProblemJson::conflict(detail));
+    }
+    admin.store.note(by.note("plugins.load", name, "")).await?;
+    admin.reloads.ask(name.clone());
+    admin.approvals.wake().notify_one();
+    tracing::info!(plugin.name = %name, "an operator has a plugin's file loaded again");
+    Ok((StatusCode::ACCEPTED, Json(LoadAsked { name: name.to_string(), state })))
+}
+
 impl PluginJson {
     fn of(name: &PluginName, entry: &Entry, admin: &Admin, config: &Config, stats: &Stats) -> Self {
         let loaded = entry.loaded.as_deref();

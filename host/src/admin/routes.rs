@@ -82,6 +82,7 @@ fn others() -> Vec<RoleRoute> {
         (VIEWER, routes!(plugins::show_plugin)),
         (VIEWER, routes!(plugins::reloads::list_reloads)),
         (OPERATOR, routes!(plugins::approve_plugin)),
+        (OPERATOR, routes!(plugins::load_plugin)),
         (OPERATOR, routes!(trials::try_plugin)),
         (OPERATOR, routes!(pauses::pause_plugin)),
         (OPERATOR, routes!(pauses::resume_plugin)),

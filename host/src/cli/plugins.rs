@@ -43,6 +43,7 @@ Examples:
   hookbox plugins video-orders --json
   hookbox plugins diff video-orders
   hookbox plugins approve video-orders
+  hookbox plugins load video-orders
   hookbox plugins reloads video-orders
   hookbox plugins pause video-orders --reason \"their API is down\""
 )]
@@ -75,6 +76,18 @@ Examples:
         /// SHA-256 of the file, if you have looked at it before
         #[arg(long, value_name = "SHA256")]
         digest: Option<String>,
+    },
+    /// Load a plugin's file again, as if it had been touched
+    #[command(after_help = "\
+For a file that was not taken for a reason that is over: the compiler was killed, or had too little memory. A file that \
+runs already goes on.
+
+Examples:
+  hookbox plugins load video-orders")]
+    Load {
+        /// The plugin
+        #[arg(value_name = "NAME")]
+        name: String,
     },
     /// Begin no attempt of a plugin until it is resumed; its events are taken in
     #[command(after_help = "\
@@ -129,6 +142,7 @@ impl Plugins {
             (Some(PluginsVerb::Approve { name, digest }), _) => {
                 self.approve(&client, name, digest.as_deref())?
             }
+            (Some(PluginsVerb::Load { name }), _) => self.load(&client, name)?,
             (Some(PluginsVerb::Try(asked)), _) => asked.run(&client, self.json)?,
             (Some(PluginsVerb::Reloads { name }), _) => reloads::reloads(&client, name, self.json)?,
             (Some(PluginsVerb::Diff { name }), _) => reloads::diff(&client, name, self.json)?,
@@ -248,6 +262,19 @@ impl Plugins {
             text(&approved["name"]),
             text(&approved["digest"])
         ));
+        out.print()
+    }
+}
+
+impl Plugins {
+    fn load(&self, client: &AdminClient, name: &str) -> Result<(), Failure> {
+        let answer = client.post(&format!("{PLUGINS}/{}/load", encoded(name)), &[])?;
+        if self.json {
+            return print_json(&answer);
+        }
+        let mut out = Printout::new();
+        let name = text(&answer["name"]);
+        out.line(format!("the file of {name} is loaded again: see `hookbox plugins {name}`"));
         out.print()
     }
 }

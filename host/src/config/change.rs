@@ -95,6 +95,8 @@ impl Config {
             ("store.secret_key", self.store.secret_key != other.store.secret_key),
             ("store.max_size", self.store.max_bytes != other.store.max_bytes),
             ("telemetry.otlp", self.telemetry.otlp != other.telemetry.otlp),
+            ("telemetry.headers", self.telemetry.headers != other.telemetry.headers),
+            ("telemetry.ca_file", self.telemetry.authorities != other.telemetry.authorities),
             ("telemetry.subjects", self.telemetry.subjects != other.telemetry.subjects),
             ("telemetry.join", self.telemetry.join_ms != other.telemetry.join_ms),
         ];

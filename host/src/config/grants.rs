@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 
+mod credentials;
 mod read;
 
 /// The longest path of a rule, in bytes.
@@ -37,8 +38,12 @@ pub fn is_framing(name: &str) -> bool {
     FRAMING.contains(&name) || name.starts_with("proxy-")
 }
 
+pub(super) use credentials::{HeaderTerms, read_authorities, read_headers};
 pub use read::METHODS;
 pub(super) use read::read;
+
+/// Certificates (DER) of authorities.
+pub type Authorities = Arc<Vec<Vec<u8>>>;
 
 /// The grants of a plugin.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -68,8 +73,8 @@ pub struct HttpRule {
     pub idempotency_key: bool,
     /// Whether the host adds `traceparent` to requests of a traced attempt, unless the plugin does.
     pub traceparent: bool,
-    /// Certificates (DER) of authorities that vouch for these hosts, in place of the public ones.
-    pub authorities: Option<Arc<Vec<Vec<u8>>>>,
+    /// Authorities that vouch for these hosts, in place of the public ones.
+    pub authorities: Option<Authorities>,
 }
 
 /// Hosts, as a rule names them. Names are in lower case, in ASCII (punycode), without a dot at the

@@ -72,7 +72,8 @@ fn parts(rest: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn is_this_machine(host: &str) -> bool {
+/// Whether a host, without a port, is this machine.
+pub(super) fn is_this_machine(host: &str) -> bool {
     let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
     host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|it| it.is_loopback())
 }

@@ -170,6 +170,7 @@ impl Config {
             ("store.audit_retention", quoted(&show_ms(store.audit_retention_ms))),
             ("store.max_size", store.max_bytes.map_or_else(none, |it| quoted(&show_bytes(it)))),
             ("telemetry.otlp", none()),
+            ("telemetry.ca_file", none()),
             ("telemetry.subjects", self.telemetry.subjects.to_string()),
             ("telemetry.join", quoted(&show_ms(self.telemetry.join_ms))),
             ("telemetry.trace_url", none()),

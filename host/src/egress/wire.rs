@@ -12,7 +12,7 @@ mod pool;
 mod redact;
 mod resolve;
 mod response;
-mod tls;
+pub(super) mod tls;
 
 pub use body::{BoxError, RequestBody};
 pub use exchange::RequestTimeouts;

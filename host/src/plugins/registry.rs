@@ -91,6 +91,18 @@ impl Registry {
         next
     }
 
+    /// Returns the registry as if the files of these plugins had been touched: the next refresh
+    /// reads them again.
+    #[must_use]
+    pub fn touched(&self, names: &BTreeSet<PluginName>) -> Self {
+        let mut next = self.clone();
+        for (_, entry) in next.entries.iter_mut().filter(|(name, _)| names.contains(*name)) {
+            // Other than any file, and still one.
+            entry.observed = ObservedFile::Unfit(String::new());
+        }
+        next
+    }
+
     /// Whether a route leads to the plugin.
     pub(super) fn is_routed(&self, name: &str) -> bool {
         self.entries.get(name).is_some_and(|entry| entry.routed)

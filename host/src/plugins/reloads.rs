@@ -1,6 +1,6 @@
 //! What became of the files of each plugin since the host started, the last of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use super::directory::MAX_PLUGINS;
@@ -33,9 +33,12 @@ pub struct Reload {
     pub failed_after: Option<f64>,
 }
 
-/// The reloads of every plugin. Clones of the handle write to the same log.
+/// The reloads of every plugin, and those that were asked for.
 #[derive(Debug, Default)]
-pub struct ReloadLog(Mutex<BTreeMap<PluginName, VecDeque<NotedReload>>>);
+pub struct ReloadLog {
+    noted: Mutex<BTreeMap<PluginName, VecDeque<NotedReload>>>,
+    asked: Mutex<BTreeSet<PluginName>>,
+}
 
 #[derive(Debug)]
 struct NotedReload {
@@ -60,7 +63,7 @@ impl Change {
 impl ReloadLog {
     /// Notes what has changed from one registry to the next.
     pub fn note(&self, changes: &[Change], old: &Registry, new: &Registry, at_ms: i64) {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         if log.len() > 2 * MAX_PLUGINS {
             log.retain(|name, _| new.entry(name).is_some());
         }
@@ -95,15 +98,25 @@ impl ReloadLog {
         }
     }
 
+    /// Asks that a plugin's file is read again, as if it had been touched.
+    pub fn ask(&self, plugin: PluginName) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(plugin);
+    }
+
+    /// The plugins whose files are to be read again; they are asked for no more.
+    pub fn take_asked(&self) -> BTreeSet<PluginName> {
+        std::mem::take(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The newest reload of a plugin, without the shares of failed attempts.
     pub fn last(&self, plugin: &str) -> Option<Reload> {
-        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         log.get(plugin)?.back().map(|noted| noted.reload.clone())
     }
 
     /// The reloads of a plugin, newest first, whose attempts were so many up to now.
     pub fn of(&self, plugin: &str, now: AttemptCounts) -> Vec<Reload> {
-        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         let noted: Vec<_> = log.get(plugin).into_iter().flatten().collect();
         // Counts when the file that runs began to.
         let mut begun: Option<AttemptCounts> = None;
@@ -160,7 +173,7 @@ mod tests {
         let registry = Registry::default();
         let note = |change: Change, at_ms, attempts, failed| {
             log.note(&[change], &registry, &registry, at_ms);
-            let mut log = log.0.lock().unwrap();
+            let mut log = log.noted.lock().unwrap();
             log.get_mut("audit").unwrap().back_mut().unwrap().counts =
                 AttemptCounts { attempts, failed };
         };

@@ -10,9 +10,10 @@ use crate::names::closest_within;
 const DEFAULT: &str = "info";
 
 /// Directives that hold unless the filter overrides them. Warnings about the filter itself are
-/// always logged. The WASI libraries log what guests do, as often as they do it, so they are off
-/// unless named; the prefix also covers `wasmtime_wasi_http`.
-const ALWAYS: &str = "wasmtime_wasi=off,hookbox::telemetry=warn";
+/// always logged, and what becomes of a collector: that it works again is no warning. The WASI
+/// libraries log what guests do, as often as they do it, so they are off unless named; the prefix
+/// also covers `wasmtime_wasi_http`.
+const ALWAYS: &str = "wasmtime_wasi=off,hookbox::telemetry=warn,hookbox::telemetry::otlp=info";
 
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 

@@ -44,7 +44,7 @@ pub fn start(settings: &Telemetry) -> Option<Exporter> {
     let (resource, stopping) = (Resource::new(), CancellationToken::new());
     let (spans, of_spans) = mpsc::channel(QUEUE);
     let (lines, of_lines) = mpsc::channel(QUEUE);
-    let pump = |signal| Pump::new(endpoint, signal, resource.clone(), stopping.clone());
+    let pump = |signal| Pump::new(endpoint, settings, signal, resource.clone(), stopping.clone());
     let pumps = vec![
         tasks::spawn(pump(Signal::Traces).run(of_spans, encode::traces)),
         tasks::spawn(pump(Signal::Logs).run(of_lines, encode::logs)),

@@ -50,6 +50,7 @@ async fn every_change_of_an_operator_has_an_entry() {
         ("/api/v1/deliveries/retry?state=cancelled".to_owned(), "deliveries.retry"),
         (format!("/api/v1/events/{event_id}/erase?keys=true"), "events.erase"),
         ("/api/v1/events/erase?subject=b".to_owned(), "events.erase"),
+        ("/api/v1/plugins/audit/load".to_owned(), "plugins.load"),
         ("/api/v1/plugins/audit/pause?reason=x".to_owned(), "plugins.pause"),
         ("/api/v1/plugins/audit/resume".to_owned(), "plugins.resume"),
         ("/api/v1/schedules/report/run".to_owned(), "schedules.run"),
@@ -161,6 +162,7 @@ fn a_route_that_changes_something_is_among_those_that_are_tested_here() {
         "/api/v1/events/import",
         // `refresh::tests::held` has its store.
         "/api/v1/plugins/{name}/approve",
+        "/api/v1/plugins/{name}/load",
         "/api/v1/plugins/{name}/pause",
         "/api/v1/plugins/{name}/resume",
         "/api/v1/schedules/{name}/run",

@@ -77,6 +77,7 @@ fn others() -> Vec<(&'static str, &'static str, String)> {
             "/api/v1/plugins/{name}/approve",
             format!("/api/v1/plugins/audit/approve?digest={}", "07".repeat(32)),
         ),
+        ("post", "/api/v1/plugins/{name}/load", "/api/v1/plugins/audit/load".to_owned()),
         ("post", "/api/v1/plugins/{name}/pause", "/api/v1/plugins/audit/pause?reason=x".to_owned()),
         ("post", "/api/v1/plugins/{name}/resume", "/api/v1/plugins/audit/resume".to_owned()),
         (

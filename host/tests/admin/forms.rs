@@ -125,6 +125,37 @@ async fn a_group_of_failures_is_shown_and_retried_by_a_form() {
 }
 
 #[tokio::test]
+async fn deliveries_that_are_selected_in_the_list_are_retried_or_cancelled_together() {
+    let site = full().await;
+    let dead = site.get("/api/v1/deliveries?state=dead").await["items"].clone();
+    let [a, b] = [0, 1].map(|at| dead[at]["id"].as_str().unwrap().to_owned());
+    let list = good(&site, "/deliveries?state=dead").await;
+    assert!(list.contains(&format!("name=\"ids\" value=\"{b}\"")), "{list}");
+    assert!(list.contains("<button name=\"action\" value=\"cancel\">"), "{list}");
+    for (number, action) in ["retry", "cancel"].into_iter().enumerate() {
+        let chosen = format!("/operations/new?chosen=rows&ids={a}&ids={b}&action={action}");
+        let ask = good(&site, &chosen).await;
+        assert!(ask.contains("2 deliveries?") && ask.contains(&format!("{a},{b}")), "{ask}");
+        assert!(
+            ask.contains(&format!("for id in {a} {b}; do hookbox deliveries {action}")),
+            "{ask}"
+        );
+        assert!(ask.contains("href=\"/deliveries\""), "{ask}");
+        let fields = format!("action={action}&ids={a},{b}&count=2&once=o{number}");
+        let done = post(&site, "/operations", &fields).await;
+        assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
+        let planned = site.get("/api/v1/operations").await["items"].clone();
+        assert_eq!(planned.as_array().unwrap().len(), number + 1);
+        let ours = planned.as_array().unwrap().iter().find(|it| it["action"] == action).unwrap();
+        assert_eq!(ours["total"], 2, "{ours}");
+        // Nothing is ticked: that is not every delivery.
+        let none = page(&site, &format!("/operations/new?chosen=rows&action={action}")).await;
+        assert_eq!(none.status, StatusCode::BAD_REQUEST, "{}", none.text);
+        assert!(none.text.contains("no delivery is selected"), "{}", none.text);
+    }
+}
+
+#[tokio::test]
 async fn many_are_discarded_only_by_one_who_types_their_number() {
     let site = site();
     for n in 0..101 {

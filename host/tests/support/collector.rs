@@ -26,6 +26,8 @@ pub(crate) enum Answers {
     But(i64),
     /// With this status.
     Status(u16),
+    /// The first request with status 429, and as it should a second later.
+    Later,
     /// Not at all, with the connection open.
     Never,
 }
@@ -42,6 +44,8 @@ struct Kept {
     spans: Mutex<Vec<Span>>,
     logs: Mutex<Vec<(String, LogRecord)>>,
     resource: Mutex<Vec<KeyValue>>,
+    /// The `authorization` of each request.
+    credentials: Mutex<Vec<Option<String>>>,
     /// Every message, byte for byte.
     raw: Mutex<Vec<u8>>,
 }
@@ -69,6 +73,11 @@ impl Collector {
     /// Requests that have come so far.
     pub(crate) fn requests(&self) -> usize {
         self.kept.requests.load(Ordering::Acquire)
+    }
+
+    /// The `authorization` of each request so far.
+    pub(crate) fn credentials(&self) -> Vec<Option<String>> {
+        self.kept.credentials.lock().unwrap().clone()
     }
 
     /// The spans so far.
@@ -112,8 +121,8 @@ impl Collector {
 impl Kept {
     fn serve(&self, stream: &TcpStream, answers: Answers) {
         let mut reader = BufReader::new(stream);
-        while let Some((path, body)) = read_request(&mut reader) {
-            self.requests.fetch_add(1, Ordering::AcqRel);
+        while let Some((path, body)) = self.read_request(&mut reader) {
+            let before = self.requests.fetch_add(1, Ordering::AcqRel);
             let status = match answers {
                 Answers::Never => {
                     // Until the host gives up.
@@ -121,7 +130,8 @@ impl Kept {
                     return;
                 }
                 Answers::Status(status) => status,
-                Answers::Ok | Answers::But(_) => {
+                Answers::Later if before == 0 => 429,
+                Answers::Ok | Answers::But(_) | Answers::Later => {
                     self.keep(&path, &body);
                     200
                 }
@@ -134,8 +144,9 @@ impl Kept {
                 }
                 _ => Vec::new(),
             };
+            let later = if status == 429 { "retry-after: 1\r\n" } else { "" };
             let head = format!(
-                "HTTP/1.1 {status} it\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
+                "HTTP/1.1 {status} it\r\ncontent-type: application/x-protobuf\r\n{later}content-length: {}\r\n\r\n",
                 answer.len()
             );
             let mut stream = stream;
@@ -165,33 +176,36 @@ impl Kept {
             }
         }
     }
-}
 
-/// Reads a request: its path and its body.
-fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<(String, Vec<u8>)> {
-    let (mut path, mut length, mut is_protobuf) = (String::new(), 0, false);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        let line = line.trim_end();
-        if path.is_empty() {
-            path = line.strip_prefix("POST ")?.split(' ').next()?.to_owned();
-        } else if line.is_empty() {
-            break;
-        } else if let Some((name, value)) = line.split_once(": ") {
-            match name {
-                "content-length" => length = value.parse().unwrap(),
-                "content-type" => is_protobuf = value == "application/x-protobuf",
-                _ => {}
+    /// Reads a request: its path and its body.
+    fn read_request(&self, reader: &mut BufReader<&TcpStream>) -> Option<(String, Vec<u8>)> {
+        let (mut path, mut length, mut is_protobuf) = (String::new(), 0, false);
+        let mut credential = None;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            let line = line.trim_end();
+            if path.is_empty() {
+                path = line.strip_prefix("POST ")?.split(' ').next()?.to_owned();
+            } else if line.is_empty() {
+                break;
+            } else if let Some((name, value)) = line.split_once(": ") {
+                match name {
+                    "authorization" => credential = Some(value.to_owned()),
+                    "content-length" => length = value.parse().unwrap(),
+                    "content-type" => is_protobuf = value == "application/x-protobuf",
+                    _ => {}
+                }
             }
         }
+        assert!(is_protobuf, "{path}");
+        self.credentials.lock().unwrap().push(credential);
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        Some((path, body))
     }
-    assert!(is_protobuf, "{path}");
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some((path, body))
 }
 
 /// The value of an attribute, as text.

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hmac::{Hmac, KeyInit, Mac};
 use hookbox::app::{self, Observed};
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
@@ -18,10 +18,9 @@ use hookbox::series::Series;
 use hookbox::store::OnLoss;
 use hookbox::telemetry::{self, otlp};
 use serde_json::Value;
-use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 
-use super::{PATIENCE, SECRET, Site, body, wait_for};
+use super::{PATIENCE, Site, agent, body, post, provide, wait_for};
 
 /// A running host. Dropping it ends it, once no delivery is leased any more; the test fails if one
 /// stays leased. A test that means to leave something running says so: it kills the host.
@@ -34,6 +33,9 @@ pub(crate) struct Host {
     /// The token that requests to the admin API show.
     token: Option<&'static str>,
 }
+
+/// The host's own binary.
+const BINARY: &str = env!("CARGO_BIN_EXE_hookbox");
 
 /// Where a host runs.
 enum Runs {
@@ -97,7 +99,12 @@ impl Host {
 
     /// Starts a host in this process that goes by this clock.
     pub(crate) fn start_by(site: &Site, clock: &Clock) -> Self {
-        Self::start_observed(site, clock, Observed::default())
+        Self::start_observed(site, clock, Observed::default(), BINARY)
+    }
+
+    /// Starts a host in this process whose plugins are compiled by the program at `path`.
+    pub(crate) fn start_compiled_by(site: &Site, path: &Path) -> Self {
+        Self::start_observed(site, &Clock::system(), Observed::default(), path.to_str().unwrap())
     }
 
     /// The same for a host that is measured, with its series. What measures is there once in a
@@ -106,14 +113,14 @@ impl Host {
         let series = Arc::<Series>::default();
         let render_metrics = telemetry::metrics(series.clone()).expect("the one of this process");
         let observed = Observed { render_metrics, series: series.clone(), ..Observed::default() };
-        (Self::start_observed(site, clock, observed), series)
+        (Self::start_observed(site, clock, observed, BINARY), series)
     }
 
-    fn start_observed(site: &Site, clock: &Clock, observed: Observed) -> Self {
+    fn start_observed(site: &Site, clock: &Clock, observed: Observed, program: &str) -> Self {
         let config = Config::load(&site.path("config.toml"), MakeSecrets::No).unwrap();
         let (shutdown, clock) = (CancellationToken::new(), clock.clone());
         let (say, said) = std::sync::mpsc::channel();
-        let stopping = shutdown.clone();
+        let (stopping, compiler) = (shutdown.clone(), compiler(program));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
@@ -123,7 +130,7 @@ impl Host {
             runtime.block_on(async {
                 let exporter = otlp::start(&config.telemetry);
                 let tracer = exporter.as_ref().map(otlp::Exporter::tracer).unwrap_or_default();
-                let app = app::build_by(config, compiler(), OnLoss::Refuse, clock).await.unwrap();
+                let app = app::build_by(config, compiler, OnLoss::Refuse, clock).await.unwrap();
                 say.send(app.addresses()).unwrap();
                 app.run(stopping, Observed { tracer, ..observed }).await.unwrap();
                 if let Some(exporter) = exporter {
@@ -342,53 +349,11 @@ impl Drop for Host {
 }
 
 /// The compiler of a host, without a cache.
-fn compiler() -> Compiler {
+fn compiler(program: &str) -> Compiler {
     Compiler::Child(Arc::new(ChildCompiler {
-        program: env!("CARGO_BIN_EXE_hookbox").into(),
+        program: program.into(),
         cache: None,
         temp_dir: std::env::temp_dir(),
         limits: CompileLimits::default(),
     }))
-}
-
-/// A client that keeps its connections.
-pub(crate) fn agent() -> ureq::Agent {
-    let config =
-        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
-    ureq::Agent::new_with_config(config.build())
-}
-
-/// Posts as a provider does: see [`Host::provide`].
-pub(crate) fn provide(agent: &ureq::Agent, to: SocketAddr, body: &str) -> Value {
-    wait_for("an acknowledgement", || {
-        let (status, reply) = post(agent, to, body).unwrap();
-        let late =
-            status == 503 && reply["detail"] == "Storing the event took too long; send it again.";
-        assert!(status == 200 || late, "{status}: {reply}");
-        (status == 200).then_some(reply)
-    })
-}
-
-/// Posts a signed body to the source `test`.
-pub(crate) fn post(
-    agent: &ureq::Agent,
-    to: SocketAddr,
-    body: &str,
-) -> Result<(u16, Value), String> {
-    let response = agent
-        .post(format!("http://{to}/webhook/test"))
-        .header("content-type", "application/json")
-        .header("x-signature", sign(body.as_bytes()))
-        .send(body);
-    let mut response = response.map_err(|error| error.to_string())?;
-    let status = response.status().as_u16();
-    let text = response.body_mut().read_to_string().map_err(|error| error.to_string())?;
-    Ok((status, serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?))
-}
-
-/// Lower-case hex HMAC-SHA256 with [`SECRET`].
-pub(crate) fn sign(body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
-    mac.update(body);
-    hex::encode(mac.finalize().into_bytes())
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Host, agent, body, host::provide, wait_for};
+use super::{Host, agent, body, provide, wait_for};
 
 /// Clients that each send 100 events of the type `step.one` a second, whatever the host does, as
 /// providers do. Each event is acknowledged, or the test fails.

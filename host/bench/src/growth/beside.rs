@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::operators::Operators;
 use crate::figures::{Figure, Wanted};
-use crate::process::resident_mib;
+use crate::process::{cpu, resident_mib};
 use crate::receivers::{Receiver, Running, plugin};
 use crate::requests::{HANDLED, Requests, Spec, Subjects};
 use crate::rows::PLUGIN;
@@ -77,9 +77,9 @@ pub(super) fn beside(
     seconds: u32,
     first: usize,
 ) -> Result<Vec<Figure>> {
-    let Pair { full, what, other, without, least } = pair;
+    let Pair { full, what, other, without, .. } = pair;
     let count = seconds as usize * SIGNED_PER_SECOND;
-    let mut rates = [0.0; 2];
+    let (mut rates, mut seconds_of_cpu, mut events) = ([0.0; 2], [0.0; 2], [0.0; 2]);
     for round in 0..ROUNDS {
         let spec = Spec {
             kind: HANDLED,
@@ -94,6 +94,7 @@ pub(super) fn beside(
             let of = (turn + round) % 2;
             let host = [*other, *full][of];
             let before = Before::look(host, PLUGIN)?;
+            let cpu_before = cpu(host.pid())?;
             let answered =
                 wrk::send(&requests, &host.public, Closed { connections: CONNECTIONS, seconds })?;
             let run = Accepted {
@@ -101,17 +102,34 @@ pub(super) fn beside(
                 unread: CONNECTIONS.into(),
                 emits: Some(0),
             };
-            rates[of] += before.check(host, PLUGIN, run)? as f64 / answered.seconds / ROUNDS as f64;
+            let settled = before.check(host, PLUGIN, run)? as f64;
+            rates[of] += settled / answered.seconds / ROUNDS as f64;
+            seconds_of_cpu[of] += (cpu(host.pid())? - cpu_before).as_secs_f64();
+            events[of] += settled;
         }
     }
+    let micros = [0, 1].map(|of| seconds_of_cpu[of] * 1e6 / events[of]);
     let memory = [resident_mib(other.pid())?, resident_mib(full.pid())?];
-    Ok(vec![
+    Ok(compared(pair, rates, micros, memory))
+}
+
+/// What both hosts did, those with nothing first.
+fn compared(pair: &Pair<'_>, rates: [f64; 2], micros: [f64; 2], memory: [f64; 2]) -> Vec<Figure> {
+    let Pair { what, without, least, .. } = pair;
+    vec![
         Figure::new(format!("whole road {without}"), rates[0], "events/s", Wanted::Known),
         Figure::new(
             format!("whole road {what}, of that"),
             rates[1] / rates[0],
             "",
             Wanted::AtLeast(*least),
+        ),
+        Figure::new(format!("processor an event {without}"), micros[0], "µs", Wanted::Known),
+        Figure::new(
+            format!("processor an event {what}, of that"),
+            micros[1] / micros[0],
+            "",
+            Wanted::Known,
         ),
         Figure::new(format!("memory after it {without}"), memory[0], "MiB", Wanted::Known),
         Figure::new(
@@ -120,7 +138,7 @@ pub(super) fn beside(
             "",
             Wanted::AtMost(1.2),
         ),
-    ])
+    ]
 }
 
 /// How many requests the turns of [`share`] are signed for.

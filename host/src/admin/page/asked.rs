@@ -80,6 +80,19 @@ impl Asked {
         Some(self.fields.remove(at).1)
     }
 
+    /// Makes one field of those that have this name, its values joined by commas; how many there
+    /// were.
+    pub(in crate::admin::page) fn join(&mut self, name: &str) -> usize {
+        let (found, mut rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.fields).into_iter().partition(|(field, _)| field == name);
+        let values: Vec<String> = found.into_iter().map(|(_, value)| value).collect();
+        if !values.is_empty() {
+            rest.push((name.to_owned(), values.join(",")));
+        }
+        self.fields = rest;
+        values.len()
+    }
+
     /// A field.
     pub(in crate::admin::page) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
@@ -135,5 +148,8 @@ mod tests {
         assert_eq!(asked.call("/api/v1/events"), "/api/v1/events?state=dead&q=a&cursor=x");
         assert_eq!(asked.take("cursor").as_deref(), Some("x"));
         assert_eq!(asked.take("cursor"), None);
+        let mut asked = Asked::of(&"/x?id=1&a=b&id=2".parse().unwrap());
+        assert_eq!((asked.join("id"), asked.join("c")), (2, 0));
+        assert_eq!(asked.call("/x"), "/x?a=b&id=1%2C2");
     }
 }

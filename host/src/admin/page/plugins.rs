@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::asked::Asked;
+use super::form::{FormFields, ONCE, once, see_other};
 use super::frame::PageFrame;
 use super::parts::html::{Html, coded, coded_lines, shown};
 use super::parts::link::{Link, word};
@@ -18,8 +19,9 @@ use super::parts::when::when_text;
 use super::pauses;
 use super::trail::Trail;
 use super::{html, params};
+use crate::admin::by::By;
 use crate::admin::params::{Id, NoQuery};
-use crate::admin::plugins::{HeldJson, PluginJson, list_plugins, show_plugin};
+use crate::admin::plugins::{HeldJson, PluginJson, list_plugins, load_plugin, show_plugin};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::text::grouped;
@@ -127,6 +129,8 @@ struct PluginShown {
     pause_path: String,
     try_path: String,
     error: Option<Html>,
+    /// Where its file is loaded again, if there is one that was not taken.
+    load_path: Option<String>,
     warnings: Vec<Html>,
     held: Option<HeldPart>,
     /// Headings, and under each the names and values that belong there.
@@ -136,6 +140,13 @@ struct PluginShown {
     failures: Vec<reloads::FailureLine>,
     emits: Vec<reloads::EmitsLine>,
     reloads: Vec<reloads::ReloadLine>,
+}
+
+impl PluginShown {
+    /// The name of a form.
+    fn once(&self) -> String {
+        once()
+    }
 }
 
 /// A file that waits.
@@ -205,6 +216,7 @@ pub(super) async fn one(
             .same_as(format!("hookbox plugins {}", word(&plugin.name)), api),
         state: state(&plugin),
         paused: plugin.paused.as_ref().map(|paused| pauses::line(paused, now_ms)),
+        load_path: (plugin.state != "missing").then(|| own.clone().segment("load").into_text()),
         try_path: own.clone().segment("try").into_text(),
         pause_path: own
             .segment(if plugin.paused.is_some() { "resume" } else { "pause" })
@@ -221,6 +233,19 @@ pub(super) async fn one(
         name: plugin.name,
     };
     html(StatusCode::OK, &page)
+}
+
+/// Has its file loaded again.
+pub(super) async fn load(
+    State(admin): State<Arc<Admin>>,
+    by: By,
+    Id(name): Id<String>,
+    mut form: FormFields,
+) -> Result<Response, ProblemJson> {
+    let by = by.once(form.take(ONCE));
+    let load = load_plugin(State(admin), by, Id(name.clone()), params(NoQuery {}));
+    let (_, Json(_)) = load.await?;
+    Ok(see_other(&Link::to("/plugins").segment(&name).into_text()))
 }
 
 type Pairs = Vec<(&'static str, Html)>;

@@ -2,33 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
-use secrecy::SecretString;
-
-use super::{
-    Grants, HostPattern, HttpRule, Injected, MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES,
-    is_framing,
-};
-use crate::config::inputs::Input;
-use crate::config::places;
-use crate::config::raw::{Item, Section};
-use crate::config::secrets::{self, Places};
-use crate::config::template;
+use super::credentials::{HeaderTerms, read_authorities, read_headers};
+use super::{Grants, HostPattern, HttpRule, MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES};
+use crate::config::raw::Item;
+use crate::config::secrets::Places;
 
 /// The most rules of a plugin.
 const MAX_RULES: usize = 64;
-/// The most headers that a rule adds.
-const MAX_HEADERS: usize = 8;
-/// The shortest value that can be told from ordinary text in a response, in bytes.
-const MIN_VALUE_BYTES: usize = 8;
-/// The longest text before a value, in bytes.
-const MAX_PREFIX_BYTES: usize = 64;
-/// The largest file of certificates, in bytes.
-const MAX_AUTHORITIES_BYTES: u64 = 1 << 20;
 
 /// Methods of RFC 9110 and RFC 5789 that a plugin may use. CONNECT would be a way around every
 /// rule, TRACE shows headers.
@@ -37,6 +19,14 @@ pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
 /// Headers that a plugin can set and a rule cannot: how long the body is, and in what form the
 /// answer comes.
 const OF_THE_REQUEST: [&str; 3] = ["accept-encoding", "content-length", "range"];
+
+/// What a rule may add.
+const HEADERS: HeaderTerms = HeaderTerms {
+    own: &OF_THE_REQUEST,
+    min_value_bytes: 8,
+    too_short: "is too short to be told from ordinary text in a response",
+    no_secret: "; a header that is no secret can be set by the plugin itself",
+};
 
 const EXAMPLE: &str = "{ host = \"api.example.com\", methods = [\"GET\"], path = \"/v1/\" }";
 
@@ -82,6 +72,7 @@ fn read_rule(item: &Item<'_>, places: &Places<'_>) -> Option<HttpRule> {
     }
     let headers = read_headers(
         section.take_section("headers", "{ Authorization = { env = \"API_TOKEN\" } }"),
+        &HEADERS,
         places,
     );
     let authorities = section.take("ca_file").and_then(|item| read_authorities(&item, places.base));
@@ -221,104 +212,4 @@ fn read_path(item: &Item<'_>) -> Option<String> {
         item.refuse(format_args!("is \"{path}\", which no path begins with"), help);
     }
     Some(path.to_owned()).filter(|_| fits)
-}
-
-fn read_headers(section: Section<'_>, places: &Places<'_>) -> Vec<Injected> {
-    let mut headers: Vec<Injected> = Vec::new();
-    for item in section.entries() {
-        secrets::mask_but(&item, &["env", "file", "prefix"]);
-        let Some(name) = template::header_name(item.key) else {
-            item.refuse_key(
-                "is not the name of a header",
-                "write it as the service does, such as `X-Api-Key`",
-            );
-            continue;
-        };
-        if is_framing(&name) || OF_THE_REQUEST.contains(&name.as_str()) {
-            item.refuse_key("is a header that the host sets itself", "take it out");
-            continue;
-        }
-        if headers.len() == MAX_HEADERS {
-            item.refuse_key("is one header too many", format!("a rule can add {MAX_HEADERS}"));
-            break;
-        }
-        if headers.iter().any(|other| other.name == name) {
-            item.refuse_key(
-                "is there twice",
-                "names of headers are the same in upper and lower case",
-            );
-            continue;
-        }
-        headers.extend(read_header(&item, name, places));
-    }
-    headers
-}
-
-fn read_header(item: &Item<'_>, name: String, places: &Places<'_>) -> Option<Injected> {
-    if !item.value.is_table() {
-        let help = "a credential in a file of settings ends up in backups and repositories: put it into an environment \
-            variable and write { env = \"NAME\" }, or into a file of its own and write { file = \"PATH\" }; a header that \
-            is no secret can be set by the plugin itself";
-        item.refuse("holds a literal value", help);
-        return None;
-    }
-    let mut section = item.section("{ prefix = \"Bearer \", env = \"API_TOKEN\" }")?;
-    let prefix = section.take("prefix").and_then(|item| read_prefix(&item)).unwrap_or_default();
-    let (place, text) = secrets::read_place(item, section, places)?;
-    let Some(text) = text else { return Some(Injected { name, prefix, value: Err(place) }) };
-    let fault = match std::str::from_utf8(&text) {
-        Ok(text) if text.len() < MIN_VALUE_BYTES => {
-            Some("is too short to be told from ordinary text in a response")
-        }
-        Ok(text) if text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') => None,
-        _ => Some("is not visible ASCII in one line"),
-    };
-    if let Some(fault) = fault {
-        item.refuse(
-            format_args!("names {place}, whose value {fault}"),
-            format!("it has to be what the service gave out, {MIN_VALUE_BYTES} characters or more"),
-        );
-        return None;
-    }
-    let value = SecretString::from(String::from_utf8_lossy(&text).into_owned());
-    Some(Injected { name, prefix, value: Ok(value) })
-}
-
-fn read_prefix(item: &Item<'_>) -> Option<String> {
-    let text = item.text("\"Bearer \"")?;
-    let fits = text.len() <= MAX_PREFIX_BYTES
-        && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if !fits {
-        item.refuse(
-            "cannot stand in a header",
-            format!("write at most {MAX_PREFIX_BYTES} visible ASCII characters"),
-        );
-    }
-    Some(text.to_owned()).filter(|_| fits)
-}
-
-fn read_authorities(item: &Item<'_>, base: &Path) -> Option<Arc<Vec<Vec<u8>>>> {
-    let path = places::tidy(&base.join(item.text("\"certs/internal.pem\"")?));
-    let refuse = |why: String| {
-        item.refuse(
-            format_args!("names {}, {why}", path.display()),
-            "write the path of a PEM file with the certificates of the authorities that vouch for these hosts",
-        );
-    };
-    let (input, pem) = Input::read(&item.path, &path, MAX_AUTHORITIES_BYTES, |pem| !pem.is_empty());
-    item.sink().input(input);
-    match pem {
-        Err(error) => refuse(format!("which cannot be read: {error}")),
-        Ok(pem) => {
-            let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem)
-                .map(|read| read.map(|der| der.to_vec()))
-                .collect();
-            match read {
-                Ok(list) if !list.is_empty() => return Some(Arc::new(list)),
-                Ok(_) => refuse("which holds no certificate".to_owned()),
-                Err(error) => refuse(format!("which is not PEM: {error}")),
-            }
-        }
-    }
-    None
 }

@@ -103,7 +103,9 @@ pub(in crate::egress) fn trace(headers: &mut HeaderMap, context: Option<SpanCont
 }
 
 /// The header that carries a credential.
-fn credential(injected: &Injected) -> Result<(HeaderName, HeaderValue), RequestError> {
+pub(in crate::egress) fn credential(
+    injected: &Injected,
+) -> Result<(HeaderName, HeaderValue), RequestError> {
     let unusable = |why: String| RequestError::new(RequestErrorKind::Configuration, why);
     let invalid = || {
         unusable(format!(

@@ -85,7 +85,10 @@ impl Connector {
         rule: &Arc<HttpRule>,
         shared: &SharedResources,
     ) -> Result<Self, RequestError> {
-        let tls = rule.tls.then(|| tls::config(rule, &shared.public_roots)).transpose()?;
+        let tls = rule
+            .tls
+            .then(|| tls::config(rule.authorities.as_ref(), &shared.public_roots))
+            .transpose()?;
         let network = Arc::clone(&shared.network);
         let resolver =
             Resolver::new(Arc::clone(rule), Arc::clone(&network), Arc::clone(&shared.lookups));

@@ -1,4 +1,4 @@
-//! TLS for one rule: the server proves the name of the request to the rule's authorities.
+//! TLS for one rule or one collector: the server proves the name of the request to its authorities.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -11,17 +11,17 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::config::HttpRule;
+use crate::config::Authorities;
 use crate::egress::error::{RequestError, RequestErrorKind};
 use crate::egress::policy::TargetHost;
 
 /// How long the handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Builds a rule's configuration, with the public authorities or the rule's own. Each rule has its
-/// own, so it resumes only its own TLS sessions.
-pub(super) fn config(
-    rule: &HttpRule,
+/// Builds a configuration with these authorities or the public ones. Each rule has its own, so it
+/// resumes only its own TLS sessions.
+pub(in crate::egress) fn config(
+    authorities: Option<&Authorities>,
     public_roots: &OnceLock<Arc<RootCertStore>>,
 ) -> Result<Arc<ClientConfig>, RequestError> {
     let invalid = |error: rustls::Error| {
@@ -30,7 +30,7 @@ pub(super) fn config(
             format!("TLS could not be configured: {error}"),
         )
     };
-    let roots = match &rule.authorities {
+    let roots = match authorities {
         None => Arc::clone(public_roots.get_or_init(|| {
             Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
         })),
@@ -51,7 +51,7 @@ pub(super) fn config(
 }
 
 /// Performs the handshake.
-pub(super) async fn handshake(
+pub(in crate::egress) async fn handshake(
     config: Arc<ClientConfig>,
     host: &TargetHost,
     stream: TcpStream,

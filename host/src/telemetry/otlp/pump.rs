@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::encode::{Resource, Signal};
 use super::post::{Collector, NotSent};
-use crate::config::OtlpEndpoint;
+use crate::config::{OtlpEndpoint, Telemetry};
 
 /// The most that one request holds.
 const BATCH: usize = 512;
@@ -21,6 +21,9 @@ const GATHER: Duration = Duration::from_millis(500);
 const PAUSES: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(9)];
 
+/// The longest pause that a collector can ask for: what waits meanwhile is bounded.
+const MAX_PAUSE: Duration = Duration::from_secs(300);
+
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -31,19 +34,20 @@ pub(super) struct Pump {
     signal: Signal,
     resource: Resource,
     stopping: CancellationToken,
-    /// Whether the last batch was not sent, which the log says once.
-    is_failing: bool,
+    /// Why the last batch was not sent, which the log says once.
+    failing: Option<String>,
 }
 
 impl Pump {
     pub(super) fn new(
         endpoint: &OtlpEndpoint,
+        settings: &Telemetry,
         signal: Signal,
         resource: Resource,
         stopping: CancellationToken,
     ) -> Self {
-        let collector = Collector::new(endpoint, signal.path());
-        Self { collector, signal, resource, stopping, is_failing: false }
+        let collector = Collector::new(endpoint, settings, signal.path());
+        Self { collector, signal, resource, stopping, failing: None }
     }
 
     /// Sends until the host stops, and then what is left.
@@ -103,8 +107,9 @@ impl Pump {
             };
             // The connection may be in the middle of an answer.
             self.collector.disconnect();
-            self.failed(&why.reason);
+            self.failed(&why);
             let pause = pauses.next().filter(|_| why.may_be_repeated);
+            let pause = pause.map(|own| longer(own, why.after));
             let Some(pause) = pause.filter(|_| !self.stopping.is_cancelled()) else {
                 return self.signal.count_dropped(count);
             };
@@ -116,17 +121,40 @@ impl Pump {
     }
 
     fn worked(&mut self) {
-        if std::mem::take(&mut self.is_failing) {
+        if self.failing.take().is_some() {
             tracing::info!(signal = self.signal.name(), "the collector takes what is sent again");
         }
     }
 
-    fn failed(&mut self, reason: &str) {
-        if !std::mem::replace(&mut self.is_failing, true) {
-            tracing::warn!(
-                signal = self.signal.name(), collector = %self.collector, reason,
-                "the collector of `telemetry.otlp` does not take what is sent; it is dropped and counted"
-            );
+    fn failed(&mut self, why: &NotSent) {
+        let reason = &why.reason;
+        if self.failing.as_ref() == Some(reason) {
+            return;
         }
+        self.failing = Some(reason.clone());
+        tracing::warn!(
+            signal = self.signal.name(), collector = %self.collector, reason,
+            retry_after_s = why.after.map(|after| after.as_secs()),
+            "the collector of `telemetry.otlp` does not take what is sent; it is dropped and counted"
+        );
+    }
+}
+
+/// The pause that a collector asks for, if it is longer than ours.
+fn longer(own: Duration, asked: Option<Duration>) -> Duration {
+    own.max(asked.unwrap_or_default()).min(MAX_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_may_ask_for_a_longer_pause_and_not_for_a_shorter_or_endless_one() {
+        let own = PAUSES[1];
+        let asked = |seconds| longer(own, Some(Duration::from_secs(seconds)));
+        assert_eq!((longer(own, None), asked(0)), (own, own));
+        assert_eq!(asked(30), Duration::from_secs(30));
+        assert_eq!(asked(86_400), MAX_PAUSE);
     }
 }

@@ -28,14 +28,24 @@ use crate::text::grouped;
 /// More are discarded or cancelled only by one who types their number.
 const MANY: u64 = 100;
 
+/// The field that says that rows of a list were selected.
+const CHOSEN: &str = "chosen";
+
 /// The fields that say how an operation goes on.
 const OPTIONS: [&str; 3] = ["first", "pace", "stop_after"];
 
 /// Asks whether it is to be done, and says to how many.
 pub(in crate::admin::page) async fn ask(
     State(admin): State<Arc<Admin>>,
-    asked: Asked,
+    mut asked: Asked,
 ) -> Result<Response, ProblemJson> {
+    let is_chosen = asked.take(CHOSEN).is_some();
+    if asked.join("ids") == 0 && is_chosen {
+        // Without ids and filters it would be every delivery.
+        return Err(ProblemJson::bad_request(
+            "no delivery is selected: tick the rows that are meant",
+        ));
+    }
     let deed = asked.query::<OperationQuery>()?.deed()?;
     let counted = count(&admin, &deed).await?;
     let action = deed.action.clone();
@@ -59,6 +69,7 @@ pub(in crate::admin::page) async fn ask(
             Some(group) => Link::to("/failures").segment(&group.to_string()).into_text(),
             None => "/failures".to_owned(),
         },
+        _ if is_chosen => "/deliveries".to_owned(),
         _ => "/failures".to_owned(),
     };
     let frame = PageFrame::of(&admin, &asked, "failures", heading.clone()).await;
@@ -102,6 +113,10 @@ fn field_name(name: &str) -> Option<&'static str> {
 /// The command that does the same.
 fn command(asked: &Asked) -> String {
     let action = asked.field("action").unwrap_or("retry");
+    if let Some(ids) = asked.field("ids").filter(|ids| ids.contains(',')) {
+        let ids: Vec<String> = ids.split(',').map(word).collect();
+        return format!("for id in {}; do hookbox deliveries {action} $id; done", ids.join(" "));
+    }
     let mut command = format!("hookbox deliveries {action}");
     for (name, value) in asked.fields() {
         match name.as_str() {

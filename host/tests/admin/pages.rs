@@ -108,7 +108,9 @@ async fn crawl(site: &Console) -> Vec<(String, Shown)> {
         }
         // Nothing is selected without a click.
         let needs_more = ["/replays", "/replays/new", "/operations/new"].contains(&path.as_str());
-        let is_fine = page.status.is_success() || page.status.is_redirection() || needs_more;
+        let is_fine = page.status.is_success()
+            || page.status.is_redirection()
+            || needs_more && page.status == StatusCode::BAD_REQUEST;
         assert!(is_fine, "{path}: {} {}", page.status, page.text);
         open.extend(links(&page.text));
         pages.push((path, page));

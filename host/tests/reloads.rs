@@ -156,7 +156,7 @@ fn a_file_that_failed_for_a_reason_that_is_over_is_loaded_when_an_operator_asks(
     let good = format!("exec {} \"$@\"", env!("CARGO_BIN_EXE_hookbox"));
     put_program(&site, "compiler", &good);
     let said = site.ask(&host, &["plugins", "load", "worker"]).said();
-    assert!(said.contains("the file of worker is loaded again"), "{said}");
+    assert!(said.contains("the file of worker is read again"), "{said}");
     let first = host.until_plugin("worker", "loaded")["digest"].clone();
     assert!(!page(&host).contains("Try it again"));
 

@@ -84,6 +84,7 @@ impl TimeLimits {
 /// Says what became of limits that the store had lost. It notices again whatever is left.
 fn note_restored(restored: &Result<u64, StoreError>) {
     match restored {
+        Ok(0) => {}
         Ok(moved) => {
             tracing::warn!(
                 moved,

@@ -274,7 +274,9 @@ impl Plugins {
         }
         let mut out = Printout::new();
         let name = text(&answer["name"]);
-        out.line(format!("the file of {name} is loaded again: see `hookbox plugins {name}`"));
+        out.line(format!(
+            "the file of {name} is read again: `hookbox plugins {name}` says what came of it"
+        ));
         out.print()
     }
 }

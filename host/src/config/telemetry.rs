@@ -132,13 +132,18 @@ fn warn_of_headers(item: &Item<'_>, headers: &[Injected], endpoint: &OtlpEndpoin
 fn endpoint(item: &Item<'_>) -> Option<OtlpEndpoint> {
     const EXAMPLE: &str = "\"http://127.0.0.1:4318\"";
     let text = item.text(EXAMPLE)?;
-    if text.contains('@') {
+    let secret = match () {
+        () if text.contains('@') => Some("holds a user's name"),
+        () if text.contains('?') => Some("has a query"),
+        () => None,
+    };
+    if let Some(fault) = secret {
         // It may carry a password.
         item.sink().mask(item.span.clone());
         let help = format!(
             "write the collector alone, such as {EXAMPLE}, and its credential in `telemetry.headers`"
         );
-        item.refuse("holds a user's name", help);
+        item.refuse(fault, help);
         return None;
     }
     let found = parts(text);

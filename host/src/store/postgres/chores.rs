@@ -50,8 +50,9 @@ pub(super) async fn do_due(client: &Client, shared: &PostgresShared) -> Result<(
 /// that die.
 pub(super) async fn look_for_due(client: &Client, shared: &PostgresShared) -> Result<(), Error> {
     let Some(dispatch) = shared.dispatch.get() else { return Ok(()) };
-    let sql = "SELECT plugin, is_suspect FROM hookbox.due_v1($1)";
-    for row in client.query(sql, &[&shared.at()]).await? {
+    let (plugins, floors) = shared.floors.for_poll();
+    let sql = "SELECT plugin, is_suspect FROM hookbox.due_v1($1, $2, $3)";
+    for row in client.query(sql, &[&shared.at(), &plugins, &floors]).await? {
         let plugin = PluginName::from(row.get::<_, String>(0));
         if row.get(1) {
             dispatch.notify_quarantine(&plugin);

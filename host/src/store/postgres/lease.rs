@@ -78,6 +78,16 @@ pub(super) fn leased(
     (leased, refused)
 }
 
+/// The due time before which a look has left nothing; none if it has leased nothing.
+pub(super) fn nothing_before(rows: &[Row]) -> Option<i64> {
+    let due = |row: &Row| row.get::<_, Option<i64>>("due");
+    let (leased, left): (Vec<_>, Vec<_>) =
+        rows.iter().partition(|row| row.get::<_, Option<i64>>(0).is_some());
+    let last = leased.into_iter().filter_map(due).max()?;
+    // What another one had locked is left, and may be older.
+    Some(left.into_iter().filter_map(due).fold(last, i64::min))
+}
+
 /// Makes a lease of a row.
 pub(super) fn read_lease(row: &Row, budget: OwnedSemaphorePermit) -> Lease {
     let plugin: String = row.get("plugin");

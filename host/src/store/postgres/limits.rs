@@ -102,13 +102,14 @@ impl Postgres {
                 from = next;
             }
         }
-        // The first steps may be lost.
-        if server.has_changed().unwrap_or(true) {
-            let why = "another server became the primary while open joins and batches were moved";
-            return Err(StoreError::Unreachable(why.to_owned()));
-        }
         let once = async || {
             let work = self.work.begin().await?;
+            // The first steps may be lost, if this is on another server.
+            if server.has_changed().unwrap_or(true) {
+                let why =
+                    "another server became the primary while open joins and batches were moved";
+                return Err(StoreError::Unreachable(why.to_owned()).into());
+            }
             let sql = "UPDATE hookbox.time_limits SET moved = true
                 WHERE plugin = $1 AND generation = $2";
             work.execute(sql, &[&&**plugin, &generation]).await?;

@@ -17,7 +17,7 @@ const SETTLED: &str = "SELECT coalesce(c.settled[n], 0)::smallint
     ORDER BY n";
 
 /// Nothing was leased, and something may be due.
-const LEASED: &str = "SELECT NULL::bigint AS id, 0::bigint AS next_in";
+const LEASED: &str = "SELECT NULL::bigint AS id, NULL::bigint AS due, 0::bigint AS next_in";
 
 /// Reads the answers of the statements, in their order. Leases were given back before, other
 /// than on insert.

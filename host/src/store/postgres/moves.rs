@@ -79,8 +79,8 @@ impl WorkMoves {
 
     /// Tells the dispatcher and the listeners, once the transaction is durable.
     pub(super) fn tell(self, shared: &PostgresShared) {
-        shared.floors.forget();
         let Self { plugins, events, created, .. } = self;
+        created.waiting.iter().for_each(|(plugin, _)| shared.floors.forget_of(plugin));
         tell(shared, shared.run().incarnation, created);
         shared.changes.committed(|| Hint { events, plugins, ..Hint::default() });
     }

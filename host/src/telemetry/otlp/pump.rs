@@ -135,7 +135,7 @@ impl Pump {
         tracing::warn!(
             signal = self.signal.name(), collector = %self.collector, reason,
             retry_after_s = why.after.map(|after| after.as_secs()),
-            "the collector of `telemetry.otlp` does not take what is sent; it is dropped and counted"
+            "the collector of `telemetry.otlp` does not take what is sent; what cannot be sent in time is dropped and counted"
         );
     }
 }

@@ -1,7 +1,7 @@
 -- Leases what is due of some plugins, the oldest first: at most `most`, and of each plugin at most one
 -- more than fit into `most_bytes` of bodies. With `quarantined` those that ran when a host died, and
--- else the others, of these only what is due at `floor` or later. The last row has no event, and the
--- time until the next is due, if there is one.
+-- else the others, of these only what is due at `floor` or later. The last row has no event; it says
+-- when the first is due that is left, and in what time, if there is one.
 CREATE FUNCTION hookbox.lease_v1(
     at bigint, me bigint, plugins text[], quarantined boolean, most integer, most_bytes bigint,
     floor bigint
@@ -45,7 +45,7 @@ BEGIN
         soonest := least(soonest, next_due);
     END LOOP;
     RETURN QUERY SELECT NULL::bigint, NULL::integer, NULL::text, NULL::integer, NULL::integer,
-        NULL::integer, NULL::bigint, NULL::boolean, NULL::integer, NULL::bigint, NULL::text,
+        NULL::integer, soonest, NULL::boolean, NULL::integer, NULL::bigint, NULL::text,
         NULL::text, NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
         NULL::integer, NULL::bytea, NULL::bytea,
         CASE WHEN soonest IS NOT NULL THEN greatest(soonest - t, 0) END, NULL::bytea, NULL::bigint;

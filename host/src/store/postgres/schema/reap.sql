@@ -6,7 +6,7 @@
 CREATE FUNCTION hookbox.reap_v1(
     at bigint, timeout_ms bigint, most_crashes integer, reason text
 ) RETURNS TABLE (hosts text[], held bigint)
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     t bigint := hookbox.now_ms_v1(at);
     names text[];
@@ -64,24 +64,40 @@ BEGIN
     RETURN QUERY SELECT names, total;
 END $$;
 
--- The plugins that have something due, those with suspects apart. Each costs one look at an index.
-CREATE FUNCTION hookbox.due_v1(at bigint) RETURNS TABLE (plugin text, is_suspect boolean)
-LANGUAGE plpgsql VOLATILE AS $$
+-- The plugins that have something due, those with suspects apart. Each costs one look at an index, of
+-- the plugins `known` from their floors on.
+CREATE FUNCTION hookbox.due_v1(at bigint, known text[], floors bigint[])
+RETURNS TABLE (plugin text, is_suspect boolean)
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     t bigint := hookbox.now_ms_v1(at);
+    gap record;
     first record;
     last text := '';
 BEGIN
+    RETURN QUERY
+    SELECT k.name, false FROM unnest(known, floors) AS k (name, floor)
+    CROSS JOIN LATERAL (SELECT o.due FROM hookbox.open o
+        WHERE o.plugin = k.name AND o.holder IS NULL AND o.crashes = 0 AND o.due >= k.floor
+        ORDER BY o.due LIMIT 1) o
+    WHERE o.due <= t;
+    -- The others lie between them. No name has a letter above `~`.
+    FOR gap IN
+        SELECT k.name AS low, coalesce(lead(k.name) OVER (ORDER BY k.name), '~') AS high
+        FROM (SELECT unnest(known) COLLATE "C" AS name UNION ALL SELECT '') k
     LOOP
-        SELECT o.plugin, o.due INTO first FROM hookbox.open o
-        WHERE o.holder IS NULL AND o.crashes = 0 AND o.plugin > last
-        ORDER BY o.plugin, o.due LIMIT 1;
-        EXIT WHEN NOT FOUND;
-        last := first.plugin;
-        IF first.due <= t THEN
-            RETURN QUERY SELECT first.plugin, false;
-        END IF;
+        last := gap.low;
+        LOOP
+            SELECT o.plugin, o.due INTO first FROM hookbox.open o
+            WHERE o.holder IS NULL AND o.crashes = 0 AND o.plugin > last AND o.plugin < gap.high
+            ORDER BY o.plugin, o.due LIMIT 1;
+            EXIT WHEN NOT FOUND;
+            last := first.plugin;
+            IF first.due <= t THEN
+                RETURN QUERY SELECT first.plugin, false;
+            END IF;
+        END LOOP;
     END LOOP;
     last := '';
     LOOP

@@ -22,12 +22,42 @@ const MORE: i64 = 8 * AT_ONCE;
 /// The calls after which a function keeps a plan.
 const UNTIL_PLANNED: usize = 12;
 
+/// Settles deliveries from this one on, as done (0) or to be retried (2).
+fn settle(held: i64, next: i64) -> String {
+    let each = |value: &str| format!("ARRAY(SELECT {value} FROM generate_series(1, {AT_ONCE}))");
+    let none = each("NULL::bigint");
+    format!(
+        "SELECT result FROM hookbox.settle_v1(NULL, {RUN},
+            ARRAY(SELECT {held} - 1 + n FROM generate_series(1, {AT_ONCE}::bigint) AS n),
+            {zeros}, {ones}, {next}, {after}, {twos}, {none}, {none}, {none}::smallint[],
+            {none}::text[], {none}::text[], {none}::text[]::bytea[], {none}::text[],
+            {none}::text[])",
+        zeros = each("0"),
+        ones = each("1"),
+        next = each(&format!("{next}::smallint")),
+        after = each("0::bigint"),
+        twos = each("2::smallint"),
+    )
+}
+
 /// A session as a host has it, with the plans that it has made.
 struct Session {
     client: Client,
 }
 
 impl Session {
+    /// That of the run.
+    async fn begin(case: &OnePostgres) -> Self {
+        let database = case.database().await;
+        let client = rig::connect(database.port, rig::USER, &database.name).await;
+        client.batch_execute(&Pooler::default().session().unwrap()).await.unwrap();
+        let host = "INSERT INTO hookbox.hosts
+            (slot, identity, incarnation, name, version, since, seen)
+            VALUES (0, 'one', $1, 'one', '1', 0, 0)";
+        client.execute(host, &[&RUN]).await.unwrap();
+        Self { client }
+    }
+
     /// The pages that a query reads, which is undone.
     async fn pages(&self, sql: &str) -> i64 {
         let explain = format!("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {sql}");
@@ -49,40 +79,26 @@ impl Session {
     /// Puts deliveries there: held by the run, or due and of nobody.
     async fn open(&self, numbers: std::ops::RangeInclusive<i64>, holder: Option<i64>) {
         let sql = "INSERT INTO hookbox.open (event, ordinal, plugin, holder, attempt, waits, due)
-            SELECT n, 0, 'p', $3::bigint, 1, false, n FROM generate_series($1::bigint, $2::bigint) AS n (n)";
+            SELECT n, 0, 'p', $3::bigint, 1, false, n
+            FROM generate_series($1::bigint, $2::bigint) AS n (n)";
         self.client.execute(sql, &[numbers.start(), numbers.end(), &holder]).await.unwrap();
     }
 
     /// The pages of each statement of a batch, and of the search for hosts that are dead.
     async fn statements(&self, held: i64, ready: i64) -> Vec<(&'static str, i64)> {
-        let settle = |next: i64| {
-            let each =
-                |what: &str| format!("ARRAY(SELECT {what} FROM generate_series(1, {AT_ONCE}))");
-            let events = format!(
-                "ARRAY(SELECT {held} - 1 + n FROM generate_series(1, {AT_ONCE}::bigint) AS n)"
-            );
-            let (next, none) = (each(&format!("{next}::smallint")), each("NULL::bigint"));
-            format!(
-                "SELECT * FROM hookbox.settle_v1(NULL, {RUN}, {events}, {zeros}, {ones}, {next},
-                    {after}, {twos}, {none}, {none}, {none}::smallint[], {none}::text[],
-                    {none}::text[], {none}::text[]::bytea[], {none}::text[], {none}::text[])",
-                zeros = each("0"),
-                ones = each("1"),
-                after = each("0::bigint"),
-                twos = each("2::smallint"),
-            )
-        };
         let lease = format!(
             "SELECT * FROM hookbox.lease_v1(NULL, {RUN}, '{{p}}', false, 8, 4000000, {ready})"
         );
         let record = format!("SELECT hookbox.record_v1(NULL, {RUN}, {held}, 0, 1, 'name', '', '')");
+        let poll = format!("SELECT * FROM hookbox.due_v1(NULL, '{{p}}', '{{{ready}}}')");
         let reap = "SELECT * FROM hookbox.reap_v1(NULL, 15000, 5, 'gone')".to_owned();
         let mut pages = Vec::new();
         for (name, sql) in [
-            ("settle as done", settle(0)),
-            ("settle as failed", settle(2)),
+            ("settle as done", settle(held, 0)),
+            ("settle as failed", settle(held, 2)),
             ("record a step", record),
             ("lease", lease),
+            ("look for what is due", poll),
             ("look for dead hosts", reap),
         ] {
             for _ in 0..UNTIL_PLANNED {
@@ -98,12 +114,7 @@ impl Session {
 async fn a_batch_reads_no_more_however_many_rows_are_dead() {
     let Some(case) = one_postgres() else { return };
     let database = case.database().await;
-    let client = rig::connect(database.port, rig::USER, &database.name).await;
-    client.batch_execute(&Pooler::default().session().unwrap()).await.unwrap();
-    let host = "INSERT INTO hookbox.hosts (slot, identity, incarnation, name, version, since, seen)
-        VALUES (0, 'one', $1, 'one', '1', 0, 0)";
-    client.execute(host, &[&RUN]).await.unwrap();
-    let session = Session { client };
+    let session = Session::begin(&case).await;
     session.open(1..=AT_ONCE, Some(RUN)).await;
     session.open(101..=100 + AT_ONCE, None).await;
     let before = session.statements(1, 101).await;
@@ -124,6 +135,32 @@ async fn a_batch_reads_no_more_however_many_rows_are_dead() {
     let (read, (_, lease)) = (session.pages(whole).await, after[3]);
     assert!(read > lease + MORE, "from the oldest on {read} pages are read, and else {lease}");
     holder.batch_execute("COMMIT").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_settlement_that_waits_for_a_cancel_is_told_of_it() {
+    let Some(case) = one_postgres() else { return };
+    let session = Session::begin(&case).await;
+    let (operator, watcher) =
+        (case.database().await.admin().await, case.database().await.admin().await);
+    session.open(1..=AT_ONCE, Some(RUN)).await;
+    let cancel = "BEGIN; UPDATE hookbox.open SET cancelled = true WHERE event = 3";
+    operator.batch_execute(cancel).await.unwrap();
+    let commits = async {
+        let waits = "SELECT count(*) FROM pg_stat_activity
+            WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        while watcher.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            tokio::task::yield_now().await;
+        }
+        operator.batch_execute("COMMIT").await.unwrap();
+    };
+    let settlement = settle(1, 0);
+    let (settled, ()) = tokio::join!(session.client.query(&settlement, &[]), commits);
+    let results: Vec<i16> = settled.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(results, [0, 0, 2, 0, 0, 0, 0, 0]);
+    let states = "SELECT array_agg(state ORDER BY event) FROM hookbox.settled";
+    let states: Vec<i16> = watcher.query_one(states, &[]).await.unwrap().get(0);
+    assert_eq!(states, [3, 3, 5, 3, 3, 3, 3, 3]);
 }
 
 /// Appends an event to a plugin a second later than the one before.
@@ -148,5 +185,22 @@ async fn what_an_operator_moves_to_a_plugin_is_leased_at_once_although_it_is_old
     assert_eq!(store.change(None, to, Which::One(old)).await.unwrap().deliveries, 1);
     let leased = lease(&store, 1).await.leases;
     assert_eq!(leased.first().map(|lease| lease.delivery), Some(old));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_another_one_had_locked_is_leased_by_the_next_look() {
+    let Some(case) = one_postgres() else { return };
+    let store = case.open_postgres().await;
+    let old = append_to(&case, &store, "audit").await;
+    let other = case.database().await.admin().await;
+    let lock = "BEGIN; SELECT FROM hookbox.open FOR UPDATE";
+    other.batch_execute(lock).await.unwrap();
+    for _ in 0..4 {
+        let new = append_to(&case, &store, "audit").await;
+        assert_eq!(lease_one(&store).await.delivery, new);
+    }
+    other.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(lease(&store, 1).await.leases.first().map(|lease| lease.delivery), Some(old));
     store.close().await.unwrap();
 }

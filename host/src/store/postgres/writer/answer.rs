@@ -4,7 +4,7 @@ use super::super::batch::{BatchResult, BatchResults};
 use super::super::command::{CommandRef, PostgresCommand, Replier};
 use super::super::created::{AppendedAs, hold, tell};
 use super::super::hints::hint;
-use super::super::lease::{give_back, leased};
+use super::super::lease::{give_back, leased, nothing_before};
 use super::super::tail::{TailBatch, TailCommand};
 use super::PostgresWriter;
 use crate::event::NewEvent;
@@ -73,8 +73,7 @@ impl PostgresWriter {
             }
             (PostgresCommand::Lease { queue, permits, reply }, BatchResult::Leased(rows)) => {
                 let (mut leases, refused) = leased(&rows, permits, self.shared.dispatch.get());
-                let all = leases.leases.iter().chain(&refused);
-                self.shared.floors.answered(&queue, all.map(|lease| lease.due_ms).max());
+                self.shared.floors.answered(&queue, nothing_before(&rows));
                 hold(&self.shared, self.run, &mut leases.leases);
                 for lease in leases.leases.iter().chain(&refused) {
                     batch.leases.add(lease);

@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The password of every user.
 pub const PASSWORD: &str = "hunter2";
 
-/// Stops the clusters when nobody has held `users` for some seconds, and takes their files away. This
-/// may last minutes, so that whoever needs a cluster meanwhile gets a new one; and a guardian, because
-/// the lock of this one is free before the folder is.
+/// Stops the clusters when nobody has held `users` for some seconds, and takes their files away.
+/// This may last minutes. So whoever needs a cluster meanwhile gets a new one, and a guardian,
+/// because the lock of this one is free before the folder is.
 const GUARDIAN: &str = r#"
 exec 9>>guardian 8>>users
 flock -n 9 || exit 0

@@ -9,7 +9,7 @@
 //! first rule that matches, and completes the headers. `wire` resolves a name once, checks every
 //! address, and connects to an address that it has checked. Each rule of each plugin has its own
 //! connections (`clients`). Responses are counted (`accounting`), and credentials are redacted
-//! before the plugin sees them. What the host sends to its own collector has TLS and credentials
+//! before the plugin sees them. Requests to the host's own collector have TLS and credentials
 //! from here (`collector`), and no rule. The host uses no proxy, follows no redirect, and speaks no
 //! HTTP/2.
 //! The decisions are in `docs/design/egress.md`.

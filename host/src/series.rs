@@ -36,7 +36,7 @@ pub const STEP_MS: i64 = 10_000;
 pub const REST_MS: i64 = 300_000;
 
 /// Owners with a meter of their own; those that come later are counted as `other`.
-const MAX_METERS: usize = 512;
+const MAX_METERS: usize = 440;
 
 /// The name of the owner that stands for those without one of their own.
 pub const OTHER: &str = "other";
@@ -278,6 +278,25 @@ mod tests {
         let all = series.window(&ALL_PLUGINS)[0].point.counts[0];
         assert_eq!(all, (1..=200).sum::<u32>());
         assert!(other > 0 && other < all / 4, "{other} of {all}");
+    }
+
+    /// A hash table has a power of two places, an eighth of them free, and a byte more for each.
+    fn table_bytes<T>(entries: usize) -> usize {
+        (entries * 8).div_ceil(7).next_power_of_two() * (size_of::<T>() + 1)
+    }
+
+    #[test]
+    fn the_time_series_of_all_owners_stay_below_four_mebibytes() {
+        const ARC: usize = 2 * size_of::<usize>();
+        let owners = MAX_METERS + OwnerKind::ALL.len();
+        let name = ARC + "plugins/".len() + crate::names::MAX_NAME_BYTES;
+        let meter = ARC + size_of::<Meter>();
+        let totals = 2 * Meter::default().total().durations_bytes();
+        let tables = table_bytes::<(SeriesOwner, Arc<Meter>)>(owners)
+            + 2 * table_bytes::<(SeriesOwner, Total)>(owners)
+            + table_bytes::<(SeriesOwner, u16)>(owners);
+        let all = owners * (name + meter + totals) + tables + Window::max_bytes();
+        assert!(all < 4 << 20, "{all} bytes");
     }
 
     #[test]

@@ -61,7 +61,8 @@ fn every_example_configuration_passes_its_check() {
         let config = entry.unwrap().path().join("config.toml");
         let mut check = Command::new(env!("CARGO_BIN_EXE_hookbox"));
         let ran = check.arg("check").arg("--config").arg(&config).output().unwrap();
-        let said = String::from_utf8_lossy(&ran.stderr);
+        let said = [ran.stdout, ran.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
         assert!(ran.status.success(), "{}\n{said}", config.display());
         // Secrets and API keys are for the reader to set. Everything else is as it should be.
         let warnings = said.lines().filter(|line| line.starts_with("warning: "));

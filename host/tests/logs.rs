@@ -273,6 +273,17 @@ fn a_host_that_logs_json_writes_nothing_else_from_started_to_stopped() {
     );
 }
 
+#[test]
+fn a_doubtful_route_is_said_at_the_start_and_after_a_change() {
+    let routed = |source| format!("{SOURCE}[routes]\n\"{source}:a.b\" = \"told\"\n");
+    let site = Site::new(&routed("stripe"), &[("told.wat", AS_TOLD.as_bytes())]);
+    let host = start(&site, "info");
+    assert_eq!(lines(&site, "there is no source `stripe`").len(), 1);
+    site.put_config(&routed("github"));
+    lines(&site, "there is no source `github`");
+    host.stop();
+}
+
 /// Finding C30.
 #[test]
 fn a_start_that_fails_is_a_line_of_json_too() {

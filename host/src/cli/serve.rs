@@ -67,7 +67,6 @@ impl Serve {
             if !common.logs_json {
                 announce(&config, &app)?;
             }
-            warn_of_routes(&config);
             started(&config, &app);
             let tracer = exporter.as_ref().map(Exporter::tracer).unwrap_or_default();
             let ran = app.run(shutdown, Observed { render_metrics, series, tracer }).await;
@@ -82,16 +81,6 @@ impl Serve {
         // Work that cannot be cancelled (a file being read) is no reason to stay.
         runtime.shutdown_background();
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// Logs what is doubtful about the routes. Every other warning is in the log already.
-fn warn_of_routes(config: &Config) {
-    for cycle in config.routes.cycles() {
-        tracing::warn!(cycle = %cycle, "the routes make a cycle");
-    }
-    for doubt in config.routes.doubts(&config.sources) {
-        tracing::warn!("{doubt}");
     }
 }
 

@@ -86,10 +86,16 @@ impl Config {
         self.warnings.iter().filter(about)
     }
 
-    /// Logs every warning, at every start and every change.
+    /// Logs every warning and what is doubtful about the routes, at every start and every change.
     pub fn log_warnings(&self) {
         self.warn_of_open_sources();
         self.warnings.iter().for_each(|warning| tracing::warn!("{}", warning.text));
+        for cycle in self.routes.cycles() {
+            tracing::warn!(cycle = %cycle, "the routes make a cycle");
+        }
+        for doubt in self.routes.doubts(&self.sources) {
+            tracing::warn!("{doubt}");
+        }
     }
 }
 

@@ -39,7 +39,8 @@ fn bucket(took: Duration) -> usize {
 }
 
 /// The middle of a bucket, in microseconds.
-fn middle_us(bucket: usize) -> u64 {
+pub(super) fn middle_us(bucket: u8) -> u64 {
+    let bucket = usize::from(bucket);
     if bucket < 8 {
         return bucket as u64;
     }
@@ -96,12 +97,18 @@ impl Spread {
 
     /// The duration that `part` of all (0 to 1) do not exceed, in microseconds; 0 if there is none.
     pub fn percentile_us(&self, part: f64) -> u64 {
+        middle_us(self.percentile_bucket(part))
+    }
+
+    /// The bucket of the duration that `part` of all (0 to 1) do not exceed; that of the shortest
+    /// if there is none.
+    pub(super) fn percentile_bucket(&self, part: f64) -> u8 {
         let rank = (self.count() as f64 * part).ceil() as u64;
         let mut seen = 0;
         for (bucket, count) in &self.0 {
             seen += u64::from(*count);
             if seen >= rank.max(1) {
-                return middle_us(usize::from(*bucket));
+                return *bucket;
             }
         }
         0

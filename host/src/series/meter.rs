@@ -53,6 +53,12 @@ pub(super) struct Total {
 }
 
 impl Total {
+    /// The bytes of its durations.
+    #[cfg(test)]
+    pub(super) fn durations_bytes(&self) -> usize {
+        self.durations.capacity() * size_of::<u32>()
+    }
+
     /// What has come since an earlier moment; without one, since the beginning.
     pub(super) fn since(&self, before: Option<&Self>) -> ([u32; COUNTS], Spread) {
         let mut counts = self.counts;

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::durations::middle_us;
 use super::meter::COUNTS;
 use super::{OTHER, OwnerKind, Rest, SeriesOwner, Spread};
 
@@ -29,14 +30,30 @@ pub struct Point {
 impl Point {
     /// What is shown of these counts and durations.
     pub fn of(counts: [u32; COUNTS], durations: &Spread) -> Self {
-        let us = |part| u32::try_from(durations.percentile_us(part)).unwrap_or(u32::MAX);
-        Self {
-            counts,
-            timed: u32::try_from(durations.count()).unwrap_or(u32::MAX),
-            p50_us: us(0.5),
-            p95_us: us(0.95),
-            p99_us: us(0.99),
-        }
+        KeptPoint::of(0, counts, durations).shown()
+    }
+}
+
+/// A point as it is kept: percentiles are the numbers of their buckets.
+#[derive(Debug, Clone, Copy)]
+struct KeptPoint {
+    counts: [u32; COUNTS],
+    timed: u32,
+    owner: u16,
+    percentiles: [u8; 3],
+}
+
+impl KeptPoint {
+    fn of(owner: u16, counts: [u32; COUNTS], durations: &Spread) -> Self {
+        let timed = u32::try_from(durations.count()).unwrap_or(u32::MAX);
+        let percentiles = [0.5, 0.95, 0.99].map(|part| durations.percentile_bucket(part));
+        Self { counts, timed, owner, percentiles }
+    }
+
+    fn shown(self) -> Point {
+        let us = |bucket| u32::try_from(middle_us(bucket)).unwrap_or(u32::MAX);
+        let [p50_us, p95_us, p99_us] = self.percentiles.map(us);
+        Point { counts: self.counts, timed: self.timed, p50_us, p95_us, p99_us }
     }
 }
 
@@ -61,7 +78,7 @@ pub(super) struct Window {
 struct Step {
     at_ms: i64,
     /// By the numbers of the owners.
-    points: Vec<(u16, Point)>,
+    points: Vec<KeptPoint>,
 }
 
 impl Window {
@@ -76,18 +93,25 @@ impl Window {
             // There are fewer owners than meters can have.
             let next = self.numbers.len() as u16;
             let number = *self.numbers.entry(owner).or_insert(next);
-            points.push((number, Point::of(counts, &durations)));
+            points.push(KeptPoint::of(number, counts, &durations));
         }
-        points.sort_by_key(|(number, _)| *number);
+        points.sort_by_key(|point| point.owner);
         self.steps.push_back(Step { at_ms, points });
+    }
+
+    /// The most bytes that it takes, but for the names of its owners.
+    #[cfg(test)]
+    pub(super) const fn max_bytes() -> usize {
+        let owners = MAX_OWNERS + 2 * OwnerKind::ALL.len();
+        STEPS * (size_of::<Step>() + owners * size_of::<KeptPoint>())
     }
 
     /// The acts of an owner in each step.
     pub(super) fn of(&self, owner: &SeriesOwner) -> Vec<Sampled> {
         let number = self.numbers.get(owner);
         let point = |step: &Step| {
-            let at = step.points.binary_search_by_key(number?, |(its, _)| *its).ok()?;
-            Some(step.points[at].1)
+            let at = step.points.binary_search_by_key(number?, |point| point.owner).ok()?;
+            Some(step.points[at].shown())
         };
         let sampled =
             |step: &Step| Sampled { at_ms: step.at_ms, point: point(step).unwrap_or_default() };
@@ -133,11 +157,5 @@ mod tests {
         let found = window.of(&owner);
         assert_eq!(found.len(), STEPS);
         assert_eq!(found[0].at_ms, 1);
-    }
-
-    #[test]
-    fn a_full_window_of_many_owners_stays_below_three_mebibytes() {
-        let owners = MAX_OWNERS + 2 * OwnerKind::ALL.len();
-        assert!(STEPS * owners * size_of::<(u16, Point)>() < 3 << 20);
     }
 }

@@ -10,10 +10,12 @@ use crate::names::closest_within;
 const DEFAULT: &str = "info";
 
 /// Directives that hold unless the filter overrides them. Warnings about the filter itself are
-/// always logged, and what becomes of a collector: that it works again is no warning. The WASI
-/// libraries log what guests do, as often as they do it, so they are off unless named; the prefix
-/// also covers `wasmtime_wasi_http`.
-const ALWAYS: &str = "wasmtime_wasi=off,hookbox::telemetry=warn,hookbox::telemetry::otlp=info";
+/// always logged. The WASI libraries log what guests do, as often as they do it, so they are off
+/// unless named; the prefix also covers `wasmtime_wasi_http`.
+const ALWAYS: &str = "wasmtime_wasi=off,hookbox::telemetry=warn";
+
+/// What becomes of a collector, beside [`ALWAYS`] if that much of the host is logged.
+const COLLECTOR: &str = "hookbox::telemetry::otlp=info";
 
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 
@@ -79,7 +81,10 @@ pub(super) fn read(text: Option<String>) -> Result<(EnvFilter, Vec<String>), Tel
     }
     // Of two directives that match, the longer target counts; of two with the same target, the
     // last.
-    let filter = EnvFilter::try_new(format!("{ALWAYS},{}", directives.join(",")))
+    let level = directives.iter().rev().find_map(|directive| directive.parse().ok());
+    let has_infos = level.is_some_and(|level: LevelFilter| level >= LevelFilter::INFO);
+    let collector = if has_infos { COLLECTOR } else { "" };
+    let filter = EnvFilter::try_new(format!("{ALWAYS},{collector},{}", directives.join(",")))
         .map_err(|error| refuse(error.to_string()))?;
     Ok((filter, warnings))
 }
@@ -205,6 +210,20 @@ mod tests {
             assert_eq!(warnings(text), Vec::<String>::new(), "{text}");
         }
         assert!(read(None).is_ok_and(|(_, warnings)| warnings.is_empty()));
+    }
+
+    #[test]
+    fn what_becomes_of_a_collector_is_logged_as_far_as_the_host_is() {
+        let of_collector = |text: Option<&str>| {
+            let filter = read(text.map(str::to_owned)).unwrap().0.to_string();
+            filter.contains("hookbox::telemetry::otlp=info")
+        };
+        for text in [None, Some("info"), Some("hookbox::store=warn,debug")] {
+            assert!(of_collector(text), "{text:?}");
+        }
+        for text in ["error", "warn", "hookbox::store=debug"] {
+            assert!(!of_collector(Some(text)), "{text}");
+        }
     }
 
     #[test]

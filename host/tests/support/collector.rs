@@ -26,8 +26,9 @@ pub(crate) enum Answers {
     But(i64),
     /// With this status.
     Status(u16),
-    /// The first request with status 429, and as it should a second later.
-    Later,
+    /// Of so many requests with spans every other one, from the first, with status 429 for a
+    /// second, and the others as it should.
+    Later(usize),
     /// Not at all, with the connection open.
     Never,
 }
@@ -41,6 +42,7 @@ pub(crate) struct Collector {
 #[derive(Default)]
 struct Kept {
     requests: AtomicUsize,
+    traces: AtomicUsize,
     spans: Mutex<Vec<Span>>,
     logs: Mutex<Vec<(String, LogRecord)>>,
     resource: Mutex<Vec<KeyValue>>,
@@ -122,7 +124,9 @@ impl Kept {
     fn serve(&self, stream: &TcpStream, answers: Answers) {
         let mut reader = BufReader::new(stream);
         while let Some((path, body)) = self.read_request(&mut reader) {
-            let before = self.requests.fetch_add(1, Ordering::AcqRel);
+            self.requests.fetch_add(1, Ordering::AcqRel);
+            let has_spans = path.ends_with("/traces");
+            let before = self.traces.fetch_add(usize::from(has_spans), Ordering::AcqRel);
             let status = match answers {
                 Answers::Never => {
                     // Until the host gives up.
@@ -130,14 +134,14 @@ impl Kept {
                     return;
                 }
                 Answers::Status(status) => status,
-                Answers::Later if before == 0 => 429,
-                Answers::Ok | Answers::But(_) | Answers::Later => {
+                Answers::Later(those) if has_spans && before < those && before % 2 == 0 => 429,
+                Answers::Ok | Answers::But(_) | Answers::Later(_) => {
                     self.keep(&path, &body);
                     200
                 }
             };
             let answer = match answers {
-                Answers::But(rejected_spans) if path.ends_with("/traces") => {
+                Answers::But(rejected_spans) if has_spans => {
                     let partial =
                         ExportTracePartialSuccess { rejected_spans, error_message: String::new() };
                     ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec()

@@ -146,14 +146,22 @@ fn without_the_value_of_a_header_nothing_is_sent_and_check_says_so() {
 }
 
 #[test]
-fn what_a_collector_wants_later_is_sent_later() {
-    let collector = Collector::start(Answers::Later);
+fn what_a_collector_wants_later_is_sent_later_and_its_limit_is_said_once() {
+    let collector = Collector::start(Answers::Later(6));
     let site = Site::of_worker(&guest("ok"), &collector.section(""));
     let host = Host::start(&site);
-    host.send("step.one", "order_1");
-    collector.wait_for_spans("process test", 1);
+    let of_spans =
+        |line: &str, text: &str| line.contains(text) && line.contains("signal=\"traces\"");
+    let lines = |text: &str| site.log().lines().filter(|line| of_spans(line, text)).count();
+    const AGAIN: &str = "the collector takes what is sent again";
+    for event in 1..=3 {
+        host.send("step.one", &format!("order_{event}"));
+        collector.wait_for_spans("process test", event);
+        assert_eq!((lines("status 429 Too Many Requests"), lines(AGAIN)), (1, 0), "{event}");
+    }
     until_said(&site, &["status 429 Too Many Requests", "retry_after_s=1"]);
-    until_said(&site, &["the collector takes what is sent again"]);
+    host.send("step.one", "order_4");
+    until_said(&site, &[AGAIN]);
     assert_eq!(host.metric("hookbox_spans_dropped_total").unwrap_or(0.0), 0.0);
     host.stop();
 }

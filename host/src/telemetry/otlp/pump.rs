@@ -94,13 +94,17 @@ impl Pump {
         }
         let message = Bytes::from(encode(&self.resource, batch));
         let mut pauses = PAUSES.into_iter();
+        let mut was_refused = false;
         loop {
             let sending = self.collector.post(message.clone(), self.signal);
             let sent = timeout(PATIENCE, sending).await;
             let sent = sent.unwrap_or_else(|_| Err(NotSent::later("no answer came in time")));
             let why = match sent {
                 Ok(rejected) => {
-                    self.worked();
+                    // One that limits its rate takes each batch in the end.
+                    if !was_refused {
+                        self.worked();
+                    }
                     return self.signal.count_dropped(rejected);
                 }
                 Err(why) => why,
@@ -108,6 +112,7 @@ impl Pump {
             // The connection may be in the middle of an answer.
             self.collector.disconnect();
             self.failed(&why);
+            was_refused = true;
             let pause = pauses.next().filter(|_| why.may_be_repeated);
             let pause = pause.map(|own| longer(own, why.after));
             let Some(pause) = pause.filter(|_| !self.stopping.is_cancelled()) else {

@@ -42,6 +42,7 @@ mod time_limits;
 
 pub use observed::Observed;
 pub use open_store::peek_approvals;
+use operations::OperationParts;
 use reconcile::Reconciler;
 use reloaded::Reloaded;
 use shared_secrets::SharedSecrets;
@@ -299,6 +300,15 @@ impl App {
         }
     }
 
+    fn operations(&self, admin: &Admin) -> OperationParts {
+        OperationParts {
+            store: self.store.clone(),
+            reads: self.store.clone(),
+            config: self.config.clone(),
+            signal: admin.operations.clone(),
+        }
+    }
+
     /// Serves until `shutdown` or until the store stops, then drains.
     pub async fn run(
         self,
@@ -311,7 +321,7 @@ impl App {
         let closing = CancellationToken::new();
         let intake = self.intake(&observed);
         let admin = self.admin_state(&dispatcher, &intake, &observed, &closing);
-        let signal = admin.operations.clone();
+        let operations = self.operations(&admin);
         let reconciler = Reconciler::of(&self, &intake);
         let watched = Watched {
             config: self.config.clone(),
@@ -335,7 +345,7 @@ impl App {
             tasks::spawn(reload::run(watched, ReloadTiming::default(), refresh, closed())),
             tasks::spawn(time::run(store.clone(), config(), clock(), closed())),
             tasks::spawn(history::run(store.clone(), observed.series, clock(), closed())),
-            tasks::spawn(operations::run(store.clone(), signal, closed())),
+            tasks::spawn(operations::run(operations, closed())),
             tasks::spawn(schedules::run(ticker, config(), reloaded.schedules, closed())),
             tasks::spawn(reconciler.run(reloaded.logs, closed())),
             tasks::spawn(sweep::run(store.clone(), config(), clock(), closed())),

@@ -92,12 +92,13 @@ pub use model::{
     ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES, MAX_MEMBERSHIPS,
     MAX_OPERATION_IDS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS,
     MAX_TREE_MEMBERS, MemberView, Membership, MemoryReservation, NewOperation, NewStep, Next,
-    NotAnOperation, OPERATION_KEPT_FOR_MS, OPERATION_PLANNED_FOR_MS, Operation, OperationId,
-    OperationOptions, OperationScope, OperationState, Page, Pausable, Pause, PauseChange, Pauses,
-    PluginCounts, PluginPolicies, Preview, Progress, Recorded, ScheduleChange, ScheduleMark,
-    SealedSecret, SecretMark, Settled, Settlement, SkipReason, SkippedTicks, Stats, Steer,
-    StepView, StoredApproval, StoredSample, StoredSchedule, TREND_HOURS, Tick, TickStep, Ticked,
-    TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView, Trend, Via, Waits, Which,
+    NotAnOperation, OPERATION_KEPT_FOR_MS, OPERATION_PLANNED_FOR_MS, Operation, OperationDeed,
+    OperationId, OperationMarks, OperationOptions, OperationScope, OperationState, Page, Pausable,
+    Pause, PauseChange, Pauses, PluginCounts, PluginPolicies, Preview, Progress, Recorded,
+    ScheduleChange, ScheduleMark, SealedSecret, SecretMark, Settled, Settlement, SkipReason,
+    SkippedTicks, Stats, Steer, StepView, StoredApproval, StoredSample, StoredSchedule,
+    TREND_HOURS, Tick, TickStep, Ticked, TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView,
+    Trend, TriedItem, Via, Waits, Which,
 };
 pub use operate::Operate;
 pub use operations::{OperationSignal, Operations};

@@ -78,6 +78,9 @@ fn one_is_tried_first_and_the_rest_is_not_touched_if_that_fails_again() {
     assert!(stopped["reason"].as_str().unwrap().contains("the first one failed again"));
     assert_eq!((&stopped["failed"], &stopped["done"]), (&json!(1), &json!(1)));
     assert_eq!(stopped["items"].as_array().unwrap().len(), 1, "the failed one is named");
+    let first = &stopped["first_tried"];
+    assert_eq!((&first["verdict"], &first["before"]), (&json!("same error"), &json!("reject")));
+    assert_eq!(first["delivery_id"], stopped["items"][0]["id"]);
     let attempts: u64 = host.api("/api/v1/deliveries?state=dead")["items"]
         .as_array()
         .unwrap()
@@ -120,6 +123,100 @@ fn a_first_one_that_succeeds_lets_the_rest_go_on_to_the_end() {
     assert!(listed.contains("op_1") && listed.contains("state=dead"), "{listed}");
     let one = site.ask(&host, &["operations", "op_1"]).said();
     assert!(one.contains("5 ok  0 failed  0 skipped"), "{one}");
+    assert!(one.contains("(was reject): fixed"), "{one}");
+}
+
+/// A host whose worker has handled so many events.
+fn handled(count: u64) -> (Site, Host) {
+    let site = Site::new(&config("well"), &[("worker.wat", AS_TOLD.as_bytes())]);
+    let host = Host::start(&site);
+    for n in 0..count {
+        host.send("step.one", format!("order_{n}"));
+    }
+    until(&host, "done", count);
+    (site, host)
+}
+
+/// The number of deliveries of each event, and of those that a replay has made.
+fn deliveries_of_each(host: &Host) -> Vec<(usize, usize)> {
+    let events = host.api("/api/v1/events?limit=500")["items"].as_array().unwrap().clone();
+    let count = |event: &Value| {
+        let event = host.api(&format!("/api/v1/events/{}", event["id"].as_str().unwrap()));
+        let all = event["deliveries"].as_array().unwrap();
+        (all.len(), all.iter().filter(|delivery| delivery["replay"] == true).count())
+    };
+    events.iter().map(count).collect()
+}
+
+#[test]
+fn a_replay_goes_on_after_kill_9_and_each_event_is_replayed_once() {
+    let (site, host) = handled(40);
+    let what = json!({ "action": "replay", "type": "step.*", "state": "done" });
+    let planned = post(&host, "/api/v1/operations", what);
+    assert_eq!((&planned["total"], planned["events"].as_array().unwrap().len()), (&json!(40), 5));
+    let id = planned["id"].as_str().unwrap().to_owned();
+    // What comes after the preview is not replayed.
+    host.send("step.one", "late");
+    until(&host, "done", 41);
+    start(&host, &id, json!({ "pace": 20 }));
+    wait_for("some", || (look(&host, &id)["done"].as_u64()? >= 5).then_some(()));
+    post(&host, &format!("/api/v1/operations/{id}/pause"), json!({}));
+    host.kill();
+    let host = Host::start(&site);
+    assert_eq!(look(&host, &id)["state"], "paused");
+    post(&host, &format!("/api/v1/operations/{id}/resume"), json!({}));
+    wait_for("some more", || (look(&host, &id)["done"].as_u64()? >= 15).then_some(()));
+    host.kill();
+    let host = Host::start(&site);
+    let done = until_state(&host, &id, "done");
+    let counts = [&done["ok"], &done["failed"], &done["skipped"], &done["total"]];
+    assert_eq!(counts, [&json!(40), &json!(0), &json!(0), &json!(40)], "{done}");
+    let each = deliveries_of_each(&host);
+    assert_eq!(each[0], (1, 0), "the late one");
+    assert!(each[1..].iter().all(|counts| *counts == (2, 1)), "{each:?}");
+}
+
+#[test]
+fn the_first_event_of_a_replay_is_told_beside_its_attempt_before_and_stops_it() {
+    let (site, host) = handled(3);
+    tell(&site, &host, "reject");
+    let ids: Vec<String> = host.api("/api/v1/events")["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["id"].as_str().unwrap().to_owned())
+        .collect();
+    let what = json!({ "action": "replay", "ids": ids.join(","), "to": "worker" });
+    let id = plan(&host, what);
+    assert_eq!(look(&host, &id)["to"], json!(["worker"]));
+    start(&host, &id, json!({ "first": true }));
+    let stopped = until_state(&host, &id, "stopped");
+    assert_eq!((&stopped["failed"], &stopped["done"]), (&json!(1), &json!(1)), "{stopped}");
+    assert_eq!(stopped["first_tried"]["verdict"], "fails now");
+    assert_eq!(stopped["events"], json!([ids[2]]), "the oldest");
+    assert_eq!(stopped["items"][0]["event_id"], json!(ids[2]));
+    assert_eq!(deliveries_of_each(&host), [(1, 0), (1, 0), (2, 1)]);
+    tell(&site, &host, "well");
+    post(&host, &format!("/api/v1/operations/{id}/resume"), json!({}));
+    let done = until_state(&host, &id, "done");
+    assert_eq!((&done["ok"], &done["failed"]), (&json!(2), &json!(1)), "{done}");
+}
+
+#[test]
+fn a_command_replays_what_matches_and_asks_before() {
+    let (site, host) = handled(3);
+    let refused = site.ask(&host, &["events", "replay", "--type", "step.one"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let ran =
+        site.ask(&host, &["events", "replay", "--type", "step.*", "--first", "--yes", "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!((&ran.json()["ok"], &ran.json()["state"]), (&json!(3), &json!("done")));
+    assert_eq!(ran.json()["first_tried"]["verdict"], "still well");
+    assert_eq!(deliveries_of_each(&host), [(2, 1), (2, 1), (2, 1)]);
+    let listed = site.ask(&host, &["operations"]).said();
+    assert!(listed.contains("replay") && listed.contains("type=step.*"), "{listed}");
+    let none = site.ask(&host, &["events", "replay", "--subject", "nobody", "--yes"]);
+    assert_ne!(none.code, 0, "{none:?}");
 }
 
 #[test]
@@ -219,6 +316,14 @@ fn what_is_asked_wrongly_is_refused_with_the_field() {
         (json!({ "action": "retri" }), "did you mean `retry`"),
         (json!({ "action": "retry" }), "no filter given"),
         (json!({ "action": "retry", "ids": "dlv_x" }), "`ids`"),
+        (json!({ "action": "retry", "state": "dead", "to": "worker" }), "`action=replay`"),
+        (json!({ "action": "replay" }), "type=**"),
+        (json!({ "action": "replay", "failure": "f_0123456789ab" }), "no filter of events"),
+        (json!({ "action": "replay", "ids": "dlv_0000000000000001_0" }), "`ids`"),
+        (
+            json!({ "action": "replay", "ids": "evt_0000000000000001", "type": "a" }),
+            "leave the filters out",
+        ),
         (
             json!({ "action": "retry", "ids": "dlv_0000000000000001_0", "state": "dead" }),
             "leave the filters out",

@@ -25,15 +25,15 @@ const WORKS_FOR: Duration = Duration::from_secs(2);
 pub(super) struct ErasedJson {
     /// Events whose data is gone: also dead letters that told of them, and what joins and batches
     /// made of them.
-    erased: u64,
+    pub(super) erased: u64,
     /// Deliveries that were cancelled or discarded for it.
-    ended: u64,
+    pub(super) ended: u64,
     /// Events that have an attempt that still runs: the same call erases them when it has ended.
-    running: u64,
+    pub(super) running: u64,
     /// Values of key-value buckets that are deleted.
-    keys: u64,
+    pub(super) keys: u64,
     /// Whether this call has stopped before the end: ask again.
-    more: bool,
+    pub(super) more: bool,
 }
 
 /// Erase an event: its body, headers and subject, and what its deliveries left: logs, errors, paths

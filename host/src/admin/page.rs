@@ -32,6 +32,7 @@ mod keys;
 mod listings;
 mod login;
 mod map;
+mod moves;
 mod operations;
 mod overview;
 mod parts;
@@ -75,9 +76,12 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/events", get(events::show)),
         shows("/events/{id}", get(event::show)),
         asks("/events/{id}/replay", get(event::replay::ask).post(event::replay::act)),
-        page(OPERATOR, &[Method::GET], "/replays/new", get(event::replay::ask_selected)),
+        page(OPERATOR, &[Method::GET], "/replays/new", get(operations::new::ask_replay)),
+        asks("/events/new", get(event::emit::ask).post(event::emit::act)),
+        asks("/events/erase", get(event::erase::ask_subject).post(event::erase::act_subject)),
+        asks("/events/{id}/erase", get(event::erase::ask).post(event::erase::act)),
+        asks("/events/{id}/cancel", get(event::cancel::ask).post(event::cancel::act)),
         asks("/events/{id}/edit", get(event::edit::ask).post(event::edit::act)),
-        acts("/replays", post(event::replay::act_selected)),
         shows("/deliveries", get(deliveries::show)),
         shows("/deliveries/{id}", get(deliveries::lead)),
         asks("/deliveries/{id}/{action}", get(deliveries::act::ask).post(deliveries::act::act)),
@@ -95,6 +99,7 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/map", get(map::show)),
         asks("/plugins/{name}/try", get(trials::ask).post(trials::act)),
         asks("/plugins/{name}/pause", get(pauses::ask_pause).post(pauses::pause)),
+        asks("/plugins/{name}/move", get(moves::ask).post(moves::act)),
         asks("/plugins/{name}/resume", get(pauses::ask_resume).post(pauses::resume)),
         shows("/sources", get(sources::show)),
         shows("/sources/{name}", get(sources::one)),

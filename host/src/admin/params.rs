@@ -35,7 +35,7 @@ pub(super) use change::{
 pub(super) use erase::{EraseQuery, EraseSubjectQuery, ImportQuery};
 pub(super) use failures::{FailureQuery, failure_text};
 pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, to_text};
-pub(super) use history::{HistoryQuery, StreamQuery, TimeWindow, WINDOWS};
+pub(super) use history::{HistoryQuery, StreamQuery, StreamTopics, TimeWindow, WINDOWS};
 pub(super) use kv::{ChangeKeyQuery, KeyQuery, KeysQuery, version};
 pub(super) use map::MapQuery;
 pub(super) use operations::{

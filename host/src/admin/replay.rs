@@ -205,6 +205,11 @@ fn named(admin: &Admin, names: &[String]) -> Result<Vec<Arc<Target>>, ProblemJso
     Ok(found)
 }
 
+/// Refuses names that no plugin has.
+pub(super) fn known_plugins(admin: &Admin, names: &[PluginName]) -> Result<(), ProblemJson> {
+    names.iter().try_for_each(|name| known_plugin(admin, name).map(drop))
+}
+
 /// The plugin of this name.
 fn known_plugin(admin: &Admin, name: &str) -> Result<PluginName, ProblemJson> {
     let registry = admin.registry.load();

@@ -34,7 +34,7 @@ const MAX_DELAY_MS: u64 = 366 * 24 * 3_600_000;
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Started {
     /// The event.
-    event_id: String,
+    pub(super) event_id: String,
     /// Whether an earlier request with the same `Idempotency-Key` made it, and this one nothing.
     duplicate: bool,
     /// Whether a delivery of it is a dead letter. A repeated start does not try it again.

@@ -19,10 +19,11 @@ use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::guard::identify;
-use super::params::{Params, StreamQuery};
+use super::params::{Params, StreamQuery, StreamTopics};
 use super::problem::ProblemJson;
 use super::state::{Admin, MAX_STREAMS};
-use crate::store::{Changes, Hint};
+use crate::event::EventId;
+use crate::store::{Changes, Hint, OperationId};
 use crate::tasks;
 
 /// The least time between two hints of one topic.
@@ -34,14 +35,20 @@ pub(super) const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// How often pages that show sources are to look again: a refused request commits nothing.
 const SOURCES_EVERY: Duration = Duration::from_secs(5);
 
-/// Every topic.
+/// The least time between two looks at the trees of events. A commit does not say which events it
+/// is of, so it is looked whether their trees stand otherwise; that is much less than rendering
+/// them.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Every topic of everything.
 const TOPICS: [&str; 6] = ["stats", "events", "plugins", "failures", "sources", "operations"];
 
 /// Hints of what has changed, as server-sent events (`text/event-stream`).
 ///
-/// Each is `{"topic": "events"}`, and its id the number of the commit. A client that comes back
-/// with `Last-Event-ID` is told of all its topics at once. Without a hint a comment comes every
-/// 15 s.
+/// Each is `{"topic": "events"}`, and its id the number of the commit. `event:ID` is told once the
+/// tree of that event stands otherwise, and `operation:ID` once that operation got on. A client
+/// that comes back with `Last-Event-ID` is told of all its topics at once. Without a hint a comment
+/// comes every 15 s.
 #[utoipa::path(get, path = "/api/v1/stream", tag = "health", params(StreamQuery), responses(
     (status = 200, description = "Hints, until the client goes or the host stops", body = String, content_type = "text/event-stream"),
     (status = 503, description = "16 streams are open", body = ProblemJson, content_type = "application/problem+json"),
@@ -58,11 +65,22 @@ pub(super) async fn show_stream(
             format!("{MAX_STREAMS} streams are open: ask for what you show every few seconds");
         ProblemJson::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     })?;
+    let (mut trees, mut operations) = (Vec::new(), Vec::new());
+    for id in topics.events.iter().copied() {
+        let mark = admin.store.tree_mark(id).await?;
+        trees.push(WatchedTree { id, mark });
+    }
+    for id in topics.operations.iter().copied() {
+        operations.push((id, admin.operations.told(id)));
+    }
     let (sender, receiver) = mpsc::channel(1);
     let is_back = headers.contains_key("last-event-id");
     let stream = HintStream {
-        changed: if is_back { topics.iter().copied().collect() } else { BTreeSet::new() },
-        topics,
+        changed: if is_back { all(&topics) } else { BTreeSet::new() },
+        topics: topics.words,
+        trees,
+        operations,
+        is_stale: false,
         generation: admin.status.get().generation,
         commit: 0,
         headers,
@@ -75,11 +93,33 @@ pub(super) async fn show_stream(
     Ok((headers, Body::new(Chunks(receiver))).into_response())
 }
 
+/// Every topic of a client, as it is told of them.
+fn all(topics: &StreamTopics) -> BTreeSet<String> {
+    let words = topics.words.iter().map(|word| (*word).to_owned());
+    let events = topics.events.iter().map(|id| format!("event:{id}"));
+    words
+        .chain(events)
+        .chain(topics.operations.iter().map(|id| format!("operation:{id}")))
+        .collect()
+}
+
+/// An event whose tree a client looks at.
+struct WatchedTree {
+    id: EventId,
+    /// How the tree stood when it was looked at last.
+    mark: u64,
+}
+
 /// One client.
 struct HintStream {
     topics: Vec<&'static str>,
+    trees: Vec<WatchedTree>,
+    /// Operations, each with how often it was told of.
+    operations: Vec<(OperationId, u64)>,
+    /// Whether a tree may stand otherwise than it did.
+    is_stale: bool,
     /// Topics that the client has not been told of.
-    changed: BTreeSet<&'static str>,
+    changed: BTreeSet<String>,
     /// Configuration and plugins, as the client knows them.
     generation: u64,
     commit: u64,
@@ -100,7 +140,7 @@ impl HintStream {
         let mut known = interval(COMMENT_EVERY);
         known.reset();
         let mut next = Instant::now();
-        let mut comment = next;
+        let (mut comment, mut look) = (next, next);
         let sender = self.sender.clone();
         loop {
             let has_hints = !self.changed.is_empty();
@@ -118,9 +158,13 @@ impl HintStream {
                     Err(_) => return,
                 },
                 changed = operations.changed() => match changed {
-                    Ok(()) => self.change("operations"),
+                    Ok(()) => self.note_operations(&admin),
                     Err(_) => return,
                 },
+                () = sleep_until(look), if self.is_stale => {
+                    look = Instant::now() + LOOK_EVERY;
+                    self.look(&admin).await;
+                }
                 // A session ends when its client logs out, and with its time.
                 Ok(()) = self.log_outs.changed() => {
                     if identify(&admin, &self.headers).is_none() { return }
@@ -144,6 +188,7 @@ impl HintStream {
 
     fn note(&mut self, hint: &Hint) {
         self.commit = hint.commit.max(self.commit);
+        self.is_stale |= !self.trees.is_empty();
         self.change("stats");
         if hint.events || !hint.plugins.is_empty() || hint.missed {
             self.change("events");
@@ -151,6 +196,35 @@ impl HintStream {
         if !hint.plugins.is_empty() || hint.missed {
             self.change("plugins");
             self.change("failures");
+        }
+    }
+
+    fn note_operations(&mut self, admin: &Admin) {
+        self.change("operations");
+        for (id, told) in &mut self.operations {
+            let now = admin.operations.told(*id);
+            if now != *told {
+                *told = now;
+                self.changed.insert(format!("operation:{id}"));
+            }
+        }
+    }
+
+    /// Looks whether trees stand otherwise than they did.
+    async fn look(&mut self, admin: &Admin) {
+        self.is_stale = false;
+        for tree in &mut self.trees {
+            match admin.store.tree_mark(tree.id).await {
+                Ok(mark) if mark == tree.mark => {}
+                Ok(mark) => {
+                    tree.mark = mark;
+                    self.changed.insert(format!("event:{}", tree.id));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a stream could not look at a tree");
+                    self.is_stale = true;
+                }
+            }
         }
     }
 
@@ -165,14 +239,14 @@ impl HintStream {
 
     fn change(&mut self, topic: &'static str) {
         if self.topics.contains(&topic) {
-            self.changed.insert(topic);
+            self.changed.insert(topic.to_owned());
         }
     }
 
     /// The hints that have come together.
     fn hints(&mut self) -> Bytes {
         let commit = self.commit;
-        let event = |topic| format!("id: {commit}\ndata: {{\"topic\":\"{topic}\"}}\n\n");
+        let event = |topic: String| format!("id: {commit}\ndata: {{\"topic\":\"{topic}\"}}\n\n");
         std::mem::take(&mut self.changed).into_iter().map(event).collect::<String>().into()
     }
 }

@@ -19,10 +19,11 @@ use super::problem::ProblemJson;
 use super::replay::edited_event;
 use super::start::new_event;
 use super::state::Admin;
+use super::verdict::{AttemptEnd, verdict};
 use super::view::attempt::{CallJson, LogJson};
 use crate::cloudevents;
 use crate::dispatch::{MAX_TRIAL_MS, NotTried, Trial};
-use crate::event::{Attributes, Digest, Event, EventId, NewEvent, failure_text};
+use crate::event::{Attributes, Digest, Event, EventId, NewEvent};
 use crate::store::EventView;
 
 /// The source of an event that is not stored.
@@ -240,34 +241,21 @@ fn refusal(name: &str, why: &NotTried) -> ProblemJson {
     }
 }
 
-/// The outcome and the error of the last attempt by a plugin.
-type LastAttempt = (crate::event::Outcome, Option<String>);
-
-fn last(old: &EventView, name: &str) -> Option<LastAttempt> {
+/// The last attempt by a plugin.
+fn last(old: &EventView, name: &str) -> Option<AttemptEnd> {
     let of_plugin = old.deliveries.iter().filter(|it| &*it.plugin == name);
     let attempt = of_plugin.filter_map(|it| it.attempts.last()).next_back()?;
     Some((attempt.record.outcome, attempt.record.error.clone()))
 }
 
 impl TrialJson {
-    fn of(trial: Trial, last: Option<LastAttempt>) -> Self {
+    fn of(trial: Trial, last: Option<AttemptEnd>) -> Self {
         let record = trial.record;
-        let text = |outcome, error: &Option<String>| failure_text(outcome, error.as_deref());
-        let against = last.map(|(outcome, error)| AgainstJson {
-            verdict: match (outcome.is_failure(), record.outcome.is_failure()) {
-                (true, false) => "fixed",
-                (false, false) => "still well",
-                (false, true) => "fails now",
-                (true, true)
-                    if outcome == record.outcome
-                        && text(outcome, &error) == text(outcome, &record.error) =>
-                {
-                    "same error"
-                }
-                (true, true) => "other error",
-            },
-            outcome: outcome.name(),
-            error,
+        let now = (record.outcome, record.error.clone());
+        let against = last.map(|last| AgainstJson {
+            verdict: verdict(&last, &now),
+            outcome: last.0.name(),
+            error: last.1,
         });
         let written = trial.writes.into_iter().map(|(key, value)| KeyWriteJson {
             key,

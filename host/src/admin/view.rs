@@ -227,6 +227,16 @@ impl From<EventSummary> for EventItem {
     }
 }
 
+impl EventItem {
+    /// One event that was read whole.
+    pub(super) fn one(row: EventView) -> Self {
+        let body_bytes = row.event.attributes.body.len() as u64;
+        let deliveries = row.deliveries.iter().map(|it| (it.plugin.clone(), it.state)).collect();
+        let EventView { event, provider_id, note, emptied, .. } = row;
+        Self::from(EventSummary { event, provider_id, note, emptied, body_bytes, deliveries })
+    }
+}
+
 impl EventDetail {
     /// `wrapped_in` is the field of a form in which the event's source finds JSON.
     pub(super) fn of(

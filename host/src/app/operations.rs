@@ -1,17 +1,29 @@
-//! Operations that run: finds their deliveries, acts on them at their pace, and looks for what came
-//! of it. All that is needed to go on is in the store, so a start goes on where the last host was.
+//! Operations that run: finds their deliveries or events, acts on them at their pace, and looks for
+//! what came of it. All that is needed to go on is in the store, so a start goes on where the last
+//! host was. One that cannot go on hinders no other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Operation, OperationId, OperationSignal, Operations, StoreError};
+use crate::config::Config;
+use crate::config::routes::Facts;
+use crate::event::{EventId, Target};
+use crate::names::PluginName;
+use crate::store::{
+    ItemResult, Operation, OperationDeed, OperationId, OperationSignal, Operations, ReadOne,
+    StoreError,
+};
 
 /// The most deliveries that one step acts on.
 const MAX_STEP: u64 = 250;
+
+/// The most events that one step replays: each is read for its routes.
+const MAX_REPLAYED: u64 = 50;
 
 /// The most deliveries of one operation whose results are waited for.
 const MAX_OPEN: u64 = 1_000;
@@ -44,17 +56,23 @@ struct Progress {
     at: Instant,
 }
 
-/// Goes on with what runs, until `closing`; `signal` tells of another operation.
-pub(super) async fn run(
-    store: Arc<dyn Operations>,
-    signal: Arc<OperationSignal>,
-    closing: CancellationToken,
-) {
-    let mut steered = signal.listen();
-    let mut runner = Runner { store, signal, known: HashMap::new() };
+/// What operations are done with.
+pub(super) struct OperationParts {
+    pub(super) store: Arc<dyn Operations>,
+    pub(super) reads: Arc<dyn ReadOne>,
+    /// The routes by which events are replayed.
+    pub(super) config: Arc<ArcSwap<Config>>,
+    /// Tells of another operation.
+    pub(super) signal: Arc<OperationSignal>,
+}
+
+/// Goes on with what runs, until `closing`.
+pub(super) async fn run(parts: OperationParts, closing: CancellationToken) {
+    let mut steered = parts.signal.listen();
+    let mut runner = Runner { parts, known: HashMap::new(), hindered: HashMap::new() };
     loop {
         let wait = runner.turn().await.unwrap_or_else(|error| {
-            tracing::warn!(error = %error, "an operation cannot go on, and is tried again");
+            tracing::warn!(error = %error, "operations cannot go on, and are tried again");
             Some(RETRY_AFTER)
         });
         tokio::select! {
@@ -67,19 +85,23 @@ pub(super) async fn run(
 }
 
 struct Runner {
-    store: Arc<dyn Operations>,
-    signal: Arc<OperationSignal>,
+    parts: OperationParts,
     known: HashMap<OperationId, Progress>,
+    /// When an operation is tried again whose step was refused.
+    hindered: HashMap<OperationId, Instant>,
 }
 
 impl Runner {
     /// A step of each operation that runs; the time until there is more to do, if any runs.
     async fn turn(&mut self) -> Result<Option<Duration>, StoreError> {
-        let running = self.store.running_operations().await?;
-        self.known.retain(|id, _| running.iter().any(|operation| operation.id == *id));
+        let running = self.parts.store.running_operations().await?;
+        let runs = |id: OperationId| running.iter().any(|operation| operation.id == id);
+        self.known.retain(|id, _| runs(*id));
+        self.hindered.retain(|id, _| runs(*id));
+        self.parts.signal.keep(runs);
         let mut wait = None;
         for operation in running {
-            let after = match self.step(operation).await? {
+            let after = match self.step_alone(operation).await {
                 Wait::Nothing => Duration::ZERO,
                 Wait::Pause(pause) => pause,
             };
@@ -88,12 +110,36 @@ impl Runner {
         Ok(wait)
     }
 
-    async fn step(&mut self, operation: Operation) -> Result<Wait, StoreError> {
-        let id = operation.id;
-        if operation.open > 0 {
-            self.store.collect(id).await?;
+    /// A step that hinders no other operation, whatever comes of it.
+    async fn step_alone(&mut self, operation: Operation) -> Wait {
+        let (id, now) = (operation.id, Instant::now());
+        if let Some(again) = self.hindered.get(&id).filter(|again| **again > now) {
+            return Wait::Pause(*again - now);
         }
-        let Some(operation) = self.store.operation(id).await? else { return Ok(Wait::Nothing) };
+        let signal = self.parts.signal.clone();
+        let (wait, trouble) = match self.step(operation).await {
+            Ok(wait) => (wait, None),
+            Err(error) => (Wait::Pause(RETRY_AFTER), Some(error.to_string())),
+        };
+        match &trouble {
+            Some(_) => drop(self.hindered.insert(id, Instant::now() + RETRY_AFTER)),
+            None => drop(self.hindered.remove(&id)),
+        }
+        if signal.hinder(id, trouble.clone()) {
+            if let Some(error) = trouble {
+                tracing::warn!(operation = %id, error, "an operation cannot go on, and is tried again");
+            }
+            signal.tell(id);
+        }
+        wait
+    }
+
+    async fn step(&mut self, operation: Operation) -> Result<Wait, StoreError> {
+        let (id, store) = (operation.id, self.parts.store.clone());
+        if operation.open > 0 {
+            store.collect(id).await?;
+        }
+        let Some(operation) = store.operation(id).await? else { return Ok(Wait::Nothing) };
         if let Some(reason) = heeds(&operation) {
             self.rest(id, Some(reason)).await?;
             return Ok(Wait::Nothing);
@@ -102,22 +148,63 @@ impl Runner {
             self.rest(id, None).await?;
             return Ok(Wait::Nothing);
         }
-        if operation.left() == 0 && !operation.is_found {
-            self.store.find_more(id).await?;
+        // Events are replayed in the order in which they came, so all are found before.
+        let finds = operation.left() == 0 || operation.action.is_replay();
+        if finds && !operation.is_found {
+            store.find_more(id).await?;
+            self.parts.signal.tell(id);
             return Ok(Wait::Nothing);
         }
         let (most, pause) = self.may_act(&operation);
         if most == 0 {
             return Ok(Wait::Pause(pause));
         }
-        self.store.act(id, most as usize).await?;
-        self.signal.tell();
+        match &operation.action {
+            OperationDeed::Change(_) => store.act(id, most as usize).await?,
+            OperationDeed::Replay(to) => self.replay(id, to, most as usize).await?,
+        }
+        self.parts.signal.tell(id);
         Ok(Wait::Nothing)
     }
 
+    /// Replays the next events of an operation, to these plugins or to what is routed now.
+    async fn replay(
+        &self,
+        id: OperationId,
+        to: &[PluginName],
+        most: usize,
+    ) -> Result<(), StoreError> {
+        let next = self.parts.store.item_ids(id, ItemResult::Found, None, most).await?;
+        let mut events = Vec::with_capacity(next.len());
+        for item in next {
+            events.push((item.event, self.targets(item.event, to).await?));
+        }
+        self.parts.store.replay_items(id, events).await
+    }
+
+    /// The plugins that get an event; none if it is gone.
+    async fn targets(
+        &self,
+        event: EventId,
+        to: &[PluginName],
+    ) -> Result<Vec<Arc<Target>>, StoreError> {
+        let config = self.parts.config.load_full();
+        if !to.is_empty() {
+            return Ok(to.iter().map(|plugin| config.target(plugin.clone())).collect());
+        }
+        let view = match self.parts.reads.event(event).await {
+            Ok(view) => view,
+            Err(StoreError::NotFound(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let facts = Facts::new(&view.event.attributes, &view.headers, view.event.hops);
+        let deliveries = config.routes.routing(&facts).deliveries;
+        Ok(deliveries.into_iter().map(|delivery| delivery.target).collect())
+    }
+
     async fn rest(&self, id: OperationId, reason: Option<String>) -> Result<(), StoreError> {
-        self.store.rest(id, reason).await?;
-        self.signal.tell();
+        self.parts.store.rest(id, reason).await?;
+        self.parts.signal.tell(id);
         Ok(())
     }
 
@@ -134,7 +221,7 @@ impl Runner {
             known.pause = (known.pause * 2).min(LONGEST_PAUSE);
         } else {
             (known.pause, known.done) = (FIRST_PAUSE, operation.done());
-            self.signal.tell();
+            self.parts.signal.tell(operation.id);
         }
         let most = at_once(operation);
         let Some(pace) = operation.options.pace.map(f64::from) else {
@@ -155,20 +242,26 @@ impl Runner {
 /// Why an operation stops by itself; for people.
 fn heeds(operation: &Operation) -> Option<String> {
     let failed = operation.failed;
-    if operation.options.first && operation.ok == 0 && failed > 0 {
-        return Some("the first one failed again: nothing else was touched".to_owned());
+    // What is replayed may not have failed before.
+    let again = if operation.action.is_replay() { "" } else { " again" };
+    if operation.tries_first() && failed > 0 {
+        return Some(format!("the first one failed{again}: nothing else was touched"));
     }
     let most = operation.options.stop_after.map(u64::from)?;
-    (failed >= most).then(|| format!("{failed} failed again, and it was to stop after {most}"))
+    (failed >= most).then(|| format!("{failed} failed{again}, and it was to stop after {most}"))
 }
 
 /// The most deliveries that an operation may act on at once: one while the first one is tried, and
 /// no more at a time than failures after which it stops.
 fn at_once(operation: &Operation) -> u64 {
-    let open = match (operation.options.first && operation.ok == 0, operation.options.stop_after) {
+    let open = match (operation.tries_first(), operation.options.stop_after) {
         (true, _) => 1,
         (false, Some(most)) => u64::from(most).clamp(1, MAX_OPEN),
         (false, None) => MAX_OPEN,
     };
-    open.saturating_sub(operation.open).min(MAX_STEP).min(operation.left())
+    let step = if operation.action.is_replay() { MAX_REPLAYED } else { MAX_STEP };
+    open.saturating_sub(operation.open).min(step).min(operation.left())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@ use self::tail::tail;
 use super::Common;
 use super::client::{AdminClient, HostArg, Param};
 use super::failure::Failure;
-use super::listing::{Listed, ListingArgs, elements, event_table};
-use super::output::{Printout, print_json, printable, text};
+use super::listing::{Listed, ListingArgs, event_table};
+use super::output::{Printout, print_json, printable};
 use super::since::time;
 use crate::event::EventId;
 
@@ -20,6 +20,7 @@ mod detail;
 mod edit;
 mod erase;
 mod export;
+mod replay;
 mod tail;
 mod tree;
 
@@ -57,12 +58,19 @@ pub(super) struct Events {
 
 #[derive(Debug, Args)]
 struct EventFilterArgs {
-    /// Exactly this event type, or a pattern such as 'order.*' or 'order.**'
-    #[arg(long = "type", value_name = "TYPE")]
-    kind: Option<String>,
+    #[command(flatten)]
+    rest: EventMatchArgs,
     /// With a delivery of this plugin
     #[arg(long, value_name = "NAME")]
     plugin: Option<String>,
+}
+
+/// The filters that mean the same in every command.
+#[derive(Debug, Args)]
+struct EventMatchArgs {
+    /// Exactly this event type, or a pattern such as 'order.*' or 'order.**'
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
     /// With a delivery of which so many attempts were begun
     #[arg(long, value_name = "N")]
     min_attempts: Option<String>,
@@ -89,19 +97,8 @@ struct EventFilterArgs {
 
 #[derive(Debug, Subcommand)]
 enum EventsVerb {
-    /// Deliver an old event again: to what is routed now, or to plugins of your choice
-    #[command(after_help = "\
-Examples:
-  hookbox events replay evt_019a…                 to what is routed now
-  hookbox events replay evt_019a… --plugin audit  to this one only")]
-    Replay {
-        /// The event
-        #[arg(value_parser = event_id)]
-        id: EventId,
-        /// Only this plugin; may be repeated
-        #[arg(long = "plugin", value_name = "NAME")]
-        plugins: Vec<String>,
-    },
+    /// Deliver old events again: to what is routed now, or to plugins of your choice
+    Replay(replay::ReplayArgs),
     /// Show the tree of an event: what it led to, what became of it, and what waits for what
     #[command(after_help = "\
 The tree is the same from each of its events. Times count from its root.
@@ -196,13 +193,20 @@ fn event_id(text: &str) -> Result<EventId, String> {
 }
 
 impl EventFilterArgs {
-    fn query(&self) -> [Param<'_>; 9] {
+    fn query(&self) -> Vec<Param<'_>> {
+        let mut query = self.rest.query().to_vec();
+        query.push(("plugin", self.plugin.as_deref()));
+        query
+    }
+}
+
+impl EventMatchArgs {
+    fn query(&self) -> [Param<'_>; 8] {
         [
             ("type", self.kind.as_deref()),
             ("source", self.source.as_deref()),
             ("subject", self.subject.as_deref()),
             ("state", self.state.as_deref()),
-            ("plugin", self.plugin.as_deref()),
             ("min_attempts", self.min_attempts.as_deref()),
             ("q", self.query.as_deref()),
             ("since", self.since.as_deref()),
@@ -217,7 +221,7 @@ impl Events {
             Listed { path: "/api/v1/events", none: "no event", table: event_table };
         let client = &self.host.client(common)?;
         match (&self.verb, self.id) {
-            (Some(EventsVerb::Replay { id, plugins }), _) => self.replay(client, *id, plugins)?,
+            (Some(EventsVerb::Replay(replay)), _) => return replay.run(client, self.json),
             (Some(EventsVerb::Body { id }), _) => {
                 let path = format!("/api/v1/events/{id}/body");
                 client.copy(&path, &[], &mut std::io::stdout().lock())?;
@@ -294,21 +298,6 @@ impl Events {
         }
         let mut out = Printout::new();
         out.line(format!("{cancelled} cancelled"));
-        out.print()
-    }
-
-    fn replay(&self, client: &AdminClient, id: EventId, plugins: &[String]) -> Result<(), Failure> {
-        let path = format!("/api/v1/events/{id}/replay");
-        let body = json!({ "plugins": plugins }).to_string();
-        let replayed = client.post_body(&path, ("application/json", body.as_bytes()), None)?;
-        if self.json {
-            return print_json(&replayed);
-        }
-        let mut out = Printout::new();
-        let pairs = elements(&replayed["deliveries"]).iter().zip(elements(&replayed["plugins"]));
-        for (delivery, plugin) in pairs {
-            out.line(format!("{}  {}", printable(&text(delivery)), printable(&text(plugin))));
-        }
         out.print()
     }
 }

@@ -1,6 +1,7 @@
 //! `hookbox operations`: what is done to many deliveries of a running host, step by step.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -9,15 +10,17 @@ use super::Common;
 use super::client::{AdminClient, HostArg};
 use super::failure::Failure;
 use super::listing::{Listed, ListingArgs, delivery_table, elements};
-use super::output::{Printout, print_json, text};
+use super::output::{Printout, print_json, printable, text};
+use super::progress::ProgressLine;
 use crate::store::OperationId;
 
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
-An operation retries, discards or cancels many deliveries: at a pace, stopping after failures, and beyond a restart of \
-the host. `hookbox deliveries retry` with --first, --pace or --stop-after begins one.
+An operation retries, discards or cancels many deliveries, or replays many events: at a pace, stopping after failures, \
+and beyond a restart of the host. `hookbox deliveries retry` with --first, --pace or --stop-after begins one, and \
+`hookbox events replay` with filters.
 
 Examples:
   hookbox operations
@@ -104,7 +107,19 @@ impl OperationsCommand {
         }
         let mut out = Printout::new();
         out.line(summary(&operation));
-        for name in ["reason", "actor", "as_of", "planned_at", "started_at", "ended_at", "undoes"] {
+        if let Some(first) = first_line(&operation) {
+            out.line(first);
+        }
+        for name in [
+            "reason",
+            "trouble",
+            "actor",
+            "as_of",
+            "planned_at",
+            "started_at",
+            "ended_at",
+            "undoes",
+        ] {
             if !operation[name].is_null() {
                 out.field(name, &operation[name]);
             }
@@ -112,11 +127,63 @@ impl OperationsCommand {
         out.field("for", &scope(&operation).into());
         let failed = elements(&operation["items"]);
         if !failed.is_empty() {
-            out.line("failed again:");
+            out.line(if operation["action"] == "replay" { "failed:" } else { "failed again:" });
             delivery_table(&mut out, failed);
         }
         out.print()
     }
+}
+
+/// How often an operation is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Watches an operation that was started to its end.
+pub(super) fn watch(client: &AdminClient, path: &str, started: Value) -> Result<Value, Failure> {
+    let mut now = started;
+    let verb = text(&now["action"]);
+    let progress = ProgressLine::new(&verb, now["total"].as_u64().unwrap_or(0));
+    while now["state"] == "running" {
+        progress.show(now["done"].as_u64().unwrap_or(0), summary(&now));
+        std::thread::sleep(LOOK_EVERY);
+        now = client.get(path, &[])?;
+    }
+    Ok(now)
+}
+
+/// Prints the end of an operation that was watched.
+pub(super) fn report(now: &Value, as_json: bool) -> Result<ExitCode, Failure> {
+    if as_json {
+        print_json(now)?;
+    } else {
+        let mut out = Printout::new();
+        if let Some(first) = first_line(now) {
+            out.line(first);
+        }
+        out.line(summary(now));
+        if let Some(reason) = now["reason"].as_str() {
+            let reason = printable(reason);
+            out.line(format!("stopped: {reason}; `hookbox operations resume` goes on"));
+        }
+        out.print()?;
+    }
+    let is_well = now["state"] == "done" && now["failed"] == 0;
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The one that was tried before the others, and the verdict.
+pub(super) fn first_line(operation: &Value) -> Option<String> {
+    let tried = &operation["first_tried"];
+    let outcome = tried["outcome"].as_str()?;
+    let took = tried["duration_ms"].as_f64().map(|ms| format!(" in {ms:.1} ms"));
+    let before = tried["before"].as_str().map(|before| format!(" (was {before})"));
+    let verdict = tried["verdict"].as_str().map(|verdict| format!(": {verdict}"));
+    Some(format!(
+        "first: {} {outcome}{}{}{}",
+        text(&tried["delivery_id"]),
+        took.unwrap_or_default(),
+        before.unwrap_or_default(),
+        verdict.unwrap_or_default()
+    ))
 }
 
 /// An operation in one line.
@@ -139,7 +206,8 @@ pub(super) fn summary(operation: &Value) -> String {
 /// The deliveries that it is for.
 fn scope(operation: &Value) -> String {
     if let Some(ids) = operation["ids"].as_u64() {
-        return format!("{ids} deliveries by their ids");
+        let things = if operation["action"] == "replay" { "events" } else { "deliveries" };
+        return format!("{ids} {things} by their ids");
     }
     let filters = operation["filter"].as_object().into_iter().flatten();
     let parts: Vec<_> = filters.map(|(name, value)| format!("{name}={}", text(value))).collect();

@@ -316,6 +316,10 @@ impl Read for MemoryStore {
         done(found.and_then(|found| found.ok_or_else(missing)))
     }
 
+    fn tree_mark(&self, event: EventId) -> Pending<'_, u64> {
+        done(self.read(|data| data.tree_mark(event)))
+    }
+
     fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>> {
         done(self.read(|data| {
             let steps = data.deliveries.get(&delivery).into_iter().flat_map(|found| &found.steps);

@@ -48,8 +48,8 @@ pub(super) use kv::number;
 pub use kv::{KvKey, KvRange, KvTransaction, KvValue, ListedKeys};
 pub use operations::{
     ItemResult, MAX_OPERATION_IDS, NewOperation, NotAnOperation, OPERATION_KEPT_FOR_MS,
-    OPERATION_PLANNED_FOR_MS, Operation, OperationId, OperationOptions, OperationScope,
-    OperationState, Steer,
+    OPERATION_PLANNED_FOR_MS, Operation, OperationDeed, OperationId, OperationMarks,
+    OperationOptions, OperationScope, OperationState, Steer, TriedItem,
 };
 pub use pauses::{Pausable, Pause, PauseChange, Pauses};
 pub use schedules::{
@@ -58,7 +58,7 @@ pub use schedules::{
 };
 pub use steps::{AgainSoFar, LeaseHolder, NewStep, Recorded, StepView};
 pub use tree::TreeBudget;
-pub(super) use tree::TreeSize;
+pub(super) use tree::{TreeSize, tree_mark};
 pub use views::{
     AttemptView, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventState,
     EventSummary, EventView, GatheringView, MAX_CHILDREN, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES,

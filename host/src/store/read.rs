@@ -64,6 +64,11 @@ pub trait Read: ReadOne + Count {
     /// those after `after`.
     fn tree(&self, event: EventId, limit: usize, after: Option<EventId>) -> Pending<'_, TreeView>;
 
+    /// A number that is another one once an event of the tree that this event is in has come or
+    /// gone, or a delivery of the tree stands otherwise. It costs less than the tree, and is of its
+    /// first [`MAX_PAGE`](super::MAX_PAGE) events.
+    fn tree_mark(&self, event: EventId) -> Pending<'_, u64>;
+
     /// A page of groups of failures that are alike: the one that began last before the others.
     fn failures(
         &self,

@@ -56,14 +56,110 @@ async fn an_event_is_replayed_by_a_form_and_several_are_as_well() {
     assert!(own.contains(&call), "{own}");
     let ask = good(&site, &format!("/replays/new?id={id}")).await;
     assert!(ask.contains("Replay 1 event") && ask.contains(id));
-    let done = post(&site, "/replays", &format!("id={id}&once=a")).await;
+    let fields =
+        format!("action=replay&ids={id}&count=1&once=a&list=%2Fevents%3Ftype%3Dvideo.done");
+    let done = post(&site, "/operations", &fields).await;
     assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
-    let shown = site.get(&format!("/api/v1/events/{id}")).await;
-    assert_eq!(shown["deliveries"].as_array().unwrap().len(), 5);
+    let at = done.headers[header::LOCATION].to_str().unwrap().to_owned();
+    let shown = good(&site, &at).await;
+    assert!(shown.contains("running") && shown.contains("0 of 1"), "{shown}");
+    assert!(shown.contains("href=\"/events?type=video.done\""), "the filter is kept: {shown}");
+    let list = "/events?type=video.done";
+    let all = good(&site, list).await;
+    assert!(all.contains("Replay all that match"), "{all}");
+    let ask = good(&site, "/replays/new?type=video.done&list=%2Fevents%3Ftype%3Dvideo.done").await;
+    assert!(ask.contains("hookbox events replay --type video.done"), "{ask}");
+    assert!(ask.contains("to audit only") && ask.contains("try one first"), "{ask}");
     assert_eq!(page(&site, "/replays/new").await.status, StatusCode::BAD_REQUEST);
-    let mixed = post(&site, "/replays", &format!("id={id}&id=evt_0000000000000001")).await;
-    assert_eq!(mixed.status, StatusCode::CONFLICT);
-    assert!(mixed.text.contains("1 of 2 were replayed"), "{}", mixed.text);
+    let none = page(&site, "/replays/new?chosen=rows&type=video.done").await;
+    assert_eq!(none.status, StatusCode::BAD_REQUEST, "{}", none.text);
+    let mixed = format!("action=replay&ids={id},evt_0000000000000001&count=2");
+    assert_eq!(post(&site, "/operations", &mixed).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(site.get("/api/v1/operations").await["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_and_a_subject_are_erased_only_by_one_who_types_them() {
+    let site = full().await;
+    let event = site.get("/api/v1/events?type=video.done&limit=1").await["items"][0].clone();
+    let (id, subject) = (event["id"].as_str().unwrap(), event["subject"].as_str().unwrap());
+    let own = format!("/events/{id}/erase");
+    let ask = good(&site, &own).await;
+    assert!(ask.contains(&format!("type {id} to erase it")) && ask.contains("does not come back"));
+    for wrong in ["", "typed=evt_0000000000000001", "typed=yes"] {
+        let refused = post(&site, &own, wrong).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{wrong}: {}", refused.text);
+    }
+    assert_eq!(
+        site.get(&format!("/api/v1/events/{id}")).await["erased_at"],
+        serde_json::Value::Null
+    );
+    let done = post(&site, &own, &format!("typed={id}&keys=true")).await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
+    assert_eq!(site.get(&format!("/api/v1/events/{id}")).await["erased_by"], "request");
+    let audit = site.get("/api/v1/audit?action=events.erase").await["items"].clone();
+    assert_eq!((&audit[0]["target"], &audit[0]["via"]), (&id.into(), &"page".into()), "{audit}");
+
+    let other = site.get("/api/v1/events?type=video.done").await["items"].clone();
+    let other = other.as_array().unwrap().iter().filter_map(|event| event["subject"].as_str());
+    let other = other.filter(|it| *it != subject).next().unwrap().to_owned();
+    let ask = good(&site, &format!("/events/erase?subject={other}")).await;
+    assert!(ask.contains("1 event of") && ask.contains("SHA-256"), "{ask}");
+    let refused = post(&site, "/events/erase", &format!("subject={other}&typed={subject}")).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
+    let done = post(&site, "/events/erase", &format!("subject={other}&typed={other}")).await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
+    let left = site.get(&format!("/api/v1/events?subject={other}")).await["items"].clone();
+    assert_eq!(left, serde_json::json!([]));
+    let none = page(&site, &format!("/events/erase?subject={other}")).await;
+    assert_eq!(none.status, StatusCode::CONFLICT, "{}", none.text);
+}
+
+#[tokio::test]
+async fn a_tree_is_cancelled_and_what_waits_for_a_plugin_is_moved_by_a_form() {
+    let site = site();
+    let id = site.append(event("video.done", "order_1", b"{}", &["audit", "orders"])).await;
+    let own = format!("/events/{id}/cancel");
+    let ask = good(&site, &own).await;
+    assert!(ask.contains("1 events and 2 deliveries: 2 are open"), "{ask}");
+    let done = post(&site, &own, "once=a").await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
+    assert_eq!(site.get("/api/v1/stats").await["deliveries"]["cancelled"], 2);
+    assert_eq!(post(&site, &own, "once=a").await.status, StatusCode::CONFLICT);
+    assert_eq!(site.get("/api/v1/audit?action=events.cancel").await["items"][0]["via"], "page");
+
+    site.append(event("video.done", "order_2", b"{}", &["audit"])).await;
+    let own = "/plugins/audit/move";
+    let ask = good(&site, own).await;
+    assert!(ask.contains("1 are ready and 0 wait") && ask.contains("to orders"), "{ask}");
+    assert_eq!(post(&site, own, "").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(post(&site, own, "to=audit").await.status, StatusCode::BAD_REQUEST);
+    let done = post(&site, own, "to=orders").await;
+    assert_eq!(done.headers[header::LOCATION], "/plugins/orders", "{}", done.text);
+    let moved = site.get("/api/v1/deliveries?plugin=orders&state=ready").await["items"].clone();
+    assert_eq!(moved[0]["subject"], "order_2", "{moved}");
+    assert_eq!(site.get("/api/v1/audit?action=deliveries.move").await["items"][0]["via"], "page");
+}
+
+#[tokio::test]
+async fn an_event_is_made_by_a_form_once() {
+    let site = site();
+    let ask = good(&site, "/events/new").await;
+    assert!(ask.contains("api/local") && ask.contains("hookbox emit"), "{ask}");
+    let form = "type=video.done&subject=order_9&data=%7B%22n%22%3A1.0%7D&once=a";
+    let done = post(&site, "/events/new", form).await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
+    let at = done.headers[header::LOCATION].to_str().unwrap().to_owned();
+    assert_eq!(post(&site, "/events/new", form).await.headers[header::LOCATION], at.as_str());
+    let made = site.get(&format!("/api/v1{at}")).await;
+    assert_eq!((&made["subject"], &made["source"]), (&"order_9".into(), &"api/local".into()));
+    let raw = site.get("/api/v1/events").await["items"].as_array().unwrap().len();
+    assert_eq!(raw, 1);
+    for (form, part) in [("type=video.done&data=%7B", "not JSON"), ("data=1", "type")] {
+        let refused = post(&site, "/events/new", form).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
+        assert!(refused.text.contains(part), "{}", refused.text);
+    }
 }
 
 #[tokio::test]

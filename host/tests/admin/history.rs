@@ -102,6 +102,38 @@ async fn a_commit_is_a_hint_for_the_topics_that_a_page_shows() {
 }
 
 #[tokio::test]
+async fn one_event_is_told_of_when_its_tree_stands_otherwise_and_for_nothing_else() {
+    let site = site();
+    let [own, other] =
+        ["order_1", "order_2"].map(|subject| event("video.done", subject, b"{}", &["audit"]));
+    let own = site.append(own).await;
+    let path = format!("/api/v1/stream?topics=event:{own},events");
+    let mut stream = site.stream(&path, &[]).await;
+    let mut seen = String::new();
+    let mut read = async |until: &str| {
+        while !seen.contains(until) {
+            let frame = stream.frame().await.expect("it goes on").unwrap();
+            seen += std::str::from_utf8(&frame.into_data().unwrap()).unwrap();
+        }
+        std::mem::take(&mut seen)
+    };
+    site.append(other).await;
+    let hints = read(r#"{"topic":"events"}"#).await;
+    assert!(!hints.contains("event:"), "{hints}");
+    assert_eq!(site.ask("POST", &format!("/api/v1/events/{own}/cancel"), None).await.0, 200);
+    read(&format!(r#"{{"topic":"event:{own}"}}"#)).await;
+    for wrong in [
+        "event:x",
+        "operation:7",
+        "event:evt_0000000000000001,event:evt_0000000000000002,event:evt_0000000000000003,operation:op_1,operation:op_2",
+    ] {
+        let (status, detail) =
+            site.refused("GET", &format!("/api/v1/stream?topics={wrong}"), None).await;
+        assert_eq!(status, 400, "{wrong}: {detail}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_comes_back_is_told_of_everything_at_once() {
     let site = site();
     let mut stream =

@@ -62,9 +62,9 @@ async fn a_browser_logs_in_acts_in_its_name_and_logs_out() {
     assert_eq!(status, StatusCode::OK);
     assert!(page.contains("jo <span class=\"dim\">operator</span>") && page.contains("Log out"));
     let evil = [("cookie", cookie.as_str()), ("origin", "https://evil.example")];
-    assert_eq!(browse(&site, "/replays", Some("id=x"), &evil).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(browse(&site, "/operations", Some("id=x"), &evil).await.0, StatusCode::FORBIDDEN);
     let cross = [("cookie", cookie.as_str()), ("sec-fetch-site", "same-site")];
-    assert_eq!(browse(&site, "/replays", Some("id=x"), &cross).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(browse(&site, "/operations", Some("id=x"), &cross).await.0, StatusCode::FORBIDDEN);
 
     let (status, headers, _) = browse(&site, "/logout", Some(""), &with).await;
     assert_eq!(

@@ -107,7 +107,8 @@ async fn crawl(site: &Console) -> Vec<(String, Shown)> {
             open.push(location.to_str().unwrap().to_owned());
         }
         // Nothing is selected without a click.
-        let needs_more = ["/replays", "/replays/new", "/operations/new"].contains(&path.as_str());
+        let needs_more =
+            ["/replays/new", "/operations/new", "/events/erase"].contains(&path.as_str());
         let is_fine = page.status.is_success()
             || page.status.is_redirection()
             || needs_more && page.status == StatusCode::BAD_REQUEST;

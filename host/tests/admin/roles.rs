@@ -79,12 +79,17 @@ fn meant(method: &str, path: &str) -> Option<Role> {
         "/failures/{id}/{action}",
         "/operations/new",
         "/events/{id}/edit",
+        "/events/{id}/erase",
+        "/events/{id}/cancel",
+        "/events/erase",
+        "/events/new",
         "/kv/{bucket}/set",
         "/kv/{bucket}/delete",
         "/schedules/{name}/{action}",
         "/plugins/{name}/approve",
         "/plugins/{name}/pause",
         "/plugins/{name}/resume",
+        "/plugins/{name}/move",
         "/plugins/{name}/try",
     ];
     match (method, path) {

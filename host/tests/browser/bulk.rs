@@ -40,6 +40,7 @@ fn one_that_is_tried_with_the_old_file_fails_again_and_nothing_else_runs() {
     browser.click("main form button");
     browser.until_text("#operation h1", "done");
     browser.until_text("#operation", "failed again");
+    browser.until_text("#first", "same error");
     assert_eq!(operations(&host)[0]["failed"], 1);
     let attempts: u64 = host.api("/api/v1/deliveries?state=dead")["items"]
         .as_array()
@@ -60,11 +61,26 @@ fn with_a_file_that_is_mended_the_first_one_succeeds_and_the_rest_goes_on_to_the
     browser.click_on("Retry the dead …");
     browser.until_at("/operations/new");
     assert_eq!(browser.eval("document.querySelector('[name=first]').checked"), true);
+    browser.fill("[name=pace]", "2");
     browser.click("main form button");
     browser.until("its page", "location.pathname.startsWith('/operations/op_')");
+    // The way of the bar is watched where it is drawn.
+    browser.eval(
+        "(() => { window.way = []; const see = () => {
+           const now = document.querySelector('progress')?.value;
+           if (now !== undefined && window.way.at(-1) !== now) window.way.push(now);
+         };
+         see(); new MutationObserver(see).observe(document.getElementById('operation'), { childList: true, subtree: true, attributes: true });
+         })() && null",
+    );
+    browser.until_text("#first", "fixed");
     browser.until_text("#operation h1", "done");
     browser.until_text("#operation", "5 of 5");
     assert_eq!(browser.eval("document.querySelector('progress').value"), 5);
+    browser.until("the end of the bar", "window.way.at(-1) === 5");
+    let way = browser.eval("window.way");
+    let way: Vec<f64> = way.as_array().unwrap().iter().map(|at| at.as_f64().unwrap()).collect();
+    assert!(way.len() >= 3 && way.is_sorted(), "it moves, and never back: {way:?}");
     // The group is gone from what is open, and the audit has one line of the end with the counts.
     browser.open("/failures");
     browser.until_text("#list", "Nothing that failed is open");
@@ -139,6 +155,35 @@ fn a_paused_operation_goes_on_after_kill_9_and_each_delivery_is_tried_once() {
     browser.until_text("#operation h1", "done");
     let end = &operations(&host)[0];
     assert_eq!((&end["ok"], &end["failed"]), (&json!(30), &json!(0)), "{end}");
+    // Each was tried once again; an attempt that the kill has cut short is made again.
+    let page = host.api("/api/v1/deliveries?limit=100");
+    for row in page["items"].as_array().unwrap() {
+        let path = format!("/api/v1/deliveries/{}", row["id"].as_str().unwrap());
+        let attempts = host.api(&path)["attempts"].as_array().unwrap().clone();
+        let ended = attempts.iter().map(|attempt| attempt["outcome"].as_str().unwrap());
+        let ended: Vec<&str> = ended.filter(|outcome| *outcome != "crash").collect();
+        assert_eq!(ended.len(), 2, "{attempts:?}");
+        assert_eq!(ended[1], "ok", "{attempts:?}");
+    }
+    browser.end();
+}
+
+#[test]
+fn all_events_that_match_are_replayed_and_the_list_is_there_afterwards_as_it_was() {
+    let (site, host, _) = failed(4);
+    mend(&site, &host);
+    let browser = Browser::on(&host);
+    browser.open("/events?type=step.one");
+    browser.click_on("Replay all that match …");
+    browser.until_at("/replays/new");
+    assert!(browser.text("h1").contains("Replay 4 events?"));
+    browser.click("main form button");
+    browser.until_text("#operation h1", "done");
+    browser.until_text("#first", "fixed");
+    browser.until_text("#operation", "4 of 4");
+    until_count(&host, "done", 4);
+    browser.click_on("Back to the list");
+    browser.until("the filter", "location.search === '?type=step.one'");
     browser.end();
 }
 

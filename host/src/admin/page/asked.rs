@@ -80,6 +80,11 @@ impl Asked {
         Some(self.fields.remove(at).1)
     }
 
+    /// Adds a field.
+    pub(in crate::admin::page) fn put(&mut self, name: &str, value: &str) {
+        self.fields.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Makes one field of those that have this name, its values joined by commas; how many there
     /// were.
     pub(in crate::admin::page) fn join(&mut self, name: &str) -> usize {

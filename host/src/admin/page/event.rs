@@ -31,7 +31,10 @@ use attempts::DeliveryPart;
 use fall::{Fall, MAX_ROWS};
 
 mod attempts;
+pub(super) mod cancel;
 pub(super) mod edit;
+pub(super) mod emit;
+pub(super) mod erase;
 mod fall;
 pub(super) mod replay;
 mod tries;
@@ -112,7 +115,8 @@ pub(super) async fn show(
     let title = format!("{} {}", attributes.kind, attributes.subject.as_deref().unwrap_or(""));
     let frame = PageFrame::of(&admin, &asked, "events", shown_title(&title)).await;
     let (settled, may_act) = (fall.open == 0, frame.may_act);
-    let topics = if settled { "stats" } else { "stats,events,plugins" };
+    // Only when something of the tree has changed is the page made anew.
+    let topics = format!("event:{id}");
     let page = EventShown {
         frame: frame.live(topics).same_as(
             format!("hookbox events {id}"),

@@ -41,6 +41,8 @@ struct EventsPage {
     bound: Option<String>,
     older: Option<String>,
     newest: Option<String>,
+    /// Where all that match are replayed, if there is a filter.
+    replay_all: Option<String>,
     is_first: bool,
     /// How many events there are, where the list has all of them.
     total: Option<u64>,
@@ -110,6 +112,7 @@ pub(super) async fn show(
         bound: bound(&page),
         older: page.next_cursor.as_deref().map(|cursor| older(&asked, cursor)),
         newest: (!is_first).then(|| asked.but("cursor", None)),
+        replay_all: replay_all(&asked),
         rows: page.items.into_iter().map(|item| EventRow::of(item, &asked, now_ms)).collect(),
         is_first,
         total: if is_whole { Some(admin.store.stats().await?.events) } else { None },
@@ -131,6 +134,15 @@ fn without_payloads(detail: &str, asked: &Asked) -> Html {
         html.text(", or by an id.");
     }
     html
+}
+
+/// Where all events that match are replayed, and back to here; nowhere without a filter.
+fn replay_all(asked: &Asked) -> Option<String> {
+    const PAGED: [&str; 2] = ["cursor", "limit"];
+    let filters = asked.fields().iter().filter(|(name, _)| !PAGED.contains(&name.as_str()));
+    let all = filters.fold(Link::to("/replays/new"), |link, (name, value)| link.with(name, value));
+    let is_filtered = asked.fields().iter().any(|(name, _)| !PAGED.contains(&name.as_str()));
+    is_filtered.then(|| all.with("list", &asked.call(asked.path())).into_text())
 }
 
 /// The page after this one.

@@ -65,12 +65,6 @@ impl FormFields {
     pub(in crate::admin::page) fn rest(self) -> Vec<(String, String)> {
         self.0
     }
-
-    /// All values of a field.
-    pub(in crate::admin::page) fn all(&self, name: &str) -> Vec<String> {
-        let found = self.0.iter().filter(|(field, _)| field == name);
-        found.map(|(_, value)| value.clone()).collect()
-    }
 }
 
 /// A name for a form, which no other has.

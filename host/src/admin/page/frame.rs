@@ -1,5 +1,7 @@
 //! The frame of every page: name, health, navigation, and how to get the same without a page.
 
+use std::borrow::Cow;
+
 use super::asked::Asked;
 use super::assets;
 use super::parts::html::{Html, shown};
@@ -38,7 +40,7 @@ pub(in crate::admin::page) struct PageFrame {
     /// The address of the page.
     pub(in crate::admin::page) here: String,
     /// What the page is told of when it changes.
-    pub(in crate::admin::page) topics: &'static str,
+    pub(in crate::admin::page) topics: Cow<'static, str>,
     pub(in crate::admin::page) health: &'static str,
     /// Since when the host runs, on the page that is about the host.
     pub(in crate::admin::page) since: Option<Html>,
@@ -86,7 +88,7 @@ impl PageFrame {
             assets: assets::hash(),
             fragment: false,
             here: String::new(),
-            topics: "",
+            topics: "".into(),
             health: "",
             since: None,
             accepted: String::new(),
@@ -124,7 +126,7 @@ impl PageFrame {
             assets: assets::hash(),
             fragment: asked.fragment,
             here: asked.call(asked.path()),
-            topics: "stats",
+            topics: "stats".into(),
             health: health_word(health.status),
             since: None,
             accepted: accepted(admin),
@@ -146,7 +148,7 @@ impl PageFrame {
         title: &str,
     ) -> Self {
         match asked.client.as_ref().is_some_and(|client| client.may(VIEWER)) {
-            true => Self { topics: "", ..Self::of(admin, asked, "", title).await },
+            true => Self { topics: "".into(), ..Self::of(admin, asked, "", title).await },
             false => Self::bare(title),
         }
     }
@@ -157,8 +159,8 @@ impl PageFrame {
     }
 
     /// Tells of these topics.
-    pub(in crate::admin::page) fn live(self, topics: &'static str) -> Self {
-        Self { topics, ..self }
+    pub(in crate::admin::page) fn live(self, topics: impl Into<Cow<'static, str>>) -> Self {
+        Self { topics: topics.into(), ..self }
     }
 
     /// Says since when the host runs.

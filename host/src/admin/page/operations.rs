@@ -1,5 +1,5 @@
-//! Operations: what is done to many deliveries, how far it is, and how it is paused, ended and
-//! taken back.
+//! Operations: what is done to many deliveries or events, how far it is, and how it is paused,
+//! ended and taken back.
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ use super::parts::when::when_text;
 use super::{html, params};
 use crate::admin::by::By;
 use crate::admin::operations::{
-    OperationJson, OperationShown, cancel_operation, list_operations, pause_operation,
-    resume_operation, show_operation, undo_operation,
+    FirstTriedJson, OperationJson, OperationShown, cancel_operation, list_operations,
+    pause_operation, resume_operation, show_operation, undo_operation,
 };
 use crate::admin::params::{Id, NoQuery, OperationItemsQuery, OperationsQuery};
 use crate::admin::problem::ProblemJson;
@@ -53,6 +53,21 @@ struct OperationPage {
     is_running: bool,
     failed: Vec<DeliveryRow>,
     older: Option<String>,
+    /// The list that it began from.
+    back: Option<String>,
+    /// The one that was tried first, and the verdict.
+    tried: Option<TriedRow>,
+}
+
+/// The one that was tried before the others.
+#[derive(Debug)]
+struct TriedRow {
+    path: String,
+    plugin: String,
+    /// `fixed`, `same error` and the like, or what is known as yet.
+    verdict: &'static str,
+    is_well: bool,
+    ends: Vec<Html>,
 }
 
 /// An operation, as it is shown.
@@ -64,6 +79,8 @@ struct OperationRow {
     scope: Html,
     state: Html,
     reason: Option<Html>,
+    trouble: Option<Html>,
+    is_replay: bool,
     actor: String,
     planned: Html,
     as_of: Html,
@@ -83,9 +100,10 @@ impl OperationRow {
         }
         options.extend(operation.pace.map(|pace| format!("at most {pace} a second")));
         options.extend(operation.stop_after.map(|most| format!("stops after {most} failures")));
+        let failed = if operation.action == "replay" { "failed" } else { "failed again" };
         let mut counts = vec![
             ("ok", grouped(operation.ok)),
-            ("failed again", grouped(operation.failed)),
+            (failed, grouped(operation.failed)),
             ("skipped", grouped(operation.skipped)),
             ("under way", grouped(operation.open)),
         ];
@@ -98,6 +116,8 @@ impl OperationRow {
             scope: shown(&scope(operation)),
             state: badge(operation.state),
             reason: operation.reason.as_deref().map(shown),
+            trouble: operation.trouble.as_deref().map(shown),
+            is_replay: operation.action == "replay",
             actor: operation.actor.clone(),
             planned: when_text(&operation.planned_at, now_ms),
             as_of: when_text(&operation.as_of, now_ms),
@@ -110,17 +130,52 @@ impl OperationRow {
     }
 }
 
-/// The deliveries that an operation is for; for people.
+/// The deliveries or events that an operation is for; for people.
 fn scope(operation: &OperationJson) -> String {
     if let Some(of) = &operation.undoes {
         return format!("takes back {of}");
     }
+    let is_replay = operation.action == "replay";
+    let to = match operation.to.is_empty() {
+        true => String::new(),
+        false => format!(" to {}", operation.to.join(", ")),
+    };
     if let Some(ids) = operation.ids {
-        return if ids == 1 { "1 delivery".to_owned() } else { format!("{ids} deliveries") };
+        let [one, many] = if is_replay { ["event", "events"] } else { ["delivery", "deliveries"] };
+        return if ids == 1 { format!("1 {one}{to}") } else { format!("{ids} {many}{to}") };
     }
     let parts = operation.filter.iter().map(|(name, value)| format!("{name} {value}"));
     let parts: Vec<_> = parts.collect();
-    if parts.is_empty() { "every one".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() { "every one".to_owned() } else { parts.join(", ") + &to }
+}
+
+impl TriedRow {
+    fn of(tried: &FirstTriedJson) -> Self {
+        let end = |label: &str, outcome: &str, error: Option<&str>| {
+            let mut html = Html::default();
+            html.raw("<span class=\"dim\">").text(label).raw("</span> ").text(outcome);
+            if let Some(error) = error {
+                html.text(": ").raw(shown(error));
+            }
+            html
+        };
+        let mut ends = Vec::new();
+        ends.extend(tried.before.map(|it| end("before", it, tried.before_error.as_deref())));
+        ends.extend(tried.outcome.map(|it| end("now", it, tried.error.as_deref())));
+        let is_well = matches!(tried.verdict, Some("fixed" | "still well"));
+        let verdict = match (tried.verdict, tried.outcome) {
+            (Some(verdict), _) => verdict,
+            (None, Some(_)) => "nothing to compare it with",
+            (None, None) => "no attempt has ended yet",
+        };
+        Self {
+            path: Link::to("/deliveries").segment(&tried.delivery_id).into_text(),
+            plugin: tried.plugin.clone(),
+            verdict,
+            is_well,
+            ends,
+        }
+    }
 }
 
 /// Lists operations.
@@ -130,7 +185,8 @@ pub(super) async fn show(
 ) -> Result<Response, ProblemJson> {
     let query = asked.query::<OperationsQuery>()?;
     let shared = State(Arc::clone(&admin));
-    let Json(Listing { items, next_cursor }) = list_operations(shared, params(query)).await?;
+    let listed = list_operations(shared, asked.sees(), params(query));
+    let Json(Listing { items, next_cursor }) = listed.await?;
     let now_ms = admin.clock.now_ms();
     let frame = PageFrame::of(&admin, &asked, "failures", "Operations").await;
     let call = asked.call("/api/v1/operations");
@@ -146,12 +202,13 @@ pub(super) async fn show(
 pub(super) async fn one(
     State(admin): State<Arc<Admin>>,
     Id(id): Id<OperationId>,
-    asked: Asked,
+    mut asked: Asked,
 ) -> Result<Response, ProblemJson> {
+    let back = asked.take(new::LIST).filter(|back| new::is_list(back));
     let query = asked.query::<OperationItemsQuery>()?;
     let shared = State(Arc::clone(&admin));
     let Json(found) = show_operation(shared, asked.sees(), params(query), Id(id)).await?;
-    let OperationShown { operation, items, next_cursor } = found;
+    let OperationShown { operation, items, next_cursor, .. } = found;
     let now_ms = admin.clock.now_ms();
     let title = format!("{} {id}", operation.action);
     let frame = PageFrame::of(&admin, &asked, "failures", title).await;
@@ -166,13 +223,17 @@ pub(super) async fn one(
     }
     let api = Link::to("/api/v1/operations").segment(&operation.id).into_text();
     let page = OperationPage {
-        frame: frame.live("stats,operations").same_as(format!("hookbox operations {id}"), api),
+        frame: frame
+            .live(format!("operation:{id}"))
+            .same_as(format!("hookbox operations {id}"), api),
         verbs,
         once: once(),
         is_running: operation.state == "running",
         row: OperationRow::of(&operation, now_ms),
         failed: items.into_iter().map(|row| DeliveryRow::of(row, &asked, now_ms)).collect(),
         older: next_cursor.as_deref().map(|cursor| older(&asked, cursor)),
+        tried: operation.first_tried.as_ref().map(TriedRow::of),
+        back,
     };
     html(StatusCode::OK, &page)
 }

@@ -11,6 +11,7 @@ use axum::response::Response;
 use super::asked::Asked;
 use super::form::{FormFields, ONCE, once, see_other};
 use super::frame::PageFrame;
+use super::moves;
 use super::parts::html::{Html, coded, coded_lines, shown};
 use super::parts::link::{Link, word};
 use super::parts::measure::{bytes, duration};
@@ -128,6 +129,8 @@ struct PluginShown {
     /// Where it is paused, or let go on.
     pause_path: String,
     try_path: String,
+    /// Where what waits is given to another plugin, if there is one.
+    move_path: Option<String>,
     error: Option<Html>,
     /// Where its file is loaded again, if there is one that was not taken.
     load_path: Option<String>,
@@ -218,6 +221,8 @@ pub(super) async fn one(
         paused: plugin.paused.as_ref().map(|paused| pauses::line(paused, now_ms)),
         load_path: (plugin.state != "missing").then(|| own.clone().segment("load").into_text()),
         try_path: own.clone().segment("try").into_text(),
+        move_path: moves::is_possible(&admin, &plugin.name)
+            .then(|| own.clone().segment("move").into_text()),
         pause_path: own
             .segment(if plugin.paused.is_some() { "resume" } else { "pause" })
             .into_text(),

@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 
 use super::attempts::{attempts, failure_id, outcome};
-use super::filters::{no_state, time};
+use super::filters::{EventQuery, no_state, time};
 use crate::admin::problem::ProblemJson;
 use crate::event::State;
 use crate::store::{Action, DeliveryFilter, Progress};
@@ -178,6 +178,37 @@ impl ChangeQuery {
             return Err(ProblemJson::bad_request(detail));
         }
         Ok(DeliveryFilter { state: state.flatten(), ..filter })
+    }
+
+    /// The same as filters of events.
+    pub(super) fn of_events(
+        self,
+        after: Option<String>,
+        q: Option<String>,
+    ) -> Result<EventQuery, ProblemJson> {
+        let Self { state, plugin, kind, source, subject, min_attempts, since, until, .. } = self;
+        let others = [
+            ("failure", self.failure),
+            ("outcome", self.outcome),
+            ("dry_run", self.dry_run),
+            ("cursor", self.cursor),
+        ];
+        if let Some((name, _)) = others.into_iter().find(|(_, value)| value.is_some()) {
+            return Err(ProblemJson::bad_request(format!("`{name}` is no filter of events")));
+        }
+        Ok(EventQuery {
+            kind,
+            source,
+            subject,
+            state,
+            plugin,
+            min_attempts,
+            after,
+            q,
+            since,
+            until,
+            ..EventQuery::default()
+        })
     }
 
     /// Whether no parameter is given.

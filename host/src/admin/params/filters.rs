@@ -28,30 +28,30 @@ pub(in crate::admin) struct EventQuery {
     #[serde(rename = "type")]
     pub(in crate::admin) kind: Option<String>,
     /// Exactly this source.
-    source: Option<String>,
+    pub(super) source: Option<String>,
     /// Exactly this subject.
-    subject: Option<String>,
+    pub(super) subject: Option<String>,
     /// With at least one delivery in this state (`ready`, `leased`, `waiting`, `done`, `dead`,
     /// `cancelled`, `discarded`), or `unrouted`.
-    state: Option<String>,
+    pub(super) state: Option<String>,
     /// With at least one delivery of this plugin; in that `state`, if both are given.
-    plugin: Option<String>,
+    pub(super) plugin: Option<String>,
     /// With at least one delivery of which so many attempts were begun.
     #[param(value_type = Option<u32>, minimum = 1)]
-    min_attempts: Option<String>,
+    pub(super) min_attempts: Option<String>,
     /// Stored after the event with this id.
-    after: Option<String>,
+    pub(super) after: Option<String>,
     /// This text occurs in the id, type, subject, provider id or body.
-    q: Option<String>,
+    pub(super) q: Option<String>,
     /// Received at or after: RFC 3339 or Unix seconds.
-    since: Option<String>,
+    pub(super) since: Option<String>,
     /// Received before: RFC 3339 or Unix seconds.
-    until: Option<String>,
+    pub(super) until: Option<String>,
     /// Rows of a page, 1 to 500; 50 if absent.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 500)]
-    limit: Option<String>,
+    pub(super) limit: Option<String>,
     /// `next_cursor` of the page before.
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
 }
 
 /// Filters of `GET /api/v1/deliveries`.

@@ -4,7 +4,9 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::admin::problem::ProblemJson;
+use crate::event::EventId;
 use crate::names::hint;
+use crate::store::OperationId;
 
 /// Parameters of `GET /api/v1/stats/history`.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -80,23 +82,59 @@ impl HistoryQuery {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct StreamQuery {
-    /// What to tell of, joined by commas: `stats`, `events`, `plugins`, `failures`, `sources`.
+    /// What to tell of, joined by commas: `stats`, `events`, `plugins`, `failures`, `sources`,
+    /// `operations`; and up to four of `event:ID` (its whole tree) and `operation:ID`.
     #[param(example = "stats,events")]
     topics: Option<String>,
 }
 
+/// What a stream tells of.
+#[derive(Debug, Default)]
+pub(in crate::admin) struct StreamTopics {
+    /// Topics of everything.
+    pub(in crate::admin) words: Vec<&'static str>,
+    /// Trees of these events.
+    pub(in crate::admin) events: Vec<EventId>,
+    /// These operations.
+    pub(in crate::admin) operations: Vec<OperationId>,
+}
+
+/// The most events and operations that one stream tells of.
+const MAX_SINGLE: usize = 4;
+
 impl StreamQuery {
-    /// The topics of the query, in the order of `known`; all of them if it names none.
+    /// The topics of the query, in the order of `known`; all of these if it names none.
     pub(in crate::admin) fn topics(
         &self,
         known: &[&'static str],
-    ) -> Result<Vec<&'static str>, ProblemJson> {
-        let Some(names) = self.topics.as_deref() else { return Ok(known.to_vec()) };
-        if let Some(name) = names.split(',').find(|name| !known.contains(name)) {
-            return Err(unknown("topics", name, known));
+    ) -> Result<StreamTopics, ProblemJson> {
+        let Some(names) = self.topics.as_deref() else {
+            return Ok(StreamTopics { words: known.to_vec(), ..StreamTopics::default() });
+        };
+        let mut topics = StreamTopics::default();
+        for name in names.split(',') {
+            let refused = |why: String| ProblemJson::bad_request(format!("`topics`: {why}"));
+            match name.split_once(':') {
+                Some(("event", id)) => {
+                    let id = id.parse::<EventId>().map_err(|error| refused(error.to_string()))?;
+                    topics.events.push(id);
+                }
+                Some(("operation", id)) => {
+                    let id = id.parse::<OperationId>();
+                    topics.operations.push(id.map_err(|error| refused(error.to_string()))?);
+                }
+                _ if known.contains(&name) => {}
+                _ => return Err(unknown("topics", name, known)),
+            }
+            if topics.events.len() + topics.operations.len() > MAX_SINGLE {
+                return Err(refused(format!(
+                    "a stream tells of {MAX_SINGLE} events and operations at most"
+                )));
+            }
         }
         let is_wanted = |topic: &&str| names.split(',').any(|name| name == *topic);
-        Ok(known.iter().copied().filter(is_wanted).collect())
+        topics.words = known.iter().copied().filter(is_wanted).collect();
+        Ok(topics)
     }
 }
 

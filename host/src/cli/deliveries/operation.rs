@@ -1,19 +1,14 @@
 //! A change of many deliveries that goes on by steps on the host: planned, started and watched.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 
 use crate::cli::client::{AdminClient, Param};
 use crate::cli::failure::Failure;
-use crate::cli::operations::summary;
-use crate::cli::output::{Printout, print_json, text};
-use crate::cli::progress::ProgressLine;
+use crate::cli::operations::{report, watch};
+use crate::cli::output::text;
 use crate::store::Action;
-
-/// How often an operation is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How an operation goes on.
 #[derive(Debug, Args)]
@@ -61,26 +56,8 @@ impl OperationArgs {
             ("pace", pace.as_deref()),
             ("stop_after", stop_after.as_deref()),
         ];
-        let mut now = client.post(&format!("{path}/start"), &options)?;
-        let total = now["total"].as_u64().unwrap_or(0);
-        let progress = ProgressLine::new(action.name(), total);
-        while now["state"] == "running" {
-            progress.show(now["done"].as_u64().unwrap_or(0), summary(&now));
-            std::thread::sleep(LOOK_EVERY);
-            now = client.get(&path, &[])?;
-        }
-        drop(progress);
-        if as_json {
-            print_json(&now)?;
-        } else {
-            let mut out = Printout::new();
-            out.line(summary(&now));
-            if let Some(reason) = now["reason"].as_str() {
-                out.line(format!("stopped: {reason}; `hookbox operations resume` goes on"));
-            }
-            out.print()?;
-        }
-        let is_well = now["state"] == "done" && now["failed"] == 0;
-        Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let started = client.post(&format!("{path}/start"), &options)?;
+        let now = watch(client, &path, started)?;
+        report(&now, as_json)
     }
 }

@@ -51,6 +51,7 @@ pub(super) struct Matcher {
 /// A pattern that finds types in a listing. It means what it means in a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypePattern {
+    text: String,
     beginning: String,
     matcher: Matcher,
 }
@@ -62,7 +63,12 @@ impl TypePattern {
     /// It is no pattern.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let (beginning, matcher) = Pattern::parse(text, |_| false)?.into_matcher();
-        Ok(Self { beginning, matcher })
+        Ok(Self { text: text.to_owned(), beginning, matcher })
+    }
+
+    /// The pattern as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Whether it matches this type.

@@ -210,7 +210,7 @@ async fn fill_log(store: &Arc<dyn Store>) {
     store.keep_answer(keyed_note("second", "k2"), "\"kept\"".to_owned()).await.unwrap();
     let filter = DeliveryFilter { plugin: Some("fails".into()), ..DeliveryFilter::default() };
     let new = NewOperation {
-        action: Action::Retry,
+        action: Action::Retry.into(),
         scope: OperationScope::Filter(filter),
         total: 1,
         exact: true,

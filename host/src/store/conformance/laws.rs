@@ -78,6 +78,7 @@ macro_rules! laws {
                 a_tree_is_counted_on_after_a_crash
                 trees_do_not_count_for_each_other
                 a_replay_adds_to_the_tree_of_its_event
+                the_mark_of_a_tree_is_another_one_once_it_stands_otherwise
                 all_that_is_open_of_a_tree_is_cancelled_from_any_of_its_events
             }
             recover {

@@ -3,8 +3,8 @@
 use super::policies::PolicyHarness;
 use super::*;
 use crate::store::{
-    Action, Actor, AuditNote, DeliveryFilter, NewOperation, OperationId, OperationOptions,
-    OperationScope, OperationState, Steer, Via,
+    Action, Actor, AuditNote, DeliveryFilter, EventFilter, ItemResult, NewOperation, OperationDeed,
+    OperationId, OperationOptions, OperationScope, OperationState, Steer, TriedItem, Via,
 };
 
 fn note() -> AuditNote {
@@ -16,7 +16,7 @@ fn note() -> AuditNote {
 async fn cancel(store: &Arc<dyn Store>, as_of_ms: Option<i64>) -> OperationId {
     let filter = DeliveryFilter { plugin: Some("audit".into()), ..DeliveryFilter::default() };
     let new = NewOperation {
-        action: Action::Cancel,
+        action: Action::Cancel.into(),
         scope: OperationScope::Filter(filter),
         total: 1,
         exact: true,
@@ -98,4 +98,142 @@ pub(in crate::store) async fn operations_are_kept_for_thirty_days_after_their_en
     finish(&store, done).await;
     let operation = store.operation(done).await.unwrap().unwrap();
     assert_eq!(operation.state, OperationState::Done);
+}
+
+/// Plans an operation and starts it.
+async fn start(
+    store: &Arc<dyn Store>,
+    action: OperationDeed,
+    scope: OperationScope,
+    options: OperationOptions,
+) -> OperationId {
+    let actor = note().actor;
+    let new = NewOperation { action, scope, total: 1, exact: false, as_of_ms: None, actor };
+    let id = store.plan(note(), new).await.unwrap();
+    store.steer(note(), id, Steer::Start(options)).await.unwrap()
+}
+
+/// Finds everything that an operation is for.
+async fn find_all(store: &Arc<dyn Store>, id: OperationId) {
+    for _ in 0..20 {
+        store.find_more(id).await.unwrap();
+        if store.operation(id).await.unwrap().unwrap().is_found {
+            return;
+        }
+    }
+    panic!("the search does not end");
+}
+
+pub(in crate::store) async fn events_are_replayed_once_each_beyond_a_crash_the_oldest_first(
+    harness: impl PolicyHarness,
+) {
+    let mut store = harness.open().await;
+    let mut events = Vec::new();
+    for _ in 0..9 {
+        events.push(append(&store, event("order.paid", &["audit"])).await);
+        append(&store, event("order.sent", &["audit"])).await;
+        pass(&harness, 1);
+    }
+    let filter = EventFilter { kind: Some("order.paid".to_owned()), ..EventFilter::default() };
+    let replay = OperationDeed::Replay(Vec::new());
+    let options = OperationOptions::default();
+    let id = start(&store, replay, OperationScope::Events(filter), options).await;
+    pass(&harness, 1_000);
+    let mut late = event("order.paid", &["audit"]);
+    late.attributes.time_ms += 1_000;
+    let late = append(&store, late).await;
+    find_all(&store, id).await;
+    let found = store.item_ids(id, ItemResult::Found, None, 100).await.unwrap();
+    let found: Vec<EventId> = found.into_iter().map(|item| item.event).collect();
+    assert_eq!(found, events, "the oldest first, and nothing that came later");
+    let to = |events: &[EventId]| -> Vec<(EventId, Vec<Arc<Target>>)> {
+        events
+            .iter()
+            .map(|event| (*event, vec![Target::to("orders"), Target::to("audit")]))
+            .collect()
+    };
+    store.replay_items(id, to(&events[..5])).await.unwrap();
+    // The host dies before it learns of that, and does the step again.
+    drop(store);
+    store = harness.open().await;
+    store.replay_items(id, to(&events[..6])).await.unwrap();
+    let mut rest = to(&events[6..8]);
+    rest.push((events[8], Vec::new()));
+    store.replay_items(id, rest).await.unwrap();
+    for event in &events {
+        let replays = store.event(*event).await.unwrap().deliveries;
+        let replays = replays.iter().filter(|delivery| delivery.replay).count();
+        assert_eq!(replays, if *event == events[8] { 0 } else { 2 });
+    }
+    assert!(store.event(late).await.unwrap().deliveries.iter().all(|delivery| !delivery.replay));
+    let operation = store.operation(id).await.unwrap().unwrap();
+    let counts = [operation.total, operation.found, operation.open, operation.skipped];
+    assert_eq!((counts, operation.exact), ([9, 9, 8, 1], true));
+    // Of the first event one delivery fails, of the second both are well.
+    for lease in lease(&store, "orders", 100).await {
+        let settlement = if lease.event.id == events[0] { dead() } else { done() };
+        settle(&store, lease, settlement).await;
+    }
+    for lease in lease(&store, "audit", 100).await {
+        if lease.event.id == events[1] && store.delivery(lease.delivery).await.unwrap().replay {
+            settle(&store, lease, done()).await;
+        }
+    }
+    store.collect(id).await.unwrap();
+    let operation = store.operation(id).await.unwrap().unwrap();
+    assert_eq!([operation.ok, operation.failed, operation.open], [1, 1, 6]);
+    let failed = store.operation_items(id, ItemResult::Failed, None, 10).await.unwrap();
+    let told: Vec<_> = failed.iter().map(|it| (it.id.event, &*it.plugin, it.state)).collect();
+    assert_eq!(told, [(events[0], "orders", State::Dead)]);
+    let skipped = store.item_ids(id, ItemResult::Skipped, None, 10).await.unwrap();
+    assert_eq!(skipped, [DeliveryId { event: events[8], ordinal: 0 }]);
+}
+
+pub(in crate::store) async fn the_rests_of_an_operation_are_not_its_work(
+    harness: impl PolicyHarness,
+) {
+    let store = harness.open().await;
+    let id = cancel(&store, None).await;
+    let worked = async |store: &Arc<dyn Store>| {
+        let operation = store.operation(id).await.unwrap().unwrap();
+        operation.worked_ms(operation.started_ms.unwrap() + 10_000).unwrap()
+    };
+    assert_eq!(worked(&store).await, 10_000);
+    pass(&harness, 1_000);
+    store.steer(note(), id, Steer::Pause).await.unwrap();
+    assert_eq!(worked(&store).await, 1_000);
+    pass(&harness, 5_000);
+    store.steer(note(), id, Steer::Resume).await.unwrap();
+    assert_eq!(worked(&store).await, 5_000);
+    pass(&harness, 1_000);
+    store.rest(id, Some("enough".to_owned())).await.unwrap();
+    assert_eq!(worked(&store).await, 2_000);
+    store.steer(note(), id, Steer::Cancel).await.unwrap();
+    let ended = store.operation(id).await.unwrap().unwrap();
+    assert_eq!(ended.worked_ms(i64::MAX), Some(2_000));
+}
+
+pub(in crate::store) async fn the_one_that_is_tried_first_is_remembered(
+    harness: impl PolicyHarness,
+) {
+    let store = harness.open().await;
+    let mut letters = Vec::new();
+    for _ in 0..3 {
+        letters.push(dead_letter(&store, "audit").await);
+        pass(&harness, 1);
+    }
+    let options = OperationOptions { first: true, ..OperationOptions::default() };
+    let scope = OperationScope::Ids(letters.clone());
+    let id = start(&store, Action::Retry.into(), scope, options).await;
+    find_all(&store, id).await;
+    let tried =
+        async |store: &Arc<dyn Store>| store.operation(id).await.unwrap().unwrap().marks.tried;
+    assert_eq!(tried(&store).await, None);
+    store.act(id, 1).await.unwrap();
+    let first = Some(TriedItem { id: letters[0], number: 1 });
+    assert_eq!(tried(&store).await, first);
+    settle(&store, lease_one(&store, "audit").await, done()).await;
+    store.collect(id).await.unwrap();
+    store.act(id, 10).await.unwrap();
+    assert_eq!(tried(&store).await, first, "the rest follows, and it stays the first");
 }

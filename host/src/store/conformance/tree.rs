@@ -1,5 +1,7 @@
 //! Trees of events: what descends from one event is bounded.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::store::{Action, TreeBudget, Which};
 
@@ -128,6 +130,32 @@ pub(in crate::store) async fn a_replay_adds_to_the_tree_of_its_event(harness: im
     settle_all(&store, |_| done()).await;
     store.replay(None, root.event, vec![Target::to("loop")]).await.unwrap();
     assert_eq!(settle_all(&store, |lease| children(lease, 200, 0)).await, [Settled::OverBudget]);
+}
+
+pub(in crate::store) async fn the_mark_of_a_tree_is_another_one_once_it_stands_otherwise(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let root = deliver(&store, "loop").await.event;
+    let mark = async |event| store.tree_mark(event).await.unwrap();
+    let mut marks = vec![mark(root).await];
+    let other = deliver(&store, "audit").await;
+    settle(&store, lease_one(&store, "audit").await, done()).await;
+    assert_eq!(mark(root).await, marks[0], "another tree is no concern of it");
+    let lease = lease_one(&store, "loop").await;
+    marks.push(mark(root).await);
+    let settlement = children(&lease, 1, 1);
+    settle(&store, lease, settlement).await;
+    marks.push(mark(root).await);
+    let child = store.event(root).await.unwrap().children[0];
+    assert_eq!(mark(child).await, mark(root).await, "it is of the tree, and not of the event");
+    store.replay(None, root, vec![Target::to("loop")]).await.unwrap();
+    marks.push(mark(root).await);
+    cancel_tree(&store, child).await;
+    marks.push(mark(root).await);
+    marks.push(mark(other.event).await);
+    let all: BTreeSet<u64> = marks.iter().copied().collect();
+    assert_eq!(all.len(), marks.len(), "{marks:?}");
 }
 
 /// Cancels what is open of a tree, step by step; says how many.

@@ -40,6 +40,9 @@ macro_rules! workflow_laws {
                 what_came_after_its_preview_is_left_by_an_operation
                 what_is_leased_behind_the_walk_of_an_operation_is_cancelled
                 operations_are_kept_for_thirty_days_after_their_end
+                events_are_replayed_once_each_beyond_a_crash_the_oldest_first
+                the_rests_of_an_operation_are_not_its_work
+                the_one_that_is_tried_first_is_remembered
             }
             payloads {
                 after_its_time_an_event_loses_its_data_and_keeps_its_place

@@ -2,9 +2,10 @@
 
 use super::data::{MemoryData, StoredDelivery, StoredEvent};
 use crate::event::{DeliveryId, Event, EventId, State};
+use crate::store::model::tree_mark;
 use crate::store::{
     Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView,
-    MAX_TREE_ATTEMPTS, Page, TreeDelivery, TreeEvent, TreeView,
+    MAX_PAGE, MAX_TREE_ATTEMPTS, Page, TreeDelivery, TreeEvent, TreeView,
 };
 
 /// Whether an event has these attributes and is of this time.
@@ -83,6 +84,20 @@ impl MemoryData {
         events.truncate(limit);
         let next = events.last().filter(|_| more).map(|last| last.summary.event.id);
         Some(TreeView { root, started_ms, events, next })
+    }
+
+    pub(super) fn tree_mark(&self, id: EventId) -> u64 {
+        let root = self.events.get(&id).map_or(id, |stored| stored.view.event.tree());
+        let ids = self.events.iter().filter(|(_, stored)| stored.view.event.tree() == root);
+        let ids: Vec<EventId> = ids.map(|(id, _)| *id).take(MAX_PAGE).collect();
+        let rows = ids.into_iter().map(|id| {
+            let stands = self.of_event(id).map(|delivery| {
+                let view = &delivery.view;
+                (view.id.ordinal, view.state.code(), view.attempt, view.due_ms, view.cancelling)
+            });
+            (id.row(), stands.collect::<Vec<_>>())
+        });
+        tree_mark(&rows.collect::<Vec<_>>())
     }
 
     fn tree_event(&self, stored: &StoredEvent, ahead_ms: i64) -> TreeEvent {

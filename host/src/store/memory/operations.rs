@@ -1,7 +1,9 @@
 //! Operations go on by steps that survive a crash: they are kept by a store on a disk alone.
 
+use std::sync::Arc;
+
 use super::{MemoryStore, done};
-use crate::event::DeliveryId;
+use crate::event::{DeliveryId, EventId, Target};
 use crate::store::{
     AuditNote, DeliveryView, ItemResult, NewOperation, Operation, OperationId, Operations, Pending,
     Steer, StoreError,
@@ -29,6 +31,20 @@ impl Operations for MemoryStore {
     }
 
     fn act(&self, _: OperationId, _: usize) -> Pending<'_, ()> {
+        unable()
+    }
+
+    fn replay_items(&self, _: OperationId, _: Vec<(EventId, Vec<Arc<Target>>)>) -> Pending<'_, ()> {
+        unable()
+    }
+
+    fn item_ids(
+        &self,
+        _: OperationId,
+        _: ItemResult,
+        _: Option<DeliveryId>,
+        _: usize,
+    ) -> Pending<'_, Vec<DeliveryId>> {
         unable()
     }
 

@@ -1,4 +1,4 @@
-//! Operations: actions of an operator on many deliveries, done step by step.
+//! Operations: actions of an operator on many deliveries or events, done step by step.
 //!
 //! ```text
 //!  planned ──start──► running ──pause──► paused ──resume──► running ──► done
@@ -12,9 +12,12 @@ use std::str::FromStr;
 
 use super::actions::Action;
 use super::audit::{Actor, AuditResult};
+use crate::event::{Outcome, State};
 
+mod deed;
 mod scope;
 
+pub use deed::{OperationDeed, OperationMarks, TriedItem};
 pub use scope::OperationScope;
 
 /// How long a planned operation can be started, in milliseconds.
@@ -23,7 +26,7 @@ pub const OPERATION_PLANNED_FOR_MS: i64 = 60 * 60 * 1000;
 /// How long an operation is kept after its end, in milliseconds.
 pub const OPERATION_KEPT_FOR_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
-/// The most deliveries that an operation may name by their ids.
+/// The most deliveries or events that an operation may name by their ids.
 pub const MAX_OPERATION_IDS: usize = 500;
 
 /// The id of an operation: `op_` and a number.
@@ -74,16 +77,16 @@ pub struct OperationOptions {
 /// An operation that is not there yet.
 #[derive(Debug, Clone)]
 pub struct NewOperation {
-    /// A retry, a discard or a cancellation.
-    pub action: Action,
-    /// The deliveries.
+    /// A retry, a discard, a cancellation or a replay.
+    pub action: OperationDeed,
+    /// The deliveries or events.
     pub scope: OperationScope,
-    /// The number of deliveries that were counted.
+    /// The number of them that were counted.
     pub total: u64,
     /// Whether all were counted.
     pub exact: bool,
-    /// Deliveries whose last attempt ended later are not touched, Unix ms of the wall clock: now,
-    /// unless it was counted before.
+    /// Deliveries whose last attempt ended later are not touched, and events that came later are
+    /// not replayed, Unix ms of the wall clock: now, unless it was counted before.
     pub as_of_ms: Option<i64>,
     /// Who plans it.
     pub actor: Actor,
@@ -137,11 +140,14 @@ impl OperationState {
 pub struct Operation {
     /// Its id.
     pub id: OperationId,
-    /// The action on each delivery.
-    pub action: Action,
-    /// The deliveries.
+    /// The action on each delivery or event.
+    pub action: OperationDeed,
+    /// The deliveries or events.
     pub scope: OperationScope,
-    /// Deliveries whose last attempt ended later are not touched, Unix ms of the wall clock.
+    /// Its rests, and what was tried first.
+    pub marks: OperationMarks,
+    /// Deliveries whose last attempt ended later are not touched, and events that came later are
+    /// not replayed, Unix ms of the wall clock.
     pub as_of_ms: i64,
     /// When it was planned, Unix ms of the wall clock.
     pub planned_ms: i64,
@@ -193,7 +199,22 @@ impl Operation {
 
     /// Whether it can be undone: what was discarded comes back.
     pub fn can_be_undone(&self) -> bool {
-        self.action == Action::Discard && self.ok > 0 && self.state != OperationState::Running
+        let is_discard = self.action == OperationDeed::Change(Action::Discard);
+        is_discard && self.ok > 0 && self.state != OperationState::Running
+    }
+
+    /// Whether the next one to be acted on is the one that is tried first.
+    pub fn tries_first(&self) -> bool {
+        self.options.first && self.ok == 0
+    }
+
+    /// How long it has run up to `now_ms` or to its end, without its rests, in milliseconds; absent
+    /// if it was never started.
+    pub fn worked_ms(&self, now_ms: i64) -> Option<i64> {
+        let until_ms = self.ended_ms.unwrap_or(now_ms);
+        let OperationMarks { rested_ms, rests_since_ms, .. } = self.marks;
+        let rests_ms = rests_since_ms.map_or(0, |since_ms| (until_ms - since_ms).max(0));
+        self.started_ms.map(|started_ms| (until_ms - started_ms - rested_ms - rests_ms).max(0))
     }
 }
 
@@ -243,7 +264,7 @@ impl Steer {
     }
 }
 
-/// The result of an operation for one delivery.
+/// The result of an operation for one delivery, or for one event that is replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ItemResult {
     /// Its turn has not come.
@@ -271,11 +292,53 @@ impl ItemResult {
     pub(in crate::store) fn code(self) -> i64 {
         self as i64
     }
+
+    /// The result of a delivery that was made due, if that is known; `tried`: an attempt of it has
+    /// begun since.
+    pub(in crate::store) fn of(
+        state: State,
+        tried: bool,
+        outcome: Option<Outcome>,
+    ) -> Option<Self> {
+        match state {
+            State::Done => Some(Self::Ok),
+            State::Dead => Some(Self::Failed),
+            // A plugin that asks to be called again has not failed.
+            State::Waiting if tried && outcome != Some(Outcome::Again) => Some(Self::Failed),
+            State::Ready | State::Leased | State::Waiting => None,
+            State::Cancelled | State::Discarded => Some(Self::Skipped),
+        }
+    }
+
+    /// The result of an event from those of the deliveries that were made of it, if it is known:
+    /// one that failed is enough.
+    pub(in crate::store) fn of_all(made: impl Iterator<Item = Option<Self>>) -> Option<Self> {
+        let made: Vec<Option<Self>> = made.collect();
+        if made.contains(&Some(Self::Failed)) {
+            return Some(Self::Failed);
+        }
+        let all: Vec<Self> = made.into_iter().collect::<Option<_>>()?;
+        Some(if all.contains(&Self::Ok) { Self::Ok } else { Self::Skipped })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_has_failed_with_one_of_its_deliveries_and_is_well_with_all_of_them() {
+        use ItemResult::{Failed, Ok, Skipped};
+        for (made, result) in [
+            (vec![Some(Ok), None], None),
+            (vec![None, Some(Failed)], Some(Failed)),
+            (vec![Some(Ok), Some(Skipped)], Some(Ok)),
+            (vec![Some(Skipped)], Some(Skipped)),
+            (vec![], Some(Skipped)),
+        ] {
+            assert_eq!(ItemResult::of_all(made.into_iter()), result);
+        }
+    }
 
     #[test]
     fn an_id_is_op_and_a_number() {

@@ -1,6 +1,7 @@
-//! The bound on the events that descend from one event.
+//! The events that descend from one event: their bound, and whether one of them has changed.
 
 use std::fmt::Display;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::event::{DEAD, EventId, NewEvent};
 
@@ -86,4 +87,11 @@ impl TreeBudget {
             self.bytes
         )
     }
+}
+
+/// A number for how the events of a tree and their deliveries stand; the rows are in a fixed order.
+pub(in crate::store) fn tree_mark(rows: &[impl Hash]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    rows.hash(&mut hasher);
+    hasher.finish()
 }

@@ -5,17 +5,21 @@
 //! twice, whatever crashes. The results of retries are read from the deliveries afterwards: a
 //! settlement knows nothing of operations, and costs what it did.
 
+use std::sync::Arc;
+
 use super::Postgres;
 use super::error::failed_query;
 use super::read::{ShownAs, delivery_views};
 use super::settle::small;
 use super::work::tried;
-use crate::event::DeliveryId;
+use crate::event::{DeliveryId, EventId, Target};
 use crate::store::{
     AuditNote, DeliveryView, ItemResult, NewOperation, Operation, OperationId, Operations, Pending,
     Steer,
 };
 
+mod marks;
+mod replays;
 mod rows;
 mod steer;
 mod steps;
@@ -41,6 +45,29 @@ impl Operations for Postgres {
 
     fn act(&self, id: OperationId, most: usize) -> Pending<'_, ()> {
         Box::pin(async move { tried!(self.act_once(id, most)) })
+    }
+
+    fn replay_items(
+        &self,
+        id: OperationId,
+        events: Vec<(EventId, Vec<Arc<Target>>)>,
+    ) -> Pending<'_, ()> {
+        Box::pin(async move { tried!(self.replay_items_once(id, &events)) })
+    }
+
+    fn item_ids(
+        &self,
+        id: OperationId,
+        result: ItemResult,
+        after: Option<DeliveryId>,
+        limit: usize,
+    ) -> Pending<'_, Vec<DeliveryId>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let client = self.reads.client().await?;
+            let found = rows::items(&client, id, result, after, limit).await;
+            found.map_err(|error| failed_query(&error))
+        })
     }
 
     fn collect(&self, id: OperationId) -> Pending<'_, ()> {
@@ -85,8 +112,14 @@ impl Operations for Postgres {
         Box::pin(async move {
             self.shared.answers()?;
             let work = self.listings.read().await?;
-            let found = rows::items(&work, id, result, after, limit).await;
-            let found = found.map_err(|error| failed_query(&error))?;
+            let of = rows::operation(&work, id, "").await?;
+            let found = match of.is_some_and(|it| it.action.is_replay()) {
+                true => replays::made_for(&work, id, result, after, limit).await?,
+                false => {
+                    let found = rows::items(&work, id, result, after, limit).await;
+                    found.map_err(|error| failed_query(&error))?
+                }
+            };
             let events: Vec<i64> = found.iter().map(|id| id.event.row()).collect();
             let ordinals: Vec<i32> = found.iter().map(|id| small(id.ordinal)).collect();
             let shown = ShownAs::WHOLE;

@@ -82,6 +82,14 @@ impl Read for Postgres {
         })
     }
 
+    fn tree_mark(&self, event: EventId) -> Pending<'_, u64> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let client = self.reads.client().await?;
+            Ok(tree_view::mark(&client, event).await?)
+        })
+    }
+
     fn failures(
         &self,
         filter: FailureFilter,

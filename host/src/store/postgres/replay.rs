@@ -64,7 +64,8 @@ impl Postgres {
         Ok(made)
     }
 
-    async fn replay_in(
+    /// The same within a transaction.
+    pub(super) async fn replay_in(
         &self,
         work: &Work<'_>,
         event: EventId,

@@ -8,6 +8,7 @@ use super::listing::{SUMMARY_COLUMNS, read_summary};
 use super::read::{ShownAs, delivery_views};
 use super::work::WorkError;
 use crate::event::EventId;
+use crate::store::model::tree_mark;
 use crate::store::{
     DeliveryView, EventSummary, MAX_PAGE, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, TreeDelivery,
     TreeEvent, TreeView,
@@ -46,6 +47,32 @@ pub(super) async fn tree(
     let next = summaries.last().filter(|_| more).map(|last| last.event.id);
     let events = with_deliveries(client, summaries).await?;
     Ok(Some(TreeView { root, started_ms, events, next }))
+}
+
+/// See [`Read::tree_mark`](crate::store::Read::tree_mark).
+pub(super) async fn mark(client: &Client, id: EventId) -> Result<u64, WorkError> {
+    type MarkRow = (i64, Option<i32>, Option<i16>, Option<i32>, Option<i64>, Option<bool>);
+    let sql = "WITH r AS (SELECT coalesce(
+                   (SELECT coalesce(e.root, e.id) FROM hookbox.events e WHERE e.id = $1), $1) AS id)
+               SELECT i.id, d.ordinal, d.state, d.attempt, d.due, d.cancelled
+               FROM (SELECT r.id FROM r UNION ALL
+                     (SELECT e.id FROM hookbox.events e WHERE e.root = (SELECT r.id FROM r)
+                      ORDER BY e.id LIMIT $2)) i
+               LEFT JOIN LATERAL (
+                   SELECT o.ordinal, (CASE WHEN o.holder IS NOT NULL THEN 1
+                       WHEN o.waits THEN 2 ELSE 0 END)::smallint AS state, o.attempt, o.due,
+                       o.cancelled
+                   FROM hookbox.open o WHERE o.event = i.id
+                   UNION ALL
+                   SELECT s.ordinal, s.state, s.attempt, NULL, NULL
+                   FROM hookbox.settled s WHERE s.event = i.id) d ON true
+               ORDER BY 1, 2";
+    let most = i64::try_from(MAX_PAGE).unwrap_or(i64::MAX);
+    let rows = client.query(sql, &[&id.row(), &most]).await?;
+    let read = |row: &tokio_postgres::Row| -> MarkRow {
+        (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4), row.get(5))
+    };
+    Ok(tree_mark(&rows.iter().map(read).collect::<Vec<_>>()))
 }
 
 async fn with_deliveries(

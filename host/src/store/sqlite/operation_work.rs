@@ -1,6 +1,8 @@
 //! The parts of operations, as commands of the writer carry them.
 
-use crate::event::DeliveryId;
+use std::sync::Arc;
+
+use crate::event::{DeliveryId, EventId, Target};
 use crate::store::{Actor, ItemResult, NewOperation, OperationId, Progress, Steer};
 
 /// A change of an operation, within a transaction.
@@ -11,6 +13,8 @@ pub(super) enum OperationWork {
     /// Deliveries that were found, and where the search goes on.
     Find(OperationId, Vec<DeliveryId>, Option<Progress>),
     Act(OperationId, Vec<DeliveryId>),
+    /// Events that are replayed, each to these targets.
+    Replay(OperationId, Vec<(EventId, Vec<Arc<Target>>)>),
     Collect(OperationId, Vec<(DeliveryId, ItemResult)>),
     Rest(OperationId, Option<String>),
 }
@@ -22,6 +26,9 @@ impl OperationWork {
             Self::Plan(_) | Self::Steer(..) | Self::Undo(..) | Self::Rest(..) => 2,
             Self::Find(_, found, _) => 1 + 2 * found.len() as u64,
             Self::Act(_, items) => 1 + 4 * items.len() as u64,
+            Self::Replay(_, events) => {
+                1 + events.iter().map(|(_, targets)| 2 + 4 * targets.len() as u64).sum::<u64>()
+            }
             Self::Collect(_, results) => 1 + 2 * results.len() as u64,
         }
     }

@@ -7,17 +7,21 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use std::sync::Arc;
+
+use self::replays::{made_for, matching, replay_results};
 use self::rows::{changed_by, items, newest, operation, results, running};
 use super::Sqlite;
 use super::command::WriteCommand;
 use super::operation_work::OperationWork;
 use super::{noted, read, search};
-use crate::event::DeliveryId;
+use crate::event::{DeliveryId, EventId, Target};
 use crate::store::{
-    Action, AuditNote, DeliveryView, ItemResult, NewOperation, Operation, OperationId,
-    OperationScope, OperationState, Operations, Pending, Progress, Steer, StoreError,
+    Action, AuditNote, DeliveryView, ItemResult, NewOperation, Operation, OperationDeed,
+    OperationId, OperationScope, OperationState, Operations, Pending, Progress, Steer, StoreError,
 };
 
+mod replays;
 mod rows;
 mod work;
 
@@ -93,9 +97,33 @@ impl Operations for Sqlite {
         })
     }
 
+    fn replay_items(
+        &self,
+        id: OperationId,
+        events: Vec<(EventId, Vec<Arc<Target>>)>,
+    ) -> Pending<'_, ()> {
+        let replayed = self.operate(None, OperationWork::Replay(id, events));
+        Box::pin(async move { replayed.await.map(drop) })
+    }
+
+    fn item_ids(
+        &self,
+        id: OperationId,
+        result: ItemResult,
+        after: Option<DeliveryId>,
+        limit: usize,
+    ) -> Pending<'_, Vec<DeliveryId>> {
+        let find = move |connection: &_| items(connection, id, result, after, limit);
+        Box::pin(self.readers.ask(find))
+    }
+
     fn collect(&self, id: OperationId) -> Pending<'_, ()> {
         Box::pin(async move {
-            let results = self.readers.ask(move |connection: &_| results(connection, id)).await?;
+            let known = move |connection: &_| match operation(connection, id)? {
+                Some(it) if it.action.is_replay() => replay_results(connection, id),
+                _ => results(connection, id),
+            };
+            let results = self.readers.ask(known).await?;
             if results.is_empty() {
                 return Ok(());
             }
@@ -128,7 +156,12 @@ impl Operations for Sqlite {
         limit: usize,
     ) -> Pending<'_, Vec<DeliveryView>> {
         let read = move |connection: &Connection| {
-            let found = items(connection, id, result, after, limit)?;
+            let found = match operation(connection, id)? {
+                Some(it) if it.action.is_replay() => {
+                    made_for(connection, id, result, after, limit)?
+                }
+                _ => items(connection, id, result, after, limit)?,
+            };
             found.into_iter().filter_map(|id| read::delivery(connection, id).transpose()).collect()
         };
         let found = self.listings.ask(read);
@@ -165,22 +198,31 @@ impl Sqlite {
         let from: Option<Progress> = walk.and_then(|walk| serde_json::from_str(&walk).ok());
         Ok(Some(match operation.scope {
             OperationScope::Ids(ids) => (ids, None),
+            OperationScope::EventIds(ids) => {
+                (ids.into_iter().map(|event| DeliveryId { event, ordinal: 0 }).collect(), None)
+            }
+            OperationScope::Events(mut filter) => {
+                filter.until_ms = Some(until(operation.as_of_ms, filter.until_ms));
+                let span = self.span(filter.since_ms, filter.until_ms);
+                let find =
+                    move |connection: &_| matching(connection, &filter, &span, from.as_ref());
+                self.listings.ask(find).await?
+            }
             OperationScope::Undo(of) => {
                 let find = move |connection: &_| changed_by(connection, of, from.as_ref());
                 self.listings.ask(find).await?
             }
             OperationScope::Filter(filter) => {
+                let OperationDeed::Change(action) = operation.action else { return Ok(None) };
                 let changed = from.as_ref().is_some_and(|from| from.changed);
-                let until_ms = operation.as_of_ms.saturating_add(1);
-                let until_ms = filter.until_ms.map_or(until_ms, |ms| ms.min(until_ms));
+                let until_ms = until(operation.as_of_ms, filter.until_ms);
                 let span = self.span(filter.since_ms, Some(until_ms));
-                let action = operation.action.clone();
+                let is_cancel = action == Action::Cancel;
                 let find = move |connection: &_| {
                     search::find(connection, &action, &filter, &span, from.as_ref())
                 };
                 let found = self.listings.ask(find).await?;
                 let before = found.before;
-                let is_cancel = operation.action == Action::Cancel;
                 let next = match found.rest {
                     None if !is_cancel => None,
                     // The end of a pass: as in `bulk.rs`, the next one may find more.
@@ -190,4 +232,9 @@ impl Sqlite {
             }
         }))
     }
+}
+
+/// The end of what is looked at: what came after the preview is not.
+fn until(as_of_ms: i64, until_ms: Option<i64>) -> i64 {
+    until_ms.unwrap_or(i64::MAX).min(as_of_ms.saturating_add(1))
 }

@@ -141,6 +141,10 @@ impl Read for Sqlite {
         })
     }
 
+    fn tree_mark(&self, event: EventId) -> Pending<'_, u64> {
+        Box::pin(self.readers.ask(move |connection| tree_view::mark(connection, event)))
+    }
+
     fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>> {
         Box::pin(self.kv_readers.ask(move |connection| steps::values(connection, delivery)))
     }

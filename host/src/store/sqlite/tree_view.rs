@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::pages::{SUMMARY_COLUMNS, read_summary};
 use super::read::{bare_attempts, deliveries_of};
 use crate::event::{DeliveryId, EventId};
+use crate::store::model::tree_mark;
 use crate::store::{
     DeliveryView, EventSummary, MAX_MEMBERSHIPS, MAX_PAGE, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS,
     Membership, TreeDelivery, TreeEvent, TreeMember, TreeView,
@@ -45,6 +46,27 @@ pub(super) fn tree(
     let next = summaries.last().filter(|_| more).map(|last| last.event.id);
     let events = summaries.into_iter().map(|summary| tree_event(connection, summary));
     Ok(Some(TreeView { root, started_ms, events: events.collect::<Result<_, _>>()?, next }))
+}
+
+/// See [`Read::tree_mark`](crate::store::Read::tree_mark).
+pub(super) fn mark(connection: &Connection, id: EventId) -> Result<u64, rusqlite::Error> {
+    type MarkRow = (i64, Option<u32>, Option<u8>, Option<u32>, Option<i64>, Option<bool>);
+    let root: Option<i64> = connection
+        .prepare_cached("SELECT coalesce(root, id) FROM events WHERE id = ?1")?
+        .query_row([id.row()], |row| row.get(0))
+        .optional()?;
+    let sql = "SELECT e.id, d.ordinal, d.state, d.attempt, d.due_ms, d.cancelled
+               FROM (SELECT ?1 AS id UNION ALL
+                     SELECT id FROM (SELECT id FROM events WHERE root = ?1 ORDER BY id LIMIT ?2)) e
+               LEFT JOIN deliveries d ON d.event = e.id
+               ORDER BY 1, 2";
+    let rows: Vec<MarkRow> = connection
+        .prepare_cached(sql)?
+        .query_map(params![root.unwrap_or(id.row()), MAX_PAGE], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(tree_mark(&rows))
 }
 
 fn summary(connection: &Connection, id: EventId) -> Result<Option<EventSummary>, rusqlite::Error> {

@@ -1,4 +1,4 @@
-//! Replays: to whom an old event goes again, for one event and for those that are selected.
+//! A replay: to whom an old event goes again. Several are replayed by an operation.
 
 use std::sync::Arc;
 
@@ -21,12 +21,6 @@ use crate::admin::problem::ProblemJson;
 use crate::admin::replay::{Replayed, replay_event};
 use crate::admin::state::Admin;
 use crate::event::EventId;
-
-/// Events that are replayed at once.
-const MAX_SELECTED: usize = 500;
-
-/// Events that a confirmation names.
-const MAX_NAMED: usize = 20;
 
 /// Asks to whom an event is to go.
 pub(in crate::admin::page) async fn ask(
@@ -100,79 +94,4 @@ pub(in crate::admin::page) async fn act(
     let path = Link::to("/events").segment(&event_id).with("tab", "attempts").into_text();
     let first = deliveries.first().map(String::as_str).unwrap_or_default();
     Ok(see_other(&format!("{path}#{first}")))
-}
-
-/// Asks whether the selected events are to be replayed.
-pub(in crate::admin::page) async fn ask_selected(
-    State(admin): State<Arc<Admin>>,
-    asked: Asked,
-) -> Result<Response, ProblemJson> {
-    let chosen = asked.fields().iter().filter(|(name, _)| name == "id");
-    let ids = selected(chosen.map(|(_, id)| id.clone()).collect())?;
-    let mut lines = Vec::new();
-    for id in ids.iter().take(MAX_NAMED) {
-        let mut line = Html::default();
-        let path = Link::to("/events").segment(&id.to_string()).into_text();
-        line.raw("<a href=\"").text(&path).raw("\">").text(&id.to_string()).raw("</a>");
-        lines.push(line);
-    }
-    if ids.len() > MAX_NAMED {
-        lines.push(shown(&format!("and {} more", ids.len() - MAX_NAMED)));
-    }
-    lines.push(shown(
-        "Each goes to what is routed now, as new deliveries. Events that the plugins emit then are routed likewise.",
-    ));
-    let events = if ids.len() == 1 { "1 event" } else { "events" };
-    let heading = match ids.len() {
-        1 => format!("Replay {events}"),
-        n => format!("Replay {n} {events}"),
-    };
-    let page = ConfirmPage {
-        frame: PageFrame::of(&admin, &asked, "events", heading.clone()).await,
-        button: heading.clone(),
-        heading,
-        lines,
-        action: "/replays".to_owned(),
-        hidden: ids.iter().map(|id| ("id", id.to_string())).collect(),
-        choices: Vec::new(),
-        is_grave: false,
-        back: "/events".to_owned(),
-    };
-    html(StatusCode::OK, &page)
-}
-
-/// Replays the selected events, one after the other.
-pub(in crate::admin::page) async fn act_selected(
-    State(admin): State<Arc<Admin>>,
-    by: By,
-    mut form: FormFields,
-) -> Result<Response, ProblemJson> {
-    let once = form.take(ONCE);
-    let ids = selected(form.all("id"))?;
-    let mut refused = Vec::new();
-    for id in &ids {
-        let by = by.clone().once(once.as_ref().map(|once| format!("{once}-{id}")));
-        let asked = ReplayAsked::default();
-        if let Err(problem) = replay_event(State(Arc::clone(&admin)), by, Id(*id), asked).await {
-            refused.push(format!("{id}: {}", problem.parts().1));
-        }
-    }
-    if refused.is_empty() {
-        return Ok(see_other("/events"));
-    }
-    let done = ids.len() - refused.len();
-    refused.truncate(MAX_NAMED);
-    let detail = format!("{done} of {} were replayed.\n{}", ids.len(), refused.join("\n"));
-    Err(ProblemJson::conflict(detail))
-}
-
-fn selected(ids: Vec<String>) -> Result<Vec<EventId>, ProblemJson> {
-    if ids.is_empty() || ids.len() > MAX_SELECTED {
-        let detail = format!("select 1 to {MAX_SELECTED} events: {} are selected", ids.len());
-        return Err(ProblemJson::bad_request(detail));
-    }
-    let read = |id: &String| {
-        id.parse::<EventId>().map_err(|error| ProblemJson::bad_request(format!("`id`: {error}")))
-    };
-    ids.iter().map(read).collect()
 }

@@ -1,20 +1,29 @@
-//! The deliveries of an operation, and their stored form.
+//! The deliveries or events of an operation, and their stored form.
 
 use serde::{Deserialize, Serialize};
 
-use super::OperationId;
-use crate::event::{DeliveryId, Outcome, State};
-use crate::store::model::views::DeliveryFilter;
+use super::deed::MarksText;
+use super::{OperationId, OperationMarks};
+use crate::config::routes::TypePattern;
+use crate::event::{DeliveryId, EventId, Outcome, State};
+use crate::store::model::views::{DeliveryFilter, EventFilter, EventState};
 
-/// The deliveries that an operation is for.
+/// The word for events that no route has matched.
+const UNROUTED: &str = "unrouted";
+
+/// The deliveries that an operation is for, or the events that one replays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperationScope {
     /// Those that match.
     Filter(DeliveryFilter),
-    /// These, at most [`MAX_OPERATION_IDS`].
+    /// These, at most [`MAX_OPERATION_IDS`](super::MAX_OPERATION_IDS).
     Ids(Vec<DeliveryId>),
     /// Those that another operation has changed.
     Undo(OperationId),
+    /// The events that match.
+    Events(EventFilter),
+    /// These events, at most [`MAX_OPERATION_IDS`](super::MAX_OPERATION_IDS).
+    EventIds(Vec<EventId>),
 }
 
 /// The stored form of a scope: names as the API has them.
@@ -25,6 +34,17 @@ struct ScopeText {
     undo: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ids: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_ids: Option<Vec<String>>,
+    /// Whether the filter is one of events.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    of_events: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,46 +65,49 @@ struct ScopeText {
     since_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     until_ms: Option<i64>,
+    #[serde(flatten)]
+    marks: MarksText,
 }
 
 impl OperationScope {
-    /// Its stored form, JSON.
-    pub(in crate::store) fn text(&self) -> String {
+    /// Its stored form, JSON, with what the operation remembers of its way.
+    pub(in crate::store) fn text(&self, marks: OperationMarks) -> String {
         let text = match self {
             Self::Undo(id) => ScopeText { undo: Some(id.0), ..ScopeText::default() },
             Self::Ids(ids) => ScopeText {
                 ids: Some(ids.iter().map(ToString::to_string).collect()),
                 ..ScopeText::default()
             },
-            Self::Filter(filter) => {
-                let filter = filter.clone();
-                ScopeText {
-                    undo: None,
-                    ids: None,
-                    state: filter.state.map(|state| state.name().to_owned()),
-                    plugin: filter.plugin,
-                    kind: filter.kind,
-                    source: filter.source,
-                    subject: filter.subject,
-                    failure: filter.failure.map(|failure| failure.to_string()),
-                    outcome: filter.outcome.map(|outcome| outcome.name().to_owned()),
-                    min_attempts: filter.min_attempts,
-                    since_ms: filter.since_ms,
-                    until_ms: filter.until_ms,
-                }
-            }
+            Self::EventIds(ids) => ScopeText {
+                event_ids: Some(ids.iter().map(ToString::to_string).collect()),
+                ..ScopeText::default()
+            },
+            Self::Filter(filter) => of_deliveries(filter.clone()),
+            Self::Events(filter) => of_events(filter.clone()),
         };
-        serde_json::to_string(&text).unwrap_or_default()
+        serde_json::to_string(&ScopeText { marks: marks.into(), ..text }).unwrap_or_default()
     }
 
     /// Reads the stored form.
-    pub(in crate::store) fn read(text: &str) -> Option<Self> {
-        let text: ScopeText = serde_json::from_str(text).ok()?;
+    pub(in crate::store) fn read(text: &str) -> Option<(Self, OperationMarks)> {
+        let mut text: ScopeText = serde_json::from_str(text).ok()?;
+        let marks = std::mem::take(&mut text.marks).marks();
+        Self::of(text).map(|scope| (scope, marks))
+    }
+
+    fn of(text: ScopeText) -> Option<Self> {
         if let Some(id) = text.undo {
             return Some(Self::Undo(OperationId(id)));
         }
         if let Some(ids) = text.ids {
             return ids.iter().map(|id| id.parse().ok()).collect::<Option<_>>().map(Self::Ids);
+        }
+        if let Some(ids) = text.event_ids {
+            let ids = ids.iter().map(|id| id.parse().ok());
+            return ids.collect::<Option<_>>().map(Self::EventIds);
+        }
+        if text.of_events {
+            return events_of(text).map(Self::Events);
         }
         let state = match text.state {
             Some(name) => Some(State::ALL.into_iter().find(|state| state.name() == name)?),
@@ -113,9 +136,90 @@ impl OperationScope {
     }
 }
 
+fn of_deliveries(filter: DeliveryFilter) -> ScopeText {
+    ScopeText {
+        state: filter.state.map(|state| state.name().to_owned()),
+        plugin: filter.plugin,
+        kind: filter.kind,
+        source: filter.source,
+        subject: filter.subject,
+        failure: filter.failure.map(|failure| failure.to_string()),
+        outcome: filter.outcome.map(|outcome| outcome.name().to_owned()),
+        min_attempts: filter.min_attempts,
+        since_ms: filter.since_ms,
+        until_ms: filter.until_ms,
+        ..ScopeText::default()
+    }
+}
+
+fn of_events(filter: EventFilter) -> ScopeText {
+    let EventFilter {
+        kind,
+        pattern,
+        source,
+        subject,
+        state,
+        plugin,
+        min_attempts,
+        after,
+        text,
+        since_ms,
+        until_ms,
+    } = filter;
+    let state = state.map(|state| match state {
+        EventState::Has(state) => state.name(),
+        EventState::Unrouted => UNROUTED,
+    });
+    ScopeText {
+        of_events: true,
+        state: state.map(str::to_owned),
+        plugin,
+        kind,
+        pattern: pattern.map(|pattern| pattern.text().to_owned()),
+        source,
+        subject,
+        min_attempts,
+        after: after.map(|after| after.to_string()),
+        text,
+        since_ms,
+        until_ms,
+        ..ScopeText::default()
+    }
+}
+
+fn events_of(text: ScopeText) -> Option<EventFilter> {
+    let state = match text.state.as_deref() {
+        Some(UNROUTED) => Some(EventState::Unrouted),
+        Some(name) => Some(EventState::Has(State::from_name(name)?)),
+        None => None,
+    };
+    let pattern = match text.pattern {
+        Some(pattern) => Some(TypePattern::parse(&pattern).ok()?),
+        None => None,
+    };
+    let after = match text.after {
+        Some(id) => Some(id.parse().ok()?),
+        None => None,
+    };
+    Some(EventFilter {
+        kind: text.kind,
+        pattern,
+        source: text.source,
+        subject: text.subject,
+        state,
+        plugin: text.plugin,
+        min_attempts: text.min_attempts,
+        after,
+        text: text.text,
+        since_ms: text.since_ms,
+        until_ms: text.until_ms,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::TriedItem;
 
     #[test]
     fn a_scope_is_read_as_it_was_written() {
@@ -127,14 +231,33 @@ mod tests {
             since_ms: Some(-5),
             ..DeliveryFilter::default()
         };
-        let id = "dlv_0000000000000001_0".parse().unwrap();
+        let id: DeliveryId = "dlv_0000000000000001_0".parse().unwrap();
+        let events = EventFilter {
+            pattern: Some(TypePattern::parse("order.*").unwrap()),
+            state: Some(EventState::Unrouted),
+            after: Some(id.event),
+            text: Some("jo".to_owned()),
+            ..EventFilter::default()
+        };
+        let dead = EventState::Has(State::Dead);
         for scope in [
             OperationScope::Filter(filter),
             OperationScope::Filter(DeliveryFilter::default()),
             OperationScope::Ids(vec![id]),
             OperationScope::Undo(OperationId(7)),
+            OperationScope::Events(events),
+            OperationScope::Events(EventFilter { state: Some(dead), ..EventFilter::default() }),
+            OperationScope::Events(EventFilter::default()),
+            OperationScope::EventIds(vec![id.event]),
         ] {
-            assert_eq!(OperationScope::read(&scope.text()), Some(scope));
+            let marks = OperationMarks {
+                rested_ms: 7,
+                rests_since_ms: Some(9),
+                tried: Some(TriedItem { id, number: 3 }),
+            };
+            for marks in [OperationMarks::default(), marks] {
+                assert_eq!(OperationScope::read(&scope.text(marks)), Some((scope.clone(), marks)));
+            }
         }
         assert_eq!(OperationScope::read("{\"state\":\"odd\"}"), None);
     }

@@ -9,8 +9,8 @@ use crate::store::postgres::client::SqlClient as Client;
 use crate::store::postgres::settle::small;
 use crate::store::postgres::work::WorkError;
 use crate::store::{
-    Action, ItemResult, Operation, OperationId, OperationOptions, OperationScope, OperationState,
-    Progress, StoreError,
+    ItemResult, Operation, OperationDeed, OperationId, OperationOptions, OperationScope,
+    OperationState, Progress, StoreError,
 };
 
 /// The most deliveries whose results one call looks at.
@@ -31,10 +31,13 @@ pub(super) async fn operation(
     Ok(found.map(|row| read_operation(&row)).transpose()?)
 }
 
+/// Those that run. One of a later version is left to the hosts of that version, and hinders no
+/// other.
 pub(super) async fn running(client: &Client) -> Result<Vec<Operation>, WorkError> {
     let sql =
         format!("SELECT {COLUMNS} FROM hookbox.operations WHERE state = 1 ORDER BY id LIMIT 100");
-    Ok(client.query(&sql, &[]).await?.iter().map(read_operation).collect::<Result<_, _>>()?)
+    let rows = client.query(&sql, &[]).await?;
+    Ok(rows.iter().filter_map(|row| read_operation(row).ok()).collect())
 }
 
 pub(super) async fn newest(
@@ -58,10 +61,12 @@ fn read_operation(row: &Row) -> Result<Operation, StoreError> {
     let bound = |column| {
         row.get::<_, Option<i64>>(column).map(|bound| u32::try_from(bound).unwrap_or(u32::MAX))
     };
+    let (scope, marks) = OperationScope::read(&scope).ok_or_else(odd)?;
     Ok(Operation {
         id,
-        action: read_action(&action).ok_or_else(odd)?,
-        scope: OperationScope::read(&scope).ok_or_else(odd)?,
+        action: OperationDeed::read(&action).ok_or_else(odd)?,
+        scope,
+        marks,
         as_of_ms: row.get(3),
         planned_ms: row.get(4),
         started_ms: row.get(5),
@@ -79,19 +84,6 @@ fn read_operation(row: &Row) -> Result<Operation, StoreError> {
         is_found: row.get(19),
         actor: row.get(20),
     })
-}
-
-pub(super) fn action_text(action: &Action) -> &'static str {
-    match action {
-        Action::RetryFresh => "retry_fresh",
-        action => action.name(),
-    }
-}
-
-fn read_action(text: &str) -> Option<Action> {
-    [Action::Retry, Action::RetryFresh, Action::Cancel, Action::Discard, Action::Undiscard]
-        .into_iter()
-        .find(|action| action_text(action) == text)
 }
 
 /// A result as the database has it.
@@ -138,47 +130,51 @@ pub(super) async fn changed_by(
     Ok((found, next))
 }
 
+/// Joins the deliveries `d` of an item `i` that fit a condition, as they stand; `?` is the table.
+pub(super) fn standing(condition: &str) -> String {
+    let [open, settled] = ["o", "s"].map(|table| condition.replace('?', table));
+    format!(
+        "LEFT JOIN LATERAL (
+             SELECT o.ordinal, o.attempt, NULL::smallint AS outcome, (CASE
+                 WHEN o.holder IS NOT NULL THEN 1 WHEN o.waits THEN 2 ELSE 0 END)::smallint
+                 AS state
+             FROM hookbox.open o WHERE o.event = i.event AND {open}
+             UNION ALL
+             SELECT s.ordinal, s.attempt, s.outcome, s.state
+             FROM hookbox.settled s WHERE s.event = i.event AND {settled}) d ON true"
+    )
+}
+
 /// The deliveries of an operation whose result has come to be known.
 pub(super) async fn results(
     client: &Client,
     id: OperationId,
 ) -> Result<Vec<(DeliveryId, ItemResult)>, Error> {
-    let sql = "SELECT i.event, i.ordinal, i.attempt, d.state, d.attempt,
-                   coalesce(d.outcome, (SELECT a.outcome FROM hookbox.attempts a
-                       WHERE a.event = i.event AND a.ordinal = i.ordinal
-                       ORDER BY a.number DESC LIMIT 1))
-               FROM hookbox.operation_items i
-               LEFT JOIN LATERAL (
-                   SELECT o.attempt, NULL::smallint AS outcome, (CASE
-                       WHEN o.holder IS NOT NULL THEN 1 WHEN o.waits THEN 2 ELSE 0 END)::smallint
-                       AS state
-                   FROM hookbox.open o WHERE o.event = i.event AND o.ordinal = i.ordinal
-                   UNION ALL
-                   SELECT s.attempt, s.outcome, s.state FROM hookbox.settled s
-                   WHERE s.event = i.event AND s.ordinal = i.ordinal) d ON true
-               WHERE i.operation = $1 AND i.result = 1
-               ORDER BY i.event, i.ordinal LIMIT $2";
+    let own = standing("?.ordinal = i.ordinal");
+    let sql = format!(
+        "SELECT i.event, i.ordinal, i.attempt, d.state, d.attempt,
+             coalesce(d.outcome, (SELECT a.outcome FROM hookbox.attempts a
+                 WHERE a.event = i.event AND a.ordinal = i.ordinal
+                 ORDER BY a.number DESC LIMIT 1))
+         FROM hookbox.operation_items i {own}
+         WHERE i.operation = $1 AND i.result = 1
+         ORDER BY i.event, i.ordinal LIMIT $2"
+    );
     let most = i64::try_from(MAX_COLLECTED).unwrap_or(i64::MAX);
-    let rows = client.query(sql, &[&id.0, &most]).await?;
-    Ok(rows.iter().filter_map(|row| Some((delivery_id(row), known_result(row)?))).collect())
+    let rows = client.query(&sql, &[&id.0, &most]).await?;
+    let result = |row: &Row| match stands(row, 3) {
+        Some((state, attempts, outcome)) => {
+            ItemResult::of(state, attempts > row.get::<_, i32>(2), outcome)
+        }
+        None => Some(ItemResult::Skipped),
+    };
+    Ok(rows.iter().filter_map(|row| Some((delivery_id(row), result(row)?))).collect())
 }
 
-/// The result of a delivery that was made due, if that is known.
-fn known_result(row: &Row) -> Option<ItemResult> {
+/// State, attempts and last outcome in these columns, if a delivery is there.
+pub(super) fn stands(row: &Row, column: usize) -> Option<(State, i32, Option<Outcome>)> {
     let code = |column| row.get::<_, Option<i16>>(column).and_then(|it| u8::try_from(it).ok());
-    let state = code(3).and_then(State::from_code);
-    let (before, attempts): (i32, i32) = (row.get(2), row.get::<_, Option<i32>>(4).unwrap_or(0));
-    match state {
-        Some(State::Done) => Some(ItemResult::Ok),
-        Some(State::Dead) => Some(ItemResult::Failed),
-        // A plugin that asks to be called again has not failed.
-        Some(State::Waiting)
-            if attempts > before
-                && code(5).and_then(Outcome::from_code) != Some(Outcome::Again) =>
-        {
-            Some(ItemResult::Failed)
-        }
-        Some(State::Ready | State::Leased | State::Waiting) => None,
-        Some(State::Cancelled | State::Discarded) | None => Some(ItemResult::Skipped),
-    }
+    let state = code(column).and_then(State::from_code)?;
+    let attempts = row.get::<_, Option<i32>>(column + 1).unwrap_or(0);
+    Some((state, attempts, code(column + 2).and_then(Outcome::from_code)))
 }

@@ -2,15 +2,16 @@
 
 use tokio_postgres::types::ToSql;
 
-use super::rows::{action_text, operation};
+use super::marks::mark;
+use super::rows::operation;
 use crate::store::postgres::Postgres;
 use crate::store::postgres::audit::{known, note_in, note_text};
 use crate::store::postgres::shared::PostgresShared;
 use crate::store::postgres::work::{Work, WorkError};
 use crate::store::{
     Action, Actor, AuditNote, NewOperation, OPERATION_KEPT_FOR_MS, OPERATION_PLANNED_FOR_MS,
-    Operation, OperationId, OperationOptions, OperationScope, OperationState, Steer, StoreError,
-    Via,
+    Operation, OperationId, OperationMarks, OperationOptions, OperationScope, OperationState,
+    Steer, StoreError, Via,
 };
 
 /// The most rows of deliveries that one sweep deletes.
@@ -69,7 +70,7 @@ impl Postgres {
             return Err(StoreError::Conflict(text).into());
         }
         let new = NewOperation {
-            action: Action::Undiscard,
+            action: Action::Undiscard.into(),
             scope: OperationScope::Undo(id),
             total: found.ok,
             exact: true,
@@ -105,6 +106,7 @@ impl Postgres {
             return Ok(());
         }
         let ended = locked(&work, id).await?;
+        mark(&work, &ended, ended.marks.at(state, now_ms(&work, &self.shared).await?)).await?;
         let actor = Actor { name: ended.actor.as_str().into(), role: "operator", via: Via::Api };
         let action = if reason.is_some() { "operations.stopped" } else { "operations.done" };
         let detail = reason.map_or_else(|| ended.action.name().to_owned(), str::to_owned);
@@ -137,8 +139,8 @@ async fn plan(
 ) -> Result<OperationId, WorkError> {
     let now_ms = now_ms(work, shared).await?;
     let parameters: [&(dyn ToSql + Sync); 9] = [
-        &action_text(&new.action),
-        &new.scope.text(),
+        &new.action.text(),
+        &new.scope.text(OperationMarks::default()),
         &new.as_of_ms.map_or(now_ms, |as_of_ms| as_of_ms.min(now_ms)),
         &now_ms,
         &state_code(OperationState::Planned),
@@ -188,6 +190,7 @@ async fn steer(
         }
         _ => found.options,
     };
+    mark(work, &found, found.marks.at(steer.to(), now_ms)).await?;
     let parameters: [&(dyn ToSql + Sync); 8] = [
         &id.0,
         &state_code(steer.to()),

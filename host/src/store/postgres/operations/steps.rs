@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::marks::note_tried;
+use super::replays::{matching, replay_results};
 use super::rows::{changed_by, items, operation, result_code, results};
 use super::steer::FOR_UPDATE;
 use crate::event::DeliveryId;
@@ -13,8 +15,8 @@ use crate::store::postgres::search::find;
 use crate::store::postgres::settle::small;
 use crate::store::postgres::work::{Work, WorkError};
 use crate::store::{
-    Action, DeliveryFilter, ItemResult, Operation, OperationId, OperationScope, OperationState,
-    Progress,
+    Action, DeliveryFilter, EventFilter, ItemResult, Operation, OperationDeed, OperationId,
+    OperationScope, OperationState, Progress, TriedItem,
 };
 
 impl Postgres {
@@ -44,21 +46,22 @@ impl Postgres {
         if next.is_empty() {
             return Ok(());
         }
+        let OperationDeed::Change(action) = &of.action else { return Ok(()) };
         let states = match &of.scope {
-            OperationScope::Filter(filter) => of.action.meant(filter.state),
-            OperationScope::Ids(_) | OperationScope::Undo(_) => of.action.takes().to_vec(),
+            OperationScope::Filter(filter) => action.meant(filter.state),
+            _ => action.takes().to_vec(),
         };
         let rows = DeliveryRows::of(&next);
         lock_changed(&work, &self.shared, (&rows.events, &rows.ordinals)).await?;
         // What is to be cancelled is also if it was tried again meanwhile.
-        let as_of_ms = if of.action == Action::Cancel { i64::MAX } else { of.as_of_ms };
+        let as_of_ms = if *action == Action::Cancel { i64::MAX } else { of.as_of_ms };
         let attempts = attempts_of(&work, &next, as_of_ms).await?;
         let untouched: Vec<DeliveryId> = attempts.keys().copied().collect();
         let mut moves = WorkMoves::default();
         let (_, changed) =
-            change_those(&work, &self.shared, &of.action, &states, &untouched, &mut moves).await?;
+            change_those(&work, &self.shared, action, &states, &untouched, &mut moves).await?;
         let changed: BTreeSet<DeliveryId> = changed.into_iter().collect();
-        let done = if of.action.is_retry() { ItemResult::Open } else { ItemResult::Ok };
+        let done = if action.is_retry() { ItemResult::Open } else { ItemResult::Ok };
         let result = |id: &DeliveryId| match changed.contains(id) {
             true => done,
             false => ItemResult::Skipped,
@@ -66,6 +69,12 @@ impl Postgres {
         let acted: Vec<_> =
             next.iter().map(|id| (*id, result(id), attempts.get(id).copied())).collect();
         set_results(&work, id, &acted).await?;
+        let opened = acted.iter().find(|(_, result, _)| *result == ItemResult::Open);
+        let opened = opened.map(|(id, _, attempts)| TriedItem {
+            id: *id,
+            number: attempts.unwrap_or_default().unsigned_abs(),
+        });
+        note_tried(&work, &of, opened).await?;
         moves.count(&work).await?;
         work.commit().await?;
         moves.tell(&self.shared);
@@ -75,10 +84,11 @@ impl Postgres {
     /// Notes what came of deliveries that were acted on.
     pub(super) async fn collect_once(&self, id: OperationId) -> Result<(), WorkError> {
         let work = self.work.begin().await?;
-        if operation(&work, id, FOR_UPDATE).await?.is_none() {
-            return Ok(());
-        }
-        let known = results(&work, id).await?;
+        let Some(of) = operation(&work, id, FOR_UPDATE).await? else { return Ok(()) };
+        let known = match of.action.is_replay() {
+            true => replay_results(&work, id).await?,
+            false => results(&work, id).await?,
+        };
         if known.is_empty() {
             return Ok(());
         }
@@ -96,22 +106,34 @@ async fn search(
 ) -> Result<(Vec<DeliveryId>, Option<Progress>), WorkError> {
     match of.scope {
         OperationScope::Ids(ids) => Ok((ids, None)),
+        OperationScope::EventIds(ids) => {
+            Ok((ids.into_iter().map(|event| DeliveryId { event, ordinal: 0 }).collect(), None))
+        }
+        OperationScope::Events(filter) => {
+            let until_ms = Some(until(of.as_of_ms, filter.until_ms));
+            matching(work, &EventFilter { until_ms, ..filter }, from).await
+        }
         OperationScope::Undo(undone) => Ok(changed_by(work, undone, from.as_ref()).await?),
         OperationScope::Filter(filter) => {
+            let OperationDeed::Change(action) = of.action else { return Ok((Vec::new(), None)) };
             let changed = from.as_ref().is_some_and(|from| from.changed);
-            let until_ms = of.as_of_ms.saturating_add(1);
-            let until_ms = filter.until_ms.map_or(until_ms, |ms| ms.min(until_ms));
-            let filter = DeliveryFilter { until_ms: Some(until_ms), ..filter };
-            let found = find(work, &of.action, &filter, from.as_ref()).await?;
+            let until_ms = Some(until(of.as_of_ms, filter.until_ms));
+            let filter = DeliveryFilter { until_ms, ..filter };
+            let found = find(work, &action, &filter, from.as_ref()).await?;
             let before = found.before;
             let next = match found.rest {
-                None if of.action != Action::Cancel => None,
+                None if action != Action::Cancel => None,
                 // The end of a pass: as in `bulk.rs`, the next one may find more.
                 at => Some(Progress { before, at, changed }),
             };
             Ok((found.deliveries, next))
         }
     }
+}
+
+/// The end of what is looked at: what came after the preview is not.
+fn until(as_of_ms: i64, until_ms: Option<i64>) -> i64 {
+    until_ms.unwrap_or(i64::MAX).min(as_of_ms.saturating_add(1))
 }
 
 /// Stores what was found, once each. A walk that has come to its end begins anew if it has found

@@ -90,9 +90,13 @@ postgres_laws! {
         what_came_after_its_preview_is_left_by_an_operation
         what_is_leased_behind_the_walk_of_an_operation_is_cancelled
         operations_are_kept_for_thirty_days_after_their_end
+        events_are_replayed_once_each_beyond_a_crash_the_oldest_first
+        the_rests_of_an_operation_are_not_its_work
+        the_one_that_is_tried_first_is_remembered
     }
     tree {
         a_replay_adds_to_the_tree_of_its_event
+        the_mark_of_a_tree_is_another_one_once_it_stands_otherwise
         all_that_is_open_of_a_tree_is_cancelled_from_any_of_its_events
     }
     on_insert {

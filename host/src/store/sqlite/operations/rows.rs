@@ -6,8 +6,8 @@ use super::MAX_COLLECTED;
 use crate::event::{DeliveryId, EventId, Outcome, State};
 use crate::store::model::Position;
 use crate::store::{
-    Action, ItemResult, Operation, OperationId, OperationOptions, OperationScope, OperationState,
-    Progress,
+    ItemResult, Operation, OperationDeed, OperationId, OperationOptions, OperationScope,
+    OperationState, Progress,
 };
 
 const COLUMNS: &str =
@@ -23,9 +23,21 @@ pub(super) fn operation(
     connection.prepare_cached(&sql)?.query_row([id.0], read_operation).optional()
 }
 
+/// Those that run. One of a later version is left to the hosts of that version, and hinders no
+/// other.
 pub(super) fn running(connection: &Connection) -> Result<Vec<Operation>, rusqlite::Error> {
     let sql = format!("SELECT {COLUMNS} FROM operations WHERE state = 1 ORDER BY id LIMIT 100");
-    connection.prepare_cached(&sql)?.query_map([], read_operation)?.collect()
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        match read_operation(row) {
+            Ok(operation) => found.push(operation),
+            Err(rusqlite::Error::IntegralValueOutOfRange(..)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 pub(super) fn newest(
@@ -42,10 +54,12 @@ fn read_operation(row: &Row<'_>) -> Result<Operation, rusqlite::Error> {
     let odd = |column| rusqlite::Error::IntegralValueOutOfRange(column, 0);
     let action: String = row.get(1)?;
     let scope: String = row.get(2)?;
+    let (scope, marks) = OperationScope::read(&scope).ok_or(odd(2))?;
     Ok(Operation {
         id: OperationId(row.get(0)?),
-        action: read_action(&action).ok_or(odd(1))?,
-        scope: OperationScope::read(&scope).ok_or(odd(2))?,
+        action: OperationDeed::read(&action).ok_or(odd(1))?,
+        scope,
+        marks,
         as_of_ms: row.get(3)?,
         planned_ms: row.get(4)?,
         started_ms: row.get(5)?,
@@ -69,19 +83,6 @@ fn read_operation(row: &Row<'_>) -> Result<Operation, rusqlite::Error> {
     })
 }
 
-pub(super) fn action_text(action: &Action) -> &'static str {
-    match action {
-        Action::RetryFresh => "retry_fresh",
-        action => action.name(),
-    }
-}
-
-fn read_action(text: &str) -> Option<Action> {
-    [Action::Retry, Action::RetryFresh, Action::Cancel, Action::Discard, Action::Undiscard]
-        .into_iter()
-        .find(|action| action_text(action) == text)
-}
-
 /// The first deliveries of an operation with this result after one.
 pub(super) fn items(
     connection: &Connection,
@@ -96,10 +97,10 @@ pub(super) fn items(
     let (event, ordinal) =
         after.map_or((-1, 0), |after| (after.event.row(), i64::from(after.ordinal)));
     let key = params![id.0, result.code(), event, ordinal, limit];
-    connection.prepare_cached(sql)?.query_map(key, item)?.collect()
+    connection.prepare_cached(sql)?.query_map(key, delivery_id)?.collect()
 }
 
-fn item(row: &Row<'_>) -> Result<DeliveryId, rusqlite::Error> {
+pub(super) fn delivery_id(row: &Row<'_>) -> Result<DeliveryId, rusqlite::Error> {
     Ok(DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? })
 }
 
@@ -143,16 +144,12 @@ pub(super) fn results(
         let attempts = row.get::<_, Option<u32>>(4)?.unwrap_or_default();
         let outcome = row.get::<_, Option<u8>>(5)?.and_then(Outcome::from_code);
         let result = match state {
-            Some(State::Done) => ItemResult::Ok,
-            Some(State::Dead) => ItemResult::Failed,
-            // A plugin that asks to be called again has not failed.
-            Some(State::Waiting) if attempts > before && outcome != Some(Outcome::Again) => {
-                ItemResult::Failed
-            }
-            Some(State::Ready | State::Leased | State::Waiting) => continue,
-            Some(State::Cancelled | State::Discarded) | None => ItemResult::Skipped,
+            Some(state) => ItemResult::of(state, attempts > before, outcome),
+            None => Some(ItemResult::Skipped),
         };
-        known.push((item(row)?, result));
+        if let Some(result) = result {
+            known.push((delivery_id(row)?, result));
+        }
     }
     Ok(known)
 }

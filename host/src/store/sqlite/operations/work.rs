@@ -2,14 +2,14 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::rows::{action_text, operation};
+use super::rows::operation;
 use crate::event::DeliveryId;
 use crate::store::sqlite::batch::WriteBatch;
 use crate::store::sqlite::operation_work::OperationWork;
 use crate::store::{
     Action, Actor, AuditNote, ItemResult, NewOperation, OPERATION_KEPT_FOR_MS,
-    OPERATION_PLANNED_FOR_MS, OperationId, OperationOptions, OperationScope, OperationState,
-    Progress, Steer, StoreError, Via,
+    OPERATION_PLANNED_FOR_MS, Operation, OperationDeed, OperationId, OperationMarks,
+    OperationOptions, OperationScope, OperationState, Progress, Steer, StoreError, TriedItem, Via,
 };
 
 /// The most rows of deliveries that one sweep deletes.
@@ -29,6 +29,7 @@ impl WriteBatch<'_> {
                 self.note_found(*id, found, next.as_ref()).map(|()| Ok(*id))
             }
             OperationWork::Act(id, items) => self.act(*id, items).map(|()| Ok(*id)),
+            OperationWork::Replay(id, events) => self.replay_items(*id, events).map(|()| Ok(*id)),
             OperationWork::Collect(id, results) => {
                 self.note_results(*id, results).map(|()| Ok(*id))
             }
@@ -44,8 +45,8 @@ impl WriteBatch<'_> {
                  VALUES (?1, ?2, ?9, ?3, ?4, 0, ?5, ?6, 0, 0, 0, 0, 0, 0, ?7, ?8)",
             )?
             .execute(params![
-                action_text(&new.action),
-                new.scope.text(),
+                new.action.text(),
+                new.scope.text(OperationMarks::default()),
                 self.wall_ms,
                 OperationState::Planned.code(),
                 new.total,
@@ -90,6 +91,7 @@ impl WriteBatch<'_> {
             _ => found.options,
         };
         let ended_ms = steer.to().is_over().then_some(self.wall_ms);
+        self.mark(&found, found.marks.at(steer.to(), self.wall_ms))?;
         self.connection
             .prepare_cached(
                 "UPDATE operations SET state = ?2, reason = NULL, first = ?3, pace = ?4, stop_after = ?5,
@@ -125,7 +127,7 @@ impl WriteBatch<'_> {
             return Ok(Err(StoreError::Conflict(text)));
         }
         let undo = self.plan(&NewOperation {
-            action: Action::Undiscard,
+            action: Action::Undiscard.into(),
             scope: OperationScope::Undo(id),
             total: found.ok,
             exact: true,
@@ -176,23 +178,23 @@ impl WriteBatch<'_> {
         if found.state != OperationState::Running {
             return Ok(());
         }
+        let OperationDeed::Change(action) = &found.action else { return Ok(()) };
         let states = match &found.scope {
-            OperationScope::Filter(filter) => found.action.meant(filter.state),
-            OperationScope::Ids(_) | OperationScope::Undo(_) => found.action.takes().to_vec(),
+            OperationScope::Filter(filter) => action.meant(filter.state),
+            _ => action.takes().to_vec(),
         };
-        let has_result = found.action.is_retry();
-        let counts = self.holding_keys(|work| {
-            let mut counts = [0_i64; 3];
+        let has_result = action.is_retry();
+        let (counts, opened) = self.holding_keys(|work| {
+            let (mut counts, mut opened) = ([0_i64; 3], None);
             for item in items {
                 if !work.is_untouched(id, *item)? {
                     continue;
                 }
                 // What is to be cancelled is also if it was tried again meanwhile.
-                let as_of_ms =
-                    if found.action == Action::Cancel { i64::MAX } else { found.as_of_ms };
+                let as_of_ms = if *action == Action::Cancel { i64::MAX } else { found.as_of_ms };
                 let attempt = work.attempts_of(*item, as_of_ms)?;
                 let acted = match attempt {
-                    Some(_) => work.change_if(&found.action, &states, *item)?,
+                    Some(_) => work.change_if(action, &states, *item)?,
                     None => false,
                 };
                 let result = match (acted, has_result) {
@@ -201,20 +203,46 @@ impl WriteBatch<'_> {
                     (true, false) => ItemResult::Ok,
                 };
                 let count = match result {
-                    ItemResult::Open => 0,
+                    ItemResult::Open => {
+                        let number = attempt.unwrap_or_default();
+                        opened = opened.or(Some(TriedItem { id: *item, number }));
+                        0
+                    }
                     ItemResult::Ok => 1,
                     _ => 2,
                 };
                 counts[count] += 1;
                 work.set_result(id, *item, result, attempt)?;
             }
-            Ok(counts)
+            Ok((counts, opened))
         })?;
+        self.count_acted(&found, counts, opened)
+    }
+
+    /// Adds what is open, well and skipped, and notes the one that was tried first.
+    pub(super) fn count_acted(
+        &self,
+        of: &Operation,
+        [open, ok, skipped]: [i64; 3],
+        opened: Option<TriedItem>,
+    ) -> Result<(), rusqlite::Error> {
+        if let Some(tried) = opened.filter(|_| of.tries_first()) {
+            self.mark(of, OperationMarks { tried: Some(tried), ..of.marks })?;
+        }
         self.connection
             .prepare_cached(
                 "UPDATE operations SET open = open + ?2, ok = ok + ?3, skipped = skipped + ?4 WHERE id = ?1",
             )?
-            .execute(params![id.0, counts[0], counts[1], counts[2]])?;
+            .execute(params![of.id.0, open, ok, skipped])?;
+        Ok(())
+    }
+
+    fn mark(&self, of: &Operation, marks: OperationMarks) -> Result<(), rusqlite::Error> {
+        if marks != of.marks {
+            self.connection
+                .prepare_cached("UPDATE operations SET scope = ?2 WHERE id = ?1")?
+                .execute(params![of.id.0, of.scope.text(marks)])?;
+        }
         Ok(())
     }
 
@@ -295,6 +323,7 @@ impl WriteBatch<'_> {
         let Some(ended) = operation(self.connection, id)?.filter(|_| changed > 0) else {
             return Ok(());
         };
+        self.mark(&ended, ended.marks.at(state, self.wall_ms))?;
         let actor = Actor { name: ended.actor.as_str().into(), role: "operator", via: Via::Api };
         let action = if reason.is_some() { "operations.stopped" } else { "operations.done" };
         let detail = reason.map_or_else(|| ended.action.name().to_owned(), str::to_owned);

@@ -113,11 +113,9 @@ pub(super) async fn show(
     let frame = PageFrame::of(&admin, &asked, "events", shown_title(&title)).await;
     let (settled, may_act) = (fall.open == 0, frame.may_act);
     let topics = if settled { "stats" } else { "stats,events,plugins" };
+    let (command, call) = same(&attributes.id, tab);
     let page = EventShown {
-        frame: frame.live(topics).same_as(
-            format!("hookbox events {id}"),
-            Link::to("/api/v1/events").segment(&attributes.id).into_text(),
-        ),
+        frame: frame.live(topics).same_as(command, call),
         kind: shown(&attributes.kind),
         subject: attributes.subject.as_deref().map(|subject| {
             (shown(subject), Link::to("/events").with("subject", subject).into_text())
@@ -149,6 +147,15 @@ pub(super) async fn show(
         is_settled: settled,
     };
     html(StatusCode::OK, &page)
+}
+
+/// The command and the call that show the same.
+fn same(id: &str, tab: &str) -> (String, String) {
+    let call = Link::to("/api/v1/events").segment(id);
+    match tab {
+        "tree" => (format!("hookbox events tree {id}"), call.segment("tree").into_text()),
+        _ => (format!("hookbox events {id}"), call.into_text()),
+    }
 }
 
 /// The label of the button that replays: to whom, if that is short.

@@ -80,7 +80,8 @@ impl HistoryQuery {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct StreamQuery {
-    /// What to tell of, joined by commas: `stats`, `events`, `plugins`, `failures`, `sources`.
+    /// What to tell of, joined by commas: `stats`, `events`, `plugins`, `failures`, `sources`,
+    /// `operations`.
     #[param(example = "stats,events")]
     topics: Option<String>,
 }

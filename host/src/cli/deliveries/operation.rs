@@ -4,9 +4,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::Value;
 
+use super::first;
+use super::question::confirmed;
 use crate::cli::client::{AdminClient, Param};
 use crate::cli::failure::Failure;
+use crate::cli::listing::elements;
 use crate::cli::operations::summary;
 use crate::cli::output::{Printout, print_json, text};
 use crate::cli::progress::ProgressLine;
@@ -41,19 +45,24 @@ impl OperationArgs {
         self.first || self.pace.is_some() || self.stop_after.is_some()
     }
 
-    /// Plans and starts it, and watches it to its end.
+    /// Plans it, asks if that is wanted, starts it, and watches it to its end.
     pub(super) fn run(
         &self,
         action: &Action,
         filter: &[Param<'_>],
         client: &AdminClient,
-        as_json: bool,
+        (asks, as_json): (bool, bool),
     ) -> Result<ExitCode, Failure> {
         let mut query = filter.to_vec();
         query.push(("action", Some(action.name())));
         query.extend((*action == Action::RetryFresh).then_some(("fresh", Some("true"))));
         let planned = client.post("/api/v1/operations", &query)?;
         let path = format!("/api/v1/operations/{}", text(&planned["id"]));
+        if asks && let Err(refused) = ask(action, &planned) {
+            // It could be started within the hour.
+            client.post(&format!("{path}/cancel"), &[])?;
+            return Err(refused);
+        }
         let [pace, stop_after] =
             [self.pace, self.stop_after].map(|number| number.map(|number| number.to_string()));
         let options = [
@@ -64,16 +73,31 @@ impl OperationArgs {
         let mut now = client.post(&format!("{path}/start"), &options)?;
         let total = now["total"].as_u64().unwrap_or(0);
         let progress = ProgressLine::new(action.name(), total);
-        while now["state"] == "running" {
-            progress.show(now["done"].as_u64().unwrap_or(0), summary(&now));
+        let mut tried = None;
+        loop {
+            if self.first && tried.is_none() && (now["ok"] != 0 || now["failed"] != 0) {
+                tried = first::tried(client, &path, &now)?;
+            }
+            if now["state"] != "running" {
+                break;
+            }
+            let verdict = tried.as_ref().map(|it| format!("  {}", first::line(it)));
+            let message = summary(&now) + &verdict.unwrap_or_default();
+            progress.show(now["done"].as_u64().unwrap_or(0), message);
             std::thread::sleep(LOOK_EVERY);
             now = client.get(&path, &[])?;
         }
         drop(progress);
         if as_json {
+            if let Some(tried) = tried {
+                now["first_tried"] = tried;
+            }
             print_json(&now)?;
         } else {
             let mut out = Printout::new();
+            if let Some(tried) = &tried {
+                out.line(first::line(tried));
+            }
             out.line(summary(&now));
             if let Some(reason) = now["reason"].as_str() {
                 out.line(format!("stopped: {reason}; `hookbox operations resume` goes on"));
@@ -83,4 +107,12 @@ impl OperationArgs {
         let is_well = now["state"] == "done" && now["failed"] == 0;
         Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Asks whether what was planned is to be done.
+fn ask(action: &Action, planned: &Value) -> Result<(), Failure> {
+    let matched = planned["total"].as_u64().unwrap_or(0);
+    let as_of = format!(", as of {}: what fails later is not touched", text(&planned["as_of"]));
+    let sample = elements(&planned["sample"]);
+    confirmed(action, (matched, planned["exact"] == true), &as_of, sample)
 }

@@ -127,8 +127,12 @@ pub(in crate::admin::page) async fn ask_selected(
         1 => format!("Replay {events}"),
         n => format!("Replay {n} {events}"),
     };
+    let frame = PageFrame::of(&admin, &asked, "events", heading.clone()).await;
+    let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let each = |once: &str| format!("for id in {}; do {once}; done", names.join(" "));
+    let command = each("hookbox events replay $id");
     let page = ConfirmPage {
-        frame: PageFrame::of(&admin, &asked, "events", heading.clone()).await,
+        frame: frame.same_for_each(command, "/api/v1/events/'$id'/replay' -X 'POST", each),
         button: heading.clone(),
         heading,
         lines,

@@ -33,6 +33,7 @@ mod history;
 mod hosts;
 mod joins;
 mod kv;
+mod lines;
 mod map;
 mod metrics;
 mod needs;

@@ -13,6 +13,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::{env, telemetry};
 
+mod asking;
 mod audit;
 mod backup;
 mod bench;
@@ -21,6 +22,7 @@ mod client;
 mod clock;
 mod compile;
 mod completions;
+mod config_shown;
 mod deliveries;
 mod describe;
 mod emit;
@@ -173,6 +175,8 @@ enum CliCommand {
     Store(store::StoreArgs),
     /// Who changed what
     Audit(audit::Audit),
+    /// The configuration that is in force on a running host
+    Config(config_shown::ConfigArgs),
     /// Print the address of a page, or of the page of a thing
     Open(open::Open),
     /// Print what a shell needs to complete commands and options
@@ -247,6 +251,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Backup(backup) => backup.run(common),
         CliCommand::Store(store) => store.run(common),
         CliCommand::Audit(audit) => audit.run(common),
+        CliCommand::Config(config) => config.run(common),
         CliCommand::Open(open) => open.run(common),
         CliCommand::Completions(completions) => completions.run(Cli::command()),
         CliCommand::Token(token) => token.run(common),

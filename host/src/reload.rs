@@ -259,7 +259,9 @@ impl<F: Fn()> Reloader<F> {
                     self.mark("config", "", "taken");
                     tracing::info!(config.restart_needed = ?restart_needed, "configuration taken");
                 }
+                let read_ms = self.watched.context.clock.now_ms();
                 self.watched.status.update(|condition| {
+                    condition.read_ms = Some(read_ms);
                     condition.config = None;
                     condition.restart_needed = restart_needed;
                 });

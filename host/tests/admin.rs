@@ -14,6 +14,7 @@ mod follow;
 mod forms;
 mod history;
 mod keys;
+mod lists;
 mod login;
 mod map;
 mod overview;

@@ -25,6 +25,7 @@ mod deliveries;
 mod event;
 mod events;
 mod failures;
+mod filters;
 mod find;
 mod form;
 mod frame;

@@ -102,6 +102,7 @@ fn others() -> Vec<RoleRoute> {
         (OPERATOR, routes!(sources::window::take_secret)),
         (OPERATOR, routes!(sources::window::reveal_secret)),
         (VIEWER, routes!(audit::list_audit)),
+        (VIEWER, routes!(audit::export_audit)),
         (VIEWER, routes!(clock::show_clock)),
         (OPERATOR, routes!(clock::accept_clock)),
         (VIEWER, routes!(health::show_stats)),

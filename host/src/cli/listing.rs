@@ -34,6 +34,11 @@ pub(super) struct Listed {
 }
 
 impl ListingArgs {
+    /// Where it goes on.
+    pub(super) fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
     /// Prints the rows that match `filter`.
     pub(super) fn print(
         &self,

@@ -156,6 +156,7 @@ async fn every_route_is_documented_and_answers_as_documented() {
         "/api/v1/stream",
         "/api/v1/events/stream",
         "/api/v1/events/export",
+        "/api/v1/audit/export",
         "/api/v1/events/import",
         "/api/v1/sources/{name}/test",
         // No handshake of this site brings a secret; `handshakes` has others.
@@ -203,7 +204,7 @@ async fn every_documented_parameter_is_accepted() {
         "since" | "until" => "1770000000",
         "limit" => "10",
         "after" => "evt_0000000000000001",
-        "dry_run" | "fresh" => "true",
+        "dry_run" | "fresh" | "emitted" => "true",
         "failure" => "f_0123456789ab",
         "outcome" => "trap",
         "min_attempts" => "2",

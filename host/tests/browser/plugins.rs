@@ -10,7 +10,7 @@ fn asking(mark: u32) -> String {
     format!("{}\n;; {mark}\n", text.replacen("(component", import, 1))
 }
 
-fn hold(site: &Site, host: &Host, mark: u32) -> String {
+pub(super) fn hold(site: &Site, host: &Host, mark: u32) -> String {
     let before = host.plugin("worker")["held"]["digest"].clone();
     site.put_plugin("worker.wat", asking(mark).as_bytes());
     wait_for("the file to be held", || {

@@ -117,11 +117,9 @@ pub(super) async fn show(
     let (settled, may_act) = (fall.open == 0, frame.may_act);
     // Only when something of the tree has changed is the page made anew.
     let topics = format!("event:{id}");
+    let (command, call) = same(&attributes.id, tab);
     let page = EventShown {
-        frame: frame.live(topics).same_as(
-            format!("hookbox events {id}"),
-            Link::to("/api/v1/events").segment(&attributes.id).into_text(),
-        ),
+        frame: frame.live(topics).same_as(command, call),
         kind: shown(&attributes.kind),
         subject: attributes.subject.as_deref().map(|subject| {
             (shown(subject), Link::to("/events").with("subject", subject).into_text())
@@ -153,6 +151,15 @@ pub(super) async fn show(
         is_settled: settled,
     };
     html(StatusCode::OK, &page)
+}
+
+/// The command and the call that show the same.
+fn same(id: &str, tab: &str) -> (String, String) {
+    let call = Link::to("/api/v1/events").segment(id);
+    match tab {
+        "tree" => (format!("hookbox events tree {id}"), call.segment("tree").into_text()),
+        _ => (format!("hookbox events {id}"), call.into_text()),
+    }
 }
 
 /// The label of the button that replays: to whom, if that is short.

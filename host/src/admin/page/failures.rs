@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::asked::Asked;
-use super::events::{FilterField, chips, choices, older};
+use super::filters::{FilterField, FilterForm};
 use super::frame::PageFrame;
 use super::parts::html::{Html, coded, shown};
 use super::parts::link::{Link, word};
@@ -31,11 +31,11 @@ use crate::text::grouped;
 #[template(path = "failures.html")]
 struct FailuresPage {
     frame: PageFrame,
-    filters: Vec<FilterField>,
-    chips: Vec<(Html, String)>,
+    filters: FilterForm,
     problem: Option<Html>,
     rows: Vec<FailureRow>,
     older: Option<String>,
+    newer: Option<String>,
     /// The address that also lists groups of which nothing is open.
     all: Option<String>,
 }
@@ -71,6 +71,10 @@ struct FailureRow {
     first: Html,
     last: Html,
     trend: Html,
+    /// Where to retry and to discard its dead ones, if there are any.
+    retry: String,
+    discard: String,
+    has_dead: bool,
     /// The last file it was met on, and whether that one runs.
     file: Option<(String, &'static str)>,
 }
@@ -90,12 +94,20 @@ impl FailureRow {
             waiting: grouped(group.waiting),
             first: when_text(&group.first_at, now_ms),
             last: when_text(&group.last_at, now_ms),
+            retry: bulk("retry", &group.id),
+            discard: bulk("discard", &group.id),
+            has_dead: group.dead > 0,
             trend: spark(&group.trend, &format!("{} in 24 h", grouped(lately.into()))),
             file,
             id: group.id.clone(),
             plugin: group.plugin.clone(),
         }
     }
+}
+
+/// Where an action on the deliveries of a group is asked about.
+fn bulk(action: &str, group: &str) -> String {
+    Link::to("/operations/new").with("action", action).with("failure", group).into_text()
 }
 
 /// Lists groups of failures.
@@ -120,42 +132,37 @@ pub(super) async fn show(
     let frame = PageFrame::of(&admin, &asked, "failures", "Failures").await;
     let call = asked.call("/api/v1/failures");
     let page = FailuresPage {
-        frame: frame.live("stats,failures").same_as("hookbox failures".to_owned(), call),
+        frame: frame.live("stats,failures").same_as(command(&asked), call),
         filters: filters(&admin, &asked),
-        chips: chips(&asked),
         problem,
         rows: items.iter().map(|group| FailureRow::of(group, now_ms)).collect(),
-        older: next_cursor.as_deref().map(|cursor| older(&asked, cursor)),
+        older: next_cursor.as_deref().map(|cursor| asked.older(cursor)),
+        newer: asked.newer(),
         all: (asked.field("state") != Some("all")).then(|| asked.but("state", Some("all"))),
     };
     html(status, &page)
 }
 
-fn filters(admin: &Admin, asked: &Asked) -> Vec<FilterField> {
+fn filters(admin: &Admin, asked: &Asked) -> FilterForm {
     let registry = admin.registry.load();
-    let of = |name| asked.field(name).unwrap_or_default();
-    let field = |name, label, hint| FilterField {
-        name,
-        label,
-        value: of(name).to_owned(),
-        hint,
-        choices: Vec::new(),
-    };
-    let plugins: Vec<&str> = registry.entries().map(|(name, _)| name.as_ref()).collect();
+    let field = |name, label, hint| FilterField::of(asked, name, label, hint);
+    let plugins = registry.entries().map(|(name, _)| name.as_ref());
     let failing = Outcome::ALL.into_iter().filter(|outcome| outcome.is_failure());
-    vec![
-        FilterField {
-            choices: choices(["open", "all"], of("state")),
-            ..field("state", "state", "")
-        },
-        FilterField { choices: choices(plugins, of("plugin")), ..field("plugin", "plugin", "") },
-        FilterField {
-            choices: choices(failing.map(Outcome::name), of("outcome")),
-            ..field("outcome", "outcome", "")
-        },
+    let fields = vec![
+        field("state", "state", "").among(["open", "all"]),
+        field("plugin", "plugin", "").among(plugins),
+        field("outcome", "outcome", "").among(failing.map(Outcome::name)),
         field("since", "met after", "2026-11-23T15:04:05Z"),
         field("until", "began before", "now"),
-    ]
+    ];
+    FilterForm::of::<FailureQuery>(asked, fields)
+}
+
+/// The command that lists the same: for it, what is open is the usual state.
+fn command(asked: &Asked) -> String {
+    let mut asked = asked.clone();
+    let all = if asked.take("state").as_deref() == Some("all") { " --all" } else { "" };
+    asked.command(&format!("hookbox failures{all}"))
 }
 
 /// The relation of the file that runs to a group.
@@ -179,10 +186,10 @@ pub(super) async fn one(
     let now_ms = admin.clock.now_ms();
     let frame = PageFrame::of(&admin, &asked, "failures", format!("Failure {id}")).await;
     let api = Link::to("/api/v1/failures").segment(&group.id).into_text();
-    let new = |action| Link::to("/operations/new").with("action", action);
-    let of_group = |action| new(action).with("failure", &group.id).into_text();
+    let of_group = |action| bulk(action, &group.id);
     let sample = group.sample.as_deref().filter(|_| group.dead > 0);
-    let try_one = sample.map(|id| new("retry").with("ids", id).into_text());
+    let try_one = sample
+        .map(|id| Link::to("/operations/new").with("action", "retry").with("ids", id).into_text());
     let file = |file: &crate::admin::failures::FileCount| {
         (file.digest.clone(), grouped(file.count.into()), file.running)
     };

@@ -77,9 +77,10 @@ pub(super) async fn list(
     });
     let api = Link::to("/api/v1/kv").segment(&bucket).into_text();
     let frame = PageFrame::of(&admin, &asked, "keys", format!("Keys of {bucket}")).await;
+    let command = asked.command(&format!("hookbox kv {}", word(&bucket)));
     let page = KeysPage {
         rows: rows.collect(),
-        frame: frame.same_as(format!("hookbox kv {}", word(&bucket)), asked.call(&api)),
+        frame: frame.same_as(command, asked.call(&api)),
         prefix: asked.field("prefix").unwrap_or_default().to_owned(),
         new_path: Link::to("/kv").segment(&bucket).segment("set").into_text(),
         next: found.next_after.map(|after| asked.but("after", Some(&after))),

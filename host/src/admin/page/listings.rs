@@ -28,6 +28,7 @@ struct JoinsPage {
     frame: PageFrame,
     rows: Vec<JoinRow>,
     older: Option<String>,
+    newer: Option<String>,
 }
 
 /// An open join or batch.
@@ -72,9 +73,10 @@ pub(super) async fn joins(
     let page = JoinsPage {
         frame: frame
             .live("stats,events")
-            .same_as("hookbox joins".to_owned(), asked.call("/api/v1/joins")),
+            .same_as(asked.command("hookbox joins"), asked.call("/api/v1/joins")),
         rows: found.items.into_iter().map(row).collect(),
-        older: found.next_cursor.map(|cursor| asked.but("cursor", Some(&cursor))),
+        older: found.next_cursor.as_deref().map(|cursor| asked.older(cursor)),
+        newer: asked.newer(),
     };
     html(StatusCode::OK, &page)
 }

@@ -206,6 +206,7 @@ macro_rules! laws {
                 events_are_listed_newest_first
                 an_event_is_found_by_what_its_text_holds
                 events_are_found_by_the_state_of_their_deliveries
+                events_are_found_by_who_emitted_them_and_by_whether_they_fail
                 events_are_found_by_pattern_plugin_attempts_and_what_they_came_after
                 times_bound_a_listing_from_both_sides
                 a_page_has_at_least_one_row

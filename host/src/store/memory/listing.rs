@@ -156,18 +156,25 @@ impl MemoryData {
             let view = &delivery.view;
             let in_state = match filter.state {
                 Some(EventState::Has(state)) => view.state == state,
+                Some(EventState::Failing) => {
+                    let is_open = !view.state.is_settled();
+                    view.state == State::Dead || is_open && view.failure.is_some()
+                }
                 _ => true,
             };
             in_state
                 && filter.plugin.as_ref().is_none_or(|plugin| **plugin == *view.plugin)
                 && filter.min_attempts.is_none_or(|least| view.attempt >= least)
         };
-        let asks = matches!(filter.state, Some(EventState::Has(_)))
+        let asks = matches!(filter.state, Some(EventState::Has(_) | EventState::Failing))
             || filter.plugin.is_some()
             || filter.min_attempts.is_some();
         (!unrouted || self.of_event(event.id).next().is_none())
             && (!asks || self.of_event(event.id).any(is_meant))
             && filter.pattern.as_ref().is_none_or(|pattern| pattern.takes(&attributes.kind))
+            && filter
+                .emitted
+                .is_none_or(|emitted| attributes.source.starts_with("plugins/") == emitted)
             && filter.after.is_none_or(|after| event.id > after)
             && has(event, &filter.kind, &filter.source, &filter.subject)
             && within(filter.since_ms, filter.until_ms, attributes.time_ms)

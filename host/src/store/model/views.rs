@@ -18,6 +18,8 @@ pub struct EventFilter {
     pub pattern: Option<TypePattern>,
     /// Exactly this source.
     pub source: Option<String>,
+    /// Emitted by a plugin, or not.
+    pub emitted: Option<bool>,
     /// Exactly this subject.
     pub subject: Option<String>,
     /// With at least one delivery in this state; of `plugin`, and with `min_attempts`, if they are
@@ -44,6 +46,8 @@ pub enum EventState {
     Has(State),
     /// No route matched it: it has no delivery.
     Unrouted,
+    /// At least one of its deliveries is dead, or is open after an attempt that failed.
+    Failing,
 }
 
 /// The filter of a list of deliveries; absent fields do not filter.

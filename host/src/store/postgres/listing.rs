@@ -127,6 +127,7 @@ fn scanned(filter: &EventFilter, page: Page) -> i64 {
             state: None,
             plugin: None,
             min_attempts: None,
+            emitted: None,
             ..
         } => page.limit as i64,
         _ => MAX_SCANNED,
@@ -142,7 +143,7 @@ pub(super) async fn events(
     let page = Page { limit: page.rows(), ..page };
     let walk = match filter.state {
         Some(EventState::Has(state)) => ListingWalk::of_state(state),
-        Some(EventState::Unrouted) | None => ListingWalk::Events,
+        Some(EventState::Unrouted | EventState::Failing) | None => ListingWalk::Events,
     };
     let scanned = scanned(filter, page);
     let span = IdSpan::of(client, filter.since_ms, filter.until_ms).await?;

@@ -69,6 +69,11 @@ impl Clauses {
         clauses.maybe("e.type = ?", filter.kind.clone());
         clauses.maybe("e.source = ?", filter.source.clone());
         clauses.maybe("e.subject = ?", filter.subject.clone());
+        clauses.sql.push_str(match filter.emitted {
+            None => "",
+            Some(true) => " AND substr(e.source, 1, 8) = 'plugins/'",
+            Some(false) => " AND substr(e.source, 1, 8) <> 'plugins/'",
+        });
         clauses.of_deliveries(filter);
         clauses.maybe(
             "(instr(e.body, CAST(? AS BLOB)) > 0 OR instr(e.type, ?) > 0 OR instr(coalesce(e.subject, ''), ?) > 0
@@ -81,8 +86,9 @@ impl Clauses {
 
     /// Conditions on the deliveries of `events e`: one of them meets all.
     fn of_deliveries(&mut self, filter: &EventFilter) {
+        let failing = filter.state == Some(EventState::Failing);
         let state = match filter.state {
-            None => None,
+            None | Some(EventState::Failing) => None,
             Some(EventState::Unrouted) => {
                 self.sql
                     .push_str(" AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id)");
@@ -90,10 +96,15 @@ impl Clauses {
             }
             Some(EventState::Has(state)) => Some(i64::from(state.code())),
         };
-        if state.is_none() && filter.plugin.is_none() && filter.min_attempts.is_none() {
+        let asks = failing || filter.plugin.is_some() || filter.min_attempts.is_some();
+        if state.is_none() && !asks {
             return;
         }
         self.sql.push_str(" AND EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id");
+        if failing {
+            // Dead, or open after a failure. The plus keeps the index of failures out of it.
+            self.sql.push_str(" AND (+d.state = 4 OR (d.state < 3 AND +d.failure IS NOT NULL))");
+        }
         self.maybe("d.state = ?", state);
         self.maybe("d.plugin = ?", filter.plugin.clone());
         self.maybe("d.attempt >= ?", filter.min_attempts);
@@ -205,6 +216,7 @@ fn events_query(
             state: None,
             plugin: None,
             min_attempts: None,
+            emitted: None,
             ..
         } => page.limit as i64,
         _ => MAX_SCANNED,

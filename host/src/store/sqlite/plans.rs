@@ -247,7 +247,7 @@ fn list(connection: &Connection) {
     read::event(connection, EventId::from_row(1)).unwrap();
     read::whole_delivery(connection, DeliveryId { event: EventId::from_row(1), ordinal: 0 })
         .unwrap();
-    kv::kv_get(connection, "audit", "n").unwrap();
+    seeing::what_fails(connection);
 }
 
 #[test]

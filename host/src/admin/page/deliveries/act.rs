@@ -8,7 +8,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::admin::by::By;
-use crate::admin::deliveries::change::{cancel_delivery, discard_delivery, retry_delivery};
+use crate::admin::deliveries::change::{
+    cancel_delivery, discard_delivery, retry_delivery, undiscard_delivery,
+};
 use crate::admin::deliveries::show_delivery;
 use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::{Choice, ConfirmPage};
@@ -28,6 +30,7 @@ use crate::event::DeliveryId;
 enum Deed {
     Retry,
     Discard,
+    Undiscard,
     Cancel,
 }
 
@@ -36,8 +39,11 @@ impl Deed {
         match name {
             "retry" => Ok(Self::Retry),
             "discard" => Ok(Self::Discard),
+            "undiscard" => Ok(Self::Undiscard),
             "cancel" => Ok(Self::Cancel),
-            _ => Err(ProblemJson::not_found("a delivery can be retried, discarded or cancelled")),
+            _ => Err(ProblemJson::not_found(
+                "a delivery can be retried, discarded, undiscarded or cancelled",
+            )),
         }
     }
 
@@ -45,6 +51,7 @@ impl Deed {
         match self {
             Self::Retry => "retry",
             Self::Discard => "discard",
+            Self::Undiscard => "undiscard",
             Self::Cancel => "cancel",
         }
     }
@@ -60,6 +67,9 @@ impl Deed {
             }
             (Self::Discard, _) => {
                 "It is put away, and counts as trouble no longer. Nothing is deleted before retention; a retry brings it back."
+            }
+            (Self::Undiscard, _) => {
+                "It is a dead letter again, with the attempts that it has had, and counts as trouble. Nothing runs."
             }
             (Self::Cancel, "leased") => {
                 "It ends with the attempt that runs: of that only the record is stored, not what it returns or writes."
@@ -100,7 +110,7 @@ pub(in crate::admin::page) async fn ask(
         hidden: Vec::new(),
         choices,
         button: capital(name),
-        is_grave: deed != Deed::Retry,
+        is_grave: matches!(deed, Deed::Discard | Deed::Cancel),
         back: super::path(&delivery.event_id, &delivery.id),
     };
     html(StatusCode::OK, &page)
@@ -122,6 +132,9 @@ pub(in crate::admin::page) async fn act(
             retry_delivery(shared, by, Id(id), ParamsOrBody(query)).await.map(|_| ())
         }
         Deed::Discard => discard_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ()),
+        Deed::Undiscard => {
+            undiscard_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ())
+        }
         Deed::Cancel => cancel_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ()),
     }?;
     Ok(see_other(&super::path(&id.event.to_string(), &id.to_string())))

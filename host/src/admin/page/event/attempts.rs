@@ -46,7 +46,8 @@ pub(super) fn acts(state: &str, id: &str) -> Vec<DeliveryAct> {
         "dead" => vec![act("retry", "Retry …", "r"), act("discard", "Discard …", "d")],
         "waiting" => vec![act("retry", "Retry now …", "r"), act("cancel", "Cancel …", "")],
         "ready" | "leased" => vec![act("cancel", "Cancel …", "")],
-        "cancelled" | "discarded" => vec![act("retry", "Retry …", "r")],
+        "cancelled" => vec![act("retry", "Retry …", "r")],
+        "discarded" => vec![act("retry", "Retry …", "r"), act("undiscard", "Undiscard …", "")],
         _ => Vec::new(),
     }
 }

@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use crate::admin::by::By;
 use crate::admin::operations::{CountedDeliveries, count, plan, start_operation};
-use crate::admin::page::asked::Asked;
+use crate::admin::page::asked::{Asked, option};
 use crate::admin::page::confirm::{Choice, ConfirmPage};
 use crate::admin::page::deliveries::act::capital;
 use crate::admin::page::form::{FormFields, ONCE, see_other};
@@ -181,9 +181,7 @@ fn command(asked: &Asked) -> String {
             "action" | "as_of" => {}
             "ids" => command.push_str(&format!(" {}", word(value))),
             "fresh" => command.push_str(" --fresh"),
-            name => {
-                command.push_str(&format!(" --{} {}", name.replace('_', "-"), word(value)));
-            }
+            name => command.push_str(&option(name, value)),
         }
     }
     command

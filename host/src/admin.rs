@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::server::{self, ServerOptions, ServerTimeouts};
 
 mod access;
+mod answers;
+mod attention;
 mod audit;
 mod body;
 mod by;
@@ -43,6 +45,7 @@ mod paused;
 mod pauses;
 mod plugins;
 mod problem;
+mod recent;
 mod replay;
 mod role;
 mod routes;
@@ -61,6 +64,7 @@ mod waits;
 mod who;
 
 pub use access::Access;
+pub use answers::StoreAnswers;
 pub use role::Role;
 pub use routes::{Endpoint, endpoints, router};
 pub use state::{
@@ -77,5 +81,6 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationTo
         half_close: false,
         config: Arc::clone(&admin.config),
     };
-    server::serve(listener, router(admin), options, shutdown).await;
+    let asking = attention::keep_asking(admin.clone(), shutdown.clone());
+    tokio::join!(server::serve(listener, router(admin), options, shutdown), asking);
 }

@@ -25,3 +25,4 @@ mod schema;
 mod show;
 mod site;
 mod start;
+mod troubles;

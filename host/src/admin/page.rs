@@ -38,7 +38,6 @@ mod parts;
 mod pauses;
 mod plugins;
 mod problem;
-mod recent;
 mod schedules;
 mod settings;
 mod sources;

@@ -295,6 +295,7 @@ impl App {
             started_ms: self.clock.now_ms(),
             own_address: self.addresses.admin.ip(),
             operations: Arc::default(),
+            answers: Arc::default(),
             keyed_changes: Arc::default(),
             access: Arc::default(),
             // A reload may take the last token away, but the address stays.

@@ -58,6 +58,7 @@ mod store;
 mod take_secret;
 mod test;
 mod token;
+mod troubles;
 mod tunnel;
 
 use failure::Failure;
@@ -205,6 +206,8 @@ enum CliCommand {
     Schedules(schedules::SchedulesArgs),
     /// How much there is of what on a running host, and how fast; once, or again and again
     Stats(stats::StatsArgs),
+    /// What wants attention on a running host: what it is, since when, and what follows
+    Troubles(troubles::Troubles),
     /// Ask a running host whether it is alive or ready, for probes that run a command
     Health(health::HealthArgs),
     /// Show what a running host believes of its clock, and accept it as right
@@ -266,6 +269,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Kv(kv) => kv.run(common),
         CliCommand::Schedules(schedules) => schedules.run(common),
         CliCommand::Stats(stats) => stats.run(common),
+        CliCommand::Troubles(troubles) => troubles.run(common),
         CliCommand::Health(health) => health.run(common),
         CliCommand::Clock(clock) => clock.run(common),
         CliCommand::Compile(compile) => Ok(compile.run()),

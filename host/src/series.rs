@@ -48,11 +48,17 @@ pub enum OwnerKind {
     Source,
     /// A plugin: attempts, and the time they took.
     Plugin,
+    /// The backlog of all plugins: how many deliveries were [ready](OpenCount::READY) and
+    /// [waiting](OpenCount::WAITING) at most.
+    Backlog,
 }
 
 impl OwnerKind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 2] = [Self::Source, Self::Plugin];
+    pub const ALL: [Self; 3] = [Self::Source, Self::Plugin, Self::Backlog];
+
+    /// The kinds with meters: their counts are added up.
+    pub const METERED: [Self; 2] = [Self::Source, Self::Plugin];
 
     /// The stored form.
     pub fn code(self) -> u8 {
@@ -65,7 +71,7 @@ impl OwnerKind {
     }
 }
 
-/// A source or a plugin.
+/// A source, a plugin or the backlog.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeriesOwner {
     /// Which of both.
@@ -134,15 +140,25 @@ impl Series {
         &self.pairs
     }
 
-    /// What every owner did since the last rest; those that did nothing are left out.
+    /// What every owner did since the last rest; those that did nothing are left out. A host that
+    /// does nothing and has no backlog has nothing to keep.
     pub fn rest(&self) -> Vec<Rest> {
         let totals = self.totals();
-        differences(&totals, &mut self.state().rested)
+        let mut rests = differences(&totals, &mut self.state().rested);
+        let backlog = self.open.rest();
+        let is_worth_it = |backlog: &Rest| !rests.is_empty() || !backlog.is_empty();
+        if let Some(backlog) = backlog.filter(is_worth_it) {
+            rests.push(backlog);
+        }
+        rests
     }
 
     /// The acts of an owner in each step of the window, the oldest first.
     pub fn window(&self, owner: &SeriesOwner) -> Vec<Sampled> {
-        self.state().window.of(owner)
+        match owner.kind {
+            OwnerKind::Backlog => self.open.sampled(),
+            OwnerKind::Source | OwnerKind::Plugin => self.state().window.of(owner),
+        }
     }
 
     /// Whether anything was ever counted of an owner.
@@ -186,7 +202,7 @@ fn differences(
     seen: &mut HashMap<SeriesOwner, Total>,
 ) -> Vec<Rest> {
     let mut rests = Vec::new();
-    let mut all = OwnerKind::ALL.map(|kind| Rest {
+    let mut all = OwnerKind::METERED.map(|kind| Rest {
         owner: SeriesOwner { kind, name: None },
         counts: [0; COUNTS],
         durations: Spread::default(),
@@ -288,7 +304,7 @@ mod tests {
     #[test]
     fn the_time_series_of_all_owners_stay_below_four_mebibytes() {
         const ARC: usize = 2 * size_of::<usize>();
-        let owners = MAX_METERS + OwnerKind::ALL.len();
+        let owners = MAX_METERS + OwnerKind::METERED.len();
         let name = ARC + "plugins/".len() + crate::names::MAX_NAME_BYTES;
         let meter = ARC + size_of::<Meter>();
         let totals = 2 * Meter::default().total().durations_bytes();

@@ -78,7 +78,7 @@ pub use answer::{MaybeReady, Pending};
 pub use changes::{Changes, Hint};
 pub use copy::{CopiedRows, CopyProgress, StoreCopy, copy_store};
 pub use error::StoreError;
-pub use health::Health;
+pub use health::{Health, StoreSpace};
 pub use history::History;
 pub use hosts::Hosts;
 pub use in_flight::InFlight;

@@ -26,3 +26,4 @@ mod schema;
 mod show;
 mod site;
 mod start;
+mod troubles;

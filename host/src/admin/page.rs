@@ -40,7 +40,6 @@ mod parts;
 mod pauses;
 mod plugins;
 mod problem;
-mod recent;
 mod schedules;
 mod settings;
 mod sources;

@@ -22,9 +22,9 @@ use super::problem::ProblemJson;
 use super::role::{ANYONE, OPERATOR, Role, SEND, VIEWER, admit};
 use super::state::Admin;
 use super::{
-    audit, clock, deliveries, document, erase, events, export, failures, health, history, hosts,
-    joins, kv, map, metrics, operations, pauses, plugins, replay, schedules, sources, start,
-    stream, tree, trials, who,
+    attention, audit, clock, deliveries, document, erase, events, export, failures, health,
+    history, hosts, joins, kv, map, metrics, operations, pauses, plugins, replay, schedules,
+    sources, start, stream, tree, trials, who,
 };
 use crate::names::hint;
 
@@ -105,6 +105,7 @@ fn others() -> Vec<RoleRoute> {
         (VIEWER, routes!(audit::export_audit)),
         (VIEWER, routes!(clock::show_clock)),
         (OPERATOR, routes!(clock::accept_clock)),
+        (VIEWER, routes!(attention::list_troubles)),
         (VIEWER, routes!(health::show_stats)),
         (VIEWER, routes!(hosts::list_hosts)),
         (VIEWER, routes!(history::show_history)),

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
+use super::answers::StoreAnswers;
 use super::role::Role;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -105,6 +106,8 @@ pub struct Admin {
     pub streams: Arc<Streams>,
     /// Tells of operations that were steered.
     pub operations: Arc<OperationSignal>,
+    /// What the store said last.
+    pub answers: Arc<StoreAnswers>,
     /// Held by a change of many deliveries that has an `Idempotency-Key`.
     pub keyed_changes: Arc<Mutex<()>>,
     /// The listener's own address: a `Host` that is accepted beside the names of loopback.

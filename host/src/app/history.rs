@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::event::State;
 use crate::series::{OpenCount, REST_MS, STEP_MS, Series};
 use crate::store::{History, PluginCounts, Store};
 
@@ -25,7 +26,8 @@ pub(super) async fn run(
         series.sample(clock.now_ms());
         if let Ok(stats) = store.stats().await {
             let open = stats.plugins.values().map(PluginCounts::open).sum();
-            series.note_open(OpenCount { at_ms: clock.now_ms(), open });
+            let [ready, waiting] = [State::Ready, State::Waiting].map(|it| stats.deliveries(it));
+            series.note_open(OpenCount { at_ms: clock.now_ms(), open, ready, waiting });
         }
         if is_last || clock.host_ms() >= rest_ms {
             rest_ms = clock.host_ms().saturating_add(REST_MS);

@@ -102,7 +102,7 @@ impl Window {
     /// The most bytes that it takes, but for the names of its owners.
     #[cfg(test)]
     pub(super) const fn max_bytes() -> usize {
-        let owners = MAX_OWNERS + 2 * OwnerKind::ALL.len();
+        let owners = MAX_OWNERS + 2 * OwnerKind::METERED.len();
         STEPS * (size_of::<Step>() + owners * size_of::<KeptPoint>())
     }
 
@@ -129,7 +129,7 @@ fn fold(mut rests: Vec<Rest>) -> Vec<Rest> {
         return rests;
     }
     let folded = rests.split_off(wholes + MAX_OWNERS);
-    for kind in OwnerKind::ALL {
+    for kind in OwnerKind::METERED {
         let owner = SeriesOwner { kind, name: Some(OTHER.into()) };
         let mut of_kind = folded.iter().filter(|rest| rest.owner.kind == kind);
         let Some(first) = of_kind.next() else { continue };

@@ -118,6 +118,7 @@ fn others() -> Vec<(&'static str, &'static str, String)> {
         ("get", "/api/v1/config", "/api/v1/config".to_owned()),
         ("get", "/api/v1/clock", "/api/v1/clock".to_owned()),
         ("post", "/api/v1/clock/accept", "/api/v1/clock/accept".to_owned()),
+        ("get", "/api/v1/troubles", "/api/v1/troubles".to_owned()),
         ("get", "/api/v1/stats", "/api/v1/stats".to_owned()),
         ("get", "/api/v1/stats/history", "/api/v1/stats/history?window=24h".to_owned()),
         ("get", "/metrics", "/metrics".to_owned()),

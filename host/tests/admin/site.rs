@@ -95,6 +95,7 @@ pub(super) fn site() -> Console {
         streams: Arc::default(),
         own_address: IpAddr::from([127, 0, 0, 1]),
         operations: Arc::default(),
+        answers: Arc::default(),
         keyed_changes: Arc::default(),
         access: Arc::default(),
         role_without_token: Some(Role::Operator),

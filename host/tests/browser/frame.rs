@@ -297,6 +297,35 @@ fn tried_and_approved(site: &Site, host: &Host, browser: &Browser) {
 }
 
 #[test]
+fn times_in_texts_and_charts_follow_the_switch_to_local_ones() {
+    let (_site, host) = full();
+    let browser = Browser::on(&host);
+    // Five hours and a half ahead of UTC, all the year.
+    let zone = serde_json::json!({ "timezoneId": "Asia/Kolkata" });
+    browser.devtools("Emulation.setTimezoneOverride", zone);
+    browser.open("/");
+    browser.until_text("#chart-requests .axis", "UTC, a step is");
+    browser.until_text(".trouble", " UTC, ");
+    for mode in ["utc", "local"] {
+        browser.click("hb-keys button:nth-of-type(2)");
+        browser.until_text("hb-keys", &format!("times: {mode}"));
+    }
+    browser.until_text("#chart-requests .axis", "local, a step is");
+    browser.until_text(".trouble", " local, ");
+    browser.until(
+        "the time of the page in its zone",
+        "(() => { const it = document.querySelector('#pulse time');
+           const here = new Date(+new Date(it.dateTime) + 198e5).toISOString();
+           return it.innerText === here.slice(11, 19); })()",
+    );
+    // Also what comes later.
+    host.send("step.one", "order_later");
+    browser.until_text(".trouble", "4 dead letters");
+    assert!(browser.text(".trouble").contains(" local, "));
+    browser.end();
+}
+
+#[test]
 fn a_page_says_at_once_that_its_host_is_gone_and_recovers_by_itself() {
     let site = Site::of_worker(&guest("ok"), "");
     site.put_config(&format!("{}{}", crate::support::SOURCE, crate::support::ROUTE));

@@ -6,8 +6,9 @@ use super::asked::Asked;
 use super::assets;
 use super::parts::html::{Html, shown};
 use super::parts::when::{as_of, clock, when};
-use super::recent::RateSpan;
+use crate::admin::attention::{self, HostFacts, OpenTrouble};
 use crate::admin::health::readiness;
+use crate::admin::recent::RateSpan;
 use crate::admin::role::{Identity, VIEWER};
 use crate::admin::state::Admin;
 use crate::config::{AdminUrl, Server};
@@ -110,8 +111,20 @@ impl PageFrame {
         active: &'static str,
         title: impl Into<String>,
     ) -> Self {
-        let (_, health) = readiness(admin).await;
-        let stats = admin.store.stats().await.unwrap_or_default();
+        Self::of_facts(admin, asked, active, title, &HostFacts::at_once(admin).await)
+    }
+
+    /// The same, with what is known of the host.
+    pub(in crate::admin::page) fn of_facts(
+        admin: &Admin,
+        asked: &Asked,
+        active: &'static str,
+        title: impl Into<String>,
+        facts: &HostFacts,
+    ) -> Self {
+        let stats = facts.stats.value.clone().unwrap_or_default();
+        let (_, health) = readiness(admin, &stats);
+        let troubles = attention::all(admin, facts);
         let count = |state| Some(stats.deliveries(state)).filter(|n| *n > 0).map(grouped);
         let held = admin.registry.load().entries().filter(|(_, it)| it.held().is_some()).count();
         let dead = count(DeliveryState::Dead);
@@ -130,9 +143,9 @@ impl PageFrame {
             health: health_word(health.status),
             since: None,
             accepted: accepted(admin),
-            as_of: Some(as_of(admin.clock.now_ms())),
+            as_of: Some(as_of(facts.stats.as_of_ms.unwrap_or_else(|| admin.clock.now_ms()))),
             waiting: count(DeliveryState::Waiting),
-            nav: nav(dead.clone(), held),
+            nav: nav(open(&troubles), dead.clone(), held),
             dead,
             origin: origin(&config.server, asked),
             has_tokens: !config.server.admin_tokens.is_empty(),
@@ -203,10 +216,14 @@ fn origin(server: &Server, asked: &Asked) -> String {
 }
 
 /// The pages of the navigation, with the open trouble of each.
-fn nav(dead: Option<String>, held: Option<String>) -> Vec<NavItem> {
+fn nav(
+    troubles: Option<(String, &'static str)>,
+    dead: Option<String>,
+    held: Option<String>,
+) -> Vec<NavItem> {
     let item = |key, label, path, badge| NavItem { key, label, path, badge };
     vec![
-        item("overview", "Overview", "/", None),
+        item("overview", "Overview", "/", troubles),
         item("events", "Events", "/events", None),
         item("failures", "Failures", "/failures", dead.map(|dead| (format!("{dead} dead"), "bad"))),
         item("deliveries", "Deliveries", "/deliveries", None),
@@ -218,6 +235,17 @@ fn nav(dead: Option<String>, held: Option<String>) -> Vec<NavItem> {
         item("keys", "Keys", "/kv", None),
         item("settings", "Settings", "/settings", None),
     ]
+}
+
+/// How much wants attention, and the class that colours it.
+fn open(troubles: &[OpenTrouble]) -> Option<(String, &'static str)> {
+    let is_grave = troubles.iter().any(|trouble| trouble.is_grave);
+    let says = match troubles.len() {
+        0 => return None,
+        1 => "1 trouble".to_owned(),
+        n => format!("{n} troubles"),
+    };
+    Some((says, if is_grave { "bad" } else { "warn" }))
 }
 
 /// Events that came in lately.

@@ -282,6 +282,7 @@ macro_rules! disk_laws {
     ($harness:path) => {
         crate::store::conformance::cases! { $harness;
             disk {
+                a_store_tells_the_place_that_it_takes_on_its_disk
                 a_full_disk_refuses_appends_until_it_has_room
                 a_disk_that_refuses_writes_is_one_that_is_full
                 a_full_disk_delays_settlements

@@ -6,7 +6,7 @@
 //! ten of them made the median to an acknowledgement ten times that of alone. A thread of a lower
 //! priority for listings changed nothing more.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -166,6 +166,11 @@ impl Readers {
                 })
             }
         }
+    }
+
+    /// The database.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Closes the idle connections.

@@ -12,6 +12,7 @@ use rusqlite::Connection;
 
 use super::files::beside;
 use super::schema::WAL_KEPT_BYTES;
+use crate::store::StoreSpace;
 
 /// How long what was seen counts, if little is written.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -186,15 +187,27 @@ impl Space {
     }
 }
 
+/// The bytes of the files, and of their disk; nothing of files that are not there.
+pub(super) fn taken(database: &Path) -> Option<StoreSpace> {
+    let length = |path: &Path| std::fs::metadata(path).map(|file| file.len());
+    let store_bytes = length(database).ok()? + length(&beside(database, "-wal")).unwrap_or(0);
+    Some(StoreSpace { store_bytes, disk: disk(database) })
+}
+
+/// The free bytes of the disk of a file, and all of them; absent if the system does not tell.
+fn disk(file: &Path) -> Option<(u64, u64)> {
+    let disk = rustix::fs::statvfs(file).ok()?;
+    Some((disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize))
+}
+
 fn sizes(connection: &Connection, database: &Path) -> Result<Sizes, rusqlite::Error> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
     let (page, pages, free) =
         (number("page_size")?, number("page_count")?, number("freelist_count")?);
     // Without a file there is no WAL, and without an answer there is no bound.
     let wal = std::fs::metadata(beside(database, "-wal")).map_or(0, |file| file.len());
-    let disk = rustix::fs::statvfs(database).ok();
-    let disk = disk.map(|disk| (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize));
-    Ok(Sizes { used: pages.saturating_sub(free) * page, unused: free * page, wal, disk })
+    let (used, disk) = (pages.saturating_sub(free) * page, disk(database));
+    Ok(Sizes { used, unused: free * page, wal, disk })
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ mod head;
 mod header;
 mod identify;
 mod intake;
+mod key_use;
 mod metrics;
 mod once;
 mod post;
@@ -60,6 +61,7 @@ mod unidentified;
 mod verify;
 mod window;
 
+pub use key_use::UnreadKey;
 pub use activity::{
     Confirmation, KEPT_REFUSALS, ReasonSummary, RefusalNote, SourceActivity, SourceReceived,
 };

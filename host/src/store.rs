@@ -87,7 +87,7 @@ pub use model::{
     AuditFilter, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView, DueTimes, Emptied,
     Erased, Erasure, EventFilter, EventState, EventSummary, EventView, FailureCursor,
     FailureFilter, FailureView, FileCounts, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, HostView, ItemResult, KEY_KNOWN_FOR_MS, Keep, KeyChange, KeyExpected, KvKey,
+    GatheringView, HostView, ItemResult, KEY_KNOWN_FOR_MS, Keep, KeyChange, KeyExpected, KvEntry, KvKey,
     KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased,
     ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES, MAX_MEMBERSHIPS,
     MAX_OPERATION_IDS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS,

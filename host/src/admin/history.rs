@@ -17,7 +17,7 @@ use super::state::Admin;
 use crate::clock::rfc3339;
 use crate::event::Outcome;
 use crate::names::hint;
-use crate::series::{COUNTS, Meter, OwnerKind, Point, REST_MS, Sampled, SeriesOwner, Spread};
+use crate::series::{COUNTS, Mark, Meter, OwnerKind, Point, REST_MS, Sampled, SeriesOwner, Spread};
 
 /// Curves over a window of time that ends now.
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,6 +53,12 @@ pub(super) struct MarkJson {
     pub(super) name: String,
     /// What came of it.
     pub(super) result: &'static str,
+}
+
+impl From<Mark> for MarkJson {
+    fn from(Mark { at_ms, what, name, result }: Mark) -> Self {
+        Self { at: rfc3339(at_ms), what, name, result }
+    }
 }
 
 /// How a series is read from a step.
@@ -117,12 +123,7 @@ pub(super) async fn show_history(
             series.insert(name, steps.iter().map(|step| step.read(reading)).collect());
         }
     }
-    let marks = admin.series.marks(from_ms).into_iter().map(|mark| MarkJson {
-        at: rfc3339(mark.at_ms),
-        what: mark.what,
-        name: mark.name,
-        result: mark.result,
-    });
+    let marks = admin.series.marks(from_ms).into_iter().map(MarkJson::from);
     Ok(Json(HistoryJson {
         window: window.name,
         step_s: window.step_ms / 1000,

@@ -22,7 +22,21 @@ async fn what_fails_alike_is_one_group_with_its_deliveries() {
     assert_eq!(dead["trend"].as_array().unwrap().len(), 24);
     assert_eq!(dead["on_running"], "fails");
     assert_eq!(dead["files"], json!([{"digest": "07".repeat(32), "count": 2, "running": true}]));
-    assert_eq!(&site.get(&format!("/api/v1/failures/{id}")).await, dead);
+    let detail = site.get(&format!("/api/v1/failures/{id}")).await;
+    for (name, value) in dead.as_object().unwrap() {
+        assert_eq!(&detail[name], value, "{name} is what the listing says");
+    }
+    // The newest deliveries have this in common.
+    assert_eq!((&detail["looked_at"], &detail["has_more"]), (&json!(2), &json!(false)));
+    let once = |value: &str| json!({ "value": value, "count": 1 });
+    assert_eq!(detail["types"], json!([once("video.done"), once("video.fail")]));
+    assert_eq!(detail["subjects"], json!([once("a"), once("b")]));
+    assert_eq!(detail["sources"], json!([{ "value": "heygen", "count": 2 }]));
+    let delivery = |place: &str| detail[place]["delivery_id"].clone();
+    assert_ne!(delivery("first"), delivery("last"));
+    assert_eq!(delivery("last"), detail["newest"][0]["id"], "{detail}");
+    assert_eq!(delivery("first"), detail["newest"][1]["id"]);
+    assert_eq!(detail["first"]["attempt"]["error"], "no such order");
     let waits = groups.iter().find(|group| group["outcome"] == "retry").unwrap();
     assert_eq!((&waits["dead"], &waits["waiting"]), (&json!(0), &json!(1)));
 

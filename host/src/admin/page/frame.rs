@@ -5,6 +5,7 @@ use super::assets;
 use super::parts::html::{Html, shown};
 use super::parts::when::{as_of, clock, when};
 use super::recent::RateSpan;
+use super::theme::THEMES;
 use crate::admin::health::readiness;
 use crate::admin::role::{Identity, VIEWER};
 use crate::admin::state::Admin;
@@ -35,6 +36,8 @@ pub(in crate::admin::page) struct PageFrame {
     pub(in crate::admin::page) active: &'static str,
     pub(in crate::admin::page) assets: &'static str,
     pub(in crate::admin::page) fragment: bool,
+    /// The theme that its browser asks for.
+    pub(in crate::admin::page) theme: &'static str,
     /// The address of the page.
     pub(in crate::admin::page) here: String,
     /// What the page is told of when it changes.
@@ -85,6 +88,7 @@ impl PageFrame {
             active: "",
             assets: assets::hash(),
             fragment: false,
+            theme: THEMES[0],
             here: String::new(),
             topics: "",
             health: "",
@@ -123,6 +127,7 @@ impl PageFrame {
             active,
             assets: assets::hash(),
             fragment: asked.fragment,
+            theme: asked.theme,
             here: asked.call(asked.path()),
             topics: "stats",
             health: health_word(health.status),
@@ -147,8 +152,13 @@ impl PageFrame {
     ) -> Self {
         match asked.client.as_ref().is_some_and(|client| client.may(VIEWER)) {
             true => Self { topics: "", ..Self::of(admin, asked, "", title).await },
-            false => Self::bare(title),
+            false => Self { theme: asked.theme, ..Self::bare(title) },
         }
+    }
+
+    /// Every theme, and whether it is this page's.
+    pub(in crate::admin::page) fn themes(&self) -> [(&'static str, bool); 3] {
+        THEMES.map(|theme| (theme, theme == self.theme))
     }
 
     /// The command, for people to read.

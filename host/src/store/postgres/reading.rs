@@ -11,7 +11,7 @@ use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 use crate::store::{
     Changes, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary,
     FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Read, StoreError,
+    GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Read, StoreError,
     StoredApproval, TreeView,
 };
 
@@ -126,6 +126,14 @@ impl Read for Postgres {
             self.shared.answers()?;
             let client = self.reads.client().await?;
             values::keys(&client, &bucket, &range).await
+        })
+    }
+
+    fn kv_entries(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvEntry>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let client = self.reads.client().await?;
+            values::entries(&client, &bucket, &range).await
         })
     }
 

@@ -61,7 +61,6 @@ mod unidentified;
 mod verify;
 mod window;
 
-pub use key_use::UnreadKey;
 pub use activity::{
     Confirmation, KEPT_REFUSALS, ReasonSummary, RefusalNote, SourceActivity, SourceReceived,
 };
@@ -70,6 +69,7 @@ pub use handshake::HandshakeAnswer;
 pub use head::Head;
 pub use identify::BatchFault;
 pub use intake::{Capacity, Intake};
+pub use key_use::UnreadKey;
 pub use reasons::RefusalReason;
 pub use replies::named_event;
 pub use source::{SourceRuntime, Unverified, Verified};

@@ -149,6 +149,9 @@ fn sample(out: &mut Printout, group: &Value) {
     }
     for mark in elements(&group["marks"]) {
         let of = |name: &str| text(&mark[name]);
-        out.field("changed", &format!("{} {} {} {}", of("at"), of("what"), of("name"), of("result")).into());
+        out.field(
+            "changed",
+            &format!("{} {} {} {}", of("at"), of("what"), of("name"), of("result")).into(),
+        );
     }
 }

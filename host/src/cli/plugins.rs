@@ -172,9 +172,20 @@ impl Plugins {
         if items.is_empty() {
             out.line("no plugin");
         } else {
-            let head = ["NAME", "STATE", "CONTRACT", "DIGEST", "CALLS/S", "OK", "DONE", "DEAD", "OPEN", "PROBLEM"]
-                .map(str::to_owned)
-                .to_vec();
+            let head = [
+                "NAME",
+                "STATE",
+                "CONTRACT",
+                "DIGEST",
+                "ATTEMPTS/S",
+                "SUCCEEDED",
+                "DONE",
+                "DEAD",
+                "OPEN",
+                "PROBLEM",
+            ]
+            .map(str::to_owned)
+            .to_vec();
             out.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());
         }
         out.print()

@@ -120,7 +120,9 @@ impl SchedulesArgs {
             return print_json(found);
         }
         let mut out = Printout::new();
-        for field in ["name", "spec", "words", "zone", "enabled", "emit", "subject", "missed", "overlap"] {
+        for field in
+            ["name", "spec", "words", "zone", "enabled", "emit", "subject", "missed", "overlap"]
+        {
             out.field(field, &found[field]);
         }
         out.field("pause", &json!(pause::line(&found["paused"])));

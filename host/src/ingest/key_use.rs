@@ -141,7 +141,8 @@ mod tests {
         let rest = key.rest("heygen", 1_123_456).unwrap();
         assert_eq!(rest.owner.name.as_deref(), Some("heygen#ab"));
         assert_eq!(key.rest("heygen", 1_400_000), None, "nothing came since");
-        let sample = StoredSample { at_ms: 1_123_456, counts: rest.counts, durations: rest.durations };
+        let sample =
+            StoredSample { at_ms: 1_123_456, counts: rest.counts, durations: rest.durations };
         let older = StoredSample { at_ms: 900_000, ..sample.clone() };
         let again = Arc::new(KeyUse::new([0xab; 32]));
         let unread = UnreadKey::of("heygen", &again).unwrap();

@@ -215,7 +215,8 @@ mod tests {
     #[test]
     fn what_was_used_adds_up_and_the_last_calls_without_an_answer_are_remembered() {
         let usage = Usage::default();
-        let (refused, unanswered) = (call("https://c/", None, true), call("https://b/", None, false));
+        let (refused, unanswered) =
+            (call("https://c/", None, true), call("https://b/", None, false));
         let calls = vec![
             call("https://a/", Some(500), false),
             unanswered.clone(),

@@ -4,7 +4,8 @@ use super::driver::Browser;
 use crate::support::{Host, ROUTE, SOURCE, Site, guest, wait_for};
 
 /// What would grant the import of [`asking`].
-const LINES: &str = "[plugins.worker]\nhttp = [{ host = \"api.example.com\", methods = [\"GET\"] }]";
+const LINES: &str =
+    "[plugins.worker]\nhttp = [{ host = \"api.example.com\", methods = [\"GET\"] }]";
 
 /// The smallest plugin with an import that is not granted.
 pub(super) fn asking(mark: u32) -> String {

@@ -37,8 +37,8 @@ pub(in crate::admin) struct FailureDetail {
     /// The deliveries that the lists below are of: the newest of those whose last attempt failed
     /// so, at most 200.
     pub(in crate::admin) looked_at: usize,
-    /// Whether there are more of them.
-    pub(in crate::admin) has_more: bool,
+    /// Whether older ones were not looked at.
+    pub(in crate::admin) has_older: bool,
     /// Types of their events, at most 10, the most frequent first.
     pub(in crate::admin) types: Vec<ValueCount>,
     /// Sources of their events.
@@ -116,7 +116,7 @@ pub(super) async fn detail(
     let marks = admin.series.marks(since_ms).into_iter().filter(its).map(MarkJson::from);
     Ok(FailureDetail {
         looked_at,
-        has_more: next.is_some(),
+        has_older: next.is_some(),
         types,
         sources,
         subjects,
@@ -136,7 +136,9 @@ fn counted<'v>(values: impl Iterator<Item = &'v str>) -> Vec<ValueCount> {
         .into_iter()
         .map(|(value, count)| ValueCount { value: value.to_owned(), count })
         .collect();
-    found.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.value.cmp(&other.value)));
+    found.sort_by(|one, other| {
+        other.count.cmp(&one.count).then_with(|| one.value.cmp(&other.value))
+    });
     found.truncate(MAX_VALUES);
     found
 }

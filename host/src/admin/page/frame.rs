@@ -156,6 +156,11 @@ impl PageFrame {
         }
     }
 
+    /// The same in a theme.
+    pub(in crate::admin::page) fn themed(self, theme: &'static str) -> Self {
+        Self { theme, ..self }
+    }
+
     /// Every theme, and whether it is this page's.
     pub(in crate::admin::page) fn themes(&self) -> [(&'static str, bool); 3] {
         THEMES.map(|theme| (theme, theme == self.theme))

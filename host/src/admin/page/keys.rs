@@ -17,9 +17,7 @@ use super::parts::payload::{self, BodyView};
 use super::parts::when::when_text;
 use super::trail::Trail;
 use super::{html, params};
-use crate::admin::kv::{
-    KeyJson, WriterJson, found_value, list_buckets, list_keys, show_value,
-};
+use crate::admin::kv::{KeyJson, WriterJson, found_value, list_buckets, list_keys, show_value};
 use crate::admin::params::{Id, KeyQuery, KeysQuery, NoQuery};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;

@@ -130,7 +130,7 @@ fn page(
 ) -> Result<Response, ProblemJson> {
     let config = admin.config.load();
     let page = LoginPage {
-        frame: PageFrame { theme: theme::of(headers), ..PageFrame::bare("Log in") },
+        frame: PageFrame::bare("Log in").themed(theme::of(headers)),
         next: safe(next),
         is_private: is_private(headers, config.server.admin_url.as_ref()),
         has_tokens: !config.server.admin_tokens.is_empty(),

@@ -23,8 +23,8 @@ use crate::admin::params::{Id, NoQuery};
 use crate::admin::problem::ProblemJson;
 use crate::admin::sources::test::{TestRequest, Tested, send};
 use crate::admin::sources::{
-    ReasonJson, RefusalJson, SecretJson, SourceDetail, SourceJson, list_refusals,
-    list_sources, show_source,
+    ReasonJson, RefusalJson, SecretJson, SourceDetail, SourceJson, list_refusals, list_sources,
+    show_source,
 };
 use crate::admin::state::Admin;
 use crate::text::grouped;

@@ -39,7 +39,10 @@ impl RecentAttemptsJson {
     }
 
     fn sum(sampled: &[Sampled]) -> Self {
-        let mut sum = Self { span_s: (sampled.len() as i64 * STEP_MS / 1_000).unsigned_abs(), ..Self::default() };
+        let mut sum = Self {
+            span_s: (sampled.len() as i64 * STEP_MS / 1_000).unsigned_abs(),
+            ..Self::default()
+        };
         let mut largest = [None::<u32>; 3];
         for Sampled { point, .. } in sampled {
             for outcome in Outcome::ALL {
@@ -68,9 +71,11 @@ mod tests {
     #[test]
     fn a_minute_adds_up_and_has_the_slowest_of_its_parts() {
         let code = |outcome: Outcome| usize::from(outcome.code());
-        let mut quick = Point { timed: 9, p50_us: 200, p95_us: 900, p99_us: 1_000, ..Point::default() };
+        let mut quick =
+            Point { timed: 9, p50_us: 200, p95_us: 900, p99_us: 1_000, ..Point::default() };
         quick.counts[code(Outcome::Ok)] = 9;
-        let mut slow = Point { timed: 3, p50_us: 500, p95_us: 600, p99_us: 7_000, ..Point::default() };
+        let mut slow =
+            Point { timed: 3, p50_us: 500, p95_us: 600, p99_us: 7_000, ..Point::default() };
         slow.counts[code(Outcome::Ok)] = 2;
         slow.counts[code(Outcome::Trap)] = 1;
         let sampled = |at_ms, point| Sampled { at_ms, point };

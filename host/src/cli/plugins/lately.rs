@@ -6,7 +6,7 @@ use crate::cli::output::Printout;
 
 /// The last minute in two cells.
 pub(super) struct LatelyCells {
-    /// Calls a second; `-` before anything was measured, and of a host of an older version.
+    /// Attempts a second; `-` before anything was measured, and of a host of an older version.
     pub(super) per_second: String,
     /// The share that succeeded.
     pub(super) succeeded: String,
@@ -30,7 +30,7 @@ pub(super) fn fields(out: &mut Printout, recent: &Value) {
     if cells.succeeded == "-" {
         return;
     }
-    out.field("calls a second", &json!(cells.per_second));
+    out.field("attempts/s", &json!(cells.per_second));
     out.field("succeeded", &json!(cells.succeeded));
     for (name, member) in [("p50", "p50_ms"), ("p95", "p95_ms"), ("p99", "p99_ms")] {
         if let Some(ms) = recent[member].as_f64() {

@@ -52,7 +52,7 @@ pub(super) fn of_cron(text: &str) -> Option<String> {
 
 /// A length of time in words: `every 5 minutes`.
 pub(super) fn of_every(ms: u64) -> String {
-    let whole = UNITS.iter().find(|(unit, _)| ms >= *unit && ms % unit == 0);
+    let whole = UNITS.iter().find(|(unit, _)| ms.is_multiple_of(*unit) && ms >= *unit);
     let (unit, name) = whole.copied().unwrap_or((1, "ms"));
     match (ms / unit, name) {
         (1, "ms") => "every ms".to_owned(),
@@ -68,7 +68,7 @@ fn step(field: &str, whole: u32) -> Option<u32> {
         return Some(1);
     }
     let step = number(field.strip_prefix("*/")?, whole - 1)?;
-    (step > 0 && whole % step == 0).then_some(step)
+    (step > 0 && whole.is_multiple_of(step)).then_some(step)
 }
 
 fn number(text: &str, most: u32) -> Option<u32> {
@@ -101,9 +101,7 @@ fn days(day: &str, month: &str, weekday: &str) -> Option<String> {
         ("*", "*", "*") => Some(String::new()),
         ("*", "*", weekday) => weekdays(weekday),
         (day, "*", "*") => Some(format!("on day {} of every month", number(day, 31)?)),
-        (day, month, "*") => {
-            Some(format!("on {} {}", number(day, 31)?, named(month, &MONTHS, 1)?))
-        }
+        (day, month, "*") => Some(format!("on {} {}", number(day, 31)?, named(month, &MONTHS, 1)?)),
         _ => None,
     }
 }

@@ -5,8 +5,8 @@ use crate::clock::after_ms;
 use crate::event::{DEAD, DeliveryId, EventId, NewEvent, PluginName, State};
 use crate::store::model::{TreeSize, number};
 use crate::store::{
-    Appended, KeyChange, KvEntry, KvKey, KvRange, KvTransaction, KvValue, LeaseHolder, ListedKeys, NewStep,
-    Recorded, StepView, StoreError,
+    Appended, KeyChange, KvEntry, KvKey, KvRange, KvTransaction, KvValue, LeaseHolder, ListedKeys,
+    NewStep, Recorded, StepView, StoreError,
 };
 
 impl MemoryData {

@@ -11,8 +11,8 @@ use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 use crate::store::{
     Changes, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary,
     FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Read, StoreError,
-    StoredApproval, TreeView,
+    GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Read,
+    StoreError, StoredApproval, TreeView,
 };
 
 impl Read for Postgres {

@@ -46,7 +46,8 @@ pub(super) async fn keys(
     let KeyBounds { low, besides, high, most } = KeyBounds::of(range);
     let rows = client.query(sql, &[&bucket, &low, &besides, &high, &most]).await;
     let rows = rows.map_err(|error| failed_query(&error))?;
-    let key = |row: &Row| Ok(KvKey { key: key_of(row)?, bytes: row.get::<_, i64>(1).unsigned_abs() });
+    let key =
+        |row: &Row| Ok(KvKey { key: key_of(row)?, bytes: row.get::<_, i64>(1).unsigned_abs() });
     rows.iter().map(key).collect()
 }
 
@@ -73,7 +74,7 @@ pub(super) async fn entries(
     let high = high.as_deref().unwrap_or(GREATEST);
     let rows = client.query(sql, &[&bucket, &low, &high, &besides, &most]).await;
     let rows = rows.map_err(|error| failed_query(&error))?;
-    let number = |row: &Row, at| row.get::<_, Option<i32>>(at).map(i32::unsigned_abs);
+    let number = |row: &Row, at: usize| row.get::<_, Option<i32>>(at).map(i32::unsigned_abs);
     let entry = |row: &Row| {
         let event = row.get::<_, Option<i64>>(4).map(EventId::from_row);
         let delivery = event.zip(number(row, 5));

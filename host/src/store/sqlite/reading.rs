@@ -11,8 +11,8 @@ use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 use crate::store::{
     Changes, Count, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary,
     EventView, FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter,
-    GatheringState, GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending,
-    Read, ReadOne, Stats, StoreError, StoredApproval, TreeView,
+    GatheringState, GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses,
+    Pending, Read, ReadOne, Stats, StoreError, StoredApproval, TreeView,
 };
 
 impl ReadOne for Sqlite {

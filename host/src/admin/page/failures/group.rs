@@ -70,9 +70,9 @@ pub(super) fn values(detail: &FailureDetail) -> Vec<GroupValues> {
 /// How many deliveries were looked at.
 pub(super) fn looked_at(detail: &FailureDetail) -> String {
     let count = grouped(detail.looked_at as u64);
-    match (detail.looked_at, detail.has_more) {
+    match (detail.looked_at, detail.has_older) {
         (0, _) => "No delivery ends with it now.".to_owned(),
-        (_, true) => format!("Of the newest {count} deliveries; there are more."),
+        (_, true) => format!("Of the newest {count} deliveries; older ones were not looked at."),
         (1, false) => "Of its 1 delivery.".to_owned(),
         (_, false) => format!("Of all its {count} deliveries."),
     }
@@ -116,7 +116,9 @@ impl AttemptColumn {
             html
         };
         let skipped = attempt.logs.len().saturating_sub(MAX_LOGS);
-        let log = |it: &crate::admin::view::attempt::LogJson| shown(&format!("{}: {}", it.level, it.message));
+        let log = |it: &crate::admin::view::attempt::LogJson| {
+            shown(&format!("{}: {}", it.level, it.message))
+        };
         Self {
             path: format!("{}#{}", page.into_text(), failed.delivery_id),
             name: format!("{} #{}", failed.delivery_id, attempt.number),

@@ -65,7 +65,7 @@ fn minute(plugin: &PluginJson) -> Pairs {
         span_s => format!("{} attempts in {span_s} s", grouped(recent.attempts)),
     };
     vec![
-        ("calls a second", shown(&format!("{}, {of}", lately::per_second(recent)))),
+        ("attempts a second", shown(&format!("{}, {of}", lately::per_second(recent)))),
         ("succeeded", shown(&lately::succeeded(recent))),
         ("took, 50 / 95 / 99 of 100", shown(&lately::percentiles(recent))),
     ]
@@ -74,9 +74,10 @@ fn minute(plugin: &PluginJson) -> Pairs {
 /// Its requests: those without an answer and those that were refused, each with the last reason.
 fn requests(plugin: &PluginJson) -> Pairs {
     let http = &plugin.used.http;
-    let mut pairs = vec![
-        ("requests answered", shown(&format!("{} since the start of the host", grouped(http.answered)))),
-    ];
+    let mut pairs = vec![(
+        "requests answered",
+        shown(&format!("{} since the start of the host", grouped(http.answered))),
+    )];
     let unanswered = &http.last_unanswered;
     for (label, count, last) in [
         ("requests refused", http.refused, &http.last_refused),

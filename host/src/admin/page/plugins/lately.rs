@@ -18,7 +18,7 @@ use crate::text::grouped;
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// `1,100/s`; `–` before anything was measured.
+/// Attempts a second; `–` before anything was measured.
 pub(super) fn per_second(recent: &RecentAttemptsJson) -> String {
     recent.per_s.map_or_else(none, three_digits)
 }
@@ -55,7 +55,7 @@ pub(super) struct HourRow {
 /// The outcomes of a plugin by hour.
 #[derive(Debug, Default)]
 pub(super) struct Hours {
-    /// The outcomes that occurred.
+    /// The outcomes that occurred, in words.
     pub(super) outcomes: Vec<&'static str>,
     /// Hours in which anything happened, the newest first.
     pub(super) rows: Vec<HourRow>,
@@ -82,7 +82,8 @@ impl Hours {
         };
         let hours = series("dead").len() / by_hour.max(1);
         let occurred = |outcome: &Outcome| (0..hours).any(|it| of_hour(outcome.name(), it) > 0.0);
-        let outcomes: Vec<_> = Outcome::ALL.iter().filter(|it| occurred(it)).map(|it| it.name()).collect();
+        let outcomes: Vec<_> =
+            Outcome::ALL.iter().filter(|it| occurred(it)).map(|it| it.name()).collect();
         let now_ms = admin.clock.now_ms();
         let count = |n: f64| grouped(n as u64);
         let row = |hour: usize| HourRow {
@@ -95,8 +96,14 @@ impl Hours {
             of_hour("dead", *hour) > 0.0 || outcomes.iter().any(|name| of_hour(name, *hour) > 0.0)
         };
         let rows = (0..hours).rev().filter(any).map(row).collect();
+        let outcomes = outcomes.into_iter().map(heading).collect();
         Self { outcomes, rows }
     }
+}
+
+/// An outcome, in the words of the pages.
+fn heading(outcome: &'static str) -> &'static str {
+    if outcome == "ok" { "succeeded" } else { outcome }
 }
 
 /// The keys of the plugin's section that are in force: key, value, and the line that says so.

@@ -323,6 +323,7 @@ impl App {
         let dispatcher = Arc::new(self.dispatch(&observed));
         let closing = CancellationToken::new();
         let intake = self.intake(&observed);
+        let activity = intake.activity.clone();
         let admin = self.admin_state(&dispatcher, &intake, &observed, &closing);
         let operations = self.operations(&admin);
         let reconciler = Reconciler::of(&self, &intake);
@@ -347,7 +348,7 @@ impl App {
             tasks::spawn(admin::serve(self.admin, admin, closed())),
             tasks::spawn(reload::run(watched, ReloadTiming::default(), refresh, closed())),
             tasks::spawn(time::run(store.clone(), config(), clock(), closed())),
-            tasks::spawn(history::run(store.clone(), observed.series, clock(), closed())),
+            tasks::spawn(history::run(store.clone(), observed.series, activity, clock(), closed())),
             tasks::spawn(operations::run(operations, closed())),
             tasks::spawn(schedules::run(ticker, config(), reloaded.schedules, closed())),
             tasks::spawn(reconciler.run(reloaded.logs, closed())),

@@ -18,7 +18,7 @@ use crate::clock::rfc3339;
 use crate::event::Outcome;
 use crate::names::hint;
 use crate::series::{
-    COUNTS, Meter, OpenCount, OwnerKind, Point, REST_MS, Sampled, SeriesOwner, Spread,
+    COUNTS, Mark, Meter, OpenCount, OwnerKind, Point, REST_MS, Sampled, SeriesOwner, Spread,
 };
 
 /// Curves over a window of time that ends now.
@@ -56,6 +56,12 @@ pub(super) struct MarkJson {
     pub(super) name: String,
     /// What came of it.
     pub(super) result: &'static str,
+}
+
+impl From<Mark> for MarkJson {
+    fn from(Mark { at_ms, what, name, result }: Mark) -> Self {
+        Self { at: rfc3339(at_ms), what, name, result }
+    }
 }
 
 /// How a series is read from a step.
@@ -143,12 +149,7 @@ pub(super) async fn over(
             series.insert(name, steps.iter().map(|step| step.read(reading)).collect());
         }
     }
-    let marks = admin.series.marks(from_ms).into_iter().map(|mark| MarkJson {
-        at: rfc3339(mark.at_ms),
-        what: mark.what,
-        name: mark.name,
-        result: mark.result,
-    });
+    let marks = admin.series.marks(from_ms).into_iter().map(MarkJson::from);
     Ok(HistoryJson {
         window: window.name,
         step_s: window.step_ms / 1000,

@@ -20,6 +20,7 @@ use asked::Asked;
 
 mod asked;
 mod assets;
+mod choose;
 mod confirm;
 mod deliveries;
 mod event;
@@ -43,6 +44,7 @@ mod problem;
 mod schedules;
 mod settings;
 mod sources;
+mod theme;
 mod trail;
 mod trials;
 
@@ -71,6 +73,7 @@ pub(super) fn list() -> Vec<PageRoute> {
         page(ANYONE, &[Method::GET, Method::POST], "/login", get(login::ask).post(login::act)),
         page(ANYONE, &[Method::POST], "/logout", post(login::end)),
         page(ANYONE, &[Method::GET], "/assets/{hash}/{name}", get(assets::show)),
+        page(ANYONE, &[Method::GET, Method::POST], "/theme", get(choose::lead).post(choose::act)),
         shows("/", get(overview::show)),
         shows("/find", get(find::show)),
         shows("/events", get(events::show)),
@@ -107,6 +110,7 @@ pub(super) fn list() -> Vec<PageRoute> {
         acts("/sources/{name}/take-secret", post(sources::take_secret)),
         shows("/joins", get(listings::joins)),
         shows("/schedules", get(listings::schedules)),
+        shows("/schedules/{name}", get(schedules::one)),
         shows("/kv", get(keys::buckets)),
         shows("/kv/{bucket}", get(keys::list)),
         asks("/kv/{bucket}/set", get(keys::change::ask_set).post(keys::change::set)),
@@ -143,7 +147,7 @@ pub(super) async fn dress(
     next: Next,
 ) -> Response {
     let is_page = is_page(request.uri().path(), request.headers());
-    let asked = is_page.then(|| Asked::of(request.uri()));
+    let asked = is_page.then(|| Asked::of(request.uri()).dressed(request.headers()));
     let is_looking = request.method() == Method::GET;
     let mut response = next.run(request).await;
     if let Some(asked) = asked

@@ -94,6 +94,7 @@ fn others() -> Vec<RoleRoute> {
         (OPERATOR, routes!(kv::change::set_value)),
         (OPERATOR, routes!(kv::change::delete_value)),
         (VIEWER, routes!(schedules::list_schedules)),
+        (VIEWER, routes!(schedules::show_schedule)),
         (OPERATOR, routes!(schedules::run_schedule)),
         (VIEWER, routes!(sources::list_sources)),
         (VIEWER, routes!(sources::show_source)),

@@ -155,6 +155,8 @@ pub(super) struct DeliveryJson {
     /// Type of its event.
     #[serde(rename = "type")]
     pub(super) kind: String,
+    /// Source of its event.
+    pub(super) source: String,
     /// Subject of its event.
     pub(super) subject: Option<String>,
     /// `ready`, `leased`, `waiting`, `done`, `dead`, `cancelled` or `discarded`.
@@ -300,6 +302,7 @@ impl DeliveryJson {
             event_id: row.id.event.to_string(),
             plugin: row.plugin.to_string(),
             kind: row.kind,
+            source: row.source,
             subject: row.subject,
             state: row.state.name(),
             due_at: row.due_ms.map(rfc3339),

@@ -6,19 +6,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::event::State;
+use crate::ingest::SourceActivity;
 use crate::series::{OpenCount, REST_MS, STEP_MS, Series};
-use crate::store::{History, PluginCounts, Store};
+use crate::store::{History, MAX_SAMPLES, PluginCounts, Store};
 
 /// Samples until `closing`, and then once more, so that a restart loses nothing.
 pub(super) async fn run(
     store: Arc<dyn Store>,
     series: Arc<Series>,
+    activity: Arc<SourceActivity>,
     clock: Clock,
     closing: CancellationToken,
 ) {
     let mut next_ms = clock.host_ms().saturating_add(STEP_MS);
     let mut rest_ms = clock.host_ms().saturating_add(REST_MS);
     loop {
+        read_keys(&*store, &activity).await;
         let is_last = tokio::select! {
             () = closing.cancelled() => true,
             () = clock.sleep_until_host(next_ms) => false,
@@ -31,7 +34,7 @@ pub(super) async fn run(
         }
         if is_last || clock.host_ms() >= rest_ms {
             rest_ms = clock.host_ms().saturating_add(REST_MS);
-            keep(&*store, &series, &clock).await;
+            keep(&*store, &series, &activity, &clock).await;
         }
         if is_last {
             return;
@@ -41,8 +44,18 @@ pub(super) async fn run(
     }
 }
 
-async fn keep(store: &dyn History, series: &Series, clock: &Clock) {
-    let rests = series.rest();
+/// Reads when the keys of sources were used last: at the start, and when keys were added.
+async fn read_keys(store: &dyn History, activity: &SourceActivity) {
+    for key in activity.unread_keys() {
+        // Another time, if the store does not answer now.
+        let Ok(samples) = store.samples(key.owner.clone(), MAX_SAMPLES).await else { return };
+        key.read(&samples);
+    }
+}
+
+async fn keep(store: &dyn History, series: &Series, activity: &SourceActivity, clock: &Clock) {
+    let mut rests = series.rest();
+    rests.extend(activity.key_rests(clock.now_ms()));
     if rests.is_empty() {
         return;
     }

@@ -21,6 +21,7 @@ use crate::names::is_source_name;
 
 mod cron;
 mod plan;
+mod words;
 
 /// The most schedules of one file.
 const MAX_SCHEDULES: usize = 1_000;
@@ -83,6 +84,30 @@ impl Schedule {
         match &self.timing {
             Timing::Cron(times) => format!("{} ({})", times.text, times.zone_name),
             Timing::Every(every_ms) => format!("every {}", show_ms(*every_ms)),
+        }
+    }
+
+    /// The times without their zone.
+    pub fn when(&self) -> String {
+        match &self.timing {
+            Timing::Cron(times) => times.text.clone(),
+            Timing::Every(every_ms) => format!("every {}", show_ms(*every_ms)),
+        }
+    }
+
+    /// The times in words; `None` for a cron expression of an unusual form.
+    pub fn words(&self) -> Option<String> {
+        match &self.timing {
+            Timing::Cron(times) => words::of_cron(&times.text),
+            Timing::Every(every_ms) => Some(words::of_every(*every_ms)),
+        }
+    }
+
+    /// The time zone of the times.
+    pub fn zone(&self) -> &str {
+        match &self.timing {
+            Timing::Cron(times) => &times.zone_name,
+            Timing::Every(_) => "UTC",
         }
     }
 

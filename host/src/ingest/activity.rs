@@ -1,5 +1,5 @@
-//! What each source received since the start of the host: counts, last uses of keys, and the newest
-//! refusals. It is in memory only.
+//! What each source received since the start of the host: counts, and the newest refusals, in
+//! memory only; and the last uses of keys.
 //!
 //! A request that is accepted costs additions to atomics. A refused one is noted under a lock of
 //! its source.
@@ -8,15 +8,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use secrecy::ExposeSecret;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
+use super::key_use::{KeyMark, KeyUse, NEVER, UnreadKey, marks, time};
 use super::reasons::RefusalReason;
 use super::verify::KeyRing;
 use super::window::SecretWindows;
 use crate::config::Source;
-use crate::config::source::{Secrets, Verify};
+use crate::series::Rest;
 
 /// Refusals of a source that are kept.
 pub const KEPT_REFUSALS: usize = 50;
@@ -33,9 +32,6 @@ const MAX_CONFIRMING: usize = 4;
 /// The longest hint, in bytes.
 const MAX_HINT_BYTES: usize = 300;
 
-/// The time of what has not happened.
-const NEVER: i64 = i64::MIN;
-
 /// The activity of the sources, by their names. The intake writes it, the admin API shows it.
 #[derive(Debug, Default)]
 pub struct SourceActivity {
@@ -50,7 +46,7 @@ pub(super) struct SourceTally {
     duplicates: AtomicU64,
     last_ms: AtomicI64,
     /// The keys of the running configuration with their last use.
-    keys: Mutex<Vec<(KeyMark, Arc<AtomicI64>)>>,
+    keys: Mutex<Vec<Arc<KeyUse>>>,
     refused: Mutex<RefusalBook>,
     /// The newest confirmation of a subscription.
     confirmation: Mutex<Option<Confirmation>>,
@@ -59,9 +55,6 @@ pub(super) struct SourceTally {
     /// The rings of the running configuration.
     rings: Mutex<Vec<KeyRing>>,
 }
-
-/// A digest by which a key is known again after a reload.
-type KeyMark = [u8; 32];
 
 #[derive(Debug, Default)]
 struct RefusalBook {
@@ -180,9 +173,35 @@ impl SourceActivity {
         let keys = tally.as_ref().map(|tally| tally.keys()).map(|keys| keys.clone());
         let keys = keys.unwrap_or_default();
         let of = |mark: KeyMark| {
-            keys.iter().find(|(known, _)| *known == mark).and_then(|(_, at)| time(at))
+            keys.iter().find(|known| known.mark == mark).and_then(|known| time(&known.at))
         };
         marks(source).into_iter().map(of).collect()
+    }
+
+    /// The oldest use of a key of a source that is stored, Unix ms: since then last uses are known.
+    pub fn key_uses_since(&self, source: &str) -> Option<i64> {
+        self.find(source)?.keys().iter().filter_map(|key| key.first_kept()).min()
+    }
+
+    /// The keys whose stored uses were not read yet.
+    pub fn unread_keys(&self) -> Vec<UnreadKey> {
+        let keys = self.all_keys();
+        keys.iter().filter_map(|(source, key)| UnreadKey::of(source, key)).collect()
+    }
+
+    /// What is to be stored of keys that were used since that was asked last.
+    pub fn key_rests(&self, now_ms: i64) -> Vec<Rest> {
+        let keys = self.all_keys();
+        keys.iter().filter_map(|(source, key)| key.rest(source, now_ms)).collect()
+    }
+
+    fn all_keys(&self) -> Vec<(Arc<str>, Arc<KeyUse>)> {
+        let tallies = self.tallies.read().unwrap_or_else(PoisonError::into_inner);
+        let of = |(source, tally): (&Arc<str>, &Arc<SourceTally>)| {
+            let keys = tally.keys().clone();
+            keys.into_iter().map(|key| (Arc::clone(source), key)).collect::<Vec<_>>()
+        };
+        tallies.iter().flat_map(of).collect()
     }
 }
 
@@ -213,12 +232,10 @@ impl SourceTally {
         let mut keys = self.keys();
         let old = std::mem::take(&mut *keys);
         for mark in marks(source) {
-            let known = old.iter().find(|(known, _)| *known == mark);
-            let at =
-                known.map_or_else(|| Arc::new(AtomicI64::new(NEVER)), |(_, at)| Arc::clone(at));
-            keys.push((mark, at));
+            let known = old.iter().find(|known| known.mark == mark);
+            keys.push(known.map_or_else(|| Arc::new(KeyUse::new(mark)), Arc::clone));
         }
-        keys.iter().map(|(_, at)| Arc::clone(at)).collect()
+        keys.iter().map(|key| Arc::clone(&key.at)).collect()
     }
 
     /// Gives the rings of a new configuration the documents of those before.
@@ -280,29 +297,8 @@ impl SourceTally {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keys(&self) -> MutexGuard<'_, Vec<(KeyMark, Arc<AtomicI64>)>> {
+    fn keys(&self) -> MutexGuard<'_, Vec<Arc<KeyUse>>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn time(at: &AtomicI64) -> Option<i64> {
-    Some(at.load(Ordering::Relaxed)).filter(|at| *at != NEVER)
-}
-
-/// The marks of a source's keys, in the order in which the verifier counts them.
-fn marks(source: &Source) -> Vec<KeyMark> {
-    let Verify::Signature(signature) = &source.verify else { return Vec::new() };
-    let mark = |key: &[u8]| Sha256::digest(key).into();
-    if !signature.has_secrets() {
-        return signature.public_keys.iter().map(|key| mark(&key.bytes)).collect();
-    }
-    match &signature.secrets {
-        Secrets::Set(all) => {
-            let keys = all.iter().map(|secret| secret.expose_secret());
-            keys.filter(|key| !key.is_empty()).map(mark).collect()
-        }
-        Secrets::Generated { secret, .. } => vec![mark(secret.expose_secret())],
-        Secrets::Pair { .. } | Secrets::Missing(_) => Vec::new(),
     }
 }
 

@@ -45,7 +45,7 @@ pub use history::{MAX_SAMPLES, StoredSample};
 pub use hosts::{HostView, SealedSecret, SecretMark};
 pub use key_change::{KeyChange, KeyExpected};
 pub(super) use kv::number;
-pub use kv::{KvKey, KvRange, KvTransaction, KvValue, ListedKeys};
+pub use kv::{KvEntry, KvKey, KvRange, KvTransaction, KvValue, ListedKeys};
 pub use operations::{
     ItemResult, MAX_OPERATION_IDS, NewOperation, NotAnOperation, OPERATION_KEPT_FOR_MS,
     OPERATION_PLANNED_FOR_MS, Operation, OperationDeed, OperationId, OperationMarks,

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{
     Changes, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary, EventView,
     FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Stats,
+    GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Stats,
     StoredApproval, TreeView,
 };
 use crate::event::{DeliveryId, EventId, FailureId, PluginName};
@@ -88,6 +88,9 @@ pub trait Read: ReadOne + Count {
 
     /// Lists keys of a bucket.
     fn kv_keys(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvKey>>;
+
+    /// Lists keys of a bucket with what is known of the last write of each.
+    fn kv_entries(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvEntry>>;
 
     /// The buckets that hold anything, each with the bytes of its keys and values.
     fn kv_buckets(&self) -> MaybeReady<'_, BTreeMap<PluginName, u64>>;

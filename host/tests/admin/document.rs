@@ -101,6 +101,7 @@ fn others() -> Vec<(&'static str, &'static str, String)> {
         ),
         ("post", "/api/v1/schedules/{name}/run", "/api/v1/schedules/report/run".to_owned()),
         ("get", "/api/v1/schedules", "/api/v1/schedules".to_owned()),
+        ("get", "/api/v1/schedules/{name}", "/api/v1/schedules/report".to_owned()),
         ("get", "/api/v1/map", "/api/v1/map?window=24h".to_owned()),
         ("get", "/api/v1/sources", "/api/v1/sources".to_owned()),
         ("get", "/api/v1/sources/{name}", "/api/v1/sources/github".to_owned()),

@@ -126,6 +126,27 @@ fn every_filter_and_action(host: &Host, browser: &Browser) {
     until_count(host, "dead", 5);
 }
 
+/// What is wrong with the page that is shown, light or dark, wide or narrow.
+pub(super) fn faults(browser: &Browser, page: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (width, theme) in [(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")] {
+        browser.show_as(width, theme);
+        let violations = browser.violations();
+        found.extend(violations.iter().map(|rule| format!("{page} {width} {theme}: {rule}")));
+        // Elements beyond the right edge, but for those that scroll by themselves.
+        let wider = browser.eval(
+            "document.documentElement.scrollWidth <= innerWidth ? [] :
+             ['page', ...[...document.querySelectorAll('body *')]
+               .filter((it) => it.getBoundingClientRect().right > innerWidth)
+               .map((it) => it.outerHTML.slice(0, 80))]",
+        );
+        if wider != serde_json::json!([]) {
+            found.push(format!("{page} {width} {theme}: it scrolls sideways: {wider}"));
+        }
+    }
+    found
+}
+
 #[test]
 fn axe_finds_no_violation_on_any_page_light_or_dark_wide_or_narrow() {
     let (_site, host) = full();
@@ -142,21 +163,7 @@ fn axe_finds_no_violation_on_any_page_light_or_dark_wide_or_narrow() {
     pages.push(format!("/operations/new?action=discard&failure={group}"));
     for page in pages {
         browser.open(&page);
-        for (width, theme) in [(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")] {
-            browser.show_as(width, theme);
-            let violations = browser.violations();
-            found.extend(violations.iter().map(|rule| format!("{page} {width} {theme}: {rule}")));
-            // Elements beyond the right edge, but for those that scroll by themselves.
-            let wider = browser.eval(
-                "document.documentElement.scrollWidth <= innerWidth ? [] :
-                 ['page', ...[...document.querySelectorAll('body *')]
-                   .filter((it) => it.getBoundingClientRect().right > innerWidth)
-                   .map((it) => it.outerHTML.slice(0, 80))]",
-            );
-            if wider != serde_json::json!([]) {
-                found.push(format!("{page} {width} {theme}: it scrolls sideways: {wider}"));
-            }
-        }
+        found.extend(faults(&browser, &page));
     }
     assert!(found.is_empty(), "{found:#?}");
     browser.end();

@@ -2,11 +2,12 @@
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use axum::http::{Uri, header};
+use axum::http::{HeaderMap, Uri, header};
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 use super::parts::link::{Link, word};
+use super::theme;
 use crate::admin::params::read_fields;
 use crate::admin::problem::ProblemJson;
 use crate::admin::role::{Identity, OPERATOR};
@@ -37,6 +38,8 @@ pub(in crate::admin::page) struct Asked {
     pub(in crate::admin::page) host: Option<String>,
     /// The client, if somebody knows it.
     pub(in crate::admin::page) client: Option<Identity>,
+    /// The theme that its browser asks for.
+    pub(in crate::admin::page) theme: &'static str,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Asked {
@@ -45,7 +48,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ProblemJson> {
         let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let asked = Self { host: host.map(str::to_owned), ..Self::read(&parts.uri)? };
-        Ok(asked.by(parts.extensions.get().cloned()))
+        Ok(asked.dressed(&parts.headers).by(parts.extensions.get().cloned()))
     }
 }
 
@@ -66,6 +69,11 @@ impl Asked {
         let fragment = !asked.is_empty();
         let path = uri.path().to_owned();
         Ok(Self { path, fields, back, fragment, ..Self::default() })
+    }
+
+    /// The same, in the theme of a browser.
+    pub(in crate::admin::page) fn dressed(self, headers: &HeaderMap) -> Self {
+        Self { theme: theme::of(headers), ..self }
     }
 
     /// The same, asked by a client.

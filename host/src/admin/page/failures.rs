@@ -15,17 +15,24 @@ use super::parts::html::{Html, coded, shown};
 use super::parts::link::{Link, word};
 use super::parts::spark::spark;
 use super::parts::state::badge;
-use super::parts::when::when_text;
+use super::parts::when::{when, when_text};
 use super::plugins::short;
 use super::trail::Trail;
 use super::{html, params};
-use crate::admin::failures::{FailureJson, list_failures, show_failure};
+use crate::admin::failures::{FailedAttempt, FailureJson, list_failures, show_failure};
 use crate::admin::params::{FailureQuery, Id, NoQuery};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::admin::view::Listing;
 use crate::event::{FailureId, Outcome};
+use crate::store::FailureFilter;
 use crate::text::grouped;
+use group::{AttemptColumn, GroupDelivery, GroupValues};
+
+mod group;
+
+/// Groups that are looked at for the failure that came last.
+const LOOKED_AT: usize = 50;
 
 #[derive(Template)]
 #[template(path = "failures.html")]
@@ -38,6 +45,8 @@ struct FailuresPage {
     newer: Option<String>,
     /// The address that also lists groups of which nothing is open.
     all: Option<String>,
+    /// The failure that came last, if nothing is listed: its time, its address and its text.
+    last: Option<(Html, String, Html)>,
 }
 
 #[derive(Template)]
@@ -49,6 +58,13 @@ struct FailureShown {
     verdict: &'static str,
     deliveries: String,
     sample: Option<String>,
+    /// What was changed within the hours of the trend, the newest change first.
+    marks: Vec<Html>,
+    looked_at: String,
+    values: Vec<GroupValues>,
+    /// The first attempt and the last one.
+    attempts: Vec<(&'static str, AttemptColumn)>,
+    newest: Vec<GroupDelivery>,
     /// Where to retry and to discard the dead ones, if there are any.
     retry: Option<String>,
     discard: Option<String>,
@@ -129,18 +145,41 @@ pub(super) async fn show(
         Err(problem) => return Err(problem),
     };
     let now_ms = admin.clock.now_ms();
+    let last = match items.is_empty() && problem.is_none() {
+        true => last(&admin, &asked, now_ms).await?,
+        false => None,
+    };
     let frame = PageFrame::of(&admin, &asked, "failures", "Failures").await;
     let call = asked.call("/api/v1/failures");
     let page = FailuresPage {
         frame: frame.live("stats,failures").same_as(command(&asked), call),
         filters: filters(&admin, &asked),
         problem,
+        last,
         rows: items.iter().map(|group| FailureRow::of(group, now_ms)).collect(),
         older: next_cursor.as_deref().map(|cursor| asked.older(cursor)),
         newer: asked.newer(),
         all: (asked.field("state") != Some("all")).then(|| asked.but("state", Some("all"))),
     };
     html(status, &page)
+}
+
+/// The failure that came last of those that are known, whether or not something of it is open.
+async fn last(
+    admin: &Admin,
+    asked: &Asked,
+    now_ms: i64,
+) -> Result<Option<(Html, String, Html)>, ProblemJson> {
+    let plugin = asked.field("plugin").map(str::to_owned);
+    let filter = FailureFilter { plugin, ..FailureFilter::default() };
+    let (groups, _) = admin.store.failures(filter, LOOKED_AT, None).await?;
+    let last = groups.into_iter().max_by_key(|group| group.last_ms);
+    Ok(last.map(|group| {
+        let path = Link::to("/failures").segment(&group.id.to_string()).into_text();
+        let mut text = shown(&group.plugin);
+        text.text(": ").raw(shown(&group.text));
+        (when(group.last_ms, now_ms), path, text)
+    }))
 }
 
 fn filters(admin: &Admin, asked: &Asked) -> FilterForm {
@@ -182,8 +221,18 @@ pub(super) async fn one(
 ) -> Result<Response, ProblemJson> {
     asked.query::<NoQuery>()?;
     let shared = State(Arc::clone(&admin));
-    let Json(group) = show_failure(shared, params(NoQuery {}), Id(id)).await?;
+    let sees = asked.sees();
+    let Json(detail) = show_failure(shared, sees, params(NoQuery {}), Id(id)).await?;
     let now_ms = admin.clock.now_ms();
+    let (trend, marks) = group::trend(&detail, now_ms);
+    let column = |label, of: &Option<FailedAttempt>| {
+        of.as_ref().map(|of| (label, AttemptColumn::of(of, now_ms)))
+    };
+    let attempts = [column("first", &detail.first), column("last", &detail.last)];
+    let looked_at = group::looked_at(&detail);
+    let (values, newest) = (group::values(&detail), &detail.newest);
+    let newest = newest.iter().map(|row| GroupDelivery::of(row, now_ms)).collect();
+    let group = detail.group;
     let frame = PageFrame::of(&admin, &asked, "failures", format!("Failure {id}")).await;
     let api = Link::to("/api/v1/failures").segment(&group.id).into_text();
     let of_group = |action| bulk(action, &group.id);
@@ -197,7 +246,12 @@ pub(super) async fn one(
         frame: frame
             .live("stats,failures")
             .same_as(format!("hookbox failures {}", word(&group.id)), api),
-        row: FailureRow::of(&group, now_ms),
+        row: FailureRow { trend, ..FailureRow::of(&group, now_ms) },
+        marks,
+        looked_at,
+        values,
+        attempts: attempts.into_iter().flatten().collect(),
+        newest,
         files: group.files.iter().map(file).collect(),
         verdict: verdict(group.on_running),
         deliveries: Link::to("/deliveries").with("failure", &group.id).into_text(),
@@ -205,7 +259,7 @@ pub(super) async fn one(
         retry: (group.dead > 0).then(|| of_group("retry")),
         discard: (group.dead > 0).then(|| of_group("discard")),
         try_one,
-        trail: Trail::of_id(&admin, asked.sees(), &group.id).await?,
+        trail: Trail::of_id(&admin, sees, &group.id).await?,
     };
     html(StatusCode::OK, &page)
 }

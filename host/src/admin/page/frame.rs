@@ -6,6 +6,7 @@ use super::asked::Asked;
 use super::assets;
 use super::parts::html::{Html, shown};
 use super::parts::when::{as_of, clock, when};
+use super::theme::THEMES;
 use crate::admin::attention::{self, HostFacts, OpenTrouble};
 use crate::admin::health::readiness;
 use crate::admin::recent::RateSpan;
@@ -38,6 +39,8 @@ pub(in crate::admin::page) struct PageFrame {
     pub(in crate::admin::page) active: &'static str,
     pub(in crate::admin::page) assets: &'static str,
     pub(in crate::admin::page) fragment: bool,
+    /// The theme that its browser asks for.
+    pub(in crate::admin::page) theme: &'static str,
     /// The address of the page.
     pub(in crate::admin::page) here: String,
     /// What the page is told of when it changes.
@@ -88,6 +91,7 @@ impl PageFrame {
             active: "",
             assets: assets::hash(),
             fragment: false,
+            theme: THEMES[0],
             here: String::new(),
             topics: "".into(),
             health: "",
@@ -138,6 +142,7 @@ impl PageFrame {
             active,
             assets: assets::hash(),
             fragment: asked.fragment,
+            theme: asked.theme,
             here: asked.call(asked.path()),
             topics: "stats".into(),
             health: health_word(health.status),
@@ -162,8 +167,18 @@ impl PageFrame {
     ) -> Self {
         match asked.client.as_ref().is_some_and(|client| client.may(VIEWER)) {
             true => Self { topics: "".into(), ..Self::of(admin, asked, "", title).await },
-            false => Self::bare(title),
+            false => Self { theme: asked.theme, ..Self::bare(title) },
         }
+    }
+
+    /// The same in a theme.
+    pub(in crate::admin::page) fn themed(self, theme: &'static str) -> Self {
+        Self { theme, ..self }
+    }
+
+    /// Every theme, and whether it is this page's.
+    pub(in crate::admin::page) fn themes(&self) -> [(&'static str, bool); 3] {
+        THEMES.map(|theme| (theme, theme == self.theme))
     }
 
     /// The command, for people to read.

@@ -15,6 +15,7 @@ use super::form::{FormFields, see_other};
 use super::frame::PageFrame;
 use super::html;
 use super::parts::link::Link;
+use super::theme;
 use crate::admin::access::{COOKIE, SESSION, find};
 use crate::admin::guard::is_private;
 use crate::admin::problem::ProblemJson;
@@ -129,7 +130,7 @@ fn page(
 ) -> Result<Response, ProblemJson> {
     let config = admin.config.load();
     let page = LoginPage {
-        frame: PageFrame::bare("Log in"),
+        frame: PageFrame::bare("Log in").themed(theme::of(headers)),
         next: safe(next),
         is_private: is_private(headers, config.server.admin_url.as_ref()),
         has_tokens: !config.server.admin_tokens.is_empty(),
@@ -144,7 +145,7 @@ fn note(actor: &str, role: &'static str, action: &'static str, target: &str) -> 
 }
 
 /// A path of this host, whatever was asked for.
-fn safe(next: Option<String>) -> String {
+pub(in crate::admin::page) fn safe(next: Option<String>) -> String {
     let is_path = |next: &String| {
         next.starts_with('/')
             && !next[1..].starts_with(['/', '\\'])

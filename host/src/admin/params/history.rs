@@ -53,6 +53,11 @@ impl HistoryQuery {
         Self { source: Some(source.to_owned()), ..Self::over(window) }
     }
 
+    /// What a plugin did over this window.
+    pub(in crate::admin) fn of_plugin(window: &str, plugin: &str) -> Self {
+        Self { plugin: Some(plugin.to_owned()), ..Self::over(window) }
+    }
+
     pub(in crate::admin) fn window(&self) -> Result<TimeWindow, ProblemJson> {
         let wanted = self.window.as_deref().unwrap_or(WINDOWS[0].name);
         let found = WINDOWS.into_iter().find(|window| window.name == wanted);

@@ -23,6 +23,7 @@ impl HostImport for Values {
             interface: "hookbox:plugin/config",
             lets: "read `config` under `[plugins.NAME]`",
             grants,
+            line: |_| "config = { name = \"value\" }".to_owned(),
         }),
     };
 

@@ -51,6 +51,7 @@ impl HostImport for Outgoing {
             interface: "wasi:http/outgoing-handler",
             lets: "send HTTP requests, where `http` under `[plugins.NAME]` has a rule for them",
             grants,
+            line: |_| "http = [{ host = \"api.example.com\", methods = [\"GET\"] }]".to_owned(),
         }),
     };
 

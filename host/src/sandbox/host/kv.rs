@@ -51,6 +51,7 @@ impl HostImport for Overlay {
             grants: |settings| {
                 settings.kv.bucket.iter().map(|it| format!("bucket: {it}")).collect()
             },
+            line: |plugin| format!("kv = {{ bucket = \"{plugin}\" }}"),
         }),
     };
 

@@ -107,6 +107,12 @@ impl Capability {
         !self.grants(settings).is_empty()
     }
 
+    /// A line of `[plugins.NAME]` that grants some of it: an example, with a name or a host that the
+    /// operator knows better.
+    pub fn grant_line(self, plugin: &str) -> String {
+        (self.info().line)(plugin)
+    }
+
     fn info(self) -> &'static CapabilityInfo {
         OFFERS[self.0].capability.as_ref().expect("`all` makes only those that are one")
     }

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::audit::AuditRows;
 use super::failure_rows::FailureRows;
-pub(super) use super::rows::{StoredDelivery, StoredEvent};
+pub(super) use super::rows::{LastWrite, StoredDelivery, StoredEvent};
 use super::schedule_rows::ScheduleRows;
 use crate::clock::{Clock, TimeNote, until};
 use crate::event::{
@@ -32,8 +32,8 @@ pub(super) struct MemoryData {
     pub(super) deliveries: BTreeMap<DeliveryId, StoredDelivery>,
     pub(super) keys: HashMap<(Arc<str>, DedupeKey), EventId>,
     pub(super) kv: BTreeMap<(PluginName, String), KvValue>,
-    /// When values expire, by host time.
-    pub(super) kv_expires: BTreeMap<(PluginName, String), i64>,
+    /// The last write of each value.
+    pub(super) kv_writes: BTreeMap<(PluginName, String), LastWrite>,
     /// The in-flight journal.
     pub(super) running: BTreeMap<u32, (DeliveryId, u32)>,
     /// By plugin, the admitted one first.
@@ -146,6 +146,7 @@ impl MemoryData {
             id,
             plugin: plugin.clone(),
             kind: event.attributes.kind.clone(),
+            source: event.attributes.source.to_string(),
             subject: event.attributes.subject.clone(),
             state: if delay_ms == 0 { State::Ready } else { State::Waiting },
             attempt: 0,
@@ -332,7 +333,7 @@ impl MemoryData {
                 for event in emitted {
                     self.append(event, Some(lease.event.tree()));
                 }
-                self.write_kv(&lease.plugin, kv);
+                self.write_kv(&lease.plugin, Some((lease.delivery, lease.attempt)), kv);
             }
             Next::Dead(Some(event)) => {
                 self.append(*event, Some(lease.event.tree()));

@@ -163,6 +163,8 @@ pub struct DeliveryView {
     pub plugin: PluginName,
     /// Type of its event.
     pub kind: String,
+    /// Source of its event.
+    pub source: String,
     /// Subject of its event.
     pub subject: Option<String>,
     /// Its state.

@@ -129,6 +129,7 @@ mod tests {
             id: DeliveryId { event: EventId::first_at(NOW_MS), ordinal: 0 },
             plugin: "audit".into(),
             kind: "order.paid".to_owned(),
+            source: "acme".to_owned(),
             subject: None,
             state,
             attempt: 0,

@@ -69,7 +69,7 @@ SELECT d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.un
      FROM hookbox.steps s
      WHERE $5::boolean AND s.event = d.event AND s.ordinal = d.ordinal)::text,
     EXISTS (SELECT FROM hookbox.replays r WHERE r.event = d.event AND r.ordinal = d.ordinal),
-    d.key, w.event, w.ordinal, w.held
+    d.key, w.event, w.ordinal, w.held, e.source
 FROM d JOIN hookbox.events e ON e.id = d.event
 LEFT JOIN LATERAL (
     SELECT * FROM (SELECT h.event, h.ordinal, true AS held FROM hookbox.held_keys h
@@ -251,6 +251,7 @@ fn view(row: &Row) -> Result<DeliveryView, StoreError> {
         id: DeliveryId { event, ordinal: row.get::<_, i32>(1).unsigned_abs() },
         plugin: row.get::<_, String>(2).into(),
         kind: row.get(3),
+        source: row.get(21),
         subject: row.get(4),
         state: read_state(row.get(5))?,
         attempt: row.get::<_, i32>(6).unsigned_abs(),

@@ -11,7 +11,7 @@ use crate::names::is_built_in;
 use crate::store::{AttemptView, DeliveryView, EventView, MAX_CHILDREN};
 
 /// The columns [`read_delivery`] reads, from `deliveries d JOIN events e`.
-pub(super) const DELIVERY_COLUMNS: &str = "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded, d.cancelled, d.key, d.crashes, d.again, d.failure";
+pub(super) const DELIVERY_COLUMNS: &str = "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded, d.cancelled, d.key, d.crashes, d.again, d.failure, e.source";
 
 /// Reads a delivery from [`DELIVERY_COLUMNS`], its attempts left out.
 pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Error> {
@@ -21,6 +21,7 @@ pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Err
         id: DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? },
         plugin: PluginName::from(row.get::<_, String>(2)?),
         kind: read_text(row, 3)?.unwrap_or_default(),
+        source: read_text(row, 15)?.unwrap_or_default(),
         subject: read_text(row, 4)?,
         state,
         attempt: row.get(6)?,

@@ -191,7 +191,8 @@ pub(in crate::admin::page) async fn act(
     Id(id): Id<EventId>,
     request: Request,
 ) -> Result<Response, ProblemJson> {
-    let asked = Asked::of(request.uri()).by(request.extensions().get().cloned());
+    let asked =
+        Asked::of(request.uri()).dressed(request.headers()).by(request.extensions().get().cloned());
     let mut form = FormFields::read(request, 8 * MAX_FIELD).await?;
     let by = by.once(form.take(ONCE));
     let wanted = form.take("do").unwrap_or_default();

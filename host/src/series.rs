@@ -13,7 +13,7 @@ pub use burst::{Burst, QUIET_MS};
 pub use durations::{Durations, Spread};
 pub use marks::{MAX_MARKS, Mark};
 pub use meter::{COUNTS, Meter};
-pub use pairs::{Pair, PairKind, PairTotal, PairWindow, Pairs};
+pub use pairs::{Pair, PairCounts, PairKind, PairTotal, PairWindow};
 pub use window::{Point, Sampled};
 
 use backlog::OpenCounts;
@@ -89,15 +89,15 @@ pub struct Rest {
 #[derive(Debug, Default)]
 pub struct Series {
     meters: RwLock<HashMap<SeriesOwner, Arc<Meter>>>,
-    state: Mutex<State>,
+    state: Mutex<SeriesState>,
     marks: Marks,
     open: OpenCounts,
-    pairs: Pairs,
+    pairs: PairCounts,
 }
 
 /// The totals that the last sample and the last rest have seen.
 #[derive(Debug, Default)]
-struct State {
+struct SeriesState {
     window: Window,
     sampled: HashMap<SeriesOwner, Total>,
     rested: HashMap<SeriesOwner, Total>,
@@ -130,7 +130,7 @@ impl Series {
     }
 
     /// Events and attempts by where they come from and where they go to.
-    pub fn pairs(&self) -> &Pairs {
+    pub fn pairs(&self) -> &PairCounts {
         &self.pairs
     }
 
@@ -175,7 +175,7 @@ impl Series {
         meters.iter().map(|(owner, meter)| (owner.clone(), meter.total())).collect()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SeriesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -124,7 +124,7 @@ fn modules_of_one_folder_do_not_import_from_each_other_in_a_cycle() {
 
 #[test]
 fn a_type_name_of_the_library_stands_for_one_thing() {
-    none(names::shared(&rust_sources("host/src")).into_values().collect());
+    none(names::violations(&rust_sources("host/src")));
 }
 
 #[test]

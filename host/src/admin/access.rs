@@ -47,7 +47,7 @@ type Hash = [u8; 32];
 /// Sessions and failed log-ins.
 #[derive(Debug, Default)]
 pub struct Access {
-    sessions: Mutex<HashMap<Hash, Session>>,
+    sessions: Mutex<HashMap<Hash, BrowserSession>>,
     failed: Mutex<FailedLogins>,
     /// When each token was used last, Unix ms.
     used: Mutex<HashMap<String, i64>>,
@@ -57,7 +57,7 @@ pub struct Access {
 
 /// A browser that has logged in.
 #[derive(Debug)]
-struct Session {
+struct BrowserSession {
     /// The name of its token.
     name: String,
     /// The hash of its token.
@@ -137,7 +137,7 @@ impl Access {
             }
         }
         let (name, until) = (token.name.clone(), now + SESSION);
-        sessions.insert(hash(&key), Session { name, token: token.sha256, until });
+        sessions.insert(hash(&key), BrowserSession { name, token: token.sha256, until });
         Some(key)
     }
 

@@ -199,7 +199,7 @@ pub(super) async fn export_events(
             drop(sender.send(Err(error)).await);
         }
     });
-    Ok(([(header::CONTENT_TYPE, NDJSON)], Body::new(Lines(receiver))).into_response())
+    Ok(([(header::CONTENT_TYPE, NDJSON)], Body::new(LinesBody(receiver))).into_response())
 }
 
 /// Sends every event that matches, until the client has gone.
@@ -232,9 +232,9 @@ async fn lines(
 }
 
 /// A body of lines that may break off.
-struct Lines(mpsc::Receiver<Result<Bytes, io::Error>>);
+struct LinesBody(mpsc::Receiver<Result<Bytes, io::Error>>);
 
-impl HttpBody for Lines {
+impl HttpBody for LinesBody {
     type Data = Bytes;
     type Error = io::Error;
 

@@ -36,7 +36,7 @@ enum Wait {
 
 /// What is remembered of an operation between two steps.
 #[derive(Debug)]
-struct Progress {
+struct OperationPace {
     pause: Duration,
     done: u64,
     /// Deliveries that its pace allows.
@@ -69,7 +69,7 @@ pub(super) async fn run(
 struct Runner {
     store: Arc<dyn Operations>,
     signal: Arc<OperationSignal>,
-    known: HashMap<OperationId, Progress>,
+    known: HashMap<OperationId, OperationPace>,
 }
 
 impl Runner {
@@ -124,7 +124,7 @@ impl Runner {
     /// How many deliveries may be acted on now; for none, how long to wait.
     fn may_act(&mut self, operation: &Operation) -> (u64, Duration) {
         let now = Instant::now();
-        let known = self.known.entry(operation.id).or_insert_with(|| Progress {
+        let known = self.known.entry(operation.id).or_insert_with(|| OperationPace {
             pause: FIRST_PAUSE,
             done: operation.done(),
             allowed: 1.0,

@@ -13,11 +13,11 @@ use tokio::time::timeout;
 use super::body::{self, MaxBody, Reservation};
 use super::callback;
 use super::confirm;
-use super::handshake::{HandshakeAnswer, MAX_OPEN_BODY_BYTES, Offer};
+use super::handshake::{HandshakeAnswer, MAX_OPEN_BODY_BYTES, OfferedSecret};
 use super::head::Head;
 use super::intake::Intake;
 use super::once::SentEvent;
-use super::refused::{RefusedRequest, Seen};
+use super::refused::{NotedParts, RefusedRequest};
 use super::reply::{IngestReply, Rejection};
 use super::source::{Claim, SourceRuntime, Unproved, Verified};
 use super::sources::Sources;
@@ -224,7 +224,7 @@ impl<'a> Posting<'a> {
             let with = (intake.keys.clone(), intake.clock.clone());
             confirm::begin(url, Arc::clone(name), Arc::clone(tally), with);
         }
-        let Some(Offer { secret, shows }) = answer.offer.take() else {
+        let Some(OfferedSecret { secret, shows }) = answer.offer.take() else {
             return Ok(IngestReply::Handshake(answer));
         };
         let now_ms = intake.clock.now_ms();
@@ -245,7 +245,7 @@ impl<'a> Posting<'a> {
 
     #[cold]
     pub(super) fn refused(self, rejection: Rejection, head: &Head) -> Box<RefusedRequest> {
-        let seen = Seen::of_head(self.source, head, self.intake.clock.now_ms());
+        let seen = NotedParts::of_head(self.source, head, self.intake.clock.now_ms());
         Box::new(RefusedRequest { rejection, seen })
     }
 
@@ -254,7 +254,7 @@ impl<'a> Posting<'a> {
         let refusal = unproved.refusal;
         let rejection =
             if is_unread { Rejection::Unread(refusal) } else { Rejection::Unverified(refusal) };
-        let seen = Seen::of_unproved(self.source, unproved, self.intake.clock.now_ms());
+        let seen = NotedParts::of_unproved(self.source, unproved, self.intake.clock.now_ms());
         Box::new(RefusedRequest { rejection, seen })
     }
 

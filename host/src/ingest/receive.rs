@@ -17,7 +17,7 @@ use super::head::Head;
 use super::intake::Intake;
 use super::metrics::InFlightGauge;
 use super::post::Posting;
-use super::refused::{RefusalDesk, RefusedRequest, Seen};
+use super::refused::{NotedParts, RefusalDesk, RefusedRequest};
 use super::rejection_log::RejectionLog;
 use super::reply::{IngestReply, Rejection};
 use super::source::SourceRuntime;
@@ -61,7 +61,7 @@ impl Handler for Arc<Receiver> {
         let trace = span.as_ref().map(RequestSpan::context);
         let reply = match source {
             _ if let Err(ambiguous) = server::check(request.version(), request.headers()) => {
-                let seen = Seen::of(request.headers());
+                let seen = NotedParts::of(request.headers());
                 Err(Box::new(RefusedRequest { rejection: ambiguous.into(), seen }))
             }
             None if path == HEALTH => health(&method).map_err(Into::into),
@@ -112,7 +112,7 @@ fn answer_early(
     let own = source.handshakes().answer(&head, &[], None);
     let takes_put = source.replies().takes_put;
     own.or_else(|| handshake::find(&head.method, takes_put)).ok_or_else(|| {
-        let seen = Seen::of(&head.headers);
+        let seen = NotedParts::of(&head.headers);
         Box::new(RefusedRequest { rejection: Rejection::Method { takes_put }, seen })
     })
 }

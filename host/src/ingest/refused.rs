@@ -25,12 +25,12 @@ const HINTS_PER_SECOND: u32 = 5;
 #[derive(Debug)]
 pub(super) struct RefusedRequest {
     pub(super) rejection: Rejection,
-    pub(super) seen: Seen,
+    pub(super) seen: NotedParts,
 }
 
 /// The parts of a refused request that are noted.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct NotedParts {
     headers: Vec<String>,
     body_bytes: Option<u64>,
     offset_s: Option<i64>,
@@ -48,11 +48,11 @@ struct Evidence {
 
 impl From<Rejection> for Box<RefusedRequest> {
     fn from(rejection: Rejection) -> Self {
-        Self::new(RefusedRequest { rejection, seen: Seen::default() })
+        Self::new(RefusedRequest { rejection, seen: NotedParts::default() })
     }
 }
 
-impl Seen {
+impl NotedParts {
     /// Adds a hint.
     pub(super) fn say(&mut self, hint: String) {
         self.hint = Some(hint);
@@ -125,10 +125,10 @@ impl RefusalDesk {
         sources: &Arc<Sources>,
         source: &SourceRuntime,
         client: &Client,
-        (reason, seen): (RefusalReason, Seen),
+        (reason, seen): (RefusalReason, NotedParts),
         at_ms: i64,
     ) {
-        let Seen { headers, body_bytes, offset_s, hint, evidence } = seen;
+        let NotedParts { headers, body_bytes, offset_s, hint, evidence } = seen;
         let client = client.to_string();
         let note = RefusalNote { at_ms, reason, client, body_bytes, headers, offset_s, hint };
         let number = source.tally().refused(note);

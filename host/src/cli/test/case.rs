@@ -23,7 +23,7 @@ const KV: &str = "kv.json";
 
 /// A case that was read.
 #[derive(Debug)]
-pub(super) struct Case {
+pub(super) struct TestCase {
     pub(super) name: String,
     pub(super) event: Event,
     pub(super) config: BTreeMap<String, String>,
@@ -47,7 +47,7 @@ pub(super) enum CaseResult {
     Updated,
 }
 
-impl Case {
+impl TestCase {
     /// Reads them all, or says everything that is wrong with them.
     pub(super) fn read_all(folders: &[CaseFolder], may_be_new: bool) -> Result<Vec<Self>, String> {
         let (mut cases, mut problems) = (Vec::new(), Vec::new());

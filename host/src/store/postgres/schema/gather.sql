@@ -98,7 +98,7 @@ CREATE FUNCTION hookbox.gather_v1(
     wants bigint[], types bigint[], counts smallint[], texts bytea[], needs bigint[],
     seens bigint[], closes boolean[], lends boolean[]
 ) RETURNS TABLE (
-    event bigint, ordinal integer, plugin text, attempt integer, pardoned integer, deaths integer,
+    event bigint, ordinal integer, plugin text, attempt integer, uncounted integer, deaths integer,
     due bigint, source text, type text, subject text, content_type text, time_ms bigint,
     parent bigint, root bigint, hops integer, trace bytea, body bytea, next_in bigint, place bigint
 )
@@ -232,7 +232,7 @@ BEGIN
         END IF;
     END LOOP;
     RETURN QUERY
-    SELECT p.event, p.ordinal, p.plugin, p.attempt, p.pardoned, p.deaths, p.due, e.source, e.type,
+    SELECT p.event, p.ordinal, p.plugin, p.attempt, p.uncounted, p.deaths, p.due, e.source, e.type,
         e.subject, e.content_type, e.time_ms, e.parent, e.root, e.hops, e.trace, e.body,
         NULL::bigint, l.n
     FROM unnest(l_event, l_ordinal, l_place) AS l (event, ordinal, n)

@@ -10,11 +10,11 @@ LANGUAGE sql VOLATILE AS $$
         DELETE FROM hookbox.open o WHERE o.event = of_event AND o.ordinal = of_ordinal
         RETURNING o.*
     ), put AS (
-        INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned, unrecorded,
+        INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, uncounted, unrecorded,
             deaths, again, cut_off, started_ms, duration_us, outcome, error, key, entered,
             cancel_tag, failure)
         SELECT g.event, g.ordinal, g.plugin, to_state,
-            g.attempt + (reason IS NOT NULL)::integer, g.pardoned, g.unrecorded,
+            g.attempt + (reason IS NOT NULL)::integer, g.uncounted, g.unrecorded,
             g.deaths + (to_state = 4)::integer, g.again, false,
             CASE WHEN reason IS NOT NULL THEN t END, CASE WHEN reason IS NOT NULL THEN 0 END,
             CASE WHEN reason IS NOT NULL THEN 6 END, reason, g.key, g.entered, g.cancel_tag,
@@ -149,7 +149,7 @@ BEGIN
                     THEN 9223372036854775805 ELSE t + d_delay[d] END;
             END IF;
             IF place.waiting IS NOT NULL THEN
-                INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned,
+                INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, uncounted,
                     unrecorded, deaths, again, cut_off, started_ms, duration_us, outcome, error,
                     key, entered, cancel_tag)
                 VALUES (e_ids[i], d_ordinal[d], d_plugin[d], 4, 1, 0, 0, 1, 0, false, t, 0, 6,

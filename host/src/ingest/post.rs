@@ -94,7 +94,7 @@ impl<'a> Posting<'a> {
             sent.check(appended.id, &*intake.reads).await?;
         }
         source.metrics.acknowledged(start.elapsed());
-        source.tally().stored(appended.duplicate, now_ms);
+        source.counts().stored(appended.duplicate, now_ms);
         if !appended.duplicate {
             pair.count(false);
         }
@@ -220,9 +220,9 @@ impl<'a> Posting<'a> {
     ) -> Result<IngestReply, Box<RefusedRequest>> {
         let Self { intake, source, client, .. } = self;
         if let Some(url) = answer.then.take() {
-            let (name, tally) = (&source.source().name, source.tally());
+            let (name, counts) = (&source.source().name, source.counts());
             let with = (intake.keys.clone(), intake.clock.clone());
-            confirm::begin(url, Arc::clone(name), Arc::clone(tally), with);
+            confirm::begin(url, Arc::clone(name), Arc::clone(counts), with);
         }
         let Some(OfferedSecret { secret, shows }) = answer.offer.take() else {
             return Ok(IngestReply::Handshake(answer));

@@ -17,7 +17,7 @@ use super::head::Head;
 use super::intake::Intake;
 use super::metrics::InFlightGauge;
 use super::post::Posting;
-use super::refused::{NotedParts, RefusalDesk, RefusedRequest};
+use super::refused::{NotedParts, RefusalHandler, RefusedRequest};
 use super::rejection_log::RejectionLog;
 use super::reply::{IngestReply, Rejection};
 use super::source::SourceRuntime;
@@ -39,7 +39,7 @@ pub(super) struct Receiver {
     sources: ArcSwap<Sources>,
     memory: Arc<BodyMemory>,
     rejections: RejectionLog,
-    refusals: RefusalDesk,
+    refusals: RefusalHandler,
     shares: ShareLog,
     in_flight: InFlightGauge,
 }
@@ -142,7 +142,7 @@ impl Receiver {
             sources: ArcSwap::from_pointee(Sources::new(config, &intake.activity)),
             memory: Arc::new(memory),
             rejections: RejectionLog::new(),
-            refusals: RefusalDesk::new(),
+            refusals: RefusalHandler::new(),
             shares: ShareLog::new(),
             in_flight: InFlightGauge::new(),
             intake,

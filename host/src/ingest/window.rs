@@ -27,8 +27,8 @@ const SHOWN_FOR_MS: i64 = 10 * 60_000;
 /// The time in which the running configuration takes up the file before the handshake is answered.
 const ACTIVE_WITHIN: Duration = Duration::from_secs(2);
 
-/// The pause between two looks at it.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// The pause between two checks of the configuration.
+const CHECK_EVERY: Duration = Duration::from_millis(5);
 
 /// The lengths that a secret of a handshake can have, in bytes.
 pub(super) const OFFER_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
@@ -222,7 +222,7 @@ fn keep(
 async fn until_active(config: &ArcSwap<Config>, source: &str, secret: &SecretString) {
     let active = async {
         while !config.load().sources.get(source).is_some_and(|source| is_active(source, secret)) {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(CHECK_EVERY).await;
         }
     };
     if tokio::time::timeout(ACTIVE_WITHIN, active).await.is_err() {

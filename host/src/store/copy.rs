@@ -82,7 +82,7 @@ pub async fn copy_store(
     let transaction = target.begin(names, copy.clock.by_hand_ms()).await?;
     let (path, clock, dry_run) = (copy.from.clone(), copy.clock.clone(), copy.dry_run);
     let mut source = tasks::blocking(move || match dry_run {
-        true => CopySource::look(&path),
+        true => CopySource::inspect(&path),
         false => CopySource::open(&path, &clock),
     })
     .await?;

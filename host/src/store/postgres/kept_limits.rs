@@ -32,8 +32,8 @@ impl KeptLimits {
         self.set.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks whether the database has each of them, or a later one: a failover may have lost it.
-    pub(super) async fn look(&self, client: &Client) -> Result<(), Error> {
+    /// Verifies that the database has each of them, or a later one: a failover may have lost it.
+    pub(super) async fn verify(&self, client: &Client) -> Result<(), Error> {
         let kept = self.set().clone();
         if kept.is_empty() {
             return Ok(());

@@ -78,7 +78,7 @@ pub(super) fn leased(
     (leased, refused)
 }
 
-/// The due time before which a look has left nothing; none if it has leased nothing.
+/// The due time before which a scan has left nothing; none if it has leased nothing.
 pub(super) fn nothing_before(rows: &[Row]) -> Option<i64> {
     let due = |row: &Row| row.get::<_, Option<i64>>("due");
     let (leased, left): (Vec<_>, Vec<_>) =

@@ -91,8 +91,8 @@ pub(super) struct ServerView {
     timeline: Option<u32>,
 }
 
-/// Looks at the server of a connection.
-pub(super) async fn look(client: &Client) -> Result<ServerView, Error> {
+/// Reads the identity and state of a connection's server.
+pub(super) async fn view(client: &Client) -> Result<ServerView, Error> {
     let (settings, system, timeline, database) = tokio::join!(
         client.query_one(SETTINGS, &[]),
         client.query_opt(SYSTEM, &[]),

@@ -88,13 +88,13 @@ BEGIN
         OR to_regclass('hookbox.settled_' || day) IS NULL THEN
         RETURN false;
     END IF;
-    FOR look IN 1 .. 2 LOOP
+    FOR pass IN 1 .. 2 LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM hookbox.%I) OR EXISTS (SELECT FROM hookbox.%I)',
             'settled_' || day, 'events_' || day) INTO used;
         IF used THEN
             RETURN false;
         END IF;
-        IF look = 1 THEN
+        IF pass = 1 THEN
             PERFORM set_config('lock_timeout', '200ms', true);
             -- In the order in which batches use them.
             LOCK TABLE hookbox.settled IN ACCESS EXCLUSIVE MODE;

@@ -107,7 +107,7 @@ async fn of_lost_limits_of_two_hosts_the_one_that_was_set_last_counts_again() {
     assert_eq!(open_for(&first).await, (1, BTreeSet::from([3])));
     // The other one knows of it, and of the next one.
     assert_eq!(limit(&first, 4).await, 1);
-    second.shared.limits.look(&second.reads.client().await.unwrap()).await.unwrap();
+    second.shared.limits.verify(&second.reads.client().await.unwrap()).await.unwrap();
     let told = poll_once(second.shared.limits.lost.notified()).await;
     assert!(!told, "a limit that was set later is no loss");
     first.close().await.unwrap();

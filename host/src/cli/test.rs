@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::Common;
 use super::failure::Failure;
-use super::runner::kept::Kept;
+use super::runner::run_store::RunStore;
 use super::runner::{GivenSettings, PluginRunner, Task, calls};
 
 mod case;
@@ -79,7 +79,7 @@ impl Test {
                 event: case.event.clone(),
                 config: case.config.clone(),
                 attempt: 1,
-                kept: Kept::new(case.kv.clone()),
+                kept: RunStore::new(case.kv.clone()),
                 settings: &settings,
             };
             let calls = calls::run(&runner, &plugin, task, case.bound(), |_| {});

@@ -140,7 +140,7 @@ impl<'a> Posting<'a> {
         };
         let wanted = claim.wanted_key(&received);
         if let Some((ring, url)) = &wanted
-            && let Err(no_key) = intake.keys.have(ring, url, client.share, &intake.clock).await
+            && let Err(no_key) = intake.keys.have(ring, url, client.key, &intake.clock).await
         {
             return Err(self.refused(no_key.into(), claim.head()));
         }
@@ -168,7 +168,7 @@ impl<'a> Posting<'a> {
         let Some((ring, url)) = wanted.filter(|_| unproved.refusal == Refusal::Mismatch) else {
             return Err(unproved);
         };
-        if !intake.keys.renew(ring, &url, client.share, &intake.clock).await {
+        if !intake.keys.renew(ring, &url, client.key, &intake.clock).await {
             return Err(unproved);
         }
         let Unproved { head, body, .. } = *unproved;

@@ -23,7 +23,7 @@ use super::reply::{IngestReply, Rejection};
 use super::source::SourceRuntime;
 use super::sources::Sources;
 use super::spans::RequestSpan;
-use crate::server::{self, Client, Handler, ShareKey, ShareLog};
+use crate::server::{self, Client, ClientKey, Handler, LimitLog};
 use crate::trace;
 
 /// The label of sources that do not exist: names from outside are never labels.
@@ -40,7 +40,7 @@ pub(super) struct Receiver {
     memory: Arc<BodyMemory>,
     rejections: RejectionLog,
     refusals: RefusalHandler,
-    shares: ShareLog,
+    limits: LimitLog,
     in_flight: InFlightGauge,
 }
 
@@ -67,7 +67,7 @@ impl Handler for Arc<Receiver> {
             None if path == HEALTH => health(&method).map_err(Into::into),
             None => Err(Rejection::NoSource.into()),
             Some(source) if takes(source, &method) => {
-                let memory = self.memory.reserve(client.share);
+                let memory = self.memory.reserve(client.key);
                 let is_callback = called.is_some();
                 let intake = &self.intake;
                 let (sources, client) = (&*sources, &client);
@@ -88,13 +88,13 @@ impl Handler for Arc<Receiver> {
         response
     }
 
-    fn share_of(&self, peer: SocketAddr) -> Option<ShareKey> {
+    fn key_of(&self, peer: SocketAddr) -> Option<ClientKey> {
         let trusted = self.intake.config.load().server.trusted_proxies.contain(peer.ip());
-        (!trusted).then(|| ShareKey::of(peer.ip()))
+        (!trusted).then(|| ClientKey::of(peer.ip()))
     }
 
-    fn over_share(&self, client: ShareKey) {
-        self.shares.note(client, "connections");
+    fn over_limit(&self, client: ClientKey) {
+        self.limits.note(client, "connections");
     }
 }
 
@@ -143,7 +143,7 @@ impl Receiver {
             memory: Arc::new(memory),
             rejections: RejectionLog::new(),
             refusals: RefusalHandler::new(),
-            shares: ShareLog::new(),
+            limits: LimitLog::new(),
             in_flight: InFlightGauge::new(),
             intake,
         }
@@ -176,10 +176,10 @@ impl Receiver {
         let reply = reply.unwrap_or_else(|refused| {
             let RefusedRequest { rejection, seen } = *refused;
             self.rejections.note(&name, client, &rejection);
-            let over_share =
+            let over_limit =
                 matches!(rejection, Rejection::Body(BodyError::NoMemory(NoMemory::ClientShare)));
-            if let Some(share) = client.share.filter(|_| over_share) {
-                self.shares.note(share, "memory for bodies");
+            if let Some(key) = client.key.filter(|_| over_limit) {
+                self.limits.note(key, "memory for bodies");
             }
             if let Some(source) = source {
                 let (refused, now_ms) = ((rejection.reason(), seen), self.intake.clock.now_ms());

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::client::ShareKey;
+use super::client::ClientKey;
 
 mod state;
 
@@ -42,15 +42,15 @@ struct ConnectionRegistry {
     listed: Vec<Option<ListedConnection>>,
     free: Vec<usize>,
     count: usize,
-    clients: HashMap<ShareKey, usize>,
+    clients: HashMap<ClientKey, usize>,
     /// When all permits were last seen taken.
     full_at_us: Option<u64>,
 }
 
 #[derive(Debug)]
 struct ListedConnection {
-    /// Whose share it counts for; `None` if it counts for none.
-    client: Option<ShareKey>,
+    /// Whose limit it counts for; `None` if it counts for none.
+    client: Option<ClientKey>,
     state: Arc<ConnectionState>,
 }
 
@@ -99,9 +99,9 @@ impl Connections {
     }
 
     /// Admits a new connection, if need be by closing the one that has been idle for longest: among
-    /// those of the same client if it has used up its share, else among all. `client` is the share
+    /// those of the same client if it has reached its limit, else among all. `client` is the share
     /// that the connection counts for, if any.
-    pub(super) fn admit(self: &Arc<Self>, client: Option<ShareKey>, now_us: u64) -> NewConnection {
+    pub(super) fn admit(self: &Arc<Self>, client: Option<ClientKey>, now_us: u64) -> NewConnection {
         let mut open = self.open();
         let its = client.and_then(|client| open.clients.get(&client)).copied().unwrap_or(0);
         let mut closed = None;

@@ -11,7 +11,7 @@ use super::folder::{CaseFolder, EVENT};
 use crate::cli::failure::Failure;
 use crate::cli::runner::calls::{Bound, Calls};
 use crate::cli::runner::event;
-use crate::cli::runner::kept::{Values, read_values};
+use crate::cli::runner::run_store::{Values, read_values};
 use crate::event::Event;
 
 /// The expected result.

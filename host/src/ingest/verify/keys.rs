@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fetches::{FetchEnd, FetchEnded, Fetches};
 use crate::config::source::{KeyAddress, KeyDocument, KeyFrom, PublicKey};
-use crate::server::ShareKey;
+use crate::server::ClientKey;
 
 /// The most documents that are kept of a source.
 const MAX_DOCUMENTS: usize = 32;
@@ -124,7 +124,7 @@ impl KeyRing {
     pub(in crate::ingest) fn join(
         &self,
         url: &str,
-        client: Option<ShareKey>,
+        client: Option<ClientKey>,
     ) -> Option<(FetchEnded, Option<FetchDuty>)> {
         let is_known = self.is_known(url);
         let (ended, end) = self.0.fetches.join(url, client, is_known)?;

@@ -42,7 +42,7 @@ pub(super) struct PostgresShared {
     run: watch::Sender<HostRun>,
     /// Notified when the run was found to be over.
     pub(super) over: Notify,
-    /// The leases that are in this host's hands.
+    /// The leases that this host holds.
     pub(super) held: Arc<HeldLeases>,
     pub(super) floors: LeaseFloors,
     /// The plugins that other hosts are to be told of.

@@ -250,7 +250,7 @@ fn bad_input_in_quantity_is_refused_and_leaves_memory_and_store_as_they_were() {
         memory_kib.push(resident_kib(host.pid()));
     }
     assert_eq!(host.api("/api/v1/stats")["events"], 0);
-    // RunStore bodies would be 100 MiB a round; what an allocator keeps for itself is far less.
+    // Kept bodies would be 100 MiB a round; what an allocator keeps for itself is far less.
     let (warm, last) = (memory_kib[0], memory_kib[ROUNDS - 1]);
     assert!(last < warm + warm / 2, "memory grows: {memory_kib:?} KiB");
     println!(

@@ -17,7 +17,9 @@ use super::state::Admin;
 use crate::clock::rfc3339;
 use crate::event::Outcome;
 use crate::names::hint;
-use crate::series::{COUNTS, Meter, OwnerKind, Point, REST_MS, Sampled, SeriesOwner, Spread};
+use crate::series::{
+    COUNTS, Meter, OwnerKind, Point, STORED_EACH_MS, Sampled, SeriesOwner, Spread,
+};
 
 /// Curves over a window of time that ends now.
 #[derive(Debug, Serialize, ToSchema)]
@@ -178,7 +180,7 @@ async fn steps(
         steps.add_points(&in_memory);
         return Ok((steps.steps, in_memory.first().map(|first| first.at_ms)));
     }
-    let limit = window.step_ms * window.steps as i64 / REST_MS + 1;
+    let limit = window.step_ms * window.steps as i64 / STORED_EACH_MS + 1;
     let stored = admin.store.samples(owner.clone(), limit as u32).await?;
     for sample in &stored {
         if let Some(step) = steps.at(sample.at_ms) {

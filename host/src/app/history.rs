@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::series::{OpenCount, REST_MS, STEP_MS, Series};
+use crate::series::{OpenCount, STEP_MS, STORED_EACH_MS, Series};
 use crate::store::{History, PluginCounts, Store};
 
 /// Samples until `closing`, and then once more, so that a restart loses nothing.
@@ -16,7 +16,7 @@ pub(super) async fn run(
     closing: CancellationToken,
 ) {
     let mut next_ms = clock.host_ms().saturating_add(STEP_MS);
-    let mut rest_ms = clock.host_ms().saturating_add(REST_MS);
+    let mut rest_ms = clock.host_ms().saturating_add(STORED_EACH_MS);
     loop {
         let is_last = tokio::select! {
             () = closing.cancelled() => true,
@@ -28,7 +28,7 @@ pub(super) async fn run(
             series.note_open(OpenCount { at_ms: clock.now_ms(), open });
         }
         if is_last || clock.host_ms() >= rest_ms {
-            rest_ms = clock.host_ms().saturating_add(REST_MS);
+            rest_ms = clock.host_ms().saturating_add(STORED_EACH_MS);
             keep(&*store, &series, &clock).await;
         }
         if is_last {
@@ -40,7 +40,7 @@ pub(super) async fn run(
 }
 
 async fn keep(store: &dyn History, series: &Series, clock: &Clock) {
-    let rests = series.rest();
+    let rests = series.increments();
     if rests.is_empty() {
         return;
     }

@@ -95,11 +95,11 @@ impl Runner {
         }
         let Some(operation) = self.store.operation(id).await? else { return Ok(Wait::Nothing) };
         if let Some(reason) = heeds(&operation) {
-            self.rest(id, Some(reason)).await?;
+            self.finish(id, Some(reason)).await?;
             return Ok(Wait::Nothing);
         }
         if operation.is_through() {
-            self.rest(id, None).await?;
+            self.finish(id, None).await?;
             return Ok(Wait::Nothing);
         }
         if operation.left() == 0 && !operation.is_found {
@@ -115,8 +115,8 @@ impl Runner {
         Ok(Wait::Nothing)
     }
 
-    async fn rest(&self, id: OperationId, reason: Option<String>) -> Result<(), StoreError> {
-        self.store.rest(id, reason).await?;
+    async fn finish(&self, id: OperationId, reason: Option<String>) -> Result<(), StoreError> {
+        self.store.finish(id, reason).await?;
         self.signal.tell();
         Ok(())
     }

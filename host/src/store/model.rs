@@ -59,6 +59,7 @@ pub use schedules::{
 pub use steps::{AgainSoFar, LeaseHolder, NewStep, Recorded, StepView};
 pub use tree::TreeBudget;
 pub(super) use tree::TreeSize;
+pub(in crate::store) use views::MAX_SCANNED_ROWS;
 pub use views::{
     AttemptView, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventState,
     EventSummary, EventView, GatheringView, MAX_CHILDREN, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES,

@@ -36,11 +36,11 @@ pub(crate) enum Answers {
 /// A collector in this process.
 pub(crate) struct Collector {
     pub(crate) address: SocketAddr,
-    kept: Arc<RunStore>,
+    kept: Arc<Kept>,
 }
 
 #[derive(Default)]
-struct RunStore {
+struct Kept {
     requests: AtomicUsize,
     traces: AtomicUsize,
     spans: Mutex<Vec<Span>>,
@@ -56,7 +56,7 @@ impl Collector {
     /// Begins to listen.
     pub(crate) fn start(answers: Answers) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, kept) = (listener.local_addr().unwrap(), Arc::<RunStore>::default());
+        let (address, kept) = (listener.local_addr().unwrap(), Arc::<Kept>::default());
         let keeps = Arc::clone(&kept);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -120,7 +120,7 @@ impl Collector {
     }
 }
 
-impl RunStore {
+impl Kept {
     fn serve(&self, stream: &TcpStream, answers: Answers) {
         let mut reader = BufReader::new(stream);
         while let Some((path, body)) = self.read_request(&mut reader) {

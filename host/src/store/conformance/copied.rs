@@ -8,7 +8,7 @@ use super::policies::TestPolicies;
 use super::queries::all_deliveries;
 use super::*;
 use crate::event::{DEAD_LETTERS, KeyPolicy, KeySource, NewDelivery, TargetOptions};
-use crate::series::{COUNTS, OwnerKind, Rest, SeriesOwner, Spread};
+use crate::series::{COUNTS, Increment, OwnerKind, SeriesOwner, Spread};
 use crate::store::{
     Action, Approval, ApprovalChange, DeliveryFilter, Erasure, EventFilter, FailureFilter,
     GatheringFilter, KvRange, NewOperation, NewStep, OperationOptions, OperationScope, Page,
@@ -203,8 +203,8 @@ async fn fill_log(store: &Arc<dyn Store>) {
     let durations = Spread::from_pairs(vec![(3, 1), (40, 1)]).unwrap();
     for at_ms in [100, 400] {
         let counts = [2; COUNTS];
-        let rest = Rest { owner: owner.clone(), counts, durations: durations.clone() };
-        store.keep_samples(at_ms, vec![rest]).await.unwrap();
+        let increment = Increment { owner: owner.clone(), counts, durations: durations.clone() };
+        store.keep_samples(at_ms, vec![increment]).await.unwrap();
     }
     store.note(keyed_note("first", "k1")).await.unwrap();
     store.keep_answer(keyed_note("second", "k2"), "\"kept\"".to_owned()).await.unwrap();

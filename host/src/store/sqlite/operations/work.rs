@@ -32,7 +32,9 @@ impl WriteBatch<'_> {
             OperationWork::Collect(id, results) => {
                 self.note_results(*id, results).map(|()| Ok(*id))
             }
-            OperationWork::Rest(id, reason) => self.rest(*id, reason.as_deref()).map(|()| Ok(*id)),
+            OperationWork::Finish(id, reason) => {
+                self.finish(*id, reason.as_deref()).map(|()| Ok(*id))
+            }
         }
     }
 
@@ -279,7 +281,7 @@ impl WriteBatch<'_> {
     }
 
     /// Ends a running operation, or stops it for a reason. Its end is in the audit log.
-    fn rest(&self, id: OperationId, reason: Option<&str>) -> Result<(), rusqlite::Error> {
+    fn finish(&self, id: OperationId, reason: Option<&str>) -> Result<(), rusqlite::Error> {
         let state = if reason.is_some() { OperationState::Stopped } else { OperationState::Done };
         let changed = self
             .connection

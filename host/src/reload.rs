@@ -1,8 +1,8 @@
 //! Hot reload: a change to the configuration or to a plugin file takes effect without a restart,
 //! whole or not at all.
 //!
-//! `watch` notifies of events, and each refresh scans the files. The plugins folder comes first, then
-//! the configuration, because a route is only valid if its plugin's file exists. Each is built
+//! `watch` notifies of events, and each refresh scans the files. The plugins folder comes first,
+//! then the configuration, because a route is only valid if its plugin's file exists. Each is built
 //! beside the running one and swapped with one store. On an error the running one stays, and
 //! [`Status`] says why. The files of secrets that a configuration names belong to it. Running
 //! attempts keep the plugin and the settings that they began with. No refresh waits for a compiler:
@@ -54,8 +54,8 @@ pub struct Watched {
     pub reloads: Arc<ReloadLog>,
 }
 
-/// Keeps configuration and plugins up to date until `shutdown`. SIGHUP begins a refresh at once that
-/// reads the configuration also if it is unchanged.
+/// Keeps configuration and plugins up to date until `shutdown`. SIGHUP begins a refresh at once
+/// that reads the configuration also if it is unchanged.
 ///
 /// `on_change` is called after every swap.
 pub async fn run(

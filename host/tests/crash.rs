@@ -77,8 +77,8 @@ fn an_acknowledged_event_survives_a_kill_at_every_point_and_settles_once() {
             &mut found,
             check(&site.path("data/hookbox.db"), &journal.lock().unwrap()),
         );
-        // Quarantined deliveries run one second after a start: no host that lived shorter can have been killed
-        // while it ran one. The next host records what the host before did.
+        // Quarantined deliveries run one second after a start: no host that lived shorter can have
+        // been killed while it ran one. The next host records what the host before did.
         assert!(
             ran_quarantined || found.dead == before.dead,
             "cycle {cycle}: quarantined without having run twice"

@@ -1,9 +1,9 @@
 //! The due times from which this host scans for deliveries that it may lease.
 //!
 //! As long as an old snapshot is held, the index of due deliveries keeps an entry of each delivery
-//! that was leased. So a scan begins where the last one left nothing before, not at the oldest entry.
-//! A scan begins at the oldest entry again every ten seconds, and after each change that may make an
-//! older delivery due.
+//! that was leased. So a scan begins where the last one left nothing before, not at the oldest
+//! entry. A scan begins at the oldest entry again every ten seconds, and after each change that may
+//! make an older delivery due.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -71,8 +71,8 @@ impl LeaseFloors {
         }
     }
 
-    /// The known plugins with their floors, for a scan of all due deliveries; no plugin if it is time
-    /// for a scan from the oldest entry on.
+    /// The known plugins with their floors, for a scan of all due deliveries; no plugin if it is
+    /// time for a scan from the oldest entry on.
     pub(super) fn for_poll(&self) -> (Vec<String>, Vec<i64>) {
         let mut floors = self.floors();
         if is_recent(floors.polled) {
@@ -82,8 +82,8 @@ impl LeaseFloors {
         Default::default()
     }
 
-    /// Lets the next scan of each plugin begin at the oldest entry: a delivery may be due again that
-    /// is older than those that were leased since.
+    /// Lets the next scan of each plugin begin at the oldest entry: a delivery may be due again
+    /// that is older than those that were leased since.
     pub(super) fn forget(&self) {
         *self.floors() = KnownFloors::default();
     }

@@ -21,7 +21,8 @@ pub(super) struct OrphanSearch {
 }
 
 impl OrphanSearch {
-    /// Scans again, and makes due again the leases that nobody has for the second time. Returns how many.
+    /// Scans again, and makes due again the leases that nobody has for the second time. Returns how
+    /// many.
     pub(super) async fn scan(
         &mut self,
         client: &mut Client,

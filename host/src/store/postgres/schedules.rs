@@ -21,8 +21,8 @@ use crate::store::{
 /// Calls `tick_v1`.
 pub(super) const TICK: &str = "SELECT hookbox.tick_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
-/// The first number of a tick. An event requires its tick by number as it requires a settlement by place,
-/// so the numbers come after all places.
+/// The first number of a tick. An event requires its tick by number as it requires a settlement by
+/// place, so the numbers come after all places.
 const FIRST_TICK: i32 = 1 << 20;
 
 /// The ticks of a batch, each with the place of its event among those of the batch.

@@ -123,7 +123,8 @@ impl Space {
         self.written = self.written.saturating_add(weight);
     }
 
-    /// Checks the space, unless that was a moment ago; says whether the answer to [`Space::full`] has changed.
+    /// Checks the space, unless that was a moment ago; says whether the answer to [`Space::full`]
+    /// has changed.
     pub(super) fn check(&mut self, connection: &Connection) -> Result<bool, rusqlite::Error> {
         if self.written < CHECK_AFTER
             && self.checked.is_some_and(|checked| checked.elapsed() < CHECK_EVERY)

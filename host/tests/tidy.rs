@@ -188,6 +188,12 @@ fn the_pages_about_the_code_name_paths_that_exist() {
 }
 
 #[test]
+fn the_page_about_the_architecture_is_short() {
+    let words = read(&repository().join("host/ARCHITECTURE.md")).text.split_whitespace().count();
+    assert!(words <= 1_200, "host/ARCHITECTURE.md has {words} words, more than 1,200");
+}
+
+#[test]
 fn no_file_names_a_place_on_somebodys_machine() {
     let endings = [
         "rs", "toml", "md", "json", "wit", "wat", "sh", "yml", "html", "css", "js", "py", "go", "c",

@@ -1,5 +1,5 @@
-//! What each source received since the start of the host: counts, last uses of keys, and the newest
-//! refusals. It is in memory only.
+//! The requests of each source since the start of the host: counts, last uses of keys, and the
+//! newest refusals. It is in memory only.
 //!
 //! A request that is accepted costs additions to atomics. A refused one is noted under a lock of
 //! its source.
@@ -43,7 +43,7 @@ pub struct SourceActivity {
     windows: SecretWindows,
 }
 
-/// What one source received.
+/// The counts and the newest refusals of one source.
 #[derive(Debug)]
 pub(super) struct SourceCounts {
     accepted: AtomicU64,
@@ -71,7 +71,7 @@ struct RecentRefusals {
     next: u64,
 }
 
-/// What one source received, as of now.
+/// The requests of one source until now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceReceived {
     /// Requests that were stored as new events.
@@ -99,7 +99,7 @@ pub struct ReasonSummary {
     pub offset_s: Option<i64>,
 }
 
-/// What became of the newest confirmation of a source.
+/// The result of a source's newest confirmation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmation {
     /// When, Unix ms.
@@ -125,7 +125,7 @@ pub struct RefusalNote {
     pub headers: Vec<String>,
     /// How long before it came it was sent, by its own words, in seconds.
     pub offset_s: Option<i64>,
-    /// What would have made it authentic.
+    /// The change that would have made it authentic.
     pub hint: Option<String>,
 }
 
@@ -156,7 +156,7 @@ impl SourceActivity {
         self.by_source.read().unwrap_or_else(PoisonError::into_inner).get(source).map(Arc::clone)
     }
 
-    /// What a source received.
+    /// The requests of a source until now.
     pub fn received(&self, source: &str) -> SourceReceived {
         let Some(counts) = self.find(source) else { return SourceReceived::default() };
         SourceReceived {

@@ -32,7 +32,7 @@ const PART_BYTES: usize = 1 << 20;
 /// Parts that wait to be written.
 const WAITING_PARTS: usize = 4;
 
-/// What is copied, and whereto.
+/// The source and the target of a copy.
 #[derive(Debug, Clone)]
 pub struct StoreCopy {
     /// The SQLite file of a stopped host.

@@ -12,7 +12,7 @@ pub trait History: Send + Sync + std::fmt::Debug {
     /// [`MAX_SAMPLES`](super::MAX_SAMPLES) times are kept.
     fn keep_samples(&self, at_ms: i64, samples: Vec<Increment>) -> Pending<'_, ()>;
 
-    /// What an owner did, the newest `limit` times, the oldest first.
+    /// The newest `limit` samples of an owner, the oldest first.
     fn samples(&self, owner: SeriesOwner, limit: u32) -> Pending<'_, Vec<StoredSample>>;
 
     /// Makes an entry of a change that touches nothing in the store. It is made first: without the

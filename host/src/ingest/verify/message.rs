@@ -208,7 +208,7 @@ pub(super) struct Message<'a> {
     pub(super) timestamp: Option<&'a [u8]>,
     pub(super) id: Option<&'a [u8]>,
     pub(super) body: &'a [u8],
-    /// What the pointers find in the body.
+    /// The values at the pointers into the body.
     pub(super) found: &'a [PointerValue],
     /// The secret, where it is a part of what is signed.
     pub(super) secret: Option<&'a [u8]>,

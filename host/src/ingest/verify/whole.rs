@@ -61,7 +61,7 @@ fn one(
 ) -> Result<Proof, Refusal> {
     let found = match rule.pointers.is_empty() {
         true => Vec::new(),
-        // What is no JSON has nothing at any pointer.
+        // A body that is no JSON has nothing at any pointer.
         false => rule.pointers.find(json, "").unwrap_or_else(|_| rule.pointers.nothing()),
     };
     let reading = PointedRequest { head, body, found: &found };

@@ -27,7 +27,7 @@ const KEY: &str = "order\u{0}1";
 /// The number of a schedule's times.
 const SPEC: i64 = 7;
 
-/// What a store was filled with.
+/// The rows that a store was filled with.
 #[derive(Debug)]
 pub(in crate::store) struct FilledStore {
     retry: DeliveryId,
@@ -174,7 +174,7 @@ async fn fill_values(store: &Arc<dyn Store>) -> i64 {
     store.kv_get("orders".into(), "n".to_owned()).await.unwrap().unwrap().version
 }
 
-/// What hosts share: approvals, pauses, positions in logs, schedules.
+/// The rows that hosts share: approvals, pauses, positions in logs, schedules.
 async fn fill_shared(store: &Arc<dyn Store>) {
     let approval = |digest| Approval {
         plugin: "audit".into(),
@@ -197,7 +197,7 @@ async fn fill_shared(store: &Arc<dyn Store>) {
     store.tick(missed).await.unwrap();
 }
 
-/// What is kept over time: samples, the audit log with answers, operations.
+/// The rows that are kept over time: samples, the audit log with answers, operations.
 async fn fill_log(store: &Arc<dyn Store>) {
     let owner = SeriesOwner { kind: OwnerKind::Plugin, name: Some("audit".into()) };
     let durations = Spread::from_pairs(vec![(3, 1), (40, 1)]).unwrap();

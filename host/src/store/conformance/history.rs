@@ -1,4 +1,4 @@
-//! What sources and plugins did over time.
+//! Samples of sources and plugins over time.
 
 use super::*;
 use crate::series::{COUNTS, Increment, OwnerKind, SeriesOwner, Spread};

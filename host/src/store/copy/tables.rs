@@ -23,7 +23,7 @@ pub(super) struct CopyTable {
     pub(super) rows: &'static str,
     /// The query for their number; none if a row becomes several.
     pub(super) count: Option<&'static str>,
-    /// What becomes of a row, if it is not itself.
+    /// The rows that a row becomes, if it is not copied as it is.
     pub(super) becomes: Option<IntoRows>,
 }
 

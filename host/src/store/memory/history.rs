@@ -1,4 +1,4 @@
-//! What sources and plugins did.
+//! Samples of sources and plugins.
 
 use super::{MemoryStore, done};
 use crate::series::{Increment, SeriesOwner};

@@ -102,7 +102,7 @@ pub(super) async fn lock(
     ids: &DeliveryRows,
 ) -> Result<Vec<DeliveryStands>, WorkError> {
     let mut locked = 0;
-    // One that leaves a table while it is waited for is found in the other one.
+    // A delivery that leaves a table while it is waited for is found in the other one.
     for table in ["open", "settled", "open"] {
         if locked >= ids.events.len() as u64 {
             break;

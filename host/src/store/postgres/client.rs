@@ -88,7 +88,7 @@ impl Pooler {
         (!self.is_there()).then(sql)
     }
 
-    /// What begins a transaction.
+    /// The text that begins a transaction.
     fn begin(&self, begin: &str) -> String {
         match self.is_there() {
             true => {

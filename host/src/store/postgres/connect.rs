@@ -99,7 +99,7 @@ pub(super) struct DatabaseAddress {
     last: Arc<AtomicUsize>,
     tls: PostgresTls,
     pub(super) known: Arc<KnownServer>,
-    /// What is between, if anything.
+    /// The pooler between, if there is one.
     pub(super) pooler: Arc<Pooler>,
     /// Hosts and ports, for people.
     pub(super) server: String,
@@ -291,7 +291,7 @@ impl DatabaseAddress {
         Ok(())
     }
 
-    /// What a refusal means.
+    /// The meaning of a refusal.
     pub(super) fn refusal(&self, error: &tokio_postgres::Error) -> PostgresOpenError {
         self.refusal_of(&self.server, error)
     }

@@ -1,4 +1,4 @@
-//! What sources and plugins did over time, and who changed what.
+//! Samples of sources and plugins over time, and the audit log.
 
 use std::sync::Arc;
 

@@ -31,7 +31,7 @@ struct HorizonAge {
     is_least: bool,
 }
 
-/// Whoever has the oldest snapshot.
+/// The holder of the oldest snapshot.
 #[derive(Debug)]
 struct SnapshotHolder {
     kind: String,

@@ -48,7 +48,7 @@ impl NamedPlugins {
         }
     }
 
-    /// What is known of them, as the setting `hookbox.policies` has it; nothing if nothing is.
+    /// Their policies, as the setting `hookbox.policies` has them; nothing if none are known.
     pub(super) fn policies(&self, policies: &dyn PluginPolicies) -> Option<String> {
         let known: serde_json::Map<_, _> = self
             .0

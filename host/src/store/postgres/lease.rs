@@ -84,7 +84,7 @@ pub(super) fn nothing_before(rows: &[Row]) -> Option<i64> {
     let (leased, left): (Vec<_>, Vec<_>) =
         rows.iter().partition(|row| row.get::<_, Option<i64>>(0).is_some());
     let last = leased.into_iter().filter_map(due).max()?;
-    // What another one had locked is left, and may be older.
+    // A row that another one had locked is left, and may be older.
     Some(left.into_iter().filter_map(due).fold(last, i64::min))
 }
 

@@ -39,7 +39,7 @@ impl Postgres {
     }
 
     /// Waits until the database lacks what this host has set, sets it again, and moves the ends of
-    /// what is open. What was set later, by any host, stays.
+    /// what is open. A limit that was set later, by any host, stays.
     pub(super) async fn restore_limits(&self) -> Result<u64, StoreError> {
         self.shared.limits.lost.notified().await;
         let kept = self.shared.limits.set().clone();

@@ -1,4 +1,4 @@
-//! What sources and plugins did in each five minutes, as each host has seen it.
+//! Samples of sources and plugins in each five minutes, as each host has seen them.
 
 use tokio_postgres::{Error, Row};
 
@@ -34,7 +34,7 @@ fn text(numbers: &impl serde::Serialize) -> String {
     serde_json::to_string(numbers).expect("numbers can be written")
 }
 
-/// What an owner did, of each host the newest `limit` times, the oldest first.
+/// The newest `limit` samples of an owner at each host, the oldest first.
 pub(super) async fn read(
     client: &Client,
     owner: &SeriesOwner,

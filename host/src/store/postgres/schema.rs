@@ -7,7 +7,7 @@ use super::client::{SqlClient as Client, SqlTransaction as Transaction};
 use super::connect::DatabaseAddress;
 use super::error::PostgresOpenError;
 
-/// What each version adds.
+/// The statements that each version adds.
 pub(super) const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/tables.sql"),
     include_str!("schema/hosts.sql"),

@@ -1,5 +1,5 @@
 //! Finds the deliveries that an operator's action is for: a bounded number of rows a call, oldest
-//! first. An action takes its deliveries either from `open` or from `settled`. One that is retried
+//! first. An action takes its deliveries either from `open` or from `settled`. A retried delivery
 //! keeps its place, which is behind the walk, and so is not met again.
 
 use super::change::delivery_id;

@@ -83,7 +83,7 @@ impl fmt::Display for ServerPromise {
 #[derive(Debug)]
 pub(super) struct ServerView {
     pub(super) takes_writes: bool,
-    /// What transactions are if they say nothing.
+    /// The isolation of transactions that name none.
     pub(super) isolation: String,
     promise: ServerPromise,
     system: Option<String>,
@@ -126,7 +126,7 @@ pub(super) async fn promise(client: &Client) -> Result<ServerPromise, Error> {
     client.query_one(SETTINGS, &[]).await.map(|row| ServerPromise::read(&row))
 }
 
-/// What a host knows of its database, as long as it lives.
+/// The facts that a host knows of its database, as long as it lives.
 #[derive(Debug)]
 pub(super) struct KnownServer {
     needs_standby: bool,

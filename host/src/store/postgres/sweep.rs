@@ -181,8 +181,8 @@ async fn rotate(work: &Work<'_>, expiry: Expiry) -> Result<(), WorkError> {
     Ok(())
 }
 
-/// The times that decide whether an event with a dead letter is kept: the last attempt began since
-/// the first one, and not after the second, if the event is older than the third one's id.
+/// The times that decide whether an event with a dead letter is kept. The last attempt began since
+/// the first one, and not after the second if the event is older than the third one's id.
 fn dead_since(expiry: Expiry, before_ms: i64) -> (i64, i64, i64) {
     let kept_ms = expiry.now_ms.saturating_sub(before_ms);
     let twice = EventId::first_at(before_ms.saturating_sub(kept_ms));
@@ -197,7 +197,7 @@ async fn not_needed(
     (since_ms, until_ms, twice): (i64, i64, i64),
     now_ms: i64,
 ) -> Result<Vec<i64>, WorkError> {
-    // Whoever makes an old event's delivery open again holds one of these.
+    // Transactions that make an old event's delivery open again hold one of these.
     work.execute(
         "SELECT FROM hookbox.events e WHERE e.id = ANY ($1) ORDER BY e.id FOR UPDATE",
         &[&events],

@@ -2,8 +2,8 @@
 //!
 //! The first member of a key opens a gathering, whichever it is, so that none can come too early. A
 //! gathering is open until it is complete, or until its delivery is leased or has ended: then its
-//! members are frozen. Only integers are compared here. What a member means was read from the event
-//! before.
+//! members are frozen. Only integers are compared here. The meaning of a member was read from the
+//! event before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ struct OpenGathering {
     ended: bool,
     /// Whether its time ran out before it was complete.
     late: bool,
-    /// What has just completed it.
+    /// The cause of its completion, just now.
     why: Option<u8>,
 }
 
@@ -200,7 +200,7 @@ impl WriteBatch<'_> {
     ) -> Result<(), rusqlite::Error> {
         let is_new = self.insert_member(&gathering, event.id, member)?;
         gathering.count_in(member, is_new);
-        // One that has been quiet for long enough is due already, and stays so.
+        // A gathering that has been quiet for long enough is due already, and stays so.
         if gathering.quiet_until_ms.is_none_or(|quiet_ms| quiet_ms > self.now_ms) {
             let put_off = member.terms.quiet.map(|quiet| after_ms(self.now_ms, quiet));
             gathering.quiet_until_ms = put_off.or(gathering.quiet_until_ms);

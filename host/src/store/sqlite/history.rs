@@ -1,4 +1,4 @@
-//! What sources and plugins did in each five minutes.
+//! Samples of sources and plugins in each five minutes.
 
 use rusqlite::{Connection, Row, params};
 

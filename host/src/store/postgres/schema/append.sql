@@ -15,12 +15,12 @@ END $$;
 -- of deliveries or keys is its place in the arrays of events, from 1. An event that
 -- `requires` a settlement, by its place from 1, is stored only if that was kept: see `settle_v1`.
 --
--- Events of one request have a common number above 0 in `groups`, which is empty if there are none:
--- the first of them with a key counts, and if one has to be appended again, all have.
+-- Events of one request have a common number above 0 in `groups`, which is empty if there are none.
+-- The first of them with a key counts, and if one has to be appended again, all have.
 --
--- Returns for each event: 0 it is stored; 1 it is a duplicate of `first`; 2 it shares a key with
--- another of this call or of a host that was faster, and has to be appended again; 3 its
--- settlement was not kept.
+-- Returns for each event: 0 it is stored; 1 it is a duplicate of `first`; 2 it has to be appended
+-- again; 3 its settlement was not kept. An event is appended again if it shares a key with another
+-- of this call, or with one of a host that was faster.
 CREATE FUNCTION hookbox.append_v1(
     at bigint, me bigint, requires integer[],
     ids bigint[], sources text[], types text[], subjects text[], content_types text[],

@@ -1,11 +1,11 @@
 -- The order of deliveries with a key. The first `per_key` of a key that have entered are open, and
--- the others wait behind them. Whatever ends an open one opens the next in the same transaction.
+-- the others wait behind them. All that end an open one open the next in the same transaction.
 --
--- Whoever enters a key or leaves it holds the lock of its stripe, so that the two exclude each
--- other: `lock_keys_v1` comes before anything is looked at.
+-- To enter a key and to leave it take the lock of its stripe, so that the two exclude each other:
+-- `lock_keys_v1` comes before anything is read.
 
--- What is known of a plugin: the setting `hookbox.policies` has it by the plugin's name. Of one
--- that is not there nothing is known: what has a key is in strict order.
+-- The policy of a plugin: the setting `hookbox.policies` has it by the plugin's name. Of one that
+-- is not there nothing is known: what has a key is in strict order.
 CREATE TYPE hookbox.policy AS (
     per_key integer, apart bigint, holds boolean, most_waiting bigint, tells boolean
 );

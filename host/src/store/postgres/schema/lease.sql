@@ -65,7 +65,7 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     late record;
 BEGIN
-    -- One that has not entered its key yet comes before what is due after it.
+    -- A delivery that has not entered its key yet comes before those that are due after it.
     SELECT o.due, o.event, o.ordinal INTO late FROM hookbox.open o
     WHERE o.plugin = which AND o.key IS NOT NULL AND o.entered IS NULL AND o.holder IS NULL
     ORDER BY o.due, o.event, o.ordinal LIMIT 1;

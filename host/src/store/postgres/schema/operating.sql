@@ -1,4 +1,4 @@
--- What operators do to events and deliveries, and what the sweep remembers.
+-- Changes by operators of events and deliveries, and the positions of the sweep.
 
 -- Events that hold nothing any more. `asked`: by a client, and not by `payload_retention`.
 CREATE TABLE hookbox.erased (
@@ -74,7 +74,7 @@ CREATE INDEX operation_items_result
     ON hookbox.operation_items (operation, result, event, ordinal);
 
 -- Drops the partitions of the oldest day if all ids of it are before `until` and nothing is left of
--- it; says whether it did. Whoever uses the tables then is waited for only a moment.
+-- it; says whether it did. It waits only a moment for others that use the tables.
 CREATE FUNCTION hookbox.drop_empty_day_v1(until bigint) RETURNS boolean
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE

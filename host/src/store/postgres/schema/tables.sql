@@ -38,13 +38,13 @@ CREATE TABLE hookbox.hosts (
     plugins text NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 20);
 
--- One marker a batch of a writer of a run: whether a batch has been committed is answered by its row, and each batch
--- writes something, so that also an answer of a duplicate waits for a standby.
+-- One marker a batch of a writer of a run: its row says whether the batch has been committed. Each
+-- batch writes something, so that also an answer of a duplicate waits for a standby.
 CREATE TABLE hookbox.commits (
     incarnation bigint NOT NULL,
     writer smallint NOT NULL,
     seq bigint NOT NULL,
-    -- What became of its settlements, if not all were kept.
+    -- The results of its settlements, if not all were kept.
     settled smallint[],
     PRIMARY KEY (incarnation, writer, seq)
 );
@@ -137,7 +137,7 @@ CREATE TABLE hookbox.attempts (
     PRIMARY KEY (event, ordinal, number)
 );
 
--- What attempts have recorded. A delivery that is done keeps none.
+-- Recorded steps of attempts. A delivery that is done keeps none.
 CREATE TABLE hookbox.steps (
     event bigint NOT NULL,
     ordinal integer NOT NULL,

@@ -168,7 +168,7 @@ async fn a_walk_of_before_does_not_end_that_of_a_limit_which_came_back_to_the_sa
     walk.await;
     let is_moved = "SELECT moved FROM hookbox.time_limits";
     assert!(!admin.query_one(is_moved, &[]).await.unwrap().get::<_, bool>(0));
-    // Whoever says so next finds that something is left.
+    // The next host that sets it finds that something is left.
     assert!(limit(&second, 2).await > 0);
     assert_eq!(open_for(&first).await, (OPEN as usize, BTreeSet::from([2])));
 }

@@ -1,4 +1,4 @@
-//! What operations do within a transaction of the writer.
+//! Steps of operations within a transaction of the writer.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -189,7 +189,8 @@ impl WriteBatch<'_> {
                 if !work.is_untouched(id, *item)? {
                     continue;
                 }
-                // What is to be cancelled is also if it was tried again meanwhile.
+                // A delivery that is to be cancelled is cancelled also if it was tried again
+                // meanwhile.
                 let as_of_ms =
                     if found.action == Action::Cancel { i64::MAX } else { found.as_of_ms };
                 let attempt = work.attempts_of(*item, as_of_ms)?;

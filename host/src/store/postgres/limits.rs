@@ -7,8 +7,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::Postgres;
-use super::kept_limits::KeptLimit;
 use super::moves::WorkMoves;
+use super::own_limits::OwnLimit;
 use super::rows::millis;
 use super::work::{WorkError, tried};
 use crate::event::PluginName;
@@ -77,7 +77,7 @@ impl Postgres {
                 moved += self.walk_ends(plugin, generation, &server).await?;
             }
             if generations.is_none() {
-                let limit = KeptLimit { within: *within, generation };
+                let limit = OwnLimit { within: *within, generation };
                 self.shared.limits.set().insert(plugin.clone(), limit);
             }
         }

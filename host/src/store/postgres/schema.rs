@@ -24,7 +24,7 @@ pub(super) const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/limits.sql"),
     include_str!("schema/failures.sql"),
     include_str!("schema/schedules.sql"),
-    include_str!("schema/kept.sql"),
+    include_str!("schema/shared.sql"),
     include_str!("schema/listings.sql"),
     include_str!("schema/audit.sql"),
     include_str!("schema/operating.sql"),

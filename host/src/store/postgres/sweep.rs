@@ -324,7 +324,7 @@ async fn empty_some(
     let (begins, at, kept): (i64, i64, Option<i64>) = (row.get(0), row.get(1), row.get(2));
     let (events, to_the_end) = scan(work, at.max(begins), until).await?;
     let Some(last) = events.last().copied() else {
-        // The end of a round, which the next one begins behind.
+        // The end of a pass, which the next one begins behind.
         let begins = kept.map_or(at.max(begins), |kept| kept - 1);
         note_emptied(work, (begins, 0, None)).await?;
         return Ok((0, false));

@@ -21,8 +21,8 @@ CREATE INDEX events_subject ON hookbox.events (hashtextextended(subject, 0), id)
     WHERE subject IS NOT NULL;
 
 -- How far the sweep has come. `last_id`: no id up to here is given again. `events_up_to`: where the
--- present round, which deletes what is settled, goes on. `empty_up_to`: every event up to here is
--- empty, and a round begins behind it; `empty_at`: where the present one goes on; `empty_kept`: the
+-- present pass, which deletes what is settled, goes on. `empty_up_to`: every event up to here is
+-- empty, and a pass begins behind it; `empty_at`: where the present one goes on; `empty_kept`: the
 -- first event that it has left alone.
 CREATE TABLE hookbox.swept (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),

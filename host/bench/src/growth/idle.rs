@@ -38,7 +38,7 @@ pub(super) fn measure(sites: &Path) -> Result<Vec<Figure>> {
 }
 
 /// The CPU time of a host that has nothing to do, in percent of a core.
-pub(super) fn cpu(host: &Running) -> Result<f64> {
+pub(super) fn cpu_percent(host: &Running) -> Result<f64> {
     std::thread::sleep(CALM);
     let before = cpu(host.pid())?;
     std::thread::sleep(WATCHED);

@@ -62,7 +62,7 @@ pub(super) fn measure(sites: &Path, seconds: u32, count: usize) -> Result<Vec<Fi
     figures.extend(share(sites, &host, seconds, first, (what, &greedy, Wanted::Known))?);
 
     let one = Operators::one(admin);
-    let idle = idle::cpu(&host)?;
+    let idle = idle::cpu_percent(&host)?;
     one.end()?;
     let name = format!("CPU, idle, a page open, {count} stored");
     figures.push(Figure::new(name, idle, "% of a core", Wanted::AtMost(0.1)));

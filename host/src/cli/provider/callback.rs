@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::kept;
+use super::secret_files;
 use super::talk::{Talk, random};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Printout, print_json};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::kept;
+use super::secret_files;
 use super::talk::Talk;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Printout, print_json, printable};

@@ -32,13 +32,14 @@ use crate::tasks;
 
 mod attempt;
 mod body_memory;
+mod bucket_reader;
 mod built_in;
 mod conflicts;
 mod dead_letter;
 mod gathered;
 mod handle;
 mod health;
-mod kept;
+mod leased_steps;
 mod leasing;
 mod metrics;
 mod outcome;

@@ -16,15 +16,15 @@
 //!
 //! Operators also cancel open deliveries and discard dead ones: see [`Action`].
 //!
-//! A store implements narrow traits: [`Queue`] moves deliveries along this diagram,
-//! [`Operate`] has the actions of operators, [`Operations`] those that go on by steps, [`Read`]
-//! (with [`ReadOne`] and [`Count`]) answers queries, [`Schedules`] keeps how far schedules have
-//! come, [`History`] what the host did over time, [`LogPositions`] how far the logs of providers
-//! have been read, [`Hosts`] lists who shares the store and has their secrets, and [`Health`]
-//! reports its condition. A caller takes the narrowest one.
-//! Callers and the store exchange durations, never instants of the caller's clock, because the
-//! store owns the time by which deliveries are due. Listings show times for people, and the nominal
-//! times of schedules are times of the wall clock.
+//! A store implements nine narrow traits. [`Queue`] moves deliveries along this diagram.
+//! [`Operate`] has the actions of operators, and [`Operations`] those that go on by steps. [`Read`]
+//! (with [`ReadOne`] and [`Count`]) answers queries. [`Schedules`] keeps how far schedules have
+//! come, [`History`] what the host did over time, and [`LogPositions`] how far the logs of
+//! providers have been read. [`Hosts`] lists the hosts that share the store, and has their secrets.
+//! [`Health`] reports the store's condition. A caller takes the narrowest one. Callers and the
+//! store exchange durations, never instants of the caller's clock, because the store owns the time
+//! by which deliveries are due. Listings show times for people, and the nominal times of schedules
+//! are times of the wall clock.
 //!
 //! Laws, each with a test of the same words in `store/conformance.rs`:
 //! - what was appended is there after a crash, and what was not acknowledged may or may not be;

@@ -124,7 +124,7 @@ fn modules_of_one_folder_do_not_import_from_each_other_in_a_cycle() {
 
 #[test]
 fn a_type_name_of_the_library_stands_for_one_thing() {
-    none(names::shared(&rust_sources("host/src")).into_values().collect());
+    none(names::violations(&rust_sources("host/src")));
 }
 
 #[test]
@@ -185,6 +185,12 @@ fn the_pages_about_the_code_name_paths_that_exist() {
     assert!(pages.len() > 5, "the pages were not found");
     pages.push(top.join("host/ARCHITECTURE.md"));
     none(pages.iter().flat_map(|page| links::dead_paths(&read(page), &bases)).collect());
+}
+
+#[test]
+fn the_page_about_the_architecture_is_short() {
+    let words = read(&repository().join("host/ARCHITECTURE.md")).text.split_whitespace().count();
+    assert!(words <= 1_200, "host/ARCHITECTURE.md has {words} words, more than 1,200");
 }
 
 #[test]

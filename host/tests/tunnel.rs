@@ -266,7 +266,7 @@ fn an_item_is_posted_in_its_list_and_a_source_that_cannot_be_signed_is_left_out(
     assert_eq!(body, r#"{"action":"changed","n":1.50}"#, "its bytes are kept");
 }
 
-/// One more than the stream of the other host sends after one look, and a few.
+/// One more than the stream of the other host sends after one scan, and a few.
 const MISSED: usize = 1_003;
 
 #[test]

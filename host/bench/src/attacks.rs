@@ -8,7 +8,7 @@
 //! not hold and is not in [`KNOWN`].
 //!
 //! Attacks come from other addresses of the loopback network than the good client does. They take
-//! processor time of the machine that they attack; how much is printed.
+//! CPU time of the machine that they attack; how much is printed.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ mod host;
 mod idle;
 mod judge;
 mod operators;
-mod places;
+mod permits;
 mod print;
 mod settlements;
 mod slow;
@@ -110,7 +110,7 @@ struct Beside {
 /// Every attack there is.
 fn attacks() -> Vec<Box<dyn Attack>> {
     let mut all = settlements::attacks();
-    all.extend(places::attacks());
+    all.extend(permits::attacks());
     all.extend(door::attacks());
     all.extend(operators::attacks());
     all.extend(disk::attacks());

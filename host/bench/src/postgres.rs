@@ -3,7 +3,7 @@
 //!
 //! Each case gets a fixed number of webhooks, as fast as they are acknowledged, and its time ends
 //! when the last one is handled. The server is a cluster of the bench's own with `fsync` on; every
-//! run has a database of its own. Its processor time is that of all its processes, and its log is
+//! run has a database of its own. Its CPU time is that of all its processes, and its log is
 //! measured in bytes.
 
 use std::path::Path;

@@ -4,7 +4,7 @@
 //! Every round measures each row on a new host, every other round in the opposite order, and ratios
 //! are within a round. Nothing is routed, so a row is the road to the acknowledgement alone. Beside
 //! the rates stand what one verification costs on one thread here, and the rate that this allows on
-//! all cores: that bounds a scheme whose verification is most of its processor time.
+//! all cores: that bounds a scheme whose verification is most of its CPU time.
 
 use std::path::Path;
 
@@ -63,7 +63,7 @@ struct Row {
 #[derive(Debug, Clone, Copy, Default)]
 struct Sample {
     per_second: f64,
-    /// Processor time of the host for each request, in microseconds.
+    /// CPU time of the host for each request, in microseconds.
     cpu_us: f64,
 }
 
@@ -254,7 +254,7 @@ impl Medians {
         if 2.0 * self.verify_us >= self.sample.cpu_us {
             "verification"
         } else if 2.0 * self.busy() >= cores() as f64 {
-            "the processor, not verification"
+            "the CPU, not verification"
         } else {
             "the disk, or the load generator"
         }
@@ -321,7 +321,7 @@ mod tests {
         };
         let cores = cores() as f64;
         assert_eq!(of(100.0, 150.0, 10.0).bound(), "verification");
-        assert_eq!(of(10.0, 100.0, cores * 9_000.0).bound(), "the processor, not verification");
+        assert_eq!(of(10.0, 100.0, cores * 9_000.0).bound(), "the CPU, not verification");
         assert_eq!(of(10.0, 100.0, 1.0).bound(), "the disk, or the load generator");
         assert_eq!(of(100.0, 150.0, 10.0).most(), cores * 10_000.0);
     }

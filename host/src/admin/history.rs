@@ -18,7 +18,7 @@ use crate::clock::rfc3339;
 use crate::event::Outcome;
 use crate::names::hint;
 use crate::series::{
-    COUNTS, Mark, Meter, OpenCount, OwnerKind, Point, REST_MS, Sampled, SeriesOwner, Spread,
+    COUNTS, Mark, Meter, OpenCount, OwnerKind, Point, STORED_EACH_MS, Sampled, SeriesOwner, Spread,
 };
 
 /// Curves over a window of time that ends now.
@@ -206,7 +206,7 @@ async fn steps(
         steps.add_points(&in_memory);
         return Ok((steps.steps, in_memory.first().map(|first| first.at_ms)));
     }
-    let limit = window.step_ms * window.steps as i64 / REST_MS + 1;
+    let limit = window.step_ms * window.steps as i64 / STORED_EACH_MS + 1;
     let stored = match reach {
         HistoryReach::Stored => admin.store.samples(owner.clone(), limit as u32).await?,
         HistoryReach::Memory => Vec::new(),

@@ -55,13 +55,13 @@ where
             drop(sender.send(Err(error)).await);
         }
     });
-    ([(header::CONTENT_TYPE, NDJSON)], Body::new(Lines(receiver))).into_response()
+    ([(header::CONTENT_TYPE, NDJSON)], Body::new(LinesBody(receiver))).into_response()
 }
 
 /// A body of lines that may break off.
-struct Lines(mpsc::Receiver<Result<Bytes, io::Error>>);
+struct LinesBodyBody(mpsc::Receiver<Result<Bytes, io::Error>>);
 
-impl HttpBody for Lines {
+impl HttpBody for LinesBody {
     type Data = Bytes;
     type Error = io::Error;
 

@@ -231,7 +231,7 @@ fn refusal(name: &str, why: &NotTried) -> ProblemJson {
             "it is another file of plugin `{name}` that runs, {digest}"
         )),
         NotTried::NoCapacity | NotTried::Stopping => {
-            let detail = "there is no place for a trial now: ask again later";
+            let detail = "there is no permit for a trial now: ask again later";
             ProblemJson::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
         NotTried::Fault(panic) => {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::event::State;
 use crate::ingest::SourceActivity;
-use crate::series::{OpenCount, REST_MS, STEP_MS, Series};
+use crate::series::{OpenCount, STEP_MS, STORED_EACH_MS, Series};
 use crate::store::{History, MAX_SAMPLES, PluginCounts, Store};
 
 /// Samples until `closing`, and then once more, so that a restart loses nothing.
@@ -19,7 +19,7 @@ pub(super) async fn run(
     closing: CancellationToken,
 ) {
     let mut next_ms = clock.host_ms().saturating_add(STEP_MS);
-    let mut rest_ms = clock.host_ms().saturating_add(REST_MS);
+    let mut rest_ms = clock.host_ms().saturating_add(STORED_EACH_MS);
     loop {
         read_keys(&*store, &activity).await;
         let is_last = tokio::select! {
@@ -33,7 +33,7 @@ pub(super) async fn run(
             series.note_open(OpenCount { at_ms: clock.now_ms(), open, ready, waiting });
         }
         if is_last || clock.host_ms() >= rest_ms {
-            rest_ms = clock.host_ms().saturating_add(REST_MS);
+            rest_ms = clock.host_ms().saturating_add(STORED_EACH_MS);
             keep(&*store, &series, &activity, &clock).await;
         }
         if is_last {
@@ -54,8 +54,8 @@ async fn read_keys(store: &dyn History, activity: &SourceActivity) {
 }
 
 async fn keep(store: &dyn History, series: &Series, activity: &SourceActivity, clock: &Clock) {
-    let mut rests = series.rest();
-    rests.extend(activity.key_rests(clock.now_ms()));
+    let mut increments = series.increments();
+    increments.extend(activity.key_increments(clock.now_ms()));
     if rests.is_empty() {
         return;
     }

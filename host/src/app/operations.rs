@@ -48,7 +48,7 @@ enum Wait {
 
 /// What is remembered of an operation between two steps.
 #[derive(Debug)]
-struct Progress {
+struct OperationPace {
     pause: Duration,
     done: u64,
     /// Deliveries that its pace allows.
@@ -86,7 +86,7 @@ pub(super) async fn run(parts: OperationParts, closing: CancellationToken) {
 
 struct Runner {
     parts: OperationParts,
-    known: HashMap<OperationId, Progress>,
+    known: HashMap<OperationId, OperationPace>,
     /// When an operation is tried again whose step was refused.
     hindered: HashMap<OperationId, Instant>,
 }
@@ -141,11 +141,11 @@ impl Runner {
         }
         let Some(operation) = store.operation(id).await? else { return Ok(Wait::Nothing) };
         if let Some(reason) = heeds(&operation) {
-            self.rest(id, Some(reason)).await?;
+            self.finish(id, Some(reason)).await?;
             return Ok(Wait::Nothing);
         }
         if operation.is_through() {
-            self.rest(id, None).await?;
+            self.finish(id, None).await?;
             return Ok(Wait::Nothing);
         }
         // Events are replayed in the order in which they came, so all are found before.
@@ -202,8 +202,8 @@ impl Runner {
         Ok(deliveries.into_iter().map(|delivery| delivery.target).collect())
     }
 
-    async fn rest(&self, id: OperationId, reason: Option<String>) -> Result<(), StoreError> {
-        self.parts.store.rest(id, reason).await?;
+    async fn finish(&self, id: OperationId, reason: Option<String>) -> Result<(), StoreError> {
+        self.parts.store.finish(id, reason).await?;
         self.parts.signal.tell(id);
         Ok(())
     }
@@ -211,7 +211,7 @@ impl Runner {
     /// How many deliveries may be acted on now; for none, how long to wait.
     fn may_act(&mut self, operation: &Operation) -> (u64, Duration) {
         let now = Instant::now();
-        let known = self.known.entry(operation.id).or_insert_with(|| Progress {
+        let known = self.known.entry(operation.id).or_insert_with(|| OperationPace {
             pause: FIRST_PAUSE,
             done: operation.done(),
             allowed: 1.0,

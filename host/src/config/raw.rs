@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 pub(super) use self::sink::Sink;
 use super::units;
-use crate::names::closest_within;
+use crate::names::{self, closest_within};
 
 /// A bound of so many milliseconds, a hundred years, is none that anybody meets.
 const NO_BOUND_MS: u64 = 100 * 365 * 86_400_000;
@@ -335,7 +335,7 @@ pub(super) fn looks_secret(key: &str) -> bool {
 pub(super) fn did_you_mean<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> String {
     let slips = (word.chars().count() / 3).clamp(1, 3);
     closest_within(word, names, slips)
-        .map(|name| format!("did you mean `{name}`? "))
+        .map(|name| names::did_you_mean(name) + " ")
         .unwrap_or_default()
 }
 

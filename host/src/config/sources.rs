@@ -66,7 +66,7 @@ pub(super) struct Keys<'a> {
 }
 
 /// What a section says of the verification, beside its template.
-struct How {
+struct VerifySection {
     is_verified: bool,
     /// Whether there is a preset, or `verify`.
     says_how: bool,
@@ -219,8 +219,13 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
         item.refuse_key("takes secrets of handshakes, which are not encoded", help);
     }
     let takes_secrets = provider.takes_secrets;
-    let how =
-        How { is_verified, says_how, min_key_bytes, provider: provider.provider(), takes_secrets };
+    let how = VerifySection {
+        is_verified,
+        says_how,
+        min_key_bytes,
+        provider: provider.provider(),
+        takes_secrets,
+    };
     let found = read_secrets(item, secrets_item.as_ref(), how, &template, places);
     template::read_max_body(&mut section, &mut template);
     let trusts = section.take("trust_traceparent").and_then(|item| item.truth());
@@ -245,11 +250,11 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
 fn read_secrets(
     item: &Item<'_>,
     list: Option<&Item<'_>>,
-    how: How,
+    how: VerifySection,
     template: &SourceTemplate,
     places: &Places<'_>,
 ) -> Option<FoundSecrets> {
-    let How { is_verified, says_how, min_key_bytes, provider, takes_secrets } = how;
+    let VerifySection { is_verified, says_how, min_key_bytes, provider, takes_secrets } = how;
     let format = &template.key;
     match (is_verified && template.has_secrets(), list) {
         (true, Some(list)) => Some(secrets::read(list, format, min_key_bytes, places)),

@@ -132,10 +132,12 @@ fn warn_of_headers(item: &Item<'_>, headers: &[Injected], endpoint: &OtlpEndpoin
 fn endpoint(item: &Item<'_>) -> Option<OtlpEndpoint> {
     const EXAMPLE: &str = "\"http://127.0.0.1:4318\"";
     let text = item.text(EXAMPLE)?;
-    let secret = match () {
-        () if text.contains('@') => Some("holds a user's name"),
-        () if text.contains('?') => Some("has a query"),
-        () => None,
+    let secret = if text.contains('@') {
+        Some("holds a user's name")
+    } else if text.contains('?') {
+        Some("has a query")
+    } else {
+        None
     };
     if let Some(fault) = secret {
         // It may carry a password.

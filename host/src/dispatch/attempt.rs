@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::bucket_reader::BucketReader;
 use super::built_in::BuiltIn;
 use super::dead_letter::DeadLetter;
 use super::health::{BreakerSignal, LogSubject, Probe};
-use super::kept::KeptByStore;
+use super::leased_steps::LeasedSteps;
 use super::outcome::{self, AttemptFacts};
 use super::queue::PluginQueue;
 use super::rate::StartTurn;
@@ -233,14 +234,15 @@ fn call(
     digest: Digest,
     held: &HeldUntilDurable,
 ) -> Call {
-    let kept = Arc::new(KeptByStore {
-        reads: shared.deps.reads.clone(),
+    let reads = shared.deps.reads.clone();
+    let kv = BucketReader { reads: reads.clone(), bucket: settings.kv.bucket_of(&lease.plugin) };
+    let steps = LeasedSteps {
+        reads,
         queue: shared.deps.store.clone(),
-        bucket: settings.kv.bucket_of(&lease.plugin),
         holder: lease.holder(),
         has_steps: lease.has_steps(),
         digest,
-    });
+    };
     Call {
         plugin: lease.plugin.clone(),
         event: lease.event.clone(),
@@ -250,8 +252,8 @@ fn call(
         limits: settings.limits,
         grants: settings.grants.clone(),
         config: settings.config.clone(),
-        kv: kept.clone(),
-        steps: kept,
+        kv: Arc::new(kv),
+        steps: Arc::new(steps),
         path: settings.path.clone(),
         reuse: settings.reuse,
         trace: held.spans.as_ref().map(|spans| spans.parent()),

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::Source;
 use crate::config::source::{Secrets, Verify};
-use crate::series::{COUNTS, OwnerKind, Rest, SeriesOwner, Spread};
+use crate::series::{COUNTS, OwnerKind, Increment, SeriesOwner, Spread};
 use crate::store::StoredSample;
 
 /// The time of what has not happened.
@@ -83,7 +83,7 @@ impl KeyUse {
     }
 
     /// What is to be stored at this time, if it was used since something was stored last.
-    pub(super) fn rest(&self, source: &str, now_ms: i64) -> Option<Rest> {
+    pub(super) fn increment(&self, source: &str, now_ms: i64) -> Option<Increment> {
         let at_ms = time(&self.at)?;
         if at_ms <= self.kept.swap(at_ms, Ordering::Relaxed) {
             return None;
@@ -92,7 +92,7 @@ impl KeyUse {
         counts[0] = 1;
         let before_ms = now_ms.saturating_sub(at_ms).max(0);
         counts[BEFORE_END] = u32::try_from(before_ms).unwrap_or(u32::MAX);
-        Some(Rest { owner: owner(source, &self.mark), counts, durations: Spread::default() })
+        Some(Increment { owner: owner(source, &self.mark), counts, durations: Spread::default() })
     }
 
     /// The oldest use that is stored.
@@ -136,11 +136,11 @@ mod tests {
     #[test]
     fn a_use_is_stored_once_and_read_back_to_the_millisecond() {
         let key = Arc::new(KeyUse::new([0xab; 32]));
-        assert_eq!(key.rest("heygen", 1_000_000), None, "it was never used");
+        assert_eq!(key.increment("heygen", 1_000_000), None, "it was never used");
         key.at.store(1_000_000, Ordering::Relaxed);
-        let rest = key.rest("heygen", 1_123_456).unwrap();
+        let rest = key.increment("heygen", 1_123_456).unwrap();
         assert_eq!(rest.owner.name.as_deref(), Some("heygen#ab"));
-        assert_eq!(key.rest("heygen", 1_400_000), None, "nothing came since");
+        assert_eq!(key.increment("heygen", 1_400_000), None, "nothing came since");
         let sample =
             StoredSample { at_ms: 1_123_456, counts: rest.counts, durations: rest.durations };
         let older = StoredSample { at_ms: 900_000, ..sample.clone() };
@@ -163,6 +163,6 @@ mod tests {
         let sample = StoredSample { at_ms: 1_000_000, counts, durations: Spread::default() };
         UnreadKey::of("a", &key).unwrap().read(&[sample]);
         assert_eq!(time(&key.at), Some(2_000_000));
-        assert!(key.rest("a", 2_000_000).is_some(), "and is stored next");
+        assert!(key.increment("a", 2_000_000).is_some(), "and is stored next");
     }
 }

@@ -27,7 +27,7 @@ mod record;
 
 use former::{FormerApprovals, Note};
 pub use record::Admission;
-pub(super) use record::{Asked, Decision};
+pub(super) use record::{AskedCapabilities, Decision};
 use record::{Record, decide};
 
 /// Stands in the store for whoever has approved a file by hand.
@@ -207,7 +207,12 @@ impl Approvals {
     }
 
     /// Whether [`Approvals::admit`] would hold the file now.
-    pub(super) async fn holds(&self, name: &str, digest: Digest, asked: &Asked) -> bool {
+    pub(super) async fn holds(
+        &self,
+        name: &str,
+        digest: Digest,
+        asked: &AskedCapabilities,
+    ) -> bool {
         let records = self.records.lock().await;
         matches!(
             decide(records.get(name), &self.settings(name), digest, asked),
@@ -240,7 +245,7 @@ impl Approvals {
         &self,
         name: &PluginName,
         digest: Digest,
-        asked: &Asked,
+        asked: &AskedCapabilities,
     ) -> Result<Decision, String> {
         let mut records = self.records.lock().await;
         let decision = decide(records.get(name), &self.settings(name), digest, asked);
@@ -268,7 +273,7 @@ impl Approvals {
     /// its plugin is `known`.
     pub(super) async fn holding(
         &self,
-        mut held: BTreeMap<PluginName, (Digest, Asked)>,
+        mut held: BTreeMap<PluginName, (Digest, AskedCapabilities)>,
         known: &BTreeSet<PluginName>,
     ) {
         for (name, record) in self.records.lock().await.iter_mut() {
@@ -350,7 +355,7 @@ impl Approvals {
     }
 }
 
-fn approval(plugin: &PluginName, digest: Digest, asked: &Asked, by: &str) -> Approval {
+fn approval(plugin: &PluginName, digest: Digest, asked: &AskedCapabilities, by: &str) -> Approval {
     let capabilities = asked.iter().map(|capability| capability.name().to_owned()).collect();
     Approval { plugin: plugin.clone(), digest, capabilities, approved_by: by.to_owned() }
 }
@@ -359,7 +364,8 @@ fn approval(plugin: &PluginName, digest: Digest, asked: &Asked, by: &str) -> App
 fn changes(plugin: &PluginName, note: &Note) -> Vec<ApprovalChange> {
     let admitted = note.digest.map(|digest| approval(plugin, digest, &note.capabilities, "owner"));
     // The note does not have its capabilities; they are stored when it is admitted.
-    let approved = note.approved.map(|digest| approval(plugin, digest, &Asked::new(), OPERATOR));
+    let approved =
+        note.approved.map(|digest| approval(plugin, digest, &AskedCapabilities::new(), OPERATOR));
     let admitted = admitted.map(ApprovalChange::Admit);
     admitted.into_iter().chain(approved.map(ApprovalChange::Approve)).collect()
 }

@@ -97,8 +97,8 @@ pub(super) async fn woken(wake: &Notify, debounce_ms: u64) {
     pin!(wake.notified()).as_mut().enable();
 }
 
-/// Whether an event can mean a change. Reading a file is an event too, and a round reads files,
-/// which must not trigger the next round. An error can mean that events were lost.
+/// Whether an event can mean a change. Reading a file is an event too, and a refresh reads files,
+/// which must not trigger the next refresh. An error can mean that events were lost.
 fn means_change(event: &notify::Result<Event>) -> bool {
     event.as_ref().map_or(true, |event| !event.kind.is_access())
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::durations::Spread;
 use super::meter::COUNTS;
 use super::window::{Point, Sampled};
-use super::{OwnerKind, Rest, STEP_MS, SeriesOwner};
+use super::{OwnerKind, Increment, STEP_MS, SeriesOwner};
 
 /// The time that a change is told of, in milliseconds.
 pub const BACKLOG_MS: i64 = 900_000;
@@ -85,10 +85,10 @@ impl OpenCounts {
     }
 
     /// The most that there were since the last rest, if that was noted.
-    pub(super) fn rest(&self) -> Option<Rest> {
+    pub(super) fn increment(&self) -> Option<Increment> {
         let counts = self.kept().most.take()?;
         let owner = SeriesOwner { kind: OwnerKind::Backlog, name: None };
-        Some(Rest { owner, counts, durations: Spread::default() })
+        Some(Increment { owner, counts, durations: Spread::default() })
     }
 
     fn kept(&self) -> MutexGuard<'_, KeptCounts> {
@@ -116,13 +116,13 @@ mod tests {
     #[test]
     fn a_rest_has_the_most_of_its_time() {
         let counts = OpenCounts::default();
-        assert!(counts.rest().is_none(), "nothing was noted");
+        assert!(counts.increment().is_none(), "nothing was noted");
         for (ready, waiting) in [(3, 9), (7, 0), (1, 1)] {
             counts.push(OpenCount { ready, waiting, ..OpenCount::default() });
         }
-        let rest = counts.rest().unwrap();
-        assert_eq!(rest.counts[OpenCount::READY..=OpenCount::WAITING], [7, 9]);
-        assert!(counts.rest().is_none());
+        let increment = counts.increment().unwrap();
+        assert_eq!(increment.counts[OpenCount::READY..=OpenCount::WAITING], [7, 9]);
+        assert!(counts.increment().is_none());
         let last = counts.sampled().pop().unwrap().point.counts;
         assert_eq!(last[OpenCount::READY..=OpenCount::WAITING], [1, 1]);
     }

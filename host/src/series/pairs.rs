@@ -79,7 +79,7 @@ type PairMap = HashMap<Arc<str>, HashMap<Arc<str>, Arc<Pair>>>;
 
 /// All pairs.
 #[derive(Debug, Default)]
-pub struct Pairs {
+pub struct PairCounts {
     kinds: [RwLock<PairMap>; 3],
     known: AtomicUsize,
 }
@@ -199,7 +199,7 @@ fn clear(buckets: &mut [Bucket], from: i64, to: i64) {
     }
 }
 
-impl Pairs {
+impl PairCounts {
     /// The counts of a pair.
     pub fn of(&self, kind: PairKind, from: &str, to: &str) -> Arc<Pair> {
         let find = |pairs: &PairMap, from, to| pairs.get(from)?.get(to).map(Arc::clone);
@@ -293,14 +293,14 @@ mod tests {
     /// A moment within an hour.
     const NOW_MS: i64 = 500_000 * HOUR_MS + 30 * MINUTE_MS;
 
-    fn counts(pairs: &Pairs, window: PairWindow, at_ms: i64) -> Vec<(u64, u64)> {
+    fn counts(pairs: &PairCounts, window: PairWindow, at_ms: i64) -> Vec<(u64, u64)> {
         let totals = pairs.totals(window, at_ms);
         totals.iter().map(|total| (total.count, total.failed)).collect()
     }
 
     #[test]
     fn a_pair_is_counted_for_an_hour_and_for_a_day() {
-        let pairs = Pairs::default();
+        let pairs = PairCounts::default();
         let pair = pairs.of(PairKind::Handled, "a.b", "audit");
         pair.count(false);
         pair.count(true);
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn the_newest_failures_have_their_time_as_long_as_they_are_in_the_window() {
-        let pairs = Pairs::default();
+        let pairs = PairCounts::default();
         let pair = pairs.of(PairKind::Handled, "a.b", "audit");
         let failing = |window, at_ms| pairs.totals(window, at_ms)[0].failing;
         for (minute, has_failed) in [(0, true), (9, false), (10, true), (13, true), (20, false)] {
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_pair_of_which_nothing_came_for_a_day_is_forgotten() {
-        let pairs = Pairs::default();
+        let pairs = PairCounts::default();
         pairs.of(PairKind::Received, "acme", "a").count(false);
         pairs.of(PairKind::Received, "acme", "b");
         let known = || pairs.known.load(Ordering::Relaxed);
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_goes_back_loses_nothing() {
-        let pairs = Pairs::default();
+        let pairs = PairCounts::default();
         pairs.of(PairKind::Emitted, "audit", "a").count(false);
         pairs.sample(NOW_MS);
         pairs.of(PairKind::Emitted, "audit", "a").count(false);
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn no_edge_was_last_used_later_than_now() {
-        let pairs = Pairs::default();
+        let pairs = PairCounts::default();
         pairs.of(PairKind::Emitted, "audit", "a").count(false);
         pairs.sample(NOW_MS);
         let last_ms = |at_ms| pairs.totals(PairWindow::Hour, at_ms)[0].last_ms;
@@ -370,7 +370,7 @@ mod tests {
 
     #[test]
     fn pairs_beyond_the_bound_are_one() {
-        let pairs = Pairs::default();
+        let pairs = PairCounts::default();
         for n in 0..2 * MAX_PAIRS {
             pairs.of(PairKind::Received, "acme", &format!("t{n}")).count(false);
         }

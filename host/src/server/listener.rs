@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::client::{Peer, ShareKey};
+use super::client::{ClientKey, Peer};
 use super::connections::{Closed, ConnectionPermit, Connections, NewConnection};
 use super::line_limit::LineLimit;
 use super::socket::Socket;
@@ -65,11 +65,11 @@ pub trait Handler: Clone + Send + Sync + 'static {
         peer: SocketAddr,
     ) -> impl Future<Output = Response> + Send;
 
-    /// The share that a connection of `peer` counts for; `None` if it counts for none.
-    fn share_of(&self, peer: SocketAddr) -> Option<ShareKey>;
+    /// The key that a connection of `peer` counts for; `None` if it has no limit.
+    fn key_of(&self, peer: SocketAddr) -> Option<ClientKey>;
 
-    /// `client` has used up its share of the connections.
-    fn over_share(&self, client: ShareKey);
+    /// `client` has reached its limit of connections.
+    fn over_limit(&self, client: ClientKey);
 }
 
 impl Handler for Router {
@@ -82,12 +82,12 @@ impl Handler for Router {
         }
     }
 
-    /// Operators come over loopback, from one address: shares would keep them from their own host.
-    fn share_of(&self, _: SocketAddr) -> Option<ShareKey> {
+    /// Operators come over loopback, from one address: limits would keep them from their own host.
+    fn key_of(&self, _: SocketAddr) -> Option<ClientKey> {
         None
     }
 
-    fn over_share(&self, _: ShareKey) {}
+    fn over_limit(&self, _: ClientKey) {}
 }
 
 /// The limits of a listener.
@@ -205,7 +205,7 @@ async fn close_slow_headers<H: Handler>(shared: &Listener<H>) -> Infallible {
 impl<H: Handler> Listener<H> {
     /// A permit for a connection of `peer`, as soon as there is one; `None` if it is refused.
     async fn permit(&self, peer: SocketAddr) -> Option<ConnectionPermit> {
-        let client = self.handler.share_of(peer);
+        let client = self.handler.key_of(peer);
         let mut waits = false;
         loop {
             match self.connections.admit(client, self.connections.now_us()) {
@@ -219,7 +219,7 @@ impl<H: Handler> Listener<H> {
                 NewConnection::OverShare => {
                     self.count("refused", 1);
                     if let Some(client) = client {
-                        self.handler.over_share(client);
+                        self.handler.over_limit(client);
                     }
                     return None;
                 }
@@ -234,13 +234,13 @@ impl<H: Handler> Listener<H> {
     }
 
     /// Counts and logs that an idle connection was closed for a new one.
-    fn note(&self, closed: Option<Closed>, client: Option<ShareKey>) {
+    fn note(&self, closed: Option<Closed>, client: Option<ClientKey>) {
         match closed {
             None => {}
             Some(Closed::OverShare) => {
                 self.count("client_share", 1);
                 if let Some(client) = client {
-                    self.handler.over_share(client);
+                    self.handler.over_limit(client);
                 }
             }
             Some(Closed::Full) => {

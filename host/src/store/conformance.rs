@@ -97,7 +97,7 @@ pub(super) enum Disk {
 /// One kind of store, on data of its own. A law asks of the store only the traits that it needs, so
 /// that a store that is not whole keeps it as well.
 pub(super) trait StoreHarness: Send + Sync {
-    /// What the store does.
+    /// The store, or the traits of it that the law asks for.
     type Store: ?Sized + Send + Sync;
 
     /// The clock of every store this opens; it begins at [`START_MS`].

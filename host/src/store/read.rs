@@ -104,7 +104,7 @@ pub trait Read: ReadOne + Count {
     /// When the deliveries of these plugins are due; of those that have one to come.
     fn due_times(&self, plugins: Vec<PluginName>) -> Pending<'_, BTreeMap<PluginName, DueTimes>>;
 
-    /// What is paused, now and from now on: known before the change is answered.
+    /// The pauses, now and from now on: known before the change is answered.
     fn pauses(&self) -> watch::Receiver<Arc<Pauses>>;
 
     /// Hints of changes from now on, each sent after its commit is durable.

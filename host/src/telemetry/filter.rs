@@ -4,7 +4,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use super::TelemetryError;
-use crate::names::closest_within;
+use crate::names::{closest_within, hint_at};
 
 /// The default filter.
 const DEFAULT: &str = "info";
@@ -110,9 +110,10 @@ fn check(directive: &str) -> Result<Option<String>, String> {
     }
     let warning = warning(directive);
     match near_level(directive) {
-        Some(level) if warning.is_some() => Err(format!(
-            "`{directive}` is neither a level nor a module that logs; did you mean `{level}`?"
-        )),
+        Some(level) if warning.is_some() => {
+            let hint = hint_at(Some(level));
+            Err(format!("`{directive}` is neither a level nor a module that logs{hint}"))
+        }
         _ => Ok(warning),
     }
 }
@@ -135,12 +136,12 @@ fn warning(target: &str) -> Option<String> {
         }
         _ => near(name, LIBRARIES).or_else(|| near(name, ["hookbox", PLUGIN])).map(str::to_owned),
     };
-    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let hint = hint_at(near.as_deref());
     Some(format!("HOOKBOX_LOG: nothing logs as `{target}`{hint}"))
 }
 
 fn did_you_mean(word: &str) -> String {
-    near_level(word).map(|level| format!("; did you mean `{level}`?")).unwrap_or_default()
+    hint_at(near_level(word))
 }
 
 /// The level that a mistyped word probably means, including `err` and `warning`.

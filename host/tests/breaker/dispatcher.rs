@@ -102,7 +102,7 @@ async fn a_breaker_that_is_turned_off_never_opens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn suspects_share_the_breaker_of_their_plugin() {
+async fn quarantined_deliveries_share_the_breaker_of_their_plugin() {
     let dir = tempfile::tempdir().unwrap();
     let clock = hookbox::clock::Clock::manual(0);
     let store = open_store(dir.path(), &clock).unwrap();

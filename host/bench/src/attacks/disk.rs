@@ -12,8 +12,8 @@ use crate::figures::{Figure, Wanted};
 use crate::watch::Counts;
 use hookbox_tools::Result;
 
-/// `max_size`, and the most that there may be on the disk: a quarter more, and the log that is
-/// moved into the database.
+/// `max_size`, and the most that there may be on the disk: a quarter more, and the WAL
+/// until its checkpoint.
 const MAX_SIZE_MIB: f64 = 64.0;
 const ON_DISK_MIB: f64 = MAX_SIZE_MIB * 1.25 + 16.0;
 

@@ -39,7 +39,7 @@ pub(super) struct Measured {
     pub(super) figures: Vec<Figure>,
     /// A remark for the reader.
     pub(super) notes: Vec<String>,
-    /// Processor time of the attacker, of one core in percent.
+    /// CPU time of the attacker, of one core in percent.
     pub(super) attacker_percent: Option<f64>,
     pub(super) tries: u32,
 }

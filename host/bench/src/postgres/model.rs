@@ -32,7 +32,7 @@ pub(super) struct Scaling {
     rows: Vec<(u32, u32, f64, Bound)>,
 }
 
-/// The rates that follow from the processor time of an event, in microseconds.
+/// The rates that follow from the CPU time of an event, in microseconds.
 pub(super) fn scaling(host_us: f64, postgres_us: f64) -> Scaling {
     let mut rows = Vec::new();
     for cores in SERVER_CORES {

@@ -146,7 +146,7 @@ impl Key {
         UnparsedPublicKey::new(algorithm, key).verify(message, signature).is_ok()
     }
 
-    /// Microseconds of processor time of a verification on this thread.
+    /// Microseconds of CPU time of a verification on this thread.
     pub(super) fn verify_us(&self, message: &str) -> Result<f64> {
         let signature = self.sign(message.as_bytes());
         let (started, before, mut count) = (Instant::now(), thread_cpu()?, 0_u32);

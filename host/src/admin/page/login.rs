@@ -21,7 +21,7 @@ use crate::admin::guard::is_private;
 use crate::admin::problem::ProblemJson;
 use crate::admin::role::{Identity, VIEWER};
 use crate::admin::state::Admin;
-use crate::server::{Client, Peer, ShareKey};
+use crate::server::{Client, ClientKey, Peer};
 use crate::store::{Actor, AuditNote, Via};
 
 /// The field of the address that says where to go on.
@@ -75,7 +75,7 @@ pub(super) async fn act(
     }
     let peer = peer.map_or((Ipv4Addr::LOCALHOST, 0).into(), |Extension(Peer(peer))| peer);
     let client = Client::of(peer, &headers, &config.server.trusted_proxies);
-    let address = client.share.unwrap_or_else(|| ShareKey::of(peer.ip()));
+    let address = client.key.unwrap_or_else(|| ClientKey::of(peer.ip()));
     if let Some(wait) = admin.access.wait(address, Instant::now()) {
         let seconds = wait.as_secs() + 1;
         let why = format!("Too many tokens did not work: try again in {seconds} s.");

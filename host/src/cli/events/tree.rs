@@ -33,7 +33,7 @@ pub(super) fn tree(page: &Value, events: &[Value]) -> Printout {
 
 /// The lines of a tree, each with the word in it that is a state.
 fn lines(events: &[Value]) -> Vec<(String, Option<String>)> {
-    let hangs = Hangs::of(events);
+    let hangs = EventsBelow::of(events);
     let mut lines = Vec::new();
     for top in hangs.below(None, None) {
         let branch = hangs.event(top);
@@ -44,14 +44,14 @@ fn lines(events: &[Value]) -> Vec<(String, Option<String>)> {
 }
 
 /// Which event hangs below which delivery.
-struct Hangs<'e> {
+struct EventsBelow<'e> {
     events: &'e [Value],
     /// By the id of an event and of its delivery, the places of events in the list. An event of
     /// which no delivery is known hangs below the event alone, or below nothing.
     below: BTreeMap<(Option<&'e str>, Option<&'e str>), Vec<usize>>,
 }
 
-impl<'e> Hangs<'e> {
+impl<'e> EventsBelow<'e> {
     fn of(events: &'e [Value]) -> Self {
         let ids: BTreeMap<&str, &Value> =
             events.iter().filter_map(|event| Some((event["id"].as_str()?, event))).collect();
@@ -148,11 +148,11 @@ impl<'e> Hangs<'e> {
     }
 }
 
-type Place<'e> = (Option<&'e str>, Option<&'e str>);
+type BelowKey<'e> = (Option<&'e str>, Option<&'e str>);
 
 /// The delivery of the join or batch that emitted an event: of those with this name, the one that
 /// the event's parent is a member of.
-fn joined<'e>(events: &'e [Value], emitted: &Value) -> Option<Place<'e>> {
+fn joined<'e>(events: &'e [Value], emitted: &Value) -> Option<BelowKey<'e>> {
     let (source, parent) = (emitted["source"].as_str()?, emitted["parent_id"].as_str()?);
     let is_member = |delivery: &Value| {
         elements(&delivery["join"]["members"]).iter().any(|member| member["id"] == *parent)

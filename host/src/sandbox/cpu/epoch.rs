@@ -21,12 +21,12 @@ const IDLE_TICKS: u32 = 100;
 /// The thread, stopped and joined on drop.
 #[derive(Debug)]
 pub(in crate::sandbox) struct Epoch {
-    shared: Arc<Shared>,
+    shared: Arc<EpochState>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct EpochState {
     running: AtomicUsize,
     asleep: AtomicBool,
     stop: AtomicBool,
@@ -34,11 +34,11 @@ struct Shared {
 
 /// Keeps the epoch going.
 #[derive(Debug)]
-pub(in crate::sandbox) struct Ticking<'a>(&'a Shared);
+pub(in crate::sandbox) struct Ticking<'a>(&'a EpochState);
 
 impl Epoch {
     pub(in crate::sandbox) fn start(engine: Engine) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(EpochState::default());
         let thread = tasks::thread("epoch", {
             let shared = Arc::clone(&shared);
             move || shared.tick(&engine)
@@ -68,7 +68,7 @@ impl Drop for Ticking<'_> {
     }
 }
 
-impl Shared {
+impl EpochState {
     fn tick(&self, engine: &Engine) {
         let mut idle_ticks = 0;
         while !self.stop.load(SeqCst) {

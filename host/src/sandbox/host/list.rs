@@ -54,7 +54,7 @@ imports! {
     http: http::Outgoing,
     kv: kv::Overlay,
     steps: steps::Steps,
-    config: config::Values,
+    config: config::ConfigValues,
     wasi: wasi::Wasi,
 }
 

@@ -10,7 +10,7 @@ use super::linked::LinkedPlugin;
 use super::outcome;
 use super::warm::WarmInstance;
 use crate::egress::Redactor;
-use crate::sandbox::cpu::Meter;
+use crate::sandbox::cpu::GuestMeter;
 use crate::sandbox::host::{AttemptState, Stopped};
 use crate::sandbox::kinds::{Ended, PluginInstance};
 use crate::sandbox::limits::{CALL_BOOKKEEPING_BYTES, MAX_TIMEOUT_MS, SLACK_MS};
@@ -22,7 +22,7 @@ const TICKS: u64 = 1;
 
 /// Runs one attempt.
 pub(super) async fn invoke(plugin: &LinkedPlugin, call: Call) -> Invocation {
-    let (core, meter, started) = (&*plugin.core, Arc::<Meter>::default(), Instant::now());
+    let (core, meter, started) = (&*plugin.core, Arc::<GuestMeter>::default(), Instant::now());
     let deadline = started + Duration::from_millis(call.limits.timeout_ms.min(MAX_TIMEOUT_MS));
     let ticking = core.epoch.hold();
     let reuses = call.reuse && !call.is_apart;
@@ -142,7 +142,7 @@ fn store(
     plugin: &LinkedPlugin,
     call: &Call,
     deadline: Instant,
-    meter: Arc<Meter>,
+    meter: Arc<GuestMeter>,
 ) -> Store<AttemptState> {
     let state = AttemptState::new(call, &plugin.core.egress, deadline, meter);
     let mut store = Store::new(&plugin.core.engine, state);

@@ -33,7 +33,7 @@ async fn finish(store: &Arc<dyn Store>, id: OperationId) {
         store.find_more(id).await.unwrap();
         store.act(id, 100).await.unwrap();
         if store.operation(id).await.unwrap().unwrap().is_through() {
-            return store.rest(id, None).await.unwrap();
+            return store.finish(id, None).await.unwrap();
         }
     }
     panic!("the operation does not end");

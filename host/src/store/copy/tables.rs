@@ -23,7 +23,7 @@ pub(super) struct CopyTable {
     pub(super) rows: &'static str,
     /// The query for their number; none if a row becomes several.
     pub(super) count: Option<&'static str>,
-    /// What becomes of a row, if it is not itself.
+    /// The rows that a row becomes, if it is not copied as it is.
     pub(super) becomes: Option<IntoRows>,
 }
 
@@ -53,7 +53,7 @@ pub(super) const TABLES: [CopyTable; 29] = [
     },
     table(
         ("open deliveries", "open"),
-        "event, ordinal, plugin, attempt, pardoned, unrecorded, crashes, deaths, again, \
+        "event, ordinal, plugin, attempt, uncounted, unrecorded, crashes, deaths, again, \
          again_since, waits, steps, cancelled, due, key, entered, cancel_tag, cancel_subject, \
          failure",
         "SELECT d.event, d.ordinal, d.plugin, d.attempt, d.pardoned, d.unrecorded, d.crashes,
@@ -69,7 +69,7 @@ pub(super) const TABLES: [CopyTable; 29] = [
     ),
     table(
         ("settled deliveries", "settled"),
-        "event, ordinal, plugin, state, attempt, pardoned, unrecorded, deaths, again, cut_off, \
+        "event, ordinal, plugin, state, attempt, uncounted, unrecorded, deaths, again, cut_off, \
          started_ms, duration_us, outcome, error, logs, digest, calls, steps, key, entered, \
          cancel_tag, failure",
         "SELECT d.event, d.ordinal, d.plugin, d.state, d.attempt, d.pardoned, d.unrecorded,

@@ -15,7 +15,7 @@ use crate::event::{
     AttemptRecord, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName, State,
     Target,
 };
-use crate::series::Rest;
+use crate::series::Increment;
 use crate::store::model::LeaseTerms;
 use crate::store::{
     AgainSoFar, Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvValue,
@@ -41,7 +41,7 @@ pub(super) struct MemoryData {
     pub(super) pauses: watch::Sender<Arc<Pauses>>,
     pub(super) schedules: ScheduleRows,
     /// With the times at which they were stored.
-    pub(super) samples: Vec<(i64, Vec<Rest>)>,
+    pub(super) samples: Vec<(i64, Vec<Increment>)>,
     /// How far the logs of providers have been read.
     pub(super) positions: BTreeMap<Arc<str>, String>,
     pub(super) audit: AuditRows,

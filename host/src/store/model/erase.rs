@@ -1,4 +1,4 @@
-//! What is erased because somebody asked for it.
+//! Data that is erased because somebody asked for it.
 
 use crate::event::{EventId, HttpCall};
 use crate::store::StoreError;
@@ -31,7 +31,7 @@ impl Emptied {
     }
 }
 
-/// What a call has erased.
+/// The counts of a call that erases.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Erased {
     /// Events whose data is gone, copies of them among these.

@@ -1,11 +1,11 @@
-//! What an open delivery waits for, as far as the store knows it.
+//! The thing that an open delivery waits for, as far as the store knows it.
 
 use super::DeliveryView;
 use super::gatherings::GatheringState;
 use crate::event::{DeliveryId, EventId, PluginName, State};
 
-/// What an open delivery waits for, as far as the store knows it. What keeps a due delivery from
-/// running is known to the host: its plugin, the circuit breaker, its places.
+/// The thing that an open delivery waits for, as far as the store knows it. The host knows why a
+/// due delivery does not run: its plugin, the circuit breaker, its permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waits<'d> {
     /// This time by the wall clock, Unix ms.
@@ -90,7 +90,8 @@ pub const MAX_MEMBERSHIPS: usize = 32;
 pub const MAX_TREE_ATTEMPTS: usize = 16;
 
 impl DeliveryView {
-    /// What it waits for at this time of the wall clock (Unix ms); nothing if it is settled.
+    /// Returns what it waits for at this time of the wall clock (Unix ms); nothing if it is
+    /// settled.
     pub fn waits(&self, now_ms: i64) -> Option<Waits<'_>> {
         match self.state {
             State::Leased => Some(Waits::Leased),

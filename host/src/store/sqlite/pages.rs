@@ -10,18 +10,10 @@ use super::read::{DELIVERY_COLUMNS, attempts, read_delivery, with_waits};
 use super::rows::{read_event, read_state, read_text};
 use crate::config::routes::TypePattern;
 use crate::event::{DeliveryId, EventId, FailureId, State};
-use crate::store::model::{MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES};
+use crate::store::model::MAX_SCANNED_ROWS;
 use crate::store::{
     Cursor, DeliveryFilter, DeliveryView, Emptied, EventFilter, EventState, EventSummary, Page,
 };
-
-/// The most rows that a filtered page visits before it answers with the rows found. It is more than
-/// the deliveries of an event, so that every page makes progress. Tests have few, for several
-/// pages.
-const MAX_SCANNED: i64 = if cfg!(test) { 6 } else { MAX_LOOKED_AT as i64 };
-
-/// The same where every body has to be read.
-const MAX_SCANNED_BODIES: i64 = if cfg!(test) { 6 } else { MAX_LOOKED_AT_BODIES as i64 };
 
 /// The columns [`read_summary`] reads, from a table named `e`.
 pub(super) const SUMMARY_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, x'', e.root, e.provider_id, e.note, length(e.body), (SELECT at_ms FROM erased x WHERE x.event = e.id), (SELECT asked FROM erased x WHERE x.event = e.id)";
@@ -205,22 +197,7 @@ fn events_query(
         (None, Some(EventState::Has(State::Dead))) => Walk::Dead,
         (None, _) => Walk::Events,
     };
-    let scanned = match filter {
-        EventFilter { text: Some(_), .. } => MAX_SCANNED_BODIES,
-        // Every row matches: a page visits no more rows than it shows.
-        EventFilter {
-            kind: None,
-            pattern: None,
-            source: None,
-            subject: None,
-            state: None,
-            plugin: None,
-            min_attempts: None,
-            emitted: None,
-            ..
-        } => page.limit as i64,
-        _ => MAX_SCANNED,
-    };
+    let scanned = filter.scan_limit(page);
     let before = before(page.after.map(|cursor| cursor.0.event), span);
     let least = filter.after.map_or(i64::MIN, |after| after.row().saturating_add(1));
     let window = PageWindow::new(connection, walk, before, scanned, span.low.max(least))?;
@@ -300,7 +277,7 @@ fn deliveries_query(
     let after = page.after.map(|Cursor(after)| after);
     let before =
         before(after.map(|after| EventId::from_row(after.event.row().saturating_add(1))), span);
-    let window = PageWindow::new(connection, walk, before, MAX_SCANNED, span.low)?;
+    let window = PageWindow::new(connection, walk, before, MAX_SCANNED_ROWS, span.low)?;
     let mut clauses = Clauses::deliveries(filter, span);
     clauses.add("d.event < ?", window.before);
     clauses.add("d.event >= ?", window.from);

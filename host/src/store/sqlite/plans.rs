@@ -27,9 +27,9 @@ use crate::store::{
     LeaseQueue, ListedKeys, NewStep, Next, Page, Progress, Recorded, Settled, Settlement,
 };
 
-mod kept;
 mod schedules;
 mod seeing;
+mod sweeping;
 mod workflows;
 
 const NOW_MS: i64 = 1_770_000_000_000;
@@ -164,7 +164,7 @@ fn write(connection: &Connection) {
     assert_eq!(batch.change(&Action::Cancel, leased.delivery).unwrap().unwrap(), 1);
     assert_eq!(batch.settle(&leased, &settlement(Next::Dead(None))).unwrap(), Settled::Cancelled);
     schedules::every_step(&mut batch);
-    kept::change_and_sweep(&mut batch, first);
+    sweeping::change_and_sweep(&mut batch, first);
     batch.delta.write(connection).unwrap();
 }
 

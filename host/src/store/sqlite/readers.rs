@@ -152,7 +152,7 @@ impl Readers {
                     answer
                 });
             if readers.paced {
-                rest(permit, begun.elapsed());
+                release_later(permit, begun.elapsed());
             }
             answer.map_err(|error| StoreError::Query(explain(&error, &readers.path)))
         });
@@ -192,7 +192,7 @@ impl Readers {
 }
 
 /// Gives a permit back after a pause, without blocking.
-fn rest(permit: FairPermit, took: Duration) {
+fn release_later(permit: FairPermit, took: Duration) {
     tasks::spawn(async move {
         tokio::time::sleep(took.min(LONGEST_REST)).await;
         drop(permit);

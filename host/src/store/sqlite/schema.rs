@@ -168,9 +168,9 @@ const LEGACY_KEYS: &str = "
 ";
 
 /// Since version 7: the order of deliveries by a key. `entered` is the number of a delivery within
-/// its key, absent until its delay is over; the first few of a key that are not settled are open,
-/// and the others have a `due_ms` of the greatest integer less one. A row of `held_keys` keeps a
-/// key waiting: until a time, or until the dead letter that it names is retried or discarded.
+/// its key, absent until its delay is over. The first few of a key that are not settled are open.
+/// The others have a `due_ms` of the greatest integer less one. A row of `held_keys` keeps a key
+/// waiting: until a time, or until the dead letter that it names is retried or discarded.
 const KEYS: &str = "
     ALTER TABLE deliveries ADD COLUMN key TEXT;
     ALTER TABLE deliveries ADD COLUMN entered INTEGER;

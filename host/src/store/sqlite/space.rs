@@ -15,10 +15,10 @@ use super::schema::WAL_KEPT_BYTES;
 use crate::store::StoreSpace;
 
 /// How long what was seen counts, if little is written.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// After so much was written it is looked at again, by weight: some 4 MiB.
-const LOOK_AFTER: u64 = 4_096;
+/// The space is checked again after so much was written, by weight: some 4 MiB.
+const CHECK_AFTER: u64 = 4_096;
 
 /// Without `store.max_size` so much of the disk is left free, unless a tenth of it is less.
 const MOST_LEFT_BYTES: u64 = 1 << 30;
@@ -88,7 +88,7 @@ impl Sizes {
 pub(super) struct Space {
     database: PathBuf,
     max_bytes: Option<u64>,
-    looked: Option<Instant>,
+    checked: Option<Instant>,
     /// By weight, since then.
     written: u64,
     full: Option<String>,
@@ -101,7 +101,7 @@ impl Space {
         Self {
             database: database.to_owned(),
             max_bytes,
-            looked: None,
+            checked: None,
             written: 0,
             full: None,
             tight: false,
@@ -124,15 +124,16 @@ impl Space {
         self.written = self.written.saturating_add(weight);
     }
 
-    /// Looks, unless that was a moment ago; says whether the answer to [`Space::full`] has changed.
-    pub(super) fn look(&mut self, connection: &Connection) -> Result<bool, rusqlite::Error> {
-        if self.written < LOOK_AFTER
-            && self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY)
+    /// Checks the space, unless that was a moment ago; says whether the answer to [`Space::full`]
+    /// has changed.
+    pub(super) fn check(&mut self, connection: &Connection) -> Result<bool, rusqlite::Error> {
+        if self.written < CHECK_AFTER
+            && self.checked.is_some_and(|checked| checked.elapsed() < CHECK_EVERY)
         {
             return Ok(false);
         }
         self.written = 0;
-        self.looked = Some(Instant::now());
+        self.checked = Some(Instant::now());
         let sizes = sizes(connection, &self.database)?;
         let database = (sizes.used + sizes.unused) as f64;
         metrics::gauge!("hookbox_store_size_bytes", "file" => "db").set(database);

@@ -27,14 +27,14 @@ use crate::event::DeliveryId;
 
 /// An action on one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deed {
+enum DeliveryDeed {
     Retry,
     Discard,
     Undiscard,
     Cancel,
 }
 
-impl Deed {
+impl DeliveryDeed {
     fn of(name: &str) -> Result<Self, ProblemJson> {
         match name {
             "retry" => Ok(Self::Retry),
@@ -85,12 +85,12 @@ pub(in crate::admin::page) async fn ask(
     Path((id, deed)): Path<(String, String)>,
     asked: Asked,
 ) -> Result<Response, ProblemJson> {
-    let (id, deed) = (delivery_id(&id)?, Deed::of(&deed)?);
+    let (id, deed) = (delivery_id(&id)?, DeliveryDeed::of(&deed)?);
     let shared = State(Arc::clone(&admin));
     let Json(delivery) = show_delivery(shared, asked.sees(), params(NoQuery {}), Id(id)).await?;
     let name = deed.name();
     let mut choices = Vec::new();
-    if deed == Deed::Retry && !delivery.steps.is_empty() {
+    if deed == DeliveryDeed::Retry && !delivery.steps.is_empty() {
         choices.push(Choice {
             kind: "checkbox",
             name: "fresh",
@@ -110,7 +110,7 @@ pub(in crate::admin::page) async fn ask(
         hidden: Vec::new(),
         choices,
         button: capital(name),
-        is_grave: matches!(deed, Deed::Discard | Deed::Cancel),
+        is_grave: matches!(deed, DeliveryDeed::Discard | DeliveryDeed::Cancel),
         back: super::path(&delivery.event_id, &delivery.id),
     };
     html(StatusCode::OK, &page)
@@ -123,19 +123,19 @@ pub(in crate::admin::page) async fn act(
     Path((id, deed)): Path<(String, String)>,
     mut form: FormFields,
 ) -> Result<Response, ProblemJson> {
-    let (id, deed) = (delivery_id(&id)?, Deed::of(&deed)?);
+    let (id, deed) = (delivery_id(&id)?, DeliveryDeed::of(&deed)?);
     let by = by.once(form.take(ONCE));
     let shared = State(admin);
     match deed {
-        Deed::Retry => {
+        DeliveryDeed::Retry => {
             let query = FreshQuery { fresh: form.take("fresh") };
             retry_delivery(shared, by, Id(id), ParamsOrBody(query)).await.map(|_| ())
         }
-        Deed::Discard => discard_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ()),
-        Deed::Undiscard => {
+        DeliveryDeed::Discard => discard_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ()),
+        DeliveryDeed::Undiscard => {
             undiscard_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ())
         }
-        Deed::Cancel => cancel_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ()),
+        DeliveryDeed::Cancel => cancel_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ()),
     }?;
     Ok(see_other(&super::path(&id.event.to_string(), &id.to_string())))
 }
@@ -144,7 +144,7 @@ fn delivery_id(text: &str) -> Result<DeliveryId, ProblemJson> {
     text.parse().map_err(|error: crate::event::BadId| ProblemJson::not_found(error.to_string()))
 }
 
-fn lines(delivery: &DeliveryJson, deed: Deed) -> Vec<Html> {
+fn lines(delivery: &DeliveryJson, deed: DeliveryDeed) -> Vec<Html> {
     let mut lines = Vec::new();
     let subject = delivery.subject.as_deref().map(|it| format!(" {it}")).unwrap_or_default();
     let attempts = delivery.attempt;

@@ -313,7 +313,7 @@ pub(in crate::admin::page) async fn act(
     }
     let options: OperationStartQuery = read_fields(options)?;
     options.options()?;
-    let deed = read_fields::<OperationQuery>(form.rest())?.deed(sees)?;
+    let deed = read_fields::<OperationQuery>(form.others())?.deed(sees)?;
     let asks_number = !deed.action.has_result() && counted.is_none_or(|count| count > MANY);
     if asks_number && (typed.is_none() || typed != counted) {
         let detail =

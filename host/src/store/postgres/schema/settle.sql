@@ -69,15 +69,15 @@ BEGIN
         DELETE FROM hookbox.open o USING s
         WHERE o.ctid = s.tid AND o.attempt = s.attempt
             AND o.holder IS NOT DISTINCT FROM me AND (o.cancelled OR s.next IN (0, 3))
-        RETURNING o.plugin, o.pardoned, o.unrecorded, o.deaths, o.again, o.cancelled,
+        RETURNING o.plugin, o.uncounted, o.unrecorded, o.deaths, o.again, o.cancelled,
             o.steps AS has_steps, o.key, o.entered, o.cancel_tag, o.failure,
             CASE WHEN o.cancelled THEN 5 WHEN s.next = 0 THEN 3 ELSE 4 END::smallint AS state, s.*
     ), put AS (
-        INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned, unrecorded,
+        INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, uncounted, unrecorded,
             deaths, again, cut_off, started_ms, duration_us, outcome, error, logs, digest, calls,
             steps, key, entered, cancel_tag, failure)
         SELECT g.event, g.ordinal, g.plugin, g.state, g.attempt - (g.spent = 0)::integer,
-            g.pardoned, g.unrecorded + (g.spent = 2)::integer, g.deaths + (g.state = 4)::integer,
+            g.uncounted, g.unrecorded + (g.spent = 2)::integer, g.deaths + (g.state = 4)::integer,
             g.again, g.cancelled AND g.spent > 0,
             CASE WHEN g.spent = 1 THEN g.started_ms END,
             CASE WHEN g.spent = 1 THEN g.duration_us END,
@@ -109,7 +109,7 @@ BEGIN
             UPDATE hookbox.open o SET
                 holder = NULL,
                 attempt = o.attempt - (s.spent = 0)::integer,
-                pardoned = CASE WHEN s.next = 1 THEN o.attempt ELSE o.pardoned END,
+                uncounted = CASE WHEN s.next = 1 THEN o.attempt ELSE o.uncounted END,
                 unrecorded = o.unrecorded + (s.spent = 2)::integer,
                 crashes = CASE WHEN s.spent = 0 THEN o.crashes ELSE 0 END,
                 again = o.again + (s.next = 1)::integer,

@@ -18,12 +18,12 @@ pub(in crate::cli) type Values = BTreeMap<String, Vec<u8>>;
 
 /// The keys and steps of one run.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Kept {
+pub(in crate::cli) struct RunStore {
     values: Mutex<Values>,
     steps: Mutex<Values>,
 }
 
-impl Kept {
+impl RunStore {
     /// A store with these values, in which no step is recorded.
     pub(in crate::cli) fn new(values: Values) -> Arc<Self> {
         Arc::new(Self { values: Mutex::new(values), steps: Mutex::default() })
@@ -78,7 +78,7 @@ fn number(value: Option<&[u8]>) -> Option<i64> {
     value.map_or(Some(0), |value| value.try_into().ok().map(i64::from_le_bytes))
 }
 
-impl KvReader for Kept {
+impl KvReader for RunStore {
     fn get<'a>(&'a self, key: &'a str) -> KvRead<'a> {
         // Nobody else writes, so that the version is of no matter.
         let found = lock(&self.values).get(key).map(|value| (value.clone(), 1));
@@ -95,7 +95,7 @@ impl KvReader for Kept {
     }
 }
 
-impl StepStore for Kept {
+impl StepStore for RunStore {
     fn all(&self) -> StepsAnswer<'_> {
         Box::pin(std::future::ready(Ok(self.steps())))
     }

@@ -1,4 +1,4 @@
-//! Attacks by plugins that do nothing, in as many places for attempts as they get.
+//! Attacks by plugins that do nothing, with as many permits for attempts as they get.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ impl Attack for Sleepers {
     }
 
     fn what(&self) -> String {
-        format!("{} plugins that sleep in all their places", self.count)
+        format!("{} plugins that sleep with all their permits", self.count)
     }
 
     fn site(&self, _: &Binary) -> Site {

@@ -1,4 +1,4 @@
-//! What the store keeps for plugins: their keys, and the steps of their deliveries.
+//! Data that the store keeps for plugins: their keys, and the steps of their deliveries.
 
 use super::data::{LastWrite, MemoryData};
 use crate::clock::after_ms;

@@ -1,9 +1,9 @@
 //! Every start and stop, in order.
 //!
-//! `build` may fail and binds the addresses; `run` serves until it is told to stop, then drains: no
-//! new requests, no new leases, what runs may finish for a while, the rest is given back, and the
-//! store is closed last. A store that stops by itself ends the host with an error: nothing can be
-//! acknowledged without it.
+//! `build` may fail and binds the addresses; `run` serves until it is told to stop, then drains.
+//! There are no new requests and no new leases; running attempts may finish for a while, the other
+//! deliveries are given back, and the store is closed last. A store that stops by itself ends the
+//! host with an error: nothing can be acknowledged without it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ pub enum AppError {
     /// Threads cannot be started.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
-    /// What plugins may do cannot be read.
+    /// The approvals of plugins cannot be read.
     #[error("nothing is known of what was approved: {0}")]
     Approvals(String),
     /// A fail point cannot be armed.
@@ -154,7 +154,7 @@ pub async fn build_by(
     let store = open_store::open(&config, on_loss, &clock).await?;
     let begun = SharedSecrets::begin(&config, store.clone()).await;
     if begun.is_err() {
-        // What went wrong first is told.
+        // The first error is told, not that of closing.
         let _ = store.close().await;
     }
     let secrets = begun?;

@@ -41,7 +41,7 @@ const MAX_METERS: usize = 440;
 /// The name of the owner that stands for those without one of their own.
 pub const OTHER: &str = "other";
 
-/// What a meter belongs to.
+/// The owner of a meter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum OwnerKind {
     /// A source: requests, and the time until they were acknowledged.
@@ -134,7 +134,7 @@ impl Series {
         &self.pairs
     }
 
-    /// What every owner did since the last rest; those that did nothing are left out.
+    /// The acts of every owner since the last rest; owners that did nothing are left out.
     pub fn rest(&self) -> Vec<Rest> {
         let totals = self.totals();
         differences(&totals, &mut self.state().rested)
@@ -180,7 +180,7 @@ impl Series {
     }
 }
 
-/// What has come since `seen`, which is brought up to date; and of each kind all together.
+/// The acts of each owner since `seen`, which is brought up to date; and of each kind all together.
 fn differences(
     totals: &[(SeriesOwner, Total)],
     seen: &mut HashMap<SeriesOwner, Total>,

@@ -160,7 +160,7 @@ fn rows(folder: &Path, seconds: u32) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A source with a public key. What is signed, and its type, are those of HeyGen.
+/// A source with a public key. The signed text and the type are those of HeyGen.
 fn section(name: &str, key: &Key) -> String {
     format!(
         "[sources.{name}]\ntype = {{ json = \"/event_type\" }}\nsubject = {{ json = \"/event_data/callback_id\" }}\n\

@@ -215,7 +215,7 @@ async fn lines(
         let (rows, next) = found.map_err(io::Error::other)?;
         left -= rows.len();
         for row in rows {
-            // One that retention has deleted meanwhile is none.
+            // An event that retention has deleted meanwhile is left out.
             let Ok(view) = admin.store.event(row.event.id).await else { continue };
             let mut line =
                 serde_json::to_vec(&LineJson::of(view, sees)).map_err(io::Error::other)?;

@@ -72,11 +72,11 @@ pub(super) struct OperationJson {
     pub(super) done: u64,
     /// Deliveries that were acted on, and have no result yet.
     pub(super) open: u64,
-    /// Those that succeeded, or were changed by an action that has no further result.
+    /// Deliveries that succeeded, or were changed by an action that has no further result.
     pub(super) ok: u64,
-    /// Those that failed again.
+    /// Deliveries that failed again.
     pub(super) failed: u64,
-    /// Those that stood otherwise when their turn came.
+    /// Deliveries whose state had changed when their turn came.
     pub(super) skipped: u64,
     /// Deliveries a second since it was started.
     pub(super) rate: Option<f64>,
@@ -224,8 +224,8 @@ pub(super) async fn pause_operation(
     steer(&admin, &by, id, Steer::Pause).await
 }
 
-/// Let an operation go on that was paused or has stopped. One that has stopped by itself heeds no
-/// further failure.
+/// Let an operation go on that was paused or has stopped. An operation that has stopped by itself
+/// heeds no further failure.
 #[utoipa::path(post, path = "/api/v1/operations/{id}/resume", tag = "deliveries",
     params(("id" = String, Path, description = "An operation's id (`op_…`)")), responses(
     (status = 200, description = "It runs", body = OperationJson),
@@ -241,7 +241,7 @@ pub(super) async fn resume_operation(
     steer(&admin, &by, id, Steer::Resume).await
 }
 
-/// End an operation where it is. What it has changed stays.
+/// End an operation where it is. The deliveries that it has changed stay changed.
 #[utoipa::path(post, path = "/api/v1/operations/{id}/cancel", tag = "deliveries",
     params(("id" = String, Path, description = "An operation's id (`op_…`)")), responses(
     (status = 200, description = "It is over", body = OperationJson),

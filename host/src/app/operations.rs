@@ -34,7 +34,7 @@ enum Wait {
     Pause(Duration),
 }
 
-/// What is remembered of an operation between two steps.
+/// The state of an operation between two steps.
 #[derive(Debug)]
 struct Progress {
     pause: Duration,

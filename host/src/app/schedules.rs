@@ -42,7 +42,7 @@ pub(super) struct Ticker {
     series: Arc<Series>,
     /// Begins the spans that emit events.
     tracer: Tracer,
-    /// What operators have paused.
+    /// The pauses of operators that are in force.
     pauses: watch::Receiver<Arc<Pauses>>,
     /// The configuration that `rows` was read for; `None` if it is to be read.
     read_for: Option<Arc<Config>>,
@@ -182,7 +182,7 @@ impl Ticker {
         for row in self.rows.values() {
             let Some(schedule) = config.schedules.get(&*row.name) else { continue };
             if pauses.of(Pausable::Schedule, &row.name).is_some() {
-                // What falls into the pause is missed.
+                // Ticks during the pause are missed.
                 self.due.remove(&row.name);
                 continue;
             }

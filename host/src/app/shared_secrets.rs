@@ -44,7 +44,7 @@ pub(super) struct SharedSecrets {
     folder: SecretFolder,
     /// Secrets without a file at the last look. A file that is gone at two looks was removed.
     gone: BTreeSet<String>,
-    /// What was told of each secret last.
+    /// The last message about each secret.
     told: BTreeMap<String, String>,
 }
 
@@ -149,7 +149,7 @@ impl SharedSecrets {
                     (is_noted, has_taken) = (true, has_taken || taken);
                     seen.insert(name, now);
                 }
-                // What was done before is noted all the same.
+                // The secrets that were settled before this one are noted all the same.
                 Err(error) => {
                     failed = Some(error);
                     break;

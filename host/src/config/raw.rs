@@ -169,7 +169,7 @@ impl<'a> Item<'a> {
         truth
     }
 
-    /// One of a few words.
+    /// The value that belongs to a word of a short list.
     pub(super) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
         let names = || words.iter().map(|(name, _)| *name);
         let text = self.text(&format!("\"{}\"", names().next().unwrap_or_default()))?;

@@ -47,7 +47,7 @@ pub struct Schedule {
     pub subject: String,
     /// The body of its events: JSON.
     pub data: Bytes,
-    /// What becomes of ticks that nobody was there for.
+    /// The rule for ticks that were due while the host did not run.
     pub missed: MissedTicks,
     /// Whether a tick is skipped while a delivery of the last one is open.
     pub skips_overlap: bool,
@@ -66,7 +66,7 @@ pub enum Timing {
     Every(u64),
 }
 
-/// What becomes of missed ticks.
+/// The rule for missed ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissedTicks {
     /// None is emitted.

@@ -44,7 +44,7 @@ pub(super) struct UnkeyedSource {
     is_verified: bool,
     /// `None` for a source without secrets.
     found: Option<FoundSecrets>,
-    /// What is known of the public key that it lacks.
+    /// The facts about the public key that it lacks.
     keyless: Option<Keyless>,
     provider: ProviderSettings,
     /// The place of `callback` in the file.
@@ -65,7 +65,7 @@ pub(super) struct Keys<'a> {
     pub(super) public_url: Option<&'a str>,
 }
 
-/// What a section says of the verification, beside its template.
+/// The facts about the verification that a section has beside its template.
 struct How {
     is_verified: bool,
     /// Whether there is a preset, or `verify`.

@@ -8,7 +8,7 @@ use crate::fail;
 use crate::sandbox::{KvKeys, KvRead, KvReader, StepAnswer, StepRecorded, StepStore, StepsAnswer};
 use crate::store::{KvRange, LeaseHolder, NewStep, Queue, Read, Recorded};
 
-/// What the store keeps for one attempt.
+/// The data that the store keeps for one attempt.
 #[derive(Debug)]
 pub(super) struct KeptByStore {
     pub(super) reads: Arc<dyn Read>,

@@ -111,7 +111,7 @@ struct QueueLimits {
     concurrency: usize,
 }
 
-/// Permits whose number can be changed. Those that are held stay valid.
+/// Permits whose number can be changed. Permits that are held stay valid.
 #[derive(Debug)]
 struct PermitLimit {
     most: usize,

@@ -51,7 +51,7 @@ impl Pace {
         Arc::new(Self { clock, interval, last_start: Arc::default(), waiting: StdMutex::default() })
     }
 
-    /// Sets the time between two starts; zero for no limit. Those who wait go by it.
+    /// Sets the time between two starts; zero for no limit. Waiting starts use it at once.
     pub(super) fn set_interval(&self, interval: Duration) {
         self.interval.send_if_modified(|known| std::mem::replace(known, interval) != interval);
     }

@@ -131,8 +131,8 @@ impl Shared {
         Some(MemoryReservation { plugin, total })
     }
 
-    /// Reserves an instance for every loaded plugin that may run. Those of the host itself need
-    /// none.
+    /// Reserves an instance for every loaded plugin that may run. The plugins of the host itself
+    /// need none.
     pub(super) fn reserve(&self) {
         let (queues, pauses) = (self.queues.load(), self.pauses.borrow().clone());
         let may_run =

@@ -28,7 +28,7 @@ pub struct Trials(Weak<Shared>);
 /// The end of a trial.
 #[derive(Debug)]
 pub struct Trial {
-    /// What would have been recorded of the attempt.
+    /// The record that would have been stored of the attempt.
     pub record: AttemptRecord,
     /// The events that it would have emitted, with their ways.
     pub emitted: Vec<NewEvent>,
@@ -170,7 +170,7 @@ fn call(
     }
 }
 
-/// What is stored, to be read and not written.
+/// Stored keys of a bucket, to be read and not written.
 #[derive(Debug)]
 struct ReadOnly {
     reads: Arc<dyn Read>,

@@ -65,8 +65,8 @@ struct NotStored {
 }
 
 impl Approvals {
-    /// Opens the approvals in `store`. Those that an older hookbox has left in the folder `former`
-    /// are moved into the store first, and the plugin files there to `files`.
+    /// Opens the approvals in `store`. Approvals that an older hookbox has left in the folder
+    /// `former` are moved into the store first, and the plugin files there to `files`.
     ///
     /// # Errors
     /// The approvals cannot be read, or strangers may write the folder.
@@ -215,8 +215,8 @@ impl Approvals {
         )
     }
 
-    /// Learns which held files an operator has approved at another host of the same store. One that
-    /// cannot be learned now is asked for again by the next refresh.
+    /// Learns which held files an operator has approved at another host of the same store. An
+    /// approval that cannot be learned now is asked for again by the next refresh.
     pub(super) async fn learn(&self) {
         let mut records = self.records.lock().await;
         let is_any_held = records.values().any(|record| record.held.is_some());

@@ -201,7 +201,7 @@ impl LoadQueue {
         self.states.entry(name.clone()).or_default().job = Some(job);
     }
 
-    /// Begins the jobs that can be begun. Those of `preferred` plugins come first, because events
+    /// Begins the jobs that can be begun. Jobs of `preferred` plugins come first, because events
     /// wait for them. Called after every change of the queue.
     pub(super) fn advance(&mut self, context: &LoadContext, preferred: impl Fn(&str) -> bool) {
         if !self.is_busy() {

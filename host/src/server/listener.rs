@@ -113,7 +113,8 @@ struct Listener<H> {
     handler: H,
     http: http1::Builder,
     connections: Arc<Connections>,
-    /// Those that are served, and those that were told to close and have not yet noticed.
+    /// Connections that are served, and connections that were told to close and have not yet
+    /// noticed.
     served: TaskTracker,
     full_lines: LineLimit,
     /// Requests under way are finished, then connections are closed.

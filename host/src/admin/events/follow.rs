@@ -153,7 +153,7 @@ impl Follower {
                             permit.send(text.into());
                             comment = Instant::now() + COMMENT_EVERY;
                         }
-                        // What is new stays new.
+                        // New events stay new.
                         Err(error) => {
                             tracing::debug!(%error, "a stream of events could not look for more");
                             self.is_new = true;
@@ -171,7 +171,7 @@ impl Follower {
 
     /// The events since the last look, oldest first.
     async fn look(&mut self, admin: &Admin) -> Result<String, StoreError> {
-        // What comes in meanwhile is for the next look.
+        // Events that come in meanwhile are for the next look.
         let Some(newest) = newest(admin).await?.filter(|newest| *newest > self.last) else {
             return Ok(String::new());
         };

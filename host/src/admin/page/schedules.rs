@@ -24,7 +24,7 @@ use crate::admin::schedules::{known_schedule, run_schedule};
 use crate::admin::state::Admin;
 use crate::store::Pausable;
 
-/// What can be done with a schedule.
+/// The actions on a schedule.
 const ACTIONS: [&str; 3] = ["run", "pause", "resume"];
 
 fn action(name: &str) -> Result<&'static str, ProblemJson> {

@@ -21,7 +21,7 @@ const MAX_LISTED: usize = 200;
 /// The actions that an operation can have.
 const ACTIONS: [&str; 3] = ["retry", "discard", "cancel"];
 
-/// What an operation does, and to which deliveries: those of `ids`, or those that match filters.
+/// The action of an operation, and its deliveries: those of `ids`, or those that match filters.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct DeedQuery {

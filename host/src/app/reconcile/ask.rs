@@ -60,7 +60,7 @@ pub(super) async fn page(
     provider.events(&body).map_err(ApiError::Strange)
 }
 
-/// What this request may reach: the host of the API, and nothing else.
+/// The context of a request that may reach the host of the API, and nothing else.
 fn context(
     provider: &dyn Provider,
     source: &Source,

@@ -20,7 +20,7 @@ pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
 /// answer comes.
 const OF_THE_REQUEST: [&str; 3] = ["accept-encoding", "content-length", "range"];
 
-/// What a rule may add.
+/// The terms for headers that a rule may add.
 const HEADERS: HeaderTerms = HeaderTerms {
     own: &OF_THE_REQUEST,
     min_value_bytes: 8,

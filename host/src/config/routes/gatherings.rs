@@ -66,7 +66,7 @@ pub struct Gatherings {
 }
 
 impl Gatherings {
-    /// Those that take an event of this source and type. None takes what it emits itself.
+    /// The gatherings that take an event of this source and type. None takes what it emits itself.
     pub fn of(&self, source: &str, kind: &str) -> impl Iterator<Item = &Arc<Gathering>> {
         let hits = self.table.as_ref().map(|table| table.targets(source, kind)).unwrap_or_default();
         hits.into_iter()

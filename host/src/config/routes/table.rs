@@ -56,7 +56,7 @@ impl PatternTable {
             .skip(1)
             .filter(|(_, byte)| is_separator(*byte))
             .map(|(at, _)| at);
-        // What a pattern for the host's own types begins with: the first segment, written out.
+        // A pattern for the host's own types begins with their first segment, written out.
         let least = if is_reserved(kind) { RESERVED.len() - 1 } else { 0 };
         let ends = [0].into_iter().chain(ends).chain([kind.len()]);
         let ends = ends.take_while(|end| *end <= self.longest).filter(|end| *end >= least);

@@ -81,7 +81,7 @@ impl Schedule {
         ticks.windows(2).map(|pair| pair[0].abs_diff(pair[1])).min()
     }
 
-    /// Whether a schedule that has not been changed goes on with this tick. One that comes long
+    /// Whether a schedule that has not been changed goes on with this tick. A tick that comes long
     /// after the first tick that can come now was found while the clock was ahead.
     pub fn goes_on_with(&self, next_ms: i64, now_ms: i64, last_ms: Option<i64>) -> bool {
         let late_ms = || next_ms.saturating_sub(self.first_tick(now_ms, last_ms));

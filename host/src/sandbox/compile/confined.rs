@@ -1,6 +1,6 @@
 //! The child's side: limits first, then a file from stdin, then its machine code to stdout.
 //!
-//! A hostile file can do no more to a compiler than this process lets it: beside a host it has the
+//! A hostile file can do no more to a compiler than this process lets it. Beside a host it has the
 //! lowest priority, an empty environment, nothing open but three standard files, and is killed
 //! first when memory runs out. It ends with its host, also with one that is killed.
 

@@ -1,7 +1,7 @@
 //! `hookbox:plugin/steps`: results that outlive the attempt, and the wish to be called again.
 //!
-//! What earlier attempts have recorded is read once, when the guest first asks. A record waits
-//! until the store has it on disk; a guest that waits computes nothing.
+//! The records of earlier attempts are read once, when the guest first asks. A record waits until
+//! the store has it on disk; a guest that waits computes nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -31,7 +31,7 @@ pub(super) struct WarmInstance {
 pub(super) struct Past {
     /// Events that it has served.
     events: u32,
-    /// One of the instances that may be kept.
+    /// Counts it among the instances that may be kept.
     permit: OwnedSemaphorePermit,
 }
 

@@ -101,7 +101,7 @@ impl Pump {
             let sent = sent.unwrap_or_else(|_| Err(NotSent::later("no answer came in time")));
             let why = match sent {
                 Ok(rejected) => {
-                    // One that limits its rate takes each batch in the end.
+                    // A collector that limits its rate takes each batch in the end.
                     if !was_refused {
                         self.worked();
                     }

@@ -74,7 +74,7 @@ pub(in crate::admin::page) async fn ask(
     };
     let frame = PageFrame::of(&admin, &asked, "failures", heading.clone()).await;
     let page = ConfirmPage {
-        // What was counted stays as it was shown, also when somebody has acted on it meanwhile.
+        // The count stays as it was shown, also when somebody has acted on it meanwhile.
         frame: frame
             .live("")
             .same_as(command(&asked), asked.call("/api/v1/operations") + "' -X 'POST"),

@@ -1,4 +1,4 @@
-//! What wants attention, each with one way to go on.
+//! Troubles that want attention, each with one way to go on.
 
 use super::began::{TroubleKind, TroubleSpan};
 use super::failing;
@@ -24,7 +24,8 @@ const FEW_REFUSED: u64 = 5;
 /// The time in which events without a route are counted, in milliseconds.
 const HOUR_MS: i64 = 3_600_000;
 
-/// What came first so shortly after the beginning of that time may have come before it too.
+/// A trouble that came first so shortly after the beginning of that time may have come before it
+/// too.
 const NEAR_END_MS: i64 = 120_000;
 
 /// Types without a route that are named.

@@ -25,7 +25,8 @@ pub(super) const WHOLE: [&str; 2] = ["data", "headers"];
 /// The largest body that conditions see, in bytes. `data` of a larger one is null.
 const MAX_DATA_BYTES: usize = 1 << 20;
 
-/// The variables for one event. What takes work is made when an expression first reads it.
+/// The variables for one event. A variable that takes work is made when an expression first reads
+/// it.
 #[derive(Debug)]
 pub(in crate::config::routes) struct Variables<'f> {
     facts: &'f Facts<'f>,

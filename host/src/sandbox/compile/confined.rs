@@ -83,6 +83,7 @@ fn end_with_host() -> io::Result<()> {
 
 fn answer() -> io::Result<ExitCode> {
     let mut file = Vec::new();
+    // One byte more than is allowed, so that a file that is too long is seen to be.
     io::stdin().lock().take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut file)?;
     let engine = engine::compiling().map_err(|error| io::Error::other(format!("{error:#}")))?;
     let (answer, code) = match precompile(&engine, &file) {

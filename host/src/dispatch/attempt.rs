@@ -114,6 +114,7 @@ async fn run(
             () = aborted.cancelled() => give_back(Duration::ZERO),
         }
     };
+    // An attempt that is given back has tried nothing, and leaves its probe to another.
     if let Some(probe) = probe.filter(|_| !matches!(settlement.next, Next::GiveBack(_))) {
         probe.ran();
     }
@@ -293,11 +294,13 @@ async fn admit(
         () = queue.health.opened(), if probe.is_none() => return None,
         () = queue.until_paused(true) => return None,
     };
+    // Both may have changed while it waited for its permits.
     if queue.is_paused() || !queue.health.begin(probe) {
         return None;
     }
     let loaded = shared.deps.registry.load().loaded(queue.plugin()).cloned()?;
     if let Some(start) = start {
+        // Last, because an attempt that is not admitted takes no start.
         start.start();
     }
     Some((permits, loaded))
@@ -329,6 +332,7 @@ async fn permits(
 ) -> Option<(OwnedSemaphorePermit, FairPermit)> {
     let run_permit = queue.run_permit().await?;
     *turn = queue.conflicts.turn().await;
+    // After the others, because all plugins share the instances.
     let instance = shared.running.acquire(queue.plugin(), 1).await;
     // While a result of this plugin waits for memory, no attempt adds another one.
     shared.pending_results.acquire(queue.plugin(), 0).await;

@@ -115,6 +115,7 @@ async fn gathering(shared: &Shared, lease: &Lease) -> Result<Vec<NewEvent>, Stor
     };
     let config = shared.deps.config.load();
     let Some(section) = config.routes.gatherings.get(&lease.plugin) else {
+        // The delivery waits until the section is there again.
         let missing = format!("the section of `{}` is gone", lease.plugin);
         return Err(StoreError::Unavailable(missing));
     };

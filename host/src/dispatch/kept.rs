@@ -48,6 +48,7 @@ impl KvReader for KeptByStore {
 impl StepStore for KeptByStore {
     fn all(&self) -> StepsAnswer<'_> {
         Box::pin(async move {
+            // An attempt without earlier records spares the store a read.
             if !self.has_steps {
                 return Ok(BTreeMap::new());
             }

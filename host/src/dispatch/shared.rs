@@ -112,6 +112,7 @@ impl Shared {
     /// Gives back the attempts that there are now.
     pub(super) fn abort_present(&self) {
         let next = Arc::new(self.aborting.child_token());
+        // Attempts that begin from here on have the new token, and go on.
         self.present.swap(next).cancel();
     }
 
@@ -127,6 +128,7 @@ impl Shared {
             return None;
         }
         let plugin = queue.reserve_memory(kib)?;
+        // This decides, since others may have reserved memory after the check above.
         let total = self.body_memory.clone().try_acquire_many_owned(kib).ok()?;
         Some(MemoryReservation { plugin, total })
     }

@@ -123,6 +123,7 @@ async fn attempt(
         now_ms: shared.deps.clock.now_ms(),
         kv_bytes: shared.deps.reads.kv_bytes(&bucket).await.unwrap_or(0),
         again: AgainSoFar::default(),
+        // It only spreads retries, and there is none.
         random: || 0.0,
     };
     let Settlement { mut next, record } =
@@ -157,8 +158,10 @@ fn call(
         event: event.clone(),
         attempt: 1,
         max_attempts: settings.retry.max_attempts,
+        // No delivery has this key, so that nobody takes the trial for one.
         idempotency_key: format!("{}_try", event.id),
         limits,
+        // Without a rule, every request is refused.
         grants: Arc::new(Grants::default()),
         config: settings.config.clone(),
         kv: kept.clone(),

@@ -159,7 +159,9 @@ fn read_one(item: &Item<'_>, mut section: Section<'_>, now_ms: i64) -> Option<Sc
         jitter_ms: jitter_ms.unwrap_or(0),
         enabled: enabled.unwrap_or(true),
     };
-    if let Some(jitter) = jitter.filter(|_| schedule.jitter_ms > 0) {
+    if let Some(jitter) = jitter
+        && schedule.jitter_ms > 0
+    {
         check_jitter(&jitter, &schedule, now_ms);
     }
     if schedule.next_after(now_ms) == NO_TICK_MS {

@@ -109,8 +109,10 @@ pub(super) fn complete(
         let kind = template.kind.clone()?;
         let secret_places = found.as_ref().map(|found| found.places.clone()).unwrap_or_default();
         let secrets = settle(&mut template, &name, (found, keyless), keys, sink);
-        for what in weaknesses(&template).iter().filter(|_| is_verified) {
-            sink.warn(Warning::of_working_source(&name, what));
+        if is_verified {
+            for what in weaknesses(&template) {
+                sink.warn(Warning::of_working_source(&name, what));
+            }
         }
         if let Some(what) = preset.as_deref().and_then(|preset| shared_key(preset, &template)) {
             sink.warn(Warning::of_working_source(&name, &what));

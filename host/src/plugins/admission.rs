@@ -219,8 +219,10 @@ impl Approvals {
     /// approval that cannot be learned now is asked for again by the next refresh.
     pub(super) async fn learn(&self) {
         let mut records = self.records.lock().await;
-        let is_any_held = records.values().any(|record| record.held.is_some());
-        let Some(store) = self.store.as_ref().filter(|_| is_any_held) else { return };
+        if records.values().all(|record| record.held.is_none()) {
+            return;
+        }
+        let Some(store) = &self.store else { return };
         let Ok(rows) = store.approvals().await else { return };
         for Approval { plugin, digest, approved_by, .. } in rows.into_iter().map(|row| row.approval)
         {
@@ -242,6 +244,7 @@ impl Approvals {
         digest: Digest,
         asked: &Asked,
     ) -> Result<Decision, String> {
+        // Locked until the admission is stored, so that an approval comes before or after it.
         let mut records = self.records.lock().await;
         let decision = decide(records.get(name), &self.settings(name), digest, asked);
         let Decision::Admit(admission) = &decision else { return Ok(decision) };
@@ -285,6 +288,7 @@ impl Approvals {
         let stored = self.store(ApprovalChange::Withdraw(name.clone())).await;
         match &stored {
             Ok(()) => record.approved = None,
+            // It was logged when it failed first.
             Err(_) if record.over => {}
             Err(NotStored { why, .. }) => {
                 tracing::error!(plugin.name = %name, error = why, "an approval is over, which cannot be stored yet");

@@ -211,5 +211,5 @@ fn read_path(item: &Item<'_>) -> Option<String> {
         );
         item.refuse(format_args!("is \"{path}\", which no path begins with"), help);
     }
-    Some(path.to_owned()).filter(|_| fits)
+    fits.then(|| path.to_owned())
 }

@@ -194,7 +194,8 @@ impl<'e> Walk<'e> {
             self.pattern(call.args.last())?;
         }
         let comparing = COMPARING.iter().find(|(known, _)| *known == name);
-        if let Some((_, shown)) = comparing.filter(|_| self.place != Place::Outside)
+        if let Some((_, shown)) = comparing
+            && self.place != Place::Outside
             && !operands().any(is_literal)
         {
             let what = format!("compares two values with `{shown}` within a loop");

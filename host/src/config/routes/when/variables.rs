@@ -54,9 +54,9 @@ impl<'f> Variables<'f> {
     fn data(&self) -> &(dyn Val + 'f) {
         let made = self.data.get_or_init(|| {
             let is_small = self.facts.attributes.body.len() <= MAX_DATA_BYTES;
-            match self.facts.json().filter(|_| is_small) {
-                Some(json) => converted(json),
-                None => Box::new(CelNull),
+            match self.facts.json() {
+                Some(json) if is_small => converted(json),
+                _ => Box::new(CelNull),
             }
         });
         &**made

@@ -147,6 +147,7 @@ pub async fn build_by(
         fail::arm(&plan, until).map_err(AppError::FailPlan)?;
     }
     raise_file_limit();
+    // Before the store is opened, so that a second host at these addresses leaves it alone.
     let (public, public_address) = bind("server.listen", config.server.listen).await?;
     let (admin, admin_address) = bind("server.admin", config.server.admin).await?;
     let addresses = Addresses { public: public_address, admin: admin_address };
@@ -352,6 +353,7 @@ impl App {
             // A panic in one part must not keep the others from draining; it has been printed.
             let _ = served.await;
         }
+        // Only now, because requests until here may have brought deliveries.
         dispatcher.drain().await;
         self.attempts.shutdown_background();
         match store.trouble() {

@@ -135,6 +135,7 @@ impl Ticker {
         let mut failed = None;
         for (schedule, step, span, answer) in asked {
             match answer.await {
+                // Another host was faster, so the rows here are old.
                 Ok(Ticked::Lost) => self.read_for = None,
                 Ok(ticked) => {
                     if let Some(span) = span {
@@ -197,6 +198,7 @@ impl Ticker {
 
     /// Reads the schedules, and begins, pauses and forgets them as the configuration says.
     async fn read(&mut self, config: &Config, now_ms: i64) -> Result<(), StoreError> {
+        // They were found for another configuration, or by a clock that was set back since.
         self.due.clear();
         for _ in 0..MAX_READS {
             let stored = self.store.schedules().await?;

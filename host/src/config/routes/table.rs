@@ -50,6 +50,7 @@ impl PatternTable {
     pub(super) fn hits(&self, source: &str, kind: &str) -> Vec<usize> {
         let exact = self.exact.get(kind).into_iter().flatten().copied();
         let exact = exact.filter(|number| self.comes_from(*number, source));
+        // The text before a star ends in front of a separator, so only these lengths are looked up.
         let ends = kind
             .bytes()
             .enumerate()

@@ -212,6 +212,7 @@ impl Pairs {
         let mut known = pairs.write().unwrap_or_else(PoisonError::into_inner);
         let is_room = self.known.load(Ordering::Relaxed) < MAX_PAIRS;
         let (from, to) = if is_room { (from, to) } else { (OTHER, OTHER) };
+        // Another thread may have made it, or it is the pair that stands for the others.
         if let Some(pair) = find(&known, from, to) {
             return pair;
         }
@@ -240,6 +241,7 @@ impl Pairs {
         let mut known = pairs.write().unwrap_or_else(PoisonError::into_inner);
         let is_used = |pair: &Pair| {
             let past = pair.past.lock().unwrap_or_else(PoisonError::into_inner);
+            // It may have counted since it was sampled.
             pair.count.load(Ordering::Relaxed) > 0 || past.is_used()
         };
         for to in known.values_mut() {

@@ -60,6 +60,7 @@ impl Pump {
         loop {
             let mut batch = Vec::new();
             tokio::select! {
+                // A queue that is never empty must not keep the host from stopping.
                 biased;
                 () = stopping.cancelled() => break,
                 _ = queue.recv_many(&mut batch, BATCH) => {}

@@ -63,7 +63,7 @@ impl Default for Telemetry {
 pub struct OtlpEndpoint {
     /// Whether it is spoken to over TLS.
     pub tls: bool,
-    /// A name or an address. That of IPv6 has no brackets.
+    /// A name or an address. An IPv6 address has no brackets.
     pub host: String,
     /// The port.
     pub port: u16,

@@ -282,7 +282,7 @@ async fn admit(
     held: &mut HeldUntilDurable,
     probe: Option<&Probe>,
 ) -> Option<((OwnedSemaphorePermit, FairPermit), Arc<Loaded>)> {
-    // Whoever comes next starts after this attempt, or in its place if it is not admitted.
+    // The next attempt starts after this one, or in its place if it is not admitted.
     let start = held.start.take();
     if shared.stopping.is_cancelled() {
         return None;

@@ -35,7 +35,7 @@ impl BuiltIn {
         [PluginName::from(DEAD_LETTERS)].into_iter().chain(gatherings)
     }
 
-    /// That of a name.
+    /// The plugin of a name.
     pub(super) fn of(plugin: &str) -> Option<Self> {
         match plugin {
             DEAD_LETTERS => Some(Self::DeadLetters),

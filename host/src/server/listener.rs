@@ -119,7 +119,7 @@ struct Listener<H> {
     full_lines: LineLimit,
     /// Requests under way are finished, then connections are closed.
     shutdown: CancellationToken,
-    /// Whatever is still under way is dropped.
+    /// Requests that are still under way are dropped.
     abort: CancellationToken,
 }
 

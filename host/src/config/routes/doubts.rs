@@ -93,7 +93,7 @@ impl Route {
 }
 
 impl<'a> TablePattern<'a> {
-    /// That of a line.
+    /// The pattern of a line.
     fn of(route: &'a Route) -> Self {
         Self { text: &route.pattern, source: route.source.as_deref(), cancels: None }
     }

@@ -74,7 +74,7 @@ impl Gatherings {
             .filter_map(|hit| self.by_plugin.get(&hit.plugin))
     }
 
-    /// That of a plugin of the host, `joins/NAME` or `batches/NAME`.
+    /// The gathering of a plugin of the host, `joins/NAME` or `batches/NAME`.
     pub fn get(&self, plugin: &str) -> Option<&Arc<Gathering>> {
         self.by_plugin.get(plugin)
     }

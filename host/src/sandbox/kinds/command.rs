@@ -16,7 +16,8 @@ use crate::sandbox::host::{AttemptState, EmittedLines, Stdio};
 
 /// The exit code of `sysexits.h` for input that is not good: the event is rejected.
 const EX_DATAERR: i32 = 65;
-/// The one for what may succeed later. Unlike others it never stands for a lack of memory.
+/// The exit code of a failure after which another attempt may succeed. Unlike others it never
+/// stands for a lack of memory.
 const EX_TEMPFAIL: i32 = 75;
 
 /// Sets up the streams of a command that is about to be instantiated.

@@ -58,7 +58,7 @@ pub(super) struct Collector {
     connection: Option<Connection>,
 }
 
-/// Whatever of a request depends on secrets and certificates.
+/// The parts of a request that depend on secrets and certificates.
 #[derive(Debug)]
 struct Means {
     tls: Option<CollectorTls>,

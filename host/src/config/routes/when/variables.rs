@@ -19,7 +19,7 @@ use crate::config::routes::Facts;
 pub(super) const NAMES: [&str; 7] =
     ["type", "source", "subject", "time", "hops", "data", "headers"];
 
-/// Those whose size the sender of an event chooses.
+/// The variables whose size the sender of an event chooses.
 pub(super) const WHOLE: [&str; 2] = ["data", "headers"];
 
 /// The largest body that conditions see, in bytes. `data` of a larger one is null.

@@ -40,7 +40,7 @@ const BODY_BYTES: usize = 230;
 /// The deliveries of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// One that is leased on insert.
+    /// A delivery that is leased on insert.
     Plain,
     /// The same, with a key of its own.
     Keyed,

@@ -166,15 +166,15 @@ enum CliCommand {
     Events(events::Events),
     /// List, show, retry, cancel and discard deliveries of a running host
     Deliveries(deliveries::Deliveries),
-    /// What fails: failures that are alike, and whether the file that runs has met them
+    /// Failures that are alike, and whether the file that runs has met them
     Failures(failures::Failures),
-    /// What is done to many deliveries: listed, paused, ended, undone
+    /// Actions on many deliveries: listed, paused, ended, undone
     Operations(operations::OperationsCommand),
     /// Copy the store into a file, also while a host runs
     Backup(backup::Backup),
     /// Move the store of a stopped host into a Postgres database
     Store(store::StoreArgs),
-    /// Who changed what
+    /// The log of changes by operators
     Audit(audit::Audit),
     /// The configuration that is in force on a running host
     Config(config_shown::ConfigArgs),
@@ -188,9 +188,9 @@ enum CliCommand {
     Hosts(hosts::HostsArgs),
     /// Open joins and batches: what has come, and what is still needed
     Joins(joins::Joins),
-    /// What is routed on a running host, and what flows: sources, types, plugins
+    /// Routes of a running host and their traffic: sources, types, plugins
     Routes(routes::RoutesArgs),
-    /// What came through each source of a running host, what was refused and why
+    /// Sources of a running host: accepted requests, refused ones and why
     Sources(sources::SourcesArgs),
     /// Register a source at its provider, rotate its secret, and ask for events
     Provider(provider::ProviderArgs),

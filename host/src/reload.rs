@@ -223,6 +223,7 @@ impl<F: Fn()> Reloader<F> {
 
     /// Takes a changed configuration. Returns whether a file is still being written.
     async fn refresh_config(&mut self, ask: Ask) -> bool {
+        // The start has taken and reported this configuration already.
         let first = self.file.is_new();
         // The error may be in another file: a missing plugin, or a secret that could not be read.
         let again = ask == Ask::ReadConfig || self.file.has_failed();

@@ -41,7 +41,7 @@ const MAX_METERS: usize = 440;
 /// The name of the owner that stands for those without one of their own.
 pub const OTHER: &str = "other";
 
-/// What a meter belongs to.
+/// The owner of a meter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum OwnerKind {
     /// A source: requests, and the time until they were acknowledged.
@@ -140,8 +140,8 @@ impl Series {
         &self.pairs
     }
 
-    /// What every owner did since the last call; those that did nothing are left out. A host that
-    /// does nothing and has no backlog has nothing to keep.
+    /// The acts of every owner since the last call; owners that did nothing are left out. A host
+    /// that does nothing and has no backlog has nothing to keep.
     pub fn increments(&self) -> Vec<Increment> {
         let totals = self.totals();
         let mut increments = differences(&totals, &mut self.state().stored);
@@ -196,7 +196,7 @@ impl Series {
     }
 }
 
-/// What has come since `seen`, which is brought up to date; and of each kind all together.
+/// The acts of each owner since `seen`, which is brought up to date; and of each kind all together.
 fn differences(
     totals: &[(SeriesOwner, Total)],
     seen: &mut HashMap<SeriesOwner, Total>,

@@ -74,7 +74,7 @@ fn a_tunnel_is_made_by_the_first_program_that_is_there_and_ends_with_its_command
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(0));
     wait_for("the program to end", || (!is_alive(&pid)).then_some(()));
-    // One that ends without an address tells why.
+    // A tunnel that ends without an address tells why.
     program(&site, "cloudflared", "echo 'ERR no network' >&2\nexit 1");
     let failed = tunnel(&site, &host, &[]).output().unwrap();
     let said = String::from_utf8_lossy(&failed.stderr).into_owned();

@@ -2,10 +2,10 @@
 //!
 //! Each attack has a host of its own with default settings and two plugins, a good one and the
 //! attacker's. A good client sends 50 signed requests a second to a source of its own, in an open
-//! loop: alone, then beside the attack, then alone again to a host with nothing stored; the calmer
-//! of the two counts. Each attack has lines that must hold; what is beyond one of them is measured
-//! again, up to three times, where another try may excuse it. The benchmark fails if a line does
-//! not hold and is not in [`KNOWN`].
+//! loop. It does so alone, then beside the attack, then alone again to a host with nothing stored;
+//! the calmer of the two times alone counts. Each attack has lines that must hold; what is beyond
+//! one of them is measured again, up to three times, where another try may excuse it. The benchmark
+//! fails if a line does not hold and is not in [`KNOWN`].
 //!
 //! Attacks come from other addresses of the loopback network than the good client does. They take
 //! CPU time of the machine that they attack; how much is printed.

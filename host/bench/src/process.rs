@@ -35,7 +35,7 @@ pub(super) fn family_cpu(pid: u32) -> Result<Duration> {
         let Some(child) = name.to_str().filter(|name| name.parse::<u32>().is_ok()) else {
             continue;
         };
-        // One that ends meanwhile is counted by its parent.
+        // A child that ends meanwhile is counted by its parent.
         let Ok(stat) = read(Path::new(&format!("/proc/{child}/stat"))) else { continue };
         let behind = stat.rsplit(") ").next().unwrap_or_default();
         if behind.split(' ').nth(1).and_then(|parent| parent.parse().ok()) == Some(pid) {

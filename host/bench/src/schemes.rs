@@ -152,7 +152,7 @@ fn rows(folder: &Path, seconds: u32) -> Result<Vec<Row>> {
     for (name, wanted, count) in
         [(ONE_SOURCE, Wanted::Known, 1), (SOURCES, Wanted::AtLeast(0.95), MANY_SOURCES)]
     {
-        // The one that is hit is there in both.
+        // The source that is hit is there in both.
         let config = (1..count).map(another).collect();
         let (verify_us, requests) = (hmac_us, hmac.clone());
         rows.push(Row { name, beside: ONE_SOURCE, wanted, verify_us, requests, config });
@@ -160,7 +160,7 @@ fn rows(folder: &Path, seconds: u32) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A source with a public key. What is signed, and its type, are those of HeyGen.
+/// A source with a public key. The signed text and the type are those of HeyGen.
 fn section(name: &str, key: &Key) -> String {
     format!(
         "[sources.{name}]\ntype = {{ json = \"/event_type\" }}\nsubject = {{ json = \"/event_data/callback_id\" }}\n\
@@ -218,7 +218,7 @@ impl Row {
     }
 }
 
-/// The one in the middle.
+/// The middle one of these figures.
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]

@@ -1,4 +1,4 @@
-//! Who asks: tokens of the configuration, and sessions of those who have logged in with one.
+//! The clients: tokens of the configuration, and sessions of those who have logged in with one.
 //!
 //! Tokens are compared as hashes, with all that there are, in constant time. A session is known by
 //! a random key of which only the hash is kept, in memory. It ends after 12 hours, with a log-out,
@@ -94,7 +94,7 @@ impl Access {
         match used.get_mut(&*client.name) {
             Some(at_ms) => *at_ms = now_ms,
             None => {
-                // Those that are gone from the file are forgotten.
+                // Tokens that are gone from the file are forgotten.
                 used.retain(|name, _| tokens.iter().any(|token| token.name == *name));
                 used.insert(client.name.to_string(), now_ms);
             }

@@ -36,13 +36,13 @@ pub(super) struct AuditEntryJson {
     pub(super) role: String,
     /// `api`, `command` or `page`.
     pub(super) via: String,
-    /// What was done, such as `deliveries.retry`.
+    /// The action, such as `deliveries.retry`.
     pub(super) action: String,
-    /// What it was done to: an id, a name, or a filter.
+    /// The object of the action: an id, a name, or a filter.
     pub(super) target: String,
     /// How it was asked for.
     pub(super) detail: String,
-    /// What came of it: a number of deliveries, their ids, or null.
+    /// The result: a number of deliveries, their ids, or null.
     #[schema(value_type = serde_json::Value)]
     pub(super) result: Box<RawValue>,
 }

@@ -196,7 +196,7 @@ async fn send_all(
         let (rows, next) = found.map_err(io::Error::other)?;
         left -= rows.len();
         for row in rows {
-            // One that retention has deleted meanwhile is none.
+            // An event that retention has deleted meanwhile is left out.
             let Ok(view) = admin.store.event(row.event.id).await else { continue };
             if !sender.send(&LineJson::of(view, sees)).await? {
                 return Ok(());

@@ -1,4 +1,4 @@
-//! What sources and plugins did over time: the curves of the charts.
+//! The counts and durations of sources and plugins over time: the curves of the charts.
 //!
 //! The last hour comes from memory, in steps of 30 s. Longer windows come from the five minutes
 //! that are stored, and from memory for the time since.
@@ -54,7 +54,7 @@ pub(super) struct MarkJson {
     pub(super) what: &'static str,
     /// The plugin.
     pub(super) name: String,
-    /// What came of it.
+    /// The result.
     pub(super) result: &'static str,
 }
 

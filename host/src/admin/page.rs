@@ -125,7 +125,7 @@ pub(super) fn list() -> Vec<PageRoute> {
     ]
 }
 
-/// What a browser may do with a page: load what this host serves, and nothing else.
+/// The policy of a page: the browser loads what this host serves, and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'; require-trusted-types-for 'script'; \
@@ -157,7 +157,7 @@ pub(super) async fn dress(
             return login::lead(&asked);
         }
         let asked = asked.by(response.extensions_mut().remove::<Identity>());
-        // What the guard and the router have said of it.
+        // The headers that the guard and the router have set.
         let kept = [
             header::ALLOW,
             header::WWW_AUTHENTICATE,

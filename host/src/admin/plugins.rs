@@ -40,8 +40,8 @@ pub(super) mod reloads;
 pub(super) struct PluginJson {
     /// The file's name without its ending.
     pub(super) name: String,
-    /// `loaded`; `stale`: an older good file runs because the newest is bad; `held`: the newest
-    /// asks for more than it may and waits to be approved, an older one runs if there is one;
+    /// `loaded`; `stale`: an older good file runs because the newest is bad. `held`: the newest
+    /// asks for more than it may and waits to be approved, an older one runs if there is one.
     /// `compiling`: nothing runs yet, deliveries wait; `failed`: nothing runs; `missing`: there is
     /// no file.
     pub(super) state: &'static str,

@@ -1,4 +1,4 @@
-//! What sources and plugins did lately: the last minute, or as much of it as was measured.
+//! The recent acts of sources and plugins: the last minute, or as much of it as was measured.
 
 use super::state::Admin;
 use crate::event::Outcome;
@@ -46,7 +46,7 @@ impl RateSpan {
     }
 }
 
-/// What a source or a plugin, or all of them, did in some time.
+/// The acts of a source or a plugin, or of all of them, in some time.
 #[derive(Debug, Default, Clone, Copy)]
 pub(in crate::admin) struct RecentActs {
     counts: [u64; crate::series::COUNTS],

@@ -78,7 +78,7 @@ pub(super) struct SecretJson {
 /// A source in detail.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SourceDetail {
-    /// What the listing says.
+    /// The source as the listing shows it.
     #[serde(flatten)]
     pub(super) source: SourceJson,
     /// The headers in which it looks for a signature, the first that is present counts.
@@ -89,7 +89,7 @@ pub(super) struct SourceDetail {
     pub(super) type_from: String,
     /// The part of a request that becomes an event.
     pub(super) events: String,
-    /// What it received within the last 24 hours, as far as charts know.
+    /// The requests of the last 24 hours, as far as charts know.
     pub(super) day: DayJson,
     /// The reasons for which requests were refused since the start, the most frequent first.
     pub(super) reasons: Vec<ReasonJson>,
@@ -132,7 +132,7 @@ pub(super) struct ReasonJson {
     pub(super) meaning: &'static str,
     /// The remedy.
     pub(super) remedy: &'static str,
-    /// What would have made the last one authentic for which that was found.
+    /// The change that would have made the last refused request authentic for which one was found.
     pub(super) hint: Option<String>,
     /// How long before it came the last one was sent by its own words, in seconds.
     pub(super) offset_s: Option<i64>,
@@ -154,7 +154,7 @@ pub(super) struct RefusalJson {
     pub(super) headers: Vec<String>,
     /// How long before it came it was sent by its own words, in seconds.
     pub(super) offset_s: Option<i64>,
-    /// What would have made it authentic, if that was found.
+    /// The change that would have made it authentic, if one was found.
     pub(super) hint: Option<String>,
 }
 
@@ -338,7 +338,7 @@ fn secrets(source: &Source, uses: &[Option<i64>]) -> Vec<SecretJson> {
     }
     let places = source.secret_places.iter();
     let mut found: Vec<_> = match &signature.secrets {
-        // Those of an earlier configuration may stay in use.
+        // Secrets of an earlier configuration may stay in use.
         Secrets::Set(all)
             if source.secret_places.iter().filter(|it| it.is_set).count() != all.len() =>
         {

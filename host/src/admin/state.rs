@@ -72,7 +72,7 @@ pub struct Admin {
     pub registry: Arc<ArcSwap<Registry>>,
     /// Plugin files that wait for the operator.
     pub approvals: Arc<Approvals>,
-    /// What became of the files of plugins.
+    /// The reloads of plugins' files.
     pub reloads: Arc<ReloadLog>,
     /// Circuit breakers of plugins.
     pub breakers: Breakers,
@@ -86,7 +86,7 @@ pub struct Admin {
     pub status: Arc<Status>,
     /// Sources that sent events without a type lately.
     pub unidentified: Arc<Unidentified>,
-    /// What each source received since the start.
+    /// The requests that each source received since the start.
     pub activity: Arc<SourceActivity>,
     /// The address of the public listener, for test events.
     pub public_address: SocketAddr,

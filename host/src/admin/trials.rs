@@ -29,7 +29,7 @@ use crate::store::EventView;
 /// The source of an event that is not stored.
 const TRIED: &str = "api/try";
 
-/// What is to be tried.
+/// The plugin and the event to be tried.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Try)]

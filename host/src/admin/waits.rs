@@ -32,10 +32,9 @@ const MAX_REASON_BYTES: usize = 600;
 #[schema(as = WaitsFor)]
 pub(super) struct WaitJson {
     /// `time`; `key`: another delivery of its key; `rate`: its turn by the rate of its plugin;
-    /// `breaker`; `plugin`: it is missing, held or being compiled; `paused`: an operator has
-    /// paused its plugin; `capacity`: a permit to run;
-    /// `members` of its join or batch; `again`: the time for which its handler asked; `host`: the
-    /// attempt that it is leased for.
+    /// `breaker`. `plugin`: it is missing, held or being compiled; `paused`: an operator has paused
+    /// its plugin; `capacity`: a permit to run. `members` of its join or batch; `again`: the time
+    /// for which its handler asked; `host`: the attempt that it is leased for.
     pub(super) kind: &'static str,
     /// A sentence that goes on from "waits for".
     pub(super) text: String,

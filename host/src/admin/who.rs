@@ -1,4 +1,4 @@
-//! Who asks, who else may, and what applies: the client itself, the tokens, and the configuration.
+//! The client itself, the tokens, and the configuration that applies.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ pub(super) struct ConfigJson {
     pub(super) error: Option<String>,
     /// Keys whose change waits for a restart.
     pub(super) waits_for_restart: Vec<String>,
-    /// What `hookbox check` warns of.
+    /// The warnings of `hookbox check`.
     pub(super) warnings: Vec<ConfigWarning>,
     /// Every key of the file, and the defaults of `[server]`, `[store]` and plugins.
     pub(super) keys: Vec<ConfigKey>,

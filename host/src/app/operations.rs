@@ -46,7 +46,7 @@ enum Wait {
     Pause(Duration),
 }
 
-/// What is remembered of an operation between two steps.
+/// The state of an operation between two steps.
 #[derive(Debug)]
 struct OperationPace {
     pause: Duration,
@@ -139,6 +139,7 @@ impl Runner {
         if operation.open > 0 {
             store.collect(id).await?;
         }
+        // Read again: results may have been counted, and an operator may have stopped it.
         let Some(operation) = store.operation(id).await? else { return Ok(Wait::Nothing) };
         if let Some(reason) = heeds(&operation) {
             self.finish(id, Some(reason)).await?;
@@ -228,6 +229,7 @@ impl Runner {
             return (most, known.pause);
         };
         let passed = now.saturating_duration_since(known.at).as_secs_f64();
+        // At most one second's worth, so that a wait is not made up for at once.
         known.allowed = (known.allowed + passed * pace).min(pace.max(1.0));
         known.at = now;
         let most = most.min(known.allowed as u64);

@@ -44,7 +44,7 @@ pub(super) struct SharedSecrets {
     folder: SecretFolder,
     /// Secrets without a file at the last scan. A file that is gone at two scans was removed.
     gone: BTreeSet<String>,
-    /// What was told of each secret last.
+    /// The last message about each secret.
     told: BTreeMap<String, String>,
 }
 
@@ -138,6 +138,7 @@ impl SharedSecrets {
         let stored: BTreeMap<_, _> = stored.map(|secret| (secret.name.clone(), secret)).collect();
         let names: BTreeSet<&String> =
             files.keys().chain(seen.keys()).chain(stored.keys()).collect();
+        // Names come from the store too, and only those of secrets may become files.
         let names: Vec<String> =
             names.into_iter().filter(|it| is_shared_file(it)).cloned().collect();
         let (mut is_noted, mut has_taken, mut failed) = (false, false, None);
@@ -149,7 +150,7 @@ impl SharedSecrets {
                     (is_noted, has_taken) = (true, has_taken || taken);
                     seen.insert(name, now);
                 }
-                // What was done before is noted all the same.
+                // The secrets that were settled before this one are noted all the same.
                 Err(error) => {
                     failed = Some(error);
                     break;
@@ -239,6 +240,7 @@ impl SharedSecrets {
         if !kept.map_err(SharingError::Store)? {
             return Ok(None);
         }
+        // A fault that comes again is told again.
         self.told.remove(name);
         let what = if content.is_some() { "shared with" } else { "removed from" };
         tracing::info!(secret = name, version = next, "a secret is {what} the other hosts");

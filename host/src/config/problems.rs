@@ -186,6 +186,7 @@ fn mask(text: &str, spans: &[Range<usize>]) -> String {
         let secret = bytes.get_mut(span.clone()).unwrap_or_default();
         secret.iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b'*');
     }
+    // A span that cuts a character leaves no text to show, which is better than too much of it.
     String::from_utf8(bytes).unwrap_or_default()
 }
 

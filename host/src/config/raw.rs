@@ -169,7 +169,7 @@ impl<'a> Item<'a> {
         truth
     }
 
-    /// One of a few words.
+    /// The value that belongs to a word of a short list.
     pub(super) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
         let names = || words.iter().map(|(name, _)| *name);
         let text = self.text(&format!("\"{}\"", names().next().unwrap_or_default()))?;
@@ -247,6 +247,7 @@ impl<'a> Section<'a> {
 
     /// The value of a key of ours, if it is there.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Item<'a>> {
+        // Also if it is absent, because `finish` names all keys that there can be.
         self.known.push(key);
         let (key, value) = self.table?.get_key_value(key)?;
         Some(self.item(key, value))
@@ -318,6 +319,7 @@ impl<'a> Section<'a> {
             .filter(|(key, _)| !handled(key.get_ref()))
             .map(|(key, value)| self.item(key, value))
             .collect();
+        // Problems show their lines, and a misspelt key may have a secret.
         for item in items.iter().filter(|item| looks_secret(item.key)) {
             self.sink.mask(item.span.clone());
         }

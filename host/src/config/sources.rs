@@ -44,7 +44,7 @@ pub(super) struct UnkeyedSource {
     is_verified: bool,
     /// `None` for a source without secrets.
     found: Option<FoundSecrets>,
-    /// What is known of the public key that it lacks.
+    /// The facts about the public key that it lacks.
     keyless: Option<Keyless>,
     provider: ProviderSettings,
     /// The place of `callback` in the file.
@@ -65,7 +65,7 @@ pub(super) struct Keys<'a> {
     pub(super) public_url: Option<&'a str>,
 }
 
-/// What a section says of the verification, beside its template.
+/// The facts about the verification that a section has beside its template.
 struct VerifySection {
     is_verified: bool,
     /// Whether there is a preset, or `verify`.
@@ -109,8 +109,10 @@ pub(super) fn complete(
         let kind = template.kind.clone()?;
         let secret_places = found.as_ref().map(|found| found.places.clone()).unwrap_or_default();
         let secrets = settle(&mut template, &name, (found, keyless), keys, sink);
-        for what in weaknesses(&template).iter().filter(|_| is_verified) {
-            sink.warn(Warning::of_working_source(&name, what));
+        if is_verified {
+            for what in weaknesses(&template) {
+                sink.warn(Warning::of_working_source(&name, what));
+            }
         }
         if let Some(what) = preset.as_deref().and_then(|preset| shared_key(preset, &template)) {
             sink.warn(Warning::of_working_source(&name, &what));

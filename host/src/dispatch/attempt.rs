@@ -115,6 +115,7 @@ async fn run(
             () = aborted.cancelled() => give_back(Duration::ZERO),
         }
     };
+    // An attempt that is given back has tried nothing, and leaves its probe to another.
     if let Some(probe) = probe.filter(|_| !matches!(settlement.next, Next::GiveBack(_))) {
         probe.ran();
     }
@@ -283,7 +284,7 @@ async fn admit(
     held: &mut HeldUntilDurable,
     probe: Option<&Probe>,
 ) -> Option<((OwnedSemaphorePermit, FairPermit), Arc<Loaded>)> {
-    // Whoever comes next starts after this attempt, or in its place if it is not admitted.
+    // The next attempt starts after this one, or in its place if it is not admitted.
     let start = held.start.take();
     if shared.stopping.is_cancelled() {
         return None;
@@ -295,11 +296,13 @@ async fn admit(
         () = queue.health.opened(), if probe.is_none() => return None,
         () = queue.until_paused(true) => return None,
     };
+    // Both may have changed while it waited for its permits.
     if queue.is_paused() || !queue.health.begin(probe) {
         return None;
     }
     let loaded = shared.deps.registry.load().loaded(queue.plugin()).cloned()?;
     if let Some(start) = start {
+        // Last, because an attempt that is not admitted takes no start.
         start.start();
     }
     Some((permits, loaded))
@@ -331,6 +334,7 @@ async fn permits(
 ) -> Option<(OwnedSemaphorePermit, FairPermit)> {
     let run_permit = queue.run_permit().await?;
     *turn = queue.conflicts.turn().await;
+    // After the others, because all plugins share the instances.
     let instance = shared.running.acquire(queue.plugin(), 1).await;
     // While a result of this plugin waits for memory, no attempt adds another one.
     shared.pending_results.acquire(queue.plugin(), 0).await;

@@ -35,7 +35,7 @@ impl BuiltIn {
         [PluginName::from(DEAD_LETTERS)].into_iter().chain(gatherings)
     }
 
-    /// That of a name.
+    /// The plugin of a name.
     pub(super) fn of(plugin: &str) -> Option<Self> {
         match plugin {
             DEAD_LETTERS => Some(Self::DeadLetters),
@@ -115,6 +115,7 @@ async fn gathering(shared: &Shared, lease: &Lease) -> Result<Vec<NewEvent>, Stor
     };
     let config = shared.deps.config.load();
     let Some(section) = config.routes.gatherings.get(&lease.plugin) else {
+        // The delivery waits until the section is there again.
         let missing = format!("the section of `{}` is gone", lease.plugin);
         return Err(StoreError::Unavailable(missing));
     };

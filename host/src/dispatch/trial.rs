@@ -27,7 +27,7 @@ pub struct Trials(Weak<Shared>);
 /// The end of a trial.
 #[derive(Debug)]
 pub struct Trial {
-    /// What would have been recorded of the attempt.
+    /// The record that would have been stored of the attempt.
     pub record: AttemptRecord,
     /// The events that it would have emitted, with their ways.
     pub emitted: Vec<NewEvent>,
@@ -122,6 +122,7 @@ async fn attempt(
         now_ms: shared.deps.clock.now_ms(),
         kv_bytes: shared.deps.reads.kv_bytes(&bucket).await.unwrap_or(0),
         again: AgainSoFar::default(),
+        // It only spreads retries, and there is none.
         random: || 0.0,
     };
     let Settlement { mut next, record } =
@@ -154,8 +155,10 @@ fn call(
         event: event.clone(),
         attempt: 1,
         max_attempts: settings.retry.max_attempts,
+        // No delivery has this key, so that nobody takes the trial for one.
         idempotency_key: format!("{}_try", event.id),
         limits,
+        // Without a rule, every request is refused.
         grants: Arc::new(Grants::default()),
         config: settings.config.clone(),
         kv: Arc::new(kv),

@@ -101,6 +101,7 @@ impl Accounting {
             let span = self.trace.as_ref().map(SpanParent::child);
             entries.calls.push(CallEntry { call, began, ended, span });
         }
+        // There is one even with a limit of 0: then it is the refused one.
         let index = entries.calls.len() - 1;
         drop(entries);
         match refusal {
@@ -150,7 +151,9 @@ impl Accounting {
         let plugin = || self.plugin.clone();
         metrics::counter!("hookbox_plugin_http_requests_total", "plugin" => plugin(), "result" => result)
             .increment(1);
-        if let Some(took) = took.filter(|_| result != REFUSED) {
+        if let Some(took) = took
+            && result != REFUSED
+        {
             metrics::histogram!("hookbox_plugin_http_request_duration_seconds", "plugin" => plugin())
                 .record(took);
         }
@@ -245,6 +248,7 @@ impl OpenCall {
 
     fn end(&mut self, result: &'static str) {
         let mut entries = self.handle.accounting.entries();
+        // Only once, although the drop comes here again after `fail`.
         entries.open -= usize::from(std::mem::take(&mut self.counted));
         let Some(entry) = entries.calls.get_mut(self.handle.index).filter(|entry| !entry.ended)
         else {

@@ -173,6 +173,7 @@ impl SessionState {
         }
         *request.method_mut() = parts.method;
         *request.uri_mut() = Uri::from(target.path_and_query);
+        // After all checks, so that a refused request never counts as open.
         call.count_open()?;
         notes.iter().for_each(|note| (self.context.warn)(note));
         Ok(AdmittedRequest { client, host: target.host, request })
@@ -204,6 +205,7 @@ impl SessionState {
     /// Writes a refusal and its reason to the plugin's log.
     fn log_refusal(&self, shown: &str, error: &RequestError) {
         let excess = error.kind == RequestErrorKind::Requests;
+        // Once for an attempt, because a guest may go on asking for as long as it runs.
         let logged = excess && self.excess_logged.swap(true, Ordering::Relaxed);
         if error.is_refusal() && !logged {
             (self.context.warn)(&format!("{shown} was refused: {error}"));

@@ -65,8 +65,8 @@ struct NotStored {
 }
 
 impl Approvals {
-    /// Opens the approvals in `store`. Those that an older hookbox has left in the folder `former`
-    /// are moved into the store first, and the plugin files there to `files`.
+    /// Opens the approvals in `store`. Approvals that an older hookbox has left in the folder
+    /// `former` are moved into the store first, and the plugin files there to `files`.
     ///
     /// # Errors
     /// The approvals cannot be read, or strangers may write the folder.
@@ -220,12 +220,14 @@ impl Approvals {
         )
     }
 
-    /// Learns which held files an operator has approved at another host of the same store. One that
-    /// cannot be learned now is asked for again by the next refresh.
+    /// Learns which held files an operator has approved at another host of the same store. An
+    /// approval that cannot be learned now is asked for again by the next refresh.
     pub(super) async fn learn(&self) {
         let mut records = self.records.lock().await;
-        let is_any_held = records.values().any(|record| record.held.is_some());
-        let Some(store) = self.store.as_ref().filter(|_| is_any_held) else { return };
+        if records.values().all(|record| record.held.is_none()) {
+            return;
+        }
+        let Some(store) = &self.store else { return };
         let Ok(rows) = store.approvals().await else { return };
         for Approval { plugin, digest, approved_by, .. } in rows.into_iter().map(|row| row.approval)
         {
@@ -247,6 +249,7 @@ impl Approvals {
         digest: Digest,
         asked: &AskedCapabilities,
     ) -> Result<Decision, String> {
+        // Locked until the admission is stored, so that an approval comes before or after it.
         let mut records = self.records.lock().await;
         let decision = decide(records.get(name), &self.settings(name), digest, asked);
         let Decision::Admit(admission) = &decision else { return Ok(decision) };
@@ -290,6 +293,7 @@ impl Approvals {
         let stored = self.store(ApprovalChange::Withdraw(name.clone())).await;
         match &stored {
             Ok(()) => record.approved = None,
+            // It was logged when it failed first.
             Err(_) if record.over => {}
             Err(NotStored { why, .. }) => {
                 tracing::error!(plugin.name = %name, error = why, "an approval is over, which cannot be stored yet");

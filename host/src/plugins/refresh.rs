@@ -120,6 +120,7 @@ impl Registry {
             Ok(scan) => scan,
             Err(problem) => return self.give_up(queue, problem),
         };
+        // A file that is queued or was compiled has been observed before. Only others cost a wait.
         let is_new = |name: &PluginName| {
             let observed = first.get(name);
             let tried = queue.has(name, observed)
@@ -230,16 +231,19 @@ impl Registry {
         queue: &mut LoadQueue,
     ) -> Refreshed {
         let (mut next, now_ms) = (Refreshed::of(self), context.clock.now_ms());
+        // A job is of no use once its file has changed.
         queue.keep_only(|name, observed| second.get(name) == observed);
         for name in self.names(second) {
             let observed = second.get(name);
             let step =
                 steps.remove(name).filter(|(tried, _)| tried == observed).map(|(_, step)| step);
+            // An approval changes nothing in the folder, so the file looks as before.
             let is_released = matches!(step, Some(Some(NextStep::Release(_))));
             if observed == self.observed(name) && !is_released || queue.has(name, observed) {
                 continue;
             }
             let step = match (observed, step) {
+                // It changed during the wait.
                 _ if observed != first.get(name) => None,
                 (ObservedFile::Absent, _) => Some(NextStep::Remove),
                 (ObservedFile::Unfit(problem), _) => Some(NextStep::Fail(problem.clone())),

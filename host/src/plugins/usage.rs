@@ -23,7 +23,7 @@ pub struct Usage {
 pub struct AttemptCounts {
     /// All that ran.
     pub attempts: u64,
-    /// Those that failed.
+    /// The attempts that failed.
     pub failed: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Who gave what to whom: events by source and type, attempts by type and plugin, and emitted
-//! events by plugin and type. The map of operators shows them.
+//! Counts by pairs: events by source and type, attempts by type and plugin, and emitted events by
+//! plugin and type. The map of operators shows them.
 //!
 //! Counting looks two names up and adds to an atomic. Of each pair there are the last 60 minutes
 //! and the last 24 hours; a pair of which nothing came for a day is forgotten.
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::{Burst, OTHER};
 
-/// Pairs that are counted by themselves. Those that come later are `other`.
+/// Pairs that are counted by themselves. Later pairs are counted as `other`.
 pub(super) const MAX_PAIRS: usize = 900;
 
 const MINUTE_MS: i64 = 60_000;
@@ -52,7 +52,7 @@ impl PairWindow {
     }
 }
 
-/// What a pair did in a window.
+/// The counts of a pair in a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairTotal {
     /// The kind of both ends.
@@ -212,6 +212,7 @@ impl PairCounts {
         let mut known = pairs.write().unwrap_or_else(PoisonError::into_inner);
         let is_room = self.known.load(Ordering::Relaxed) < MAX_PAIRS;
         let (from, to) = if is_room { (from, to) } else { (OTHER, OTHER) };
+        // Another thread may have made it, or it is the pair that stands for the others.
         if let Some(pair) = find(&known, from, to) {
             return pair;
         }
@@ -240,6 +241,7 @@ impl PairCounts {
         let mut known = pairs.write().unwrap_or_else(PoisonError::into_inner);
         let is_used = |pair: &Pair| {
             let past = pair.past.lock().unwrap_or_else(PoisonError::into_inner);
+            // It may have counted since it was sampled.
             pair.count.load(Ordering::Relaxed) > 0 || past.is_used()
         };
         for to in known.values_mut() {
@@ -250,7 +252,7 @@ impl PairCounts {
         known.retain(|_, to| !to.is_empty());
     }
 
-    /// What every pair did in a window that ends at `at_ms`, by kind and names; those that did
+    /// The counts of every pair in a window that ends at `at_ms`, by kind and names; pairs that did
     /// nothing are left out.
     pub fn totals(&self, window: PairWindow, at_ms: i64) -> Vec<PairTotal> {
         let mut totals = Vec::new();
@@ -263,7 +265,7 @@ impl PairCounts {
                     let first_ms = past.first_minute_ms();
                     // A clock that was set back has not come to the last sample again.
                     let last_ms = past.last_ms.map(|last_ms| last_ms.min(at_ms));
-                    // What is known of earlier failures is not of this window.
+                    // Failures before this window are not part of it.
                     let failing = past.failing.filter(|_| failed > 0);
                     if count > 0 {
                         let (from, to) = (Arc::clone(from), Arc::clone(to));

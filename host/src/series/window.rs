@@ -12,7 +12,7 @@ const STEPS: usize = 360;
 /// Owners of a step that are kept by themselves, besides all of a kind and `other`.
 const MAX_OWNERS: usize = 128;
 
-/// What one owner did in one step.
+/// The acts of one owner in one step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Point {
     /// How often what happened.
@@ -28,7 +28,7 @@ pub struct Point {
 }
 
 impl Point {
-    /// What is shown of these counts and durations.
+    /// The point that is shown for these counts and durations.
     pub fn of(counts: [u32; COUNTS], durations: &Spread) -> Self {
         KeptPoint::of(0, counts, durations).shown()
     }
@@ -62,7 +62,7 @@ impl KeptPoint {
 pub struct Sampled {
     /// The end of the step, Unix ms of the wall clock.
     pub at_ms: i64,
-    /// What happened in it.
+    /// The acts in this step.
     pub point: Point,
 }
 

@@ -105,6 +105,7 @@ impl Connections {
         let mut open = self.open();
         let its = client.and_then(|client| open.clients.get(&client)).copied().unwrap_or(0);
         let mut closed = None;
+        // First, so that a client at its limit never costs another one a connection.
         if its >= self.max_per_client {
             if !open.close_longest_idle(|listed| listed.client == client) {
                 return NewConnection::OverShare;
@@ -120,6 +121,7 @@ impl Connections {
         let state = Arc::new(ConnectionState::new(&self.signals, now_us));
         let position = open.list(ListedConnection { client, state: Arc::clone(&state) });
         if open.count >= self.max {
+            // This one took the last permit, so slow headers are closed sooner from now on.
             open.full_at_us = Some(now_us);
             self.crowded.notify_one();
         }
@@ -205,6 +207,7 @@ impl ConnectionRegistry {
         let Some(client) = client else { return };
         if let Some(its) = self.clients.get_mut(&client) {
             *its -= 1;
+            // Otherwise the map would grow with every address that ever came.
             if *its == 0 {
                 self.clients.remove(&client);
             }
@@ -260,6 +263,7 @@ impl Drop for ConnectionPermit {
             open.remove(self.position);
         }
         drop(open);
+        // Also if its position went to another one: asking once too often does no harm.
         self.connections.signals.tell();
     }
 }

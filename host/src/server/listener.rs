@@ -113,12 +113,13 @@ struct Listener<H> {
     handler: H,
     http: http1::Builder,
     connections: Arc<Connections>,
-    /// Those that are served, and those that were told to close and have not yet noticed.
+    /// Connections that are served, and connections that were told to close and have not yet
+    /// noticed.
     served: TaskTracker,
     full_lines: LineLimit,
     /// Requests under way are finished, then connections are closed.
     shutdown: CancellationToken,
-    /// Whatever is still under way is dropped.
+    /// Requests that are still under way are dropped.
     abort: CancellationToken,
 }
 
@@ -143,6 +144,7 @@ pub async fn serve(
     // Cancelled as a whole: a newcomer that waits for a permit is as one in the backlog, unread.
     let accepting = async { tokio::join!(accept(&listener, &shared), close_slow_headers(&shared)) };
     let _ = shutdown.run_until_cancelled(accepting).await;
+    // New connections are refused from here on, and do not wait in a backlog that nobody reads.
     drop(listener);
     shared.served.close();
     if timeout(shared.options.timeouts.drain, shared.served.wait()).await.is_err() {
@@ -210,6 +212,7 @@ impl<H: Handler> Listener<H> {
         loop {
             match self.connections.admit(client, self.connections.now_us()) {
                 NewConnection::Admitted { permit, closed } => {
+                    // Otherwise every connection that becomes idle would go on telling.
                     if waits {
                         self.connections.want(false);
                     }
@@ -274,6 +277,7 @@ impl<H: Handler> Listener<H> {
         let _ = stream.set_nodelay(true);
         let state = Arc::clone(permit.state());
         let ServerOptions { timeouts, config, .. } = &self.options;
+        // Read for each connection, so that a change counts without a restart.
         let keep_alive = Duration::from_millis(config.load().server.keep_alive_ms);
         let socket =
             Socket::new(stream, Arc::clone(&state), timeouts, keep_alive, self.shutdown.clone());
@@ -296,6 +300,7 @@ impl<H: Handler> Listener<H> {
                 serving.as_mut().graceful_shutdown();
                 match self.abort.run_until_cancelled(serving).await {
                     Some(ended) => ended,
+                    // The drain is over: the connection is dropped as it is.
                     None => Ok(()),
                 }
             }

@@ -14,7 +14,8 @@ const DEFAULT: &str = "info";
 /// unless named; the prefix also covers `wasmtime_wasi_http`.
 const ALWAYS: &str = "wasmtime_wasi=off,hookbox::telemetry=warn";
 
-/// What becomes of a collector, beside [`ALWAYS`] if that much of the host is logged.
+/// The directive for messages about a collector; it joins [`ALWAYS`] if that much of the host is
+/// logged.
 const COLLECTOR: &str = "hookbox::telemetry::otlp=info";
 
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];

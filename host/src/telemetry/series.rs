@@ -18,7 +18,7 @@ pub(super) struct Tee<R> {
     pub(super) series: Arc<Series>,
 }
 
-/// What of an owner a counter counts.
+/// A counter of an owner, and the kind of count in the owner's meter.
 struct MeteredCounter {
     inner: Counter,
     meter: Arc<Meter>,

@@ -81,7 +81,7 @@ async fn a_new_file_or_a_changed_breaker_is_tried_at_once() {
             site.configure("succeed", "{ failures = 4, pause = \"1h\" }");
         }
         assert!(!site.is_open("unruly"));
-        // Those that failed wait for their retry, the others do not wait for anything.
+        // Deliveries that failed wait for their retry, the others do not wait for anything.
         until("what waited for the breaker", async || {
             let deliveries = site.deliveries("unruly").await;
             (deliveries.iter().filter(|delivery| delivery.state == State::Done).count() == 7)

@@ -28,7 +28,7 @@ const LOGGED: usize = 3_000;
 const SETTLING: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Those of this file.
+/// The attacks of this file.
 pub(super) fn attacks() -> Vec<Box<dyn Attack>> {
     vec![
         Box::new(Full {

@@ -82,8 +82,8 @@ impl Summary {
         Self { sent: answers.len(), answered, ack_ms }
     }
 
-    /// The one with the shorter 99th percentile: what else the machine does only makes one longer,
-    /// and a line by a longer one is no line.
+    /// The result with the shorter 99th percentile: other work of the machine only makes a
+    /// percentile longer, and a line by a longer one is no line.
     pub(super) fn calmer(self, other: Self) -> Self {
         if other.ack_ms[1] < self.ack_ms[1] { other } else { self }
     }

@@ -26,7 +26,7 @@ const BEGINNING: Duration = Duration::from_secs(10);
 /// Of which the start of an attempt is told, and half of it, which is added.
 const HALF_MS: f64 = 0.5;
 
-/// Those of this file.
+/// The attacks of this file.
 pub(super) fn attacks() -> Vec<Box<dyn Attack>> {
     vec![Box::new(Sleepers { count: 16 }), Box::new(Sleepers { count: 40 })]
 }

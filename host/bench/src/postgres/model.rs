@@ -15,7 +15,7 @@ const HOSTS: [u32; 4] = [1, 2, 4, 8];
 /// Cores of the server, which has them for itself.
 const SERVER_CORES: [u32; 2] = [2, 8];
 
-/// What bounds a rate.
+/// The resource that bounds a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bound {
     /// The cores of the hosts.

@@ -90,7 +90,7 @@ fn piece(range: &str, length: usize) -> ByteRange {
     if !is_number(from) || !is_number(to) || from.is_empty() && to.is_empty() {
         return ByteRange::All;
     }
-    // What is too long for a number is behind every end.
+    // A position that is too long for a number is behind every end.
     let number = |text: &str| text.parse().unwrap_or(usize::MAX);
     if from.is_empty() {
         let count = number(to).min(length);

@@ -32,7 +32,7 @@ pub(in crate::admin) struct CaseJson {
     expected: ExpectedJson,
 }
 
-/// What `hookbox test` compares with.
+/// The result that `hookbox test` compares with.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ExpectedResult)]
 struct ExpectedJson {

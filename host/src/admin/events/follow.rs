@@ -153,7 +153,7 @@ impl Follower {
                             permit.send(text.into());
                             comment = Instant::now() + COMMENT_EVERY;
                         }
-                        // What is new stays new.
+                        // New events stay new.
                         Err(error) => {
                             tracing::debug!(%error, "a stream of events could not look for more");
                             self.is_new = true;
@@ -171,7 +171,7 @@ impl Follower {
 
     /// The events since the last scan, oldest first.
     async fn scan(&mut self, admin: &Admin) -> Result<String, StoreError> {
-        // What comes in meanwhile is for the next scan.
+        // Events that come in meanwhile are for the next scan.
         let Some(newest) = newest(admin).await?.filter(|newest| *newest > self.last) else {
             return Ok(String::new());
         };

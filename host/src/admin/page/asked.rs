@@ -1,4 +1,4 @@
-//! What a page is asked for: its path and the fields of its query.
+//! The request for a page: its path and the fields of its query.
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
@@ -86,7 +86,7 @@ impl Asked {
         self.client.as_ref().is_some_and(|client| client.may(OPERATOR))
     }
 
-    /// What the client reads.
+    /// The data that the client may read.
     pub(in crate::admin::page) fn sees(&self) -> Sees {
         self.client.as_ref().map_or(Sees::NO_PAYLOADS, |client| client.sees)
     }

@@ -39,7 +39,7 @@ mod fall;
 pub(super) mod replay;
 mod tries;
 
-/// What the lower half of the page shows.
+/// The tabs in the lower half of the page.
 const TABS: [(&str, &str); 5] = [
     ("payload", "Payload"),
     ("headers", "Headers"),
@@ -183,7 +183,7 @@ fn shown_title(text: &str) -> String {
     crate::text::plain(text.trim(), 120)
 }
 
-/// What the address asks for.
+/// The view that the address asks for.
 struct Wanted {
     tab: &'static str,
     view: Option<BodyView>,
@@ -241,7 +241,7 @@ fn body_shown(raw: &[u8], event: &EventDetail, view: Option<BodyView>, asked: &A
     }
 }
 
-/// What is known of the event, in a line.
+/// The facts about the event, in a line.
 fn facts(admin: &Admin, event: &EventDetail, now_ms: i64) -> Vec<Html> {
     let attributes = &event.attributes;
     let mut facts = Vec::new();

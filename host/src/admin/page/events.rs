@@ -169,7 +169,7 @@ fn filters(admin: &Admin, asked: &Asked) -> FilterForm {
         field("since", "from", "2026-11-23T15:04:05Z"),
         field("until", "to", "now"),
     ];
-    // Who reads no payload cannot search in them.
+    // A client that reads no payload cannot search in them.
     fields.retain(|field| field.name != "q" || asked.sees() == Sees::ALL);
     let mut form = FilterForm::of::<EventQuery>(asked, fields);
     form.kept.retain(|(name, _)| name != "q");

@@ -23,11 +23,11 @@ pub(in crate::admin::page) struct NavItem {
     pub(in crate::admin::page) key: &'static str,
     pub(in crate::admin::page) label: &'static str,
     pub(in crate::admin::page) path: &'static str,
-    /// What is to be decided there: number and word, and the class that colours it.
+    /// The decisions that wait there: number and word, and the class that colours it.
     pub(in crate::admin::page) badge: Option<(String, &'static str)>,
 }
 
-/// What templates need around every page.
+/// The values that templates need around every page.
 #[derive(Debug)]
 pub(in crate::admin::page) struct PageFrame {
     pub(in crate::admin::page) title: String,
@@ -43,7 +43,7 @@ pub(in crate::admin::page) struct PageFrame {
     pub(in crate::admin::page) theme: &'static str,
     /// The address of the page.
     pub(in crate::admin::page) here: String,
-    /// What the page is told of when it changes.
+    /// The topics of which a change is told to the page.
     pub(in crate::admin::page) topics: Cow<'static, str>,
     pub(in crate::admin::page) health: &'static str,
     /// Since when the host runs, on the page that is about the host.

@@ -46,7 +46,7 @@ struct OperationsPage {
 struct OperationPage {
     frame: PageFrame,
     row: OperationRow,
-    /// What is left to do about it: verb and label.
+    /// The actions that are left: verb and label.
     verbs: Vec<(&'static str, &'static str)>,
     once: String,
     is_running: bool,

@@ -151,7 +151,7 @@ pub(in crate::admin::page) fn skipped_line(skipped: &SkippedJson, now_ms: i64) -
     html
 }
 
-/// What can be done with a schedule.
+/// The actions on a schedule.
 const ACTIONS: [&str; 3] = ["run", "pause", "resume"];
 
 fn action(name: &str) -> Result<&'static str, ProblemJson> {

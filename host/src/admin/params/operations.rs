@@ -25,7 +25,7 @@ const MAX_LISTED: usize = 200;
 /// The actions that an operation can have.
 const ACTIONS: [&str; 4] = ["retry", "discard", "cancel", "replay"];
 
-/// What an operation does, and to which deliveries or events: those of `ids`, or those that match
+/// The action of an operation, and its deliveries or events: those of `ids`, or those that match
 /// filters.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -216,7 +216,8 @@ async fn another_key_is_known_before_there_is_a_secret_and_opens_none() {
     east.compare().await;
     assert!(!west.compare().await);
     assert!(west.shared.told[NAME].contains("sealed with another key"), "{:?}", west.shared.told);
-    // Whoever may write the database keeps no host from starting by a row that nobody opens.
+    // A row that nobody opens keeps no host from starting, whoever has written it into the
+    // database.
     store.secrets().get_mut(NAME).unwrap().sealed.reverse();
     assert_eq!(east.shared.unopened().await.unwrap(), None);
     store.secrets().get_mut(NAME).unwrap().sealed.reverse();

@@ -1,4 +1,4 @@
-//! What is registered at a provider: the verbs on endpoints.
+//! The registrations at a provider: the verbs on endpoints.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! What a plugin keeps between the calls of one run: keys and values, and recorded steps. All of it
-//! is in memory and gone afterwards.
+//! The data that a plugin keeps between the calls of one run: keys and values, and recorded steps.
+//! All of it is in memory and gone afterwards.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,7 +48,7 @@ impl RunStore {
         let mut values = lock(&self.values);
         let mut sums = Vec::new();
         for (key, delta) in &invocation.kv_adds {
-            // What it has set itself is no number, or the sum would be in its place.
+            // A value that it has set itself is no number, or the sum would be in its place.
             let is_set = invocation.kv_writes.iter().any(|(written, _)| written == key);
             let before = number(values.get(key).map(Vec::as_slice)).filter(|_| !is_set);
             let Some(before) = before else {

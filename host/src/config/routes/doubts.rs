@@ -93,12 +93,12 @@ impl Route {
 }
 
 impl<'a> TablePattern<'a> {
-    /// That of a line.
+    /// The pattern of a line.
     fn of(route: &'a Route) -> Self {
         Self { text: &route.pattern, source: route.source.as_deref(), cancels: None }
     }
 
-    /// What it is and where it stands, for people.
+    /// The kind of the pattern and its route, for people.
     fn place(&self) -> String {
         match self.cancels {
             Some(line) => format!("the `cancel_on` \"{}\" of the route \"{line}\"", self.text),

@@ -61,6 +61,7 @@ impl ConnectionPool {
         let list = &mut self.idle().list;
         while let Some(at) = list.iter().rposition(|idle| idle.host == host) {
             let IdleConnection { connection, until, .. } = list.remove(at);
+            // Otherwise the server has closed it, or it is too old: it is dropped here.
             if connection.sender.is_ready() && now < until {
                 return Some(connection);
             }
@@ -73,6 +74,7 @@ impl ConnectionPool {
         if connection.sender.is_ready() {
             return self.keep(host, connection);
         }
+        // The wait must not keep the pool of a plugin that is gone.
         let pool = Arc::downgrade(self);
         drop(tasks::spawn(async move {
             let ready = timeout(READY_TIMEOUT, connection.sender.ready()).await;
@@ -88,6 +90,7 @@ impl ConnectionPool {
         let same_host = idle.list.iter().filter(|idle| idle.host == host).count();
         if idle.list.len() < MAX_IDLE && same_host < MAX_IDLE_PER_HOST {
             idle.list.push(IdleConnection { host, connection, until });
+            // One task for all connections of the pool, for as long as there are some.
             if !std::mem::replace(&mut idle.swept, true) {
                 drop(tasks::spawn(sweep(Arc::downgrade(self))));
             }

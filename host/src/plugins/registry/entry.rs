@@ -250,6 +250,8 @@ impl Entry {
             }
             NextStep::Wait => Vec::new(),
             NextStep::Restore => {
+                // The file that runs is the newest again, after another one that failed or was
+                // held.
                 let was = std::mem::replace(&mut self.stage, FileStage::Admitted);
                 let digest = previous.filter(|_| !matches!(was, FileStage::Admitted));
                 let change = |digest| Change::Loaded {
@@ -298,6 +300,7 @@ impl Entry {
     }
 
     fn load(&self, name: &PluginName, file: LoadedFile, now_ms: i64) -> Loaded {
+        // The counts are those of the plugin, whichever file runs.
         let usage =
             self.loaded.as_ref().map(|loaded| Arc::clone(&loaded.usage)).unwrap_or_default();
         let LoadedFile { plugin, digest, source, size_bytes, path } = file;
@@ -321,6 +324,7 @@ impl Entry {
     }
 
     fn fail(&mut self, name: &PluginName, problem: String) -> Vec<Change> {
+        // A failure that every refresh meets again is reported once.
         let said = self.problem() == Some(&problem);
         self.stage = FileStage::Failed(problem.clone());
         if said { Vec::new() } else { vec![Change::Failed { name: name.clone(), problem }] }

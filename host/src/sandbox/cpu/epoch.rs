@@ -48,6 +48,7 @@ impl Epoch {
 
     /// Ticks until the guard is dropped.
     pub(in crate::sandbox) fn hold(&self) -> Ticking<'_> {
+        // Counted before `asleep` is read: see `Shared::sleep`.
         self.shared.running.fetch_add(1, SeqCst);
         if self.shared.asleep.swap(false, SeqCst) {
             self.wake();
@@ -81,6 +82,7 @@ impl EpochState {
                 idle_ticks = 0;
                 continue;
             }
+            // Parked and not asleep, so that a stop ends it at once.
             thread::park_timeout(TICK);
             engine.increment_epoch();
         }

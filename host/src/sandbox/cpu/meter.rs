@@ -58,6 +58,7 @@ impl GuestMeter {
         cx: &mut Context<'_>,
     ) -> Poll<F::Output> {
         let began = START.elapsed();
+        // The callback of the epoch reads it from within the poll.
         self.polled_at_us.store(us(began), Relaxed);
         let polled = guest.poll(cx);
         self.add(START.elapsed().saturating_sub(began));

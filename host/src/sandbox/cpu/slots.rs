@@ -76,11 +76,13 @@ impl PluginSlots {
         let (mut guest, mut slot) = (pin!(guest), None);
         let ended = poll_fn(|cx| {
             if !begins_in_slot && !meter.is_cpu_bound() {
+                // Most guests end within their grace, and never meet a semaphore.
                 return meter.poll(guest.as_mut(), cx);
             }
             let waiting = slot.get_or_insert_with(|| Box::pin(self.slot()));
             let held = ready!(waiting.as_mut().poll(cx));
             let polled = meter.poll_cpu_bound(guest.as_mut(), cx);
+            // Each poll asks for a slot anew, so that guests take turns.
             drop(held);
             slot = None;
             if polled.is_pending() {
@@ -101,14 +103,17 @@ impl PluginSlots {
         let own = self.own.acquire().await.expect(OPEN);
         let mut usual = pin!(self.shared.usual.acquire());
         let spare = tokio::select! {
+            // The last core is only for a plugin that finds no usual slot.
             biased;
             usual = usual.as_mut() => return (own, usual.expect(OPEN), wanted),
             spare = self.shared.spare.acquire() => spare.expect(OPEN),
         };
+        // Only this plugin wants slots, so no other one misses the last core.
         if self.shared.wanting.load(SeqCst) == 1 {
             return (own, spare, wanted);
         }
         drop(spare);
+        // The same future as above, which has kept its place in the queue.
         (own, usual.await.expect(OPEN), wanted)
     }
 }

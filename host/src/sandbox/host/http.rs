@@ -115,6 +115,7 @@ impl Outgoing {
 
     /// Ends the session and returns its requests. Later changes are not recorded.
     fn close(&mut self) -> Vec<HttpCall> {
+        // Unwanted bodies end with the attempt.
         self.drain = None;
         self.session.as_ref().map(Session::close).unwrap_or_default()
     }
@@ -168,6 +169,7 @@ impl Drop for Drain {
 async fn drain(mut bodies: Receiver<RequestBody>) {
     let mut reading = JoinSet::new();
     loop {
+        // While all are busy the channel fills up, and a guest cannot pile up tasks.
         let spare = reading.len() < DRAINED_AT_ONCE;
         tokio::select! {
             body = bodies.recv(), if spare => match body {
@@ -197,6 +199,7 @@ impl Body for Drained {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(cx));
+        // A body that has ended or failed is not polled again, and not drained.
         if !matches!(frame, Some(Ok(_))) {
             self.body = None;
         }
@@ -240,6 +243,7 @@ impl WasiHttpHooks for Outgoing {
             first_byte: options.first_byte_timeout,
             between_bytes: options.between_bytes_timeout,
         });
+        // Most attempts send nothing, so the task begins with the first request.
         let unread = self.drain.get_or_insert_with(Drain::new).unread.clone();
         let request = request.map(|body| {
             let body = Some(body.map_err(BoxError::from).boxed_unsync());

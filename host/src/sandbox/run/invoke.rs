@@ -24,8 +24,10 @@ const TICKS: u64 = 1;
 pub(super) async fn invoke(plugin: &LinkedPlugin, call: Call) -> Invocation {
     let (core, meter, started) = (&*plugin.core, Arc::<GuestMeter>::default(), Instant::now());
     let deadline = started + Duration::from_millis(call.limits.timeout_ms.min(MAX_TIMEOUT_MS));
+    // Before the guest begins, because without ticks nothing would interrupt its first loop.
     let ticking = core.epoch.hold();
     let reuses = call.reuse && !call.is_apart;
+    // Without reuse, instances that were kept under another setting are of no use.
     if !call.reuse && !call.is_apart {
         plugin.warm.clear();
     }
@@ -33,6 +35,7 @@ pub(super) async fn invoke(plugin: &LinkedPlugin, call: Call) -> Invocation {
     let (mut store, mut instance, past) = match warm {
         Some(WarmInstance { mut store, instance, past }) => {
             store.data_mut().renew(&call, &core.egress, deadline, Arc::clone(&meter));
+            // The limits may have changed since its last event.
             set_bounds(&mut store, &call);
             (store, Some(instance), Some(past))
         }
@@ -109,6 +112,7 @@ fn conclude(verdict: Verdict, state: &mut AttemptState, started: Instant) -> Inv
     };
     state.record(&mut invocation);
     invocation.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    // Most attempts succeed without a word, and there is nothing to search for credentials.
     let silent = invocation.logs.is_empty() && invocation.calls.is_empty();
     if !(silent && matches!(invocation.verdict, Verdict::Ok(_)))
         && let Some(redactor) = state.redactor()

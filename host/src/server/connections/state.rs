@@ -113,6 +113,7 @@ impl ConnectionState {
 
     pub(super) fn idle_from(&self, now_us: u64) -> bool {
         let idle = self.swap(REPLYING, now_us);
+        // Connections become idle all the time, and mostly nobody waits.
         if idle && self.signals.wanted.load(Ordering::SeqCst) {
             self.signals.tell();
         }

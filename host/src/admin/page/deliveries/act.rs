@@ -1,4 +1,4 @@
-//! What is done to one delivery: asked first, then done.
+//! Actions on one delivery: asked first, then done.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ impl DeliveryDeed {
         }
     }
 
-    /// What it does to a delivery in this state.
+    /// The effect on a delivery in this state.
     fn effect(self, state: &str) -> &'static str {
         match (self, state) {
             (Self::Retry, "waiting") => {

@@ -36,7 +36,7 @@ pub(super) struct DeliveryPart {
 /// Path, label and key of an action.
 pub(super) type DeliveryAct = (String, &'static str, &'static str);
 
-/// What the state of a delivery allows.
+/// The actions that the state of a delivery allows.
 pub(super) fn acts(state: &str, id: &str) -> Vec<DeliveryAct> {
     let act = |name: &str, label, key| {
         let path = Link::to("/deliveries").segment(id).segment(name);
@@ -103,7 +103,7 @@ impl DeliveryPart {
     }
 }
 
-/// What is to be said of a delivery beside its state.
+/// Remarks about a delivery beside its state.
 fn remarks(delivery: &DeliveryJson, now_ms: i64) -> Vec<Html> {
     let mut remarks = Vec::new();
     if let Some(wait) = &delivery.waits_for {

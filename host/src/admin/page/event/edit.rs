@@ -44,7 +44,7 @@ struct EditPage {
     data: Html,
     /// The name of the field with the body: `data` or `data_base64`.
     field: &'static str,
-    /// What the difference shows, if it was asked for.
+    /// The difference, if it was asked for.
     difference: Option<Difference>,
     trial: Option<TrialPart>,
     choices: Vec<Choice>,

@@ -29,7 +29,7 @@ pub(super) struct FallRow {
     pub(super) drawing: Html,
     /// How long it waited and ran, or how long after the first event it came.
     pub(super) took: String,
-    /// What its state allows, of a delivery.
+    /// The actions that the state of a delivery allows.
     pub(super) acts: Vec<DeliveryAct>,
     /// Times and outcomes in words, for the list.
     pub(super) words: Vec<String>,

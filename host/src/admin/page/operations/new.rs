@@ -112,7 +112,7 @@ async fn confirm(
     let active = if action.is_replay() { "events" } else { "failures" };
     let frame = PageFrame::of(admin, &asked, active, heading.clone()).await;
     let page = ConfirmPage {
-        // What was counted stays as it was shown, also when somebody has acted on it meanwhile.
+        // The count stays as it was shown, also when somebody has acted on it meanwhile.
         frame: frame
             .live("")
             .same_as(command(&asked), asked.call("/api/v1/operations") + "' -X 'POST"),

@@ -15,7 +15,7 @@ const FEW_EVENTS: u64 = 3;
 /// Three steps, each ticked when it is done.
 #[derive(Debug)]
 pub(super) struct Welcome {
-    /// What sources still lack.
+    /// The settings that sources still lack.
     pub(super) missing: Vec<String>,
     pub(super) sources: usize,
     /// The command that sends the first event.

@@ -23,7 +23,7 @@ pub(in crate::admin::page) struct Curve {
 pub(in crate::admin::page) struct ChartMark {
     /// The step in which it was.
     pub(in crate::admin::page) at: usize,
-    /// What it was.
+    /// The change in words.
     pub(in crate::admin::page) title: String,
 }
 
@@ -49,11 +49,11 @@ pub(in crate::admin::page) struct Chart {
     pub(in crate::admin::page) step: String,
     /// How it is drawn.
     pub(in crate::admin::page) drawing: Drawing,
-    /// What it shows.
+    /// The curves that it shows.
     pub(in crate::admin::page) curves: Vec<Curve>,
     /// The beginning of each step, for people.
     pub(in crate::admin::page) steps: Vec<String>,
-    /// What a step leads to; none if it is empty.
+    /// The address that a step leads to; none if it is empty.
     pub(in crate::admin::page) links: Vec<String>,
     /// Changes.
     pub(in crate::admin::page) marks: Vec<ChartMark>,
@@ -134,7 +134,7 @@ impl Chart {
             for (step, value) in curve.values.iter().enumerate() {
                 let Some(value) = value.filter(|value| *value > 0.0) else { continue };
                 let Some(bottom) = below.get_mut(step) else { continue };
-                // What is there is seen, however little.
+                // A value above zero is seen, however little it is.
                 let height = (value * scale).max(1.0);
                 let (x, y) = (self.left(step), HEIGHT - *bottom);
                 let width = (self.width() - 1.0).max(0.5);

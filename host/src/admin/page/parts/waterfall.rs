@@ -14,10 +14,10 @@ const MAX_CUTS: usize = 8;
 /// The room that the label of a cut takes, in percent.
 const LABEL_PART: f64 = 8.0;
 
-/// What a cut takes of the axis, in percent of what is drawn.
+/// The part of the axis that a cut takes, in percent of what is drawn.
 const CUT_PART: f64 = 0.18;
 
-/// What all cuts take at most, in the same way.
+/// The part that all cuts take at most, in the same way.
 const ALL_CUTS_PART: f64 = 0.56;
 
 /// The room that the length of a wait takes, in percent.
@@ -30,7 +30,7 @@ const LEAST_WIDTH: f64 = 0.5;
 /// broad where they are few.
 const BAR_LABEL_PART: f64 = 8.5;
 
-/// What a character takes, in percent.
+/// The width of a character, in percent.
 const CHAR_PART: f64 = 1.2;
 
 /// A cut is hatched: it is no part of the axis.
@@ -64,7 +64,7 @@ pub(in crate::admin::page) struct Bar {
     pub(in crate::admin::page) kind: BarKind,
     pub(in crate::admin::page) from_ms: f64,
     pub(in crate::admin::page) to_ms: f64,
-    /// What it is, in words.
+    /// Its meaning, in words.
     pub(in crate::admin::page) title: String,
     /// Where it leads.
     pub(in crate::admin::page) path: Option<String>,

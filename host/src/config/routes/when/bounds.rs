@@ -1,9 +1,9 @@
 //! The bound of a condition's cost: what an expression may not contain, because the sender of an
 //! event could then make its evaluation cost more than its size is worth.
 //!
-//! The evaluator has no limit of its own. A loop visits each element of the event once; as long as
-//! what it does with an element costs no more than the element's size, all of it costs no more than
-//! the size of the event times the length of the expression. So within a loop
+//! The evaluator has no limit of its own. A loop visits each element of the event once. As long as
+//! the work on an element costs no more than its size, the whole loop costs no more than the size
+//! of the event times the length of the expression. So within a loop
 //!
 //! - there is no other loop;
 //! - `data` and `headers` are not read: a loop's own variable has the element;
@@ -73,7 +73,7 @@ const OPERATORS: [&str; 18] = [
     op::IN,
 ];
 
-/// What needs a literal on one side within a loop, and how it is written.
+/// Operations that need a literal on one side within a loop, and how they are written.
 const COMPARING: [(&str, &str); 5] = [
     (op::IN, "in"),
     (op::EQUALS, "=="),
@@ -194,7 +194,8 @@ impl<'e> ExpressionWalk<'e> {
             self.pattern(call.args.last())?;
         }
         let comparing = COMPARING.iter().find(|(known, _)| *known == name);
-        if let Some((_, shown)) = comparing.filter(|_| self.place != LoopPlace::Outside)
+        if let Some((_, shown)) = comparing
+            && self.place != Place::Outside
             && !operands().any(is_literal)
         {
             let what = format!("compares two values with `{shown}` within a loop");

@@ -59,7 +59,7 @@ where
 }
 
 /// A body of lines that may break off.
-struct LinesBodyBody(mpsc::Receiver<Result<Bytes, io::Error>>);
+struct LinesBody(mpsc::Receiver<Result<Bytes, io::Error>>);
 
 impl HttpBody for LinesBody {
     type Data = Bytes;

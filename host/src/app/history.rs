@@ -56,10 +56,10 @@ async fn read_keys(store: &dyn History, activity: &SourceActivity) {
 async fn keep(store: &dyn History, series: &Series, activity: &SourceActivity, clock: &Clock) {
     let mut increments = series.increments();
     increments.extend(activity.key_increments(clock.now_ms()));
-    if rests.is_empty() {
+    if increments.is_empty() {
         return;
     }
-    if let Err(error) = store.keep_samples(clock.now_ms(), rests).await {
+    if let Err(error) = store.keep_samples(clock.now_ms(), increments).await {
         tracing::warn!(error = %error, "five minutes of the charts are not stored");
     }
 }

@@ -200,7 +200,7 @@ impl SourceActivity {
     }
 
     fn all_keys(&self) -> Vec<(Arc<str>, Arc<KeyUse>)> {
-        let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
+        let counts = self.by_source.read().unwrap_or_else(PoisonError::into_inner);
         let of = |(source, counts): (&Arc<str>, &Arc<SourceCounts>)| {
             let keys = counts.keys().clone();
             keys.into_iter().map(|key| (Arc::clone(source), key)).collect::<Vec<_>>()

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use super::first;
 use super::question::confirmed;
 use crate::cli::client::{AdminClient, Param};
 use crate::cli::failure::Failure;

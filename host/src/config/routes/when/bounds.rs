@@ -195,7 +195,7 @@ impl<'e> ExpressionWalk<'e> {
         }
         let comparing = COMPARING.iter().find(|(known, _)| *known == name);
         if let Some((_, shown)) = comparing
-            && self.place != Place::Outside
+            && self.place != LoopPlace::Outside
             && !operands().any(is_literal)
         {
             let what = format!("compares two values with `{shown}` within a loop");

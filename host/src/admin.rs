@@ -56,6 +56,7 @@ mod stream;
 mod tree;
 mod trials;
 mod trouble;
+mod verdict;
 mod view;
 mod waits;
 mod who;

@@ -19,20 +19,24 @@ use super::parts::when::when_text;
 use super::trail::Trail;
 use super::{html, params};
 use crate::admin::events::{body::body, routed, show_event};
-use crate::admin::params::{Id, NoQuery, TreeQuery};
+use crate::admin::params::{Id, NoQuery};
 use crate::admin::problem::ProblemJson;
 use crate::admin::sources::keys_set;
 use crate::admin::state::Admin;
-use crate::admin::tree::show_tree;
-use crate::admin::view::EventDetail;
+use crate::admin::view::{AttributesJson, EventDetail};
 use crate::event::EventId;
 use crate::text::grouped;
-use attempts::DeliveryPart;
+use attempts::{Beside, DeliveryPart, LEVELS};
+use copies::copies;
 use fall::{Fall, MAX_ROWS};
+use part::{AFTER, TreePart, tree_part};
 
 mod attempts;
+mod bars;
+mod copies;
 pub(super) mod edit;
 mod fall;
+mod part;
 pub(super) mod replay;
 mod tries;
 
@@ -65,6 +69,8 @@ struct EventShown {
     erased: Option<(Html, bool)>,
     trail: Trail,
     fall: Fall,
+    /// Says so if that is not the whole tree.
+    part: Option<TreePart>,
     more_rows: Option<String>,
     /// To which plugins a replay goes, in the label of its button.
     replay: String,
@@ -75,6 +81,8 @@ struct EventShown {
     hidden: Option<String>,
     headers: Vec<(Html, Html)>,
     deliveries: Vec<DeliveryPart>,
+    /// Levels of lines, with their addresses, and whether each is the one asked for.
+    levels: Vec<(&'static str, String, bool)>,
     copies: Vec<(&'static str, String)>,
     is_settled: bool,
 }
@@ -95,11 +103,10 @@ pub(super) async fn show(
     Id(id): Id<EventId>,
     asked: Asked,
 ) -> Result<Response, ProblemJson> {
-    let Wanted { tab, view, all } = Wanted::of(&asked)?;
+    let Wanted { tab, view, all, level, after } = Wanted::of(&asked)?;
     let shared = || State(Arc::clone(&admin));
     let Json(event) = show_event(shared(), asked.sees(), params(NoQuery {}), Id(id)).await?;
-    let Json(tree) =
-        show_tree(shared(), asked.sees(), params(TreeQuery::default()), Id(id)).await?;
+    let (tree, part) = tree_part(&admin, &asked, id, after.as_deref()).await?;
     let now_ms = admin.clock.now_ms();
     let attributes = &event.attributes;
     let fall = Fall::of(&tree, &attributes.id, now_ms, if all { usize::MAX } else { MAX_ROWS });
@@ -112,9 +119,10 @@ pub(super) async fn show(
     let title = format!("{} {}", attributes.kind, attributes.subject.as_deref().unwrap_or(""));
     let frame = PageFrame::of(&admin, &asked, "events", shown_title(&title)).await;
     let (settled, may_act) = (fall.open == 0, frame.may_act);
-    let topics = if settled { "stats" } else { "stats,events,plugins" };
+    let registry = admin.registry.load_full();
+    let beside = Beside { now_ms, may_act, level, registry: &registry, tree: &tree };
     let page = EventShown {
-        frame: frame.live(topics).same_as(
+        frame: frame.live(topics(settled, part.is_some())).same_as(
             format!("hookbox events {id}"),
             Link::to("/api/v1/events").segment(&attributes.id).into_text(),
         ),
@@ -125,10 +133,7 @@ pub(super) async fn show(
         facts: facts(&admin, &event, now_ms),
         summary: summary(&fall),
         note: attributes.note.as_deref().map(coded),
-        erased: attributes
-            .erased_at
-            .as_deref()
-            .map(|at| (when_text(at, now_ms), attributes.erased_by == Some("request"))),
+        erased: erased(attributes, now_ms),
         // The ids of its deliveries have the same digits.
         trail: Trail::of_id(&admin, asked.sees(), attributes.id.trim_start_matches("evt_")).await?,
         replay: replay_label(&admin, may_act, id).await,
@@ -137,18 +142,39 @@ pub(super) async fn show(
         tab,
         body,
         headers: event.headers.iter().map(|it| (shown(&it.name), shown(&it.value))).collect(),
-        copies: copies(&event),
+        copies: copies(&admin, &event),
         hidden: event.hidden.filter(|_| tab == "payload"),
-        deliveries: event
-            .deliveries
-            .into_iter()
-            .map(|delivery| DeliveryPart::of(delivery, now_ms, may_act))
-            .collect(),
+        deliveries: event.deliveries.into_iter().map(|it| DeliveryPart::of(it, &beside)).collect(),
+        levels: levels(&asked, level),
         id: attributes.id.clone(),
         fall,
+        part,
         is_settled: settled,
     };
     html(StatusCode::OK, &page)
+}
+
+/// When the event's data was deleted, and whether somebody asked for it.
+fn erased(attributes: &AttributesJson, now_ms: i64) -> Option<(Html, bool)> {
+    let at = attributes.erased_at.as_deref()?;
+    Some((when_text(at, now_ms), attributes.erased_by == Some("request")))
+}
+
+/// What the page listens to. A part of a large tree is not read again with each change.
+fn topics(is_settled: bool, is_part: bool) -> &'static str {
+    match (is_part, is_settled) {
+        (true, _) => "",
+        (false, true) => "stats",
+        (false, false) => "stats,events,plugins",
+    }
+}
+
+/// Levels of lines, with their addresses, and whether each is the one asked for.
+fn levels(asked: &Asked, level: usize) -> Vec<(&'static str, String, bool)> {
+    let of = |(place, name): (usize, &'static str)| {
+        (name, asked.but("level", (place > 0).then_some(name)), place == level)
+    };
+    LEVELS.into_iter().enumerate().map(of).collect()
 }
 
 /// The label of the button that replays: to whom, if that is short.
@@ -177,6 +203,10 @@ struct Wanted {
     tab: &'static str,
     view: Option<BodyView>,
     all: bool,
+    /// The least level of lines, as a place in [`LEVELS`].
+    level: usize,
+    /// Where the part of the tree begins.
+    after: Option<String>,
 }
 
 impl Wanted {
@@ -199,10 +229,17 @@ impl Wanted {
                 return Err(ProblemJson::bad_request(detail));
             }
         };
-        let all = rest.take("rows").is_some();
+        let level = rest
+            .take("level")
+            .map_or(Some(0), |name| LEVELS.iter().position(|level| *level == name));
+        let level = level.ok_or_else(|| {
+            let detail = format!("`level` must be one of {}", LEVELS.join(", "));
+            ProblemJson::bad_request(detail)
+        })?;
+        let (all, after) = (rest.take("rows").is_some(), rest.take(AFTER));
         rest.take("wrap");
         rest.query::<NoQuery>()?;
-        Ok(Self { tab, view, all })
+        Ok(Self { tab, view, all, level, after })
     }
 }
 
@@ -320,21 +357,4 @@ fn tabs(
             (*label, asked.but("tab", value), *key == tab, count(key))
         })
         .collect()
-}
-
-/// Commands that make the event again.
-fn copies(event: &EventDetail) -> Vec<(&'static str, String)> {
-    use super::parts::link::word;
-    let attributes = &event.attributes;
-    let (id, source, kind) = (&attributes.id, &attributes.source, &attributes.kind);
-    let mut found = vec![
-        ("replay", format!("hookbox events replay {id}")),
-        ("tree", format!("hookbox events tree {id}")),
-    ];
-    let is_outside = !source.contains('/');
-    if is_outside {
-        let send = format!("hookbox send {} {} --data -", word(source), word(kind));
-        found.push(("send (signed again)", format!("hookbox events body {id} | {send}")));
-    }
-    found
 }

@@ -15,7 +15,9 @@ mod key;
 pub mod name;
 
 pub use crate::names::PluginName;
-pub use attempt::{AttemptRecord, Digest, HttpCall, LogLine, NotADigest, Outcome, StepUse};
+pub use attempt::{
+    AttemptRecord, Digest, GuestUse, HttpCall, LogLine, NotADigest, Outcome, StepUse,
+};
 pub use creation::{AppendSpan, CreationSpan};
 pub use delivery::{NewDelivery, State, Target, TargetOptions};
 pub use failure::{FailureId, NotAFailure, OTHER, failure_text};

@@ -90,7 +90,7 @@ pub use model::{
     GatheringView, HostView, ItemResult, KEY_KNOWN_FOR_MS, Keep, KeyChange, KeyExpected, KvEntry,
     KvKey, KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased,
     ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES, MAX_MEMBERSHIPS,
-    MAX_OPERATION_IDS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS,
+    MAX_OPERATION_IDS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS, MAX_TREE_CALLS,
     MAX_TREE_MEMBERS, MemberView, Membership, MemoryReservation, NewOperation, NewStep, Next,
     NotAnOperation, OPERATION_KEPT_FOR_MS, OPERATION_PLANNED_FOR_MS, Operation, OperationDeed,
     OperationId, OperationMarks, OperationOptions, OperationScope, OperationState, Page, Pausable,

@@ -4,6 +4,7 @@
 //! `schema` compares answers with the OpenAPI document.
 
 mod act;
+mod attempts;
 mod audit;
 mod case;
 mod document;

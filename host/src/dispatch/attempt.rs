@@ -361,16 +361,7 @@ fn host_fault(shared: &Shared, queue: &PluginQueue, lease: &Lease, panic: &str) 
     let policy = &shared.deps.config.load().plugin(&lease.plugin).retry;
     let next =
         outcome::after_failure(Outcome::Error, lease.counted_attempt(), None, policy, random());
-    let record = AttemptRecord {
-        started_at_ms: shared.deps.clock.now_ms(),
-        duration_us: 0,
-        outcome: Outcome::Error,
-        error: Some(error),
-        logs: Vec::new(),
-        calls: Vec::new(),
-        steps: Vec::new(),
-        plugin_digest: None,
-    };
+    let record = AttemptRecord::of_host(shared.deps.clock.now_ms(), Outcome::Error, Some(error));
     let mut settlement = Settlement { next, record: Some(record) };
     tell_of_death(shared, lease, &mut settlement);
     queue.health.reduce_record(&mut settlement);

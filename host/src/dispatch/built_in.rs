@@ -71,15 +71,10 @@ impl BuiltIn {
         let error = error.then(|| {
             format!("it is to emit an event after {MAX_HOPS} hops: do the routes lead back to where they started?")
         });
+        let outcome = if error.is_some() { Outcome::Error } else { Outcome::Ok };
         let record = AttemptRecord {
-            started_at_ms,
             duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-            outcome: if error.is_some() { Outcome::Error } else { Outcome::Ok },
-            error,
-            logs: Vec::new(),
-            calls: Vec::new(),
-            steps: Vec::new(),
-            plugin_digest: None,
+            ..AttemptRecord::of_host(started_at_ms, outcome, error)
         };
         let next = match record.outcome {
             Outcome::Ok => Next::Done { emitted, kv: KvTransaction::default() },

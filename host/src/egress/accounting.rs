@@ -28,6 +28,8 @@ pub(super) struct Accounting {
     limits: Limits,
     /// The attempt's span, if it is traced.
     trace: Option<SpanParent>,
+    /// When the attempt began.
+    began: Instant,
     entries: Arc<Mutex<Entries>>,
 }
 
@@ -64,8 +66,8 @@ pub(super) struct OpenCall {
 }
 
 impl Accounting {
-    pub(super) fn new(plugin: PluginName, limits: Limits) -> Self {
-        Self { plugin, limits, trace: None, entries: Arc::default() }
+    pub(super) fn new(plugin: PluginName, limits: Limits, began: Instant) -> Self {
+        Self { plugin, limits, trace: None, began, entries: Arc::default() }
     }
 
     /// The same, with a span for each request if the attempt has one.
@@ -96,6 +98,7 @@ impl Accounting {
                 sent_bytes: 0,
                 received_bytes: 0,
                 duration_ms: 0,
+                offset_ms: Some(elapsed_ms(self.began)),
             };
             let (began, ended) = (Instant::now(), refusal.is_some());
             let span = self.trace.as_ref().map(SpanParent::child);

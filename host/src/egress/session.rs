@@ -38,6 +38,8 @@ pub struct RequestContext {
     /// The value of `Idempotency-Key`
     /// (<https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header>).
     pub idempotency_key: Arc<str>,
+    /// When the attempt began.
+    pub began: Instant,
     /// When the attempt ends.
     pub deadline: Instant,
     /// The attempt's span, if it is traced.
@@ -73,8 +75,9 @@ struct AdmittedRequest {
 
 impl Session {
     pub(super) fn new(clients: Arc<Clients>, context: RequestContext) -> Self {
-        let accounting = Accounting::new(Arc::clone(&context.plugin), context.limits)
-            .traced(context.trace.clone());
+        let accounting =
+            Accounting::new(Arc::clone(&context.plugin), context.limits, context.began)
+                .traced(context.trace.clone());
         let (plugin_clients, excess_logged) = (OnceLock::new(), AtomicBool::new(false));
         Self(Arc::new(SessionState { clients, context, accounting, plugin_clients, excess_logged }))
     }

@@ -174,6 +174,7 @@ impl KeyFetcher {
             grants: Arc::new(Grants { http: vec![Arc::new(rule)] }),
             limits: Limits::default(),
             idempotency_key: "".into(),
+            began: Instant::now(),
             deadline: Instant::now() + within,
             trace: None,
             warn: Box::new(|_| {}),

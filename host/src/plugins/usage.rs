@@ -190,6 +190,7 @@ mod tests {
             sent_bytes: 0,
             received_bytes: 0,
             duration_ms: 1,
+            offset_ms: None,
         }
     }
 

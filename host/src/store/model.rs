@@ -66,8 +66,8 @@ pub use views::{
     MAX_PAGE, MemberView, Page, PluginCounts, Stats,
 };
 pub use waits::{
-    MAX_MEMBERSHIPS, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, Membership, TreeDelivery, TreeEvent,
-    TreeMember, TreeView, Waits,
+    MAX_MEMBERSHIPS, MAX_TREE_ATTEMPTS, MAX_TREE_CALLS, MAX_TREE_MEMBERS, Membership, TreeDelivery,
+    TreeEvent, TreeMember, TreeView, Waits,
 };
 
 /// The result of an append.

@@ -99,6 +99,7 @@ fn context(
         grants: Arc::new(Grants { http: vec![Arc::new(rule)] }),
         limits: Limits { http_received_bytes: MAX_PAGE_BYTES as u64, ..Limits::default() },
         idempotency_key: "".into(),
+        began: Instant::now(),
         deadline: Instant::now() + TIMEOUT,
         trace: None,
         warn: Box::new(move |line| tracing::warn!(source.name = %name, "{line}")),

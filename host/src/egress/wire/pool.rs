@@ -206,7 +206,8 @@ mod tests {
         let permits = Arc::new(Semaphore::new(1));
         let (mut connection, mut server) = connection(&permits).await;
         // More than the stream holds, so that most of it waits to be written.
-        let accounting = Accounting::new("guest".into(), Limits::default());
+        let accounting =
+            Accounting::new("guest".into(), Limits::default(), std::time::Instant::now());
         let call = accounting.begin(&http::Method::GET, &"http://a/".parse().unwrap()).unwrap();
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
         let mut request = Request::new(SentBody::new(body, call.handle.clone(), None));

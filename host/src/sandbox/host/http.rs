@@ -34,6 +34,8 @@ pub(super) struct Outgoing {
     limits: Limits,
     /// Empty for a plugin without rules, which needs none.
     idempotency_key: Option<Arc<str>>,
+    /// When the attempt began.
+    began: Instant,
     deadline: Instant,
     trace: Option<SpanParent>,
     logs: GuestLog,
@@ -64,6 +66,7 @@ impl HostImport for Outgoing {
             grants: Arc::clone(grants),
             limits: *limits,
             idempotency_key: granted.then(|| Arc::from(idempotency_key.as_str())),
+            began: Instant::now(),
             deadline: start.deadline,
             trace: start.call.trace.clone(),
             logs: start.log.clone(),
@@ -133,6 +136,7 @@ impl Outgoing {
                 grants: Arc::clone(&self.grants),
                 limits: self.limits,
                 idempotency_key: self.idempotency_key.clone().unwrap_or_default(),
+                began: self.began,
                 deadline: self.deadline,
                 trace: self.trace.clone(),
                 warn: Box::new(move |line| logs.line("warn", line)),

@@ -70,6 +70,7 @@ macro_rules! laws {
                 the_attempt_that_ran_when_its_delivery_was_cancelled_is_known
                 the_tree_of_an_event_is_the_same_from_each_of_its_members
                 a_tree_is_read_in_pages_that_follow_one_another
+                a_tree_shows_what_attempts_used_and_the_first_of_their_requests
             }
             tree {
                 a_tree_over_its_budget_is_a_dead_letter_that_names_key_and_root

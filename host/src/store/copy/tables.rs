@@ -70,12 +70,12 @@ pub(super) const TABLES: [CopyTable; 29] = [
     table(
         ("settled deliveries", "settled"),
         "event, ordinal, plugin, state, attempt, uncounted, unrecorded, deaths, again, cut_off, \
-         started_ms, duration_us, outcome, error, logs, digest, calls, steps, key, entered, \
-         cancel_tag, failure",
+         started_ms, duration_us, cpu_us, memory_kib, outcome, error, logs, digest, calls, \
+         steps, key, entered, cancel_tag, failure",
         "SELECT d.event, d.ordinal, d.plugin, d.state, d.attempt, d.pardoned, d.unrecorded,
              d.deaths, d.again, d.state = 5 AND d.cancelled, a.started_ms, a.duration_us,
-             a.outcome, a.error, a.logs, a.digest, a.calls, a.steps, CAST(d.key AS BLOB),
-             d.entered, d.cancel_tag, d.failure
+             min(a.cpu_us, 2147483647), min(a.memory_kib, 2147483647), a.outcome, a.error, a.logs,
+             a.digest, a.calls, a.steps, CAST(d.key AS BLOB), d.entered, d.cancel_tag, d.failure
          FROM deliveries d LEFT JOIN attempts a
              ON a.event = d.event AND a.ordinal = d.ordinal AND a.number = d.attempt
          WHERE d.due_ms IS NULL",
@@ -83,10 +83,11 @@ pub(super) const TABLES: [CopyTable; 29] = [
     ),
     table(
         ("attempts before the last one", "attempts"),
-        "event, ordinal, number, started_ms, duration_us, outcome, error, logs, digest, calls, \
-         steps",
-        "SELECT a.event, a.ordinal, a.number, a.started_ms, a.duration_us, a.outcome, a.error,
-             a.logs, a.digest, a.calls, a.steps
+        "event, ordinal, number, started_ms, duration_us, cpu_us, memory_kib, outcome, error, \
+         logs, digest, calls, steps",
+        "SELECT a.event, a.ordinal, a.number, a.started_ms, a.duration_us,
+             min(a.cpu_us, 2147483647), min(a.memory_kib, 2147483647), a.outcome, a.error, a.logs,
+             a.digest, a.calls, a.steps
          FROM attempts a JOIN deliveries d ON d.event = a.event AND d.ordinal = a.ordinal
          WHERE d.due_ms IS NOT NULL OR a.number <> d.attempt",
         "SELECT (SELECT count(*) FROM attempts) - (SELECT count(*) FROM deliveries d

@@ -162,6 +162,7 @@ impl MemoryData {
             unrecorded: 0,
             failure: None,
             again: 0,
+            retried_after: None,
             steps: Vec::new(),
             attempts: Vec::new(),
         };
@@ -386,15 +387,5 @@ impl MemoryData {
 }
 
 fn crash(started_at_ms: i64) -> AttemptRecord {
-    let (duration_us, outcome, error) = (0, Outcome::Crash, Some("the host died".to_owned()));
-    AttemptRecord {
-        started_at_ms,
-        duration_us,
-        outcome,
-        error,
-        logs: vec![],
-        calls: vec![],
-        steps: vec![],
-        plugin_digest: None,
-    }
+    AttemptRecord::of_host(started_at_ms, Outcome::Crash, Some("the host died".to_owned()))
 }

@@ -100,6 +100,7 @@ mod tests {
             sent_bytes: 1,
             received_bytes: 2,
             duration_ms: 3,
+            offset_ms: None,
         };
         let urls = ["https://api.example/orders/order_1?q", "http://[::1]:80", "nonsense"];
         let calls = serde_json::to_string(&urls.map(call)).unwrap();

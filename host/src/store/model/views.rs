@@ -229,6 +229,8 @@ pub struct DeliveryView {
     pub failure: Option<FailureId>,
     /// How often its handler has asked to be called again since it began or was last retried.
     pub again: u32,
+    /// The attempts before somebody retried the dead letter that it was; absent if nobody has.
+    pub retried_after: Option<u32>,
     /// The steps that it has recorded, by name; not in listings.
     pub steps: Vec<StepView>,
     /// Its attempts, oldest first; in listings only the last one.

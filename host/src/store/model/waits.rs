@@ -89,6 +89,9 @@ pub const MAX_MEMBERSHIPS: usize = 32;
 /// The most attempts of a delivery that a tree shows.
 pub const MAX_TREE_ATTEMPTS: usize = 16;
 
+/// Requests of an attempt that are shown in a tree. One more says that there are more.
+pub const MAX_TREE_CALLS: usize = 16;
+
 impl DeliveryView {
     /// Returns what it waits for at this time of the wall clock (Unix ms); nothing if it is
     /// settled.
@@ -110,6 +113,13 @@ impl DeliveryView {
             },
             State::Done | State::Dead | State::Cancelled | State::Discarded => None,
         }
+    }
+
+    /// The attempts before somebody retried it: those that do not count, if it has died before.
+    /// Deaths are counted since schema version 7.
+    pub(in crate::store) fn before_retry(state: State, deaths: u32, pardoned: u32) -> Option<u32> {
+        let is_dead = matches!(state, State::Dead | State::Discarded);
+        (deaths > u32::from(is_dead)).then_some(pardoned)
     }
 
     /// The number of the attempt that ran when the delivery was cancelled: nothing but its record
@@ -146,6 +156,7 @@ mod tests {
             unrecorded: 0,
             failure: None,
             again: 0,
+            retried_after: None,
             steps: Vec::new(),
             attempts: Vec::new(),
         }

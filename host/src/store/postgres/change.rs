@@ -360,9 +360,9 @@ async fn begin_anew(
                    WHERE s.event = i.event AND s.ordinal = i.ordinal RETURNING s.*
                ), put AS (
                    INSERT INTO hookbox.attempts (event, ordinal, number, started_ms, duration_us,
-                       outcome, error, logs, digest, calls, steps)
-                   SELECT g.event, g.ordinal, g.attempt, g.started_ms, g.duration_us, g.outcome,
-                       g.error, g.logs, g.digest, g.calls, g.steps
+                       cpu_us, memory_kib, outcome, error, logs, digest, calls, steps)
+                   SELECT g.event, g.ordinal, g.attempt, g.started_ms, g.duration_us, g.cpu_us,
+                       g.memory_kib, g.outcome, g.error, g.logs, g.digest, g.calls, g.steps
                    FROM gone g WHERE g.outcome IS NOT NULL
                )
                INSERT INTO hookbox.open (event, ordinal, plugin, attempt, uncounted, unrecorded,

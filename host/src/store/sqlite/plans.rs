@@ -84,17 +84,7 @@ fn permits(count: u32) -> OwnedSemaphorePermit {
 }
 
 fn settlement(next: Next) -> Settlement {
-    let record = AttemptRecord {
-        started_at_ms: NOW_MS,
-        duration_us: 1,
-        outcome: Outcome::Ok,
-        error: None,
-        logs: Vec::new(),
-        calls: Vec::new(),
-        steps: Vec::new(),
-        plugin_digest: None,
-    };
-    Settlement { next, record: Some(record) }
+    Settlement { next, record: Some(AttemptRecord::of_host(NOW_MS, Outcome::Ok, None)) }
 }
 
 /// A list of no keys.

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
+use crate::admin::body;
 use crate::admin::by::By;
 use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::Choice;
@@ -44,6 +45,8 @@ struct EditPage {
     data: Html,
     /// The name of the field with the body: `data` or `data_base64`.
     field: &'static str,
+    /// Whether the body was JSON as it came.
+    is_json: bool,
     /// The difference, if it was asked for.
     difference: Option<Difference>,
     trial: Option<TrialPart>,
@@ -253,6 +256,7 @@ async fn shown(
         kind: edited.kind,
         subject: edited.subject,
         data,
+        is_json: field == "data" && body::json(&old.event.attributes.body).is_some(),
         field,
         difference,
         trial,

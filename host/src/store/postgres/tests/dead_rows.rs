@@ -31,7 +31,7 @@ fn settle(held: i64, next: i64) -> String {
             ARRAY(SELECT {held} - 1 + n FROM generate_series(1, {AT_ONCE}::bigint) AS n),
             {zeros}, {ones}, {next}, {after}, {twos}, {none}, {none}, {none}::smallint[],
             {none}::text[], {none}::text[], {none}::text[]::bytea[], {none}::text[],
-            {none}::text[])",
+            {none}::text[], {none}::integer[], {none}::integer[])",
         zeros = each("0"),
         ones = each("1"),
         next = each(&format!("{next}::smallint")),

@@ -27,6 +27,7 @@ postgres_laws! {
         the_attempt_that_ran_when_its_delivery_was_cancelled_is_known
         the_tree_of_an_event_is_the_same_from_each_of_its_members
         a_tree_is_read_in_pages_that_follow_one_another
+        a_tree_shows_what_attempts_used_and_the_first_of_their_requests
     }
     changes {
         what_changed_is_told_once_it_is_durable

@@ -46,13 +46,13 @@ WITH d AS (
         NULL::bigint AS started_ms, NULL::bigint AS duration_us, NULL::integer AS cpu_us,
         NULL::integer AS memory_kib, NULL::smallint AS outcome, NULL::text AS error,
         NULL::text AS logs, NULL::bytea AS digest, NULL::text AS calls, NULL::text AS steps, deaths,
-        pardoned
+        uncounted
     FROM hookbox.open WHERE event = ANY ($1)
         AND ($2::integer[] IS NULL OR (event, ordinal) IN (SELECT * FROM unnest($1, $2)))
     UNION ALL
     SELECT event, ordinal, plugin, state, attempt, unrecorded, 0, again, false, cut_off, NULL,
         failure, key, false, started_ms, duration_us, cpu_us, memory_kib, outcome, error, logs,
-        digest, calls, steps, deaths, pardoned
+        digest, calls, steps, deaths, uncounted
     FROM hookbox.settled WHERE event = ANY ($1)
         AND ($2::integer[] IS NULL OR (event, ordinal) IN (SELECT * FROM unnest($1, $2)))
 )

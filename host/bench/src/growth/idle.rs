@@ -27,7 +27,12 @@ pub(super) fn measure(sites: &Path) -> Result<Vec<Figure>> {
     let host = again.start()?;
     until_loaded(host.admin()?)?;
     Ok(vec![
-        Figure::new("CPU, idle, two Rust plugins", cpu_percent(&host)?, "% of a core", Wanted::AtMost(0.5)),
+        Figure::new(
+            "CPU, idle, two Rust plugins",
+            cpu_percent(&host)?,
+            "% of a core",
+            Wanted::AtMost(0.5),
+        ),
         Figure::new(
             "memory, idle, two Rust plugins",
             resident_mib(host.pid())?,

@@ -85,12 +85,12 @@ impl<'a> Visitor<'a> for JsonMember<'_, 'a> {
 /// The name of the first member of an object that is not `name`.
 pub(in crate::ingest) fn beside(body: &[u8], name: &str) -> Option<String> {
     let text = std::str::from_utf8(body).ok().filter(|_| !is_too_deep(body))?;
-    whole(text, Beside(name)).ok().flatten()
+    whole(text, BesideMember(name)).ok().flatten()
 }
 
-struct Beside<'k>(&'k str);
+struct BesideMember<'k>(&'k str);
 
-impl<'a> DeserializeSeed<'a> for Beside<'_> {
+impl<'a> DeserializeSeed<'a> for BesideMember<'_> {
     type Value = Option<String>;
 
     fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<Self::Value, D::Error> {
@@ -98,7 +98,7 @@ impl<'a> DeserializeSeed<'a> for Beside<'_> {
     }
 }
 
-impl<'a> Visitor<'a> for Beside<'_> {
+impl<'a> Visitor<'a> for BesideMember<'_> {
     type Value = Option<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -37,8 +37,8 @@ pub(super) struct HistoryJson {
     pub(super) since: Option<String>,
     /// A number for each step, by the name of the series. Counts are those of the step. Times are
     /// in milliseconds, absent for a step in which nothing was timed; in the last hour a step has
-    /// the largest of its ten seconds. `ready` and `waiting` are the most deliveries that were so in
-    /// a step, absent for a step in which nobody counted.
+    /// the largest of its ten seconds. `ready` and `waiting` are the most deliveries that were so
+    /// in a step, absent for a step in which nobody counted.
     pub(super) series: BTreeMap<&'static str, Vec<Option<f64>>>,
     /// Changes of the configuration and of plugins, the oldest first.
     pub(super) marks: Vec<MarkJson>,

@@ -11,6 +11,9 @@ use super::{OwnerKind, Increment, STEP_MS, SeriesOwner};
 /// The time that a change is told of, in milliseconds.
 pub const BACKLOG_MS: i64 = 900_000;
 
+/// The most counts of that time.
+const BACKLOG_COUNTS: usize = (BACKLOG_MS / STEP_MS) as usize + 1;
+
 /// The most counts that are kept: an hour.
 const MAX_COUNTS: usize = (3_600_000 / STEP_MS) as usize;
 
@@ -72,7 +75,9 @@ impl OpenCounts {
     pub(super) fn oldest(&self, now_ms: i64) -> Option<OpenCount> {
         // A sample is taken a little late.
         let from_ms = now_ms - BACKLOG_MS - STEP_MS;
-        self.kept().counts.iter().find(|count| count.at_ms >= from_ms).copied()
+        let kept = self.kept();
+        let older = kept.counts.len().saturating_sub(BACKLOG_COUNTS);
+        kept.counts.iter().skip(older).find(|count| count.at_ms >= from_ms).copied()
     }
 
     /// Every count, as a step.

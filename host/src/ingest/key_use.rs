@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::Source;
 use crate::config::source::{Secrets, Verify};
-use crate::series::{COUNTS, OwnerKind, Increment, SeriesOwner, Spread};
+use crate::series::{COUNTS, Increment, OwnerKind, SeriesOwner, Spread};
 use crate::store::StoredSample;
 
 /// The time of what has not happened.
@@ -150,7 +150,7 @@ mod tests {
         unread.read(&[older, sample]);
         assert_eq!(time(&again.at), Some(1_000_000));
         assert_eq!(again.first_kept(), Some(900_000 - 123_456));
-        assert_eq!(again.rest("heygen", 2_000_000), None, "it is stored already");
+        assert_eq!(again.increment("heygen", 2_000_000), None, "it is stored already");
         assert!(UnreadKey::of("heygen", &again).is_none());
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::durations::Spread;
 use super::meter::COUNTS;
 use super::window::{Point, Sampled};
-use super::{OwnerKind, Increment, STEP_MS, SeriesOwner};
+use super::{Increment, OwnerKind, STEP_MS, SeriesOwner};
 
 /// The time that a change is told of, in milliseconds.
 pub const BACKLOG_MS: i64 = 900_000;

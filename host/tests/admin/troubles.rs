@@ -179,7 +179,11 @@ async fn the_backlog_has_its_curves_and_the_store_its_place() {
         site.admin.series.note_open(OpenCount { at_ms, open, ready, waiting });
     };
     note(30, 70, 1);
-    site.admin.store.keep_samples(NOW_MS - 30 * MINUTE_MS, site.admin.series.rest()).await.unwrap();
+    site.admin
+        .store
+        .keep_samples(NOW_MS - 30 * MINUTE_MS, site.admin.series.increments())
+        .await
+        .unwrap();
     note(0, 4, 9);
     for (window, steps) in [("1h", 120), ("24h", 96), ("14d", 112)] {
         let found = site.get(&format!("/api/v1/stats/history?window={window}")).await;

@@ -124,7 +124,7 @@ pub(super) async fn show(
     let (settled, may_act) = (fall.open == 0, frame.may_act);
     // Only when something of the tree has changed is the page made anew. A part of a large tree is
     // not read again with each change.
-    let topics = part.is_none().then(|| format!("event:{id}")).unwrap_or_default();
+    let topics = if part.is_none() { format!("event:{id}") } else { String::new() };
     let (command, call) = same(&attributes.id, tab);
     let registry = admin.registry.load_full();
     let beside = Beside { now_ms, may_act, level, registry: &registry, tree: &tree };

@@ -208,17 +208,6 @@ impl PageFrame {
         let call = format!("curl -s {token}'{}{call}'", self.origin);
         Self { command, call, ..self }
     }
-
-    /// The same for a call that is made once for each of some things.
-    pub(in crate::admin::page) fn same_for_each(
-        self,
-        command: String,
-        call: &str,
-        each: impl FnOnce(&str) -> String,
-    ) -> Self {
-        let once = self.same_as(command, call.to_owned());
-        Self { call: each(&once.call), ..once }
-    }
 }
 
 /// The beginning of this host's addresses, as the client calls it.

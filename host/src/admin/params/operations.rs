@@ -94,12 +94,8 @@ impl OperationQuery {
             let (action, scope) = replay(deed, change, sees)?;
             return Ok(Deed { action, scope, as_of_ms });
         }
-        let others = [
-            ("to", &deed.to),
-            ("after", &deed.after),
-            ("q", &deed.q),
-            ("emitted", &deed.emitted),
-        ];
+        let others =
+            [("to", &deed.to), ("after", &deed.after), ("q", &deed.q), ("emitted", &deed.emitted)];
         if let Some((name, _)) = others.into_iter().find(|(_, value)| value.is_some()) {
             let detail = format!("`{name}` is for `action=replay`: this is for deliveries");
             return Err(ProblemJson::bad_request(detail));

@@ -131,11 +131,15 @@ pub(in crate::admin::page) async fn act(
             let query = FreshQuery { fresh: form.take("fresh") };
             retry_delivery(shared, by, Id(id), ParamsOrBody(query)).await.map(|_| ())
         }
-        DeliveryDeed::Discard => discard_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ()),
+        DeliveryDeed::Discard => {
+            discard_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ())
+        }
         DeliveryDeed::Undiscard => {
             undiscard_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ())
         }
-        DeliveryDeed::Cancel => cancel_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ()),
+        DeliveryDeed::Cancel => {
+            cancel_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ())
+        }
     }?;
     Ok(see_other(&super::path(&id.event.to_string(), &id.to_string())))
 }

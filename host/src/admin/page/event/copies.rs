@@ -106,8 +106,9 @@ type = { json = "/type" }
     fn a_request_has_placeholders_where_its_source_looks() {
         let env = |_: &str| Some("a secret for tests, long enough".into());
         let surroundings = Surroundings { make_secrets: MakeSecrets::No, env: &env };
-        let path = std::path::Path::new("config.toml");
-        let config = Config::parse(path, SOURCES, surroundings)
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("plugins")).unwrap();
+        let config = Config::parse(&folder.path().join("config.toml"), SOURCES, surroundings)
             .unwrap_or_else(|problems| panic!("{}", problems.render(false)));
         let kind = Some("application/json");
         let of = |name: &str| curl("http://h/webhook", &config.sources[name], kind);

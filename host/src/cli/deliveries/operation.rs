@@ -71,8 +71,7 @@ impl OperationArgs {
             ("stop_after", stop_after.as_deref()),
         ];
         let mut now = client.post(&format!("{path}/start"), &options)?;
-        let total = now["total"].as_u64().unwrap_or(0);
-        let progress = ProgressLine::new(action.name(), total);
+        let progress = ProgressLine::new(action.name(), now["total"].as_u64().unwrap_or(0));
         let mut tried = None;
         loop {
             if self.first && tried.is_none() && (now["ok"] != 0 || now["failed"] != 0) {
@@ -81,8 +80,8 @@ impl OperationArgs {
             if now["state"] != "running" {
                 break;
             }
-            let verdict = tried.as_ref().map(|it| format!("  {}", first::line(it)));
-            let message = summary(&now) + &verdict.unwrap_or_default();
+            let verdict = tried.as_ref().map(first::line).unwrap_or_default();
+            let message = format!("{}  {verdict}", summary(&now));
             progress.show(now["done"].as_u64().unwrap_or(0), message);
             std::thread::sleep(LOOK_EVERY);
             now = client.get(&path, &[])?;

@@ -182,14 +182,12 @@ pub async fn build_by(
     reload::report(&changes, &registry, &config.load());
     let reloads = Arc::new(ReloadLog::default());
     reloads.note(&changes, &Registry::default(), &registry, clock.now_ms());
-    let status = Arc::<Status>::default();
-    status.update(|condition| condition.read_ms = Some(clock.now_ms()));
     Ok(App {
         config,
         registry: Arc::new(ArcSwap::from_pointee(registry)),
         context,
         reloads,
-        status,
+        status: Arc::new(Status::read_at(clock.now_ms())),
         store,
         clock,
         public,

@@ -56,6 +56,11 @@ impl Default for Status {
 }
 
 impl Status {
+    /// That of a host whose configuration was read at this time, Unix ms.
+    pub fn read_at(now_ms: i64) -> Self {
+        Self(watch::channel(Condition { read_ms: Some(now_ms), ..Condition::default() }).0)
+    }
+
     /// The condition at this moment.
     pub fn get(&self) -> Condition {
         self.0.borrow().clone()

@@ -63,7 +63,7 @@ Examples:
   hookbox deliveries retry --plugin video-orders       all that is dead
   hookbox deliveries retry --failure f_7c1a90b2d3e4   of a group of failures
   hookbox deliveries retry --plugin video-orders --first --pace 50
-  hookbox deliveries retry --state dead --yes          every dead one, in a script
+  hookbox deliveries retry --state dead --yes          every dead one, unasked
   hookbox deliveries retry --state waiting --since 1h  at once, before it is due")]
     Retry {
         /// Drop the steps that they have recorded: without it, they go on where they failed

@@ -81,9 +81,9 @@ fn a_list_of_deliveries_follows_what_becomes_of_them_and_the_ids_of_ticked_rows_
     browser.until_text("#list tbody", "order_1");
     let copied = || {
         browser.eval(
-            "(navigator.clipboard.writeText = async (text) => { window.copied = text; }) && null",
+            "(navigator.clipboard.writeText = async (text) => { window.copied = text; }, window.copied = null) && null",
         );
-        browser.click_on("copy ids");
+        browser.click("hb-copy[data-ids] button");
         browser.until("what was copied", "window.copied");
         browser.eval("window.copied").as_str().unwrap().to_owned()
     };

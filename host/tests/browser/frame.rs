@@ -78,7 +78,7 @@ fn every_filter_and_action(host: &Host, browser: &Browser) {
         browser.open(&page);
         // What ends in an ellipsis asks first.
         let links = browser.eval(
-            "[...document.querySelectorAll('main a')].filter((it) => it.innerText.trim().endsWith('…'))
+            "[...document.querySelectorAll('main a.button')].filter((it) => it.textContent.includes('…'))
                .map((it) => it.getAttribute('href'))",
         );
         asked.extend(links.as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()));
@@ -122,6 +122,7 @@ fn every_filter_and_action(host: &Host, browser: &Browser) {
     }
     browser.open("/sources/test");
     browser.fill("[name=type]", "step.one");
+    browser.fill("[name=set]", "event_data.callback_id=order_7");
     browser.click_on("Send it");
     until_count(host, "dead", 5);
 }

@@ -115,10 +115,8 @@ pub(super) async fn show(
     let title = format!("{} {}", attributes.kind, attributes.subject.as_deref().unwrap_or(""));
     let frame = PageFrame::of(&admin, &asked, "events", shown_title(&title)).await;
     let (settled, may_act) = (fall.open == 0, frame.may_act);
-    // Only when something of the tree has changed is the page made anew.
-    let topics = format!("event:{id}");
     let page = EventShown {
-        frame: frame.live(topics).same_as(
+        frame: frame.live(format!("event:{id}")).same_as(
             format!("hookbox events {id}"),
             Link::to("/api/v1/events").segment(&attributes.id).into_text(),
         ),

@@ -1,6 +1,7 @@
-// <hb-copy>: a button that copies the text of its <code> or <pre>.
-/** @param {string} text */
+// <hb-copy>: a button that copies the text of its <code> or <pre>, or the ids of rows.
+/** @param {string | null | undefined} text */
 export async function copy(text) {
+  if (!text) return false;
   try {
     await navigator.clipboard.writeText(text);
     return true;
@@ -17,18 +18,25 @@ export async function copy(text) {
   }
 }
 
+/** What it copies: with `data-ids` the ids of the ticked rows, or of all. @param {HTMLElement | null} from */
+export function textOf(from) {
+  if (from?.dataset.ids === undefined) return from?.dataset.text ?? from?.querySelector("code, pre")?.textContent ?? "";
+  const rows = [...document.querySelectorAll("#list tr[data-row]")];
+  const ticked = rows.filter((row) => row.querySelector("input:checked"));
+  return (ticked.length ? ticked : rows).map((row) => row.getAttribute("data-row")).join("\n");
+}
+
 class HbCopy extends HTMLElement {
   connectedCallback() {
     if (this.querySelector("button")) return;
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = "copy";
-    const text = () => this.dataset.text ?? this.querySelector("code, pre")?.textContent ?? "";
-    button.setAttribute("aria-label", `copy ${text().slice(0, 60)}`);
+    const label = (button.textContent = this.dataset.ids ?? "copy");
+    if (label === "copy") button.setAttribute("aria-label", `copy ${textOf(this).slice(0, 60)}`);
     button.addEventListener("click", async () => {
-      const done = await copy(text());
+      const done = await copy(textOf(this));
       button.textContent = done ? "copied" : "select and copy by hand";
-      setTimeout(() => (button.textContent = "copy"), 1500);
+      setTimeout(() => (button.textContent = label), 1500);
     });
     this.append(button);
   }

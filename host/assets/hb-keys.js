@@ -1,9 +1,9 @@
 // <hb-keys>: keys for those who like them; one switch turns all of them off.
 import { nextMode } from "./hb-time.js";
-import { copy } from "./hb-copy.js";
+import { copy, textOf } from "./hb-copy.js";
 
 const PAGES = { o: "/", e: "/events", f: "/failures", m: "/map", p: "/plugins", s: "/sources", c: "/schedules", k: "/kv", t: "/settings" };
-const HELP = [["?", "this list"], ["/", "find"], ["g o", "overview"], ["g e", "events"], ["g f", "failures"], ["g m", "map"], ["g p", "plugins"], ["g s", "sources"], ["g c", "schedules"], ["g k", "keys"], ["g t", "settings"], ["j k", "next, previous row"], ["Enter", "open"], ["x", "select"], ["r", "retry"], ["d", "discard"], ["R", "replay"], ["e", "edit and replay"], ["l", "live on, off"], ["y", "copy the id"], ["c", "copy as command"], ["[ ]", "newer, older"], ["u", "up"], ["1 – 5", "tabs"]];
+const HELP = "?=this list;/=find;g o=overview;g e=events;g f=failures;g m=map;g p=plugins;g s=sources;g c=schedules;g k=keys;g t=settings;j k=next, previous row;Enter=open;x=select;r=retry;d=discard;R=replay;e=edit and replay;l=live on, off;y=copy the id;c=copy as command;[ ]=newer, older;u=up;1 – 5=tabs";
 const off = () => document.cookie.includes("hb-keys=off");
 
 class HbKeys extends HTMLElement {
@@ -31,7 +31,8 @@ class HbKeys extends HTMLElement {
     box.className = "keys";
     box.setAttribute("aria-label", "Shortcuts");
     const list = document.createElement("dl");
-    for (const [key, text] of HELP) {
+    for (const entry of HELP.split(";")) {
+      const [key, text] = entry.split("=");
       const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
       dt.textContent = key;
       dd.textContent = text;
@@ -56,40 +57,43 @@ class HbKeys extends HTMLElement {
     }
     if (key === "g") this.leader = "g";
     else if (key === "?") this.help();
-    else if (key === "/") this.focusOn("#find", event);
+    else if (key === "/") event.preventDefault(), document.getElementById("find")?.focus();
     else if (key === "j" || key === "k") this.row(key === "j" ? 1 : -1, event);
-    else if (key === "Enter") this.follow("tr[aria-selected=true] a", event, target);
-    else if (key === "x") /** @type {HTMLElement | null} */ (document.querySelector("tr[aria-selected=true] input[type=checkbox]"))?.click();
+    else if (key === "Enter") /^(A|BUTTON|SUMMARY)$/.test(target.tagName) || this.follow(this.selected()?.querySelector("a"), event);
+    else if (key === "x") this.selected()?.querySelector("input")?.click();
     else if (key === "l") /** @type {HTMLElement | null} */ (document.querySelector("hb-live button"))?.click();
-    else if (key === "y") this.copy(this.selected()?.getAttribute("data-row") ?? document.querySelector("[data-id]")?.getAttribute("data-id"));
-    else if (key === "c") this.copy(document.querySelector("footer code")?.textContent);
-    else this.follow(`[data-key="${CSS.escape(key)}"]`, event);
+    else if (key === "y") copy(this.selected()?.getAttribute("data-row") ?? document.querySelector("[data-id]")?.getAttribute("data-id"));
+    else if (key === "c") copy(textOf(document.querySelector("footer hb-copy")));
+    else this.act(key, event);
   }
   selected() {
     return document.querySelector("tr[aria-selected=true]");
-  }
-  /** @param {string | null | undefined} text */
-  copy(text) {
-    if (text) copy(text);
   }
   /** @param {string} path @param {Event} event */
   go(path, event) {
     event.preventDefault();
     location.assign(path);
   }
-  /** @param {string} what @param {Event} event */
-  focusOn(what, event) {
-    event.preventDefault();
-    /** @type {HTMLElement | null} */ (document.querySelector(what))?.focus();
+  /** What a key means for the selected row, else for the page. @param {string} key @param {Event} event */
+  act(key, event) {
+    const row = this.selected();
+    const path = /^[a-z]$/.test(key) && row?.getAttribute(`data-${key}`);
+    if (path) return this.go(path, event);
+    const all = [...document.querySelectorAll(`[data-key="${CSS.escape(key)}"]`)];
+    const own = row && all.find((it) => row.contains(it) || it.closest("article")?.id === row.getAttribute("data-row"));
+    const found = own ?? all.find((it) => !it.closest("tbody, article"));
+    const tick = row?.querySelector("input");
+    // Without a ticked row the selected one is meant.
+    if (!own && tick && found?.closest("form") && !document.querySelector("tbody :checked")) tick.checked = true;
+    // None of several is taken by chance.
+    if (found || row || all.length < 2) this.follow(found ?? (row ? null : all[0]), event);
+    else /** @type {HTMLElement} */ (all[0]).focus();
   }
-  /** Follows a link or presses a button of the page, which never acts but by a confirmation. @param {string} what @param {Event} event @param {HTMLElement} [from] */
-  follow(what, event, from) {
-    if (from && /^(A|BUTTON|SUMMARY)$/.test(from.tagName)) return;
-    const found = /** @type {HTMLElement | null} */ (document.querySelector(what));
-    if (found) {
-      event.preventDefault();
-      found.click();
-    }
+  /** Follows a link or presses a button, which never acts but by a confirmation. @param {Element | null | undefined} found @param {Event} event */
+  follow(found, event) {
+    if (!found) return;
+    event.preventDefault();
+    /** @type {HTMLElement} */ (found).click();
   }
   /** @param {number} by @param {Event} event */
   row(by, event) {

@@ -130,7 +130,7 @@ class HbLive extends HTMLElement {
     const shown = (/** @type {number} */ n) => n.toLocaleString("en");
     if (!calm) {
       const count = more ? shown(more) : `${added.length}${isFull ? " or more" : ""}`;
-      if (note && added.length) note.textContent = `${count} new (shown when the list is neither pointed at nor scrolled)`;
+      if (note && added.length) note.textContent = `${count} new (shown when nothing is pointed at, selected or scrolled)`;
       return;
     }
     if (note) note.textContent = isFull ? `more came than are shown${more ? `: + ${shown(more - added.length)}` : ""}` : "";

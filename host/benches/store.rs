@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use hookbox::clock::Clock;
 use hookbox::event::{
-    AttemptRecord, Counted, Digest, GatheringKind, GatheringTerms, Key, LogLine, NewEvent,
-    NewMember, Outcome, PluginName,
+    AttemptRecord, Counted, Digest, GatheringKind, GatheringTerms, GuestUse, Key, LogLine,
+    NewEvent, NewMember, Outcome, PluginName,
 };
 use hookbox::ingest::SourceRuntime;
 use hookbox::store::{
@@ -40,7 +40,7 @@ const BODY_BYTES: usize = 230;
 /// The deliveries of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// One that is leased on insert.
+    /// A delivery that is leased on insert.
     Plain,
     /// The same, with a key of its own.
     Keyed,
@@ -116,6 +116,7 @@ fn settlement(again: bool) -> Settlement {
     let record = AttemptRecord {
         started_at_ms: NOW_MS,
         duration_us: 20,
+        used: Some(GuestUse { cpu_us: 15, memory_kib: 1_152 }),
         outcome: if again { Outcome::Retry } else { Outcome::Ok },
         error: again.then(|| "not yet".to_owned()),
         logs: vec![LogLine { level: "info".to_owned(), message }],

@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::server::{self, ServerOptions, ServerTimeouts};
 
 mod access;
+mod answers;
+mod attention;
 mod audit;
 mod body;
 mod by;
@@ -33,6 +35,7 @@ mod history;
 mod hosts;
 mod joins;
 mod kv;
+mod lines;
 mod map;
 mod metrics;
 mod needs;
@@ -43,6 +46,7 @@ mod paused;
 mod pauses;
 mod plugins;
 mod problem;
+mod recent;
 mod replay;
 mod role;
 mod routes;
@@ -62,6 +66,7 @@ mod waits;
 mod who;
 
 pub use access::Access;
+pub use answers::StoreAnswers;
 pub use role::Role;
 pub use routes::{Endpoint, endpoints, router};
 pub use state::{
@@ -78,5 +83,6 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationTo
         half_close: false,
         config: Arc::clone(&admin.config),
     };
-    server::serve(listener, router(admin), options, shutdown).await;
+    let asking = attention::keep_asking(admin.clone(), shutdown.clone());
+    tokio::join!(server::serve(listener, router(admin), options, shutdown), asking);
 }

@@ -1,9 +1,9 @@
 //! Every start and stop, in order.
 //!
-//! `build` may fail and binds the addresses; `run` serves until it is told to stop, then drains: no
-//! new requests, no new leases, what runs may finish for a while, the rest is given back, and the
-//! store is closed last. A store that stops by itself ends the host with an error: nothing can be
-//! acknowledged without it.
+//! `build` may fail and binds the addresses; `run` serves until it is told to stop, then drains.
+//! There are no new requests and no new leases; running attempts may finish for a while, the other
+//! deliveries are given back, and the store is closed last. A store that stops by itself ends the
+//! host with an error: nothing can be acknowledged without it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ pub enum AppError {
     /// Threads cannot be started.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
-    /// What plugins may do cannot be read.
+    /// The approvals of plugins cannot be read.
     #[error("nothing is known of what was approved: {0}")]
     Approvals(String),
     /// A fail point cannot be armed.
@@ -148,6 +148,7 @@ pub async fn build_by(
         fail::arm(&plan, until).map_err(AppError::FailPlan)?;
     }
     raise_file_limit();
+    // Before the store is opened, so that a second host at these addresses leaves it alone.
     let (public, public_address) = bind("server.listen", config.server.listen).await?;
     let (admin, admin_address) = bind("server.admin", config.server.admin).await?;
     let addresses = Addresses { public: public_address, admin: admin_address };
@@ -155,7 +156,7 @@ pub async fn build_by(
     let store = open_store::open(&config, on_loss, &clock).await?;
     let begun = SharedSecrets::begin(&config, store.clone()).await;
     if begun.is_err() {
-        // What went wrong first is told.
+        // The first error is told, not that of closing.
         let _ = store.close().await;
     }
     let secrets = begun?;
@@ -181,12 +182,14 @@ pub async fn build_by(
     reload::report(&changes, &registry, &config.load());
     let reloads = Arc::new(ReloadLog::default());
     reloads.note(&changes, &Registry::default(), &registry, clock.now_ms());
+    let status = Arc::<Status>::default();
+    status.update(|condition| condition.read_ms = Some(clock.now_ms()));
     Ok(App {
         config,
         registry: Arc::new(ArcSwap::from_pointee(registry)),
         context,
         reloads,
-        status: Arc::default(),
+        status,
         store,
         clock,
         public,
@@ -293,6 +296,7 @@ impl App {
             started_ms: self.clock.now_ms(),
             own_address: self.addresses.admin.ip(),
             operations: Arc::default(),
+            answers: Arc::default(),
             keyed_changes: Arc::default(),
             access: Arc::default(),
             // A reload may take the last token away, but the address stays.
@@ -320,6 +324,7 @@ impl App {
         let dispatcher = Arc::new(self.dispatch(&observed));
         let closing = CancellationToken::new();
         let intake = self.intake(&observed);
+        let activity = intake.activity.clone();
         let admin = self.admin_state(&dispatcher, &intake, &observed, &closing);
         let operations = self.operations(&admin);
         let reconciler = Reconciler::of(&self, &intake);
@@ -344,7 +349,7 @@ impl App {
             tasks::spawn(admin::serve(self.admin, admin, closed())),
             tasks::spawn(reload::run(watched, ReloadTiming::default(), refresh, closed())),
             tasks::spawn(time::run(store.clone(), config(), clock(), closed())),
-            tasks::spawn(history::run(store.clone(), observed.series, clock(), closed())),
+            tasks::spawn(history::run(store.clone(), observed.series, activity, clock(), closed())),
             tasks::spawn(operations::run(operations, closed())),
             tasks::spawn(schedules::run(ticker, config(), reloaded.schedules, closed())),
             tasks::spawn(reconciler.run(reloaded.logs, closed())),
@@ -362,6 +367,7 @@ impl App {
             // A panic in one part must not keep the others from draining; it has been printed.
             let _ = served.await;
         }
+        // Only now, because requests until here may have brought deliveries.
         dispatcher.drain().await;
         self.attempts.shutdown_background();
         match store.trouble() {

@@ -13,6 +13,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::{env, telemetry};
 
+mod asking;
 mod audit;
 mod backup;
 mod bench;
@@ -21,6 +22,7 @@ mod client;
 mod clock;
 mod compile;
 mod completions;
+mod config_shown;
 mod deliveries;
 mod describe;
 mod emit;
@@ -56,6 +58,7 @@ mod store;
 mod take_secret;
 mod test;
 mod token;
+mod troubles;
 mod tunnel;
 
 use failure::Failure;
@@ -163,16 +166,18 @@ enum CliCommand {
     Events(events::Events),
     /// List, show, retry, cancel and discard deliveries of a running host
     Deliveries(deliveries::Deliveries),
-    /// What fails: failures that are alike, and whether the file that runs has met them
+    /// Failures that are alike, and whether the file that runs has met them
     Failures(failures::Failures),
-    /// What is done to many deliveries: listed, paused, ended, undone
+    /// Actions on many deliveries: listed, paused, ended, undone
     Operations(operations::OperationsCommand),
     /// Copy the store into a file, also while a host runs
     Backup(backup::Backup),
     /// Move the store of a stopped host into a Postgres database
     Store(store::StoreArgs),
-    /// Who changed what
+    /// The log of changes by operators
     Audit(audit::Audit),
+    /// The configuration that is in force on a running host
+    Config(config_shown::ConfigArgs),
     /// Print the address of a page, or of the page of a thing
     Open(open::Open),
     /// Print what a shell needs to complete commands and options
@@ -183,9 +188,9 @@ enum CliCommand {
     Hosts(hosts::HostsArgs),
     /// Open joins and batches: what has come, and what is still needed
     Joins(joins::Joins),
-    /// What is routed on a running host, and what flows: sources, types, plugins
+    /// Routes of a running host and their traffic: sources, types, plugins
     Routes(routes::RoutesArgs),
-    /// What came through each source of a running host, what was refused and why
+    /// Sources of a running host: accepted requests, refused ones and why
     Sources(sources::SourcesArgs),
     /// Register a source at its provider, rotate its secret, and ask for events
     Provider(provider::ProviderArgs),
@@ -201,6 +206,8 @@ enum CliCommand {
     Schedules(schedules::SchedulesArgs),
     /// How much there is of what on a running host, and how fast; once, or again and again
     Stats(stats::StatsArgs),
+    /// What wants attention on a running host: what it is, since when, and what follows
+    Troubles(troubles::Troubles),
     /// Ask a running host whether it is alive or ready, for probes that run a command
     Health(health::HealthArgs),
     /// Show what a running host believes of its clock, and accept it as right
@@ -247,6 +254,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Backup(backup) => backup.run(common),
         CliCommand::Store(store) => store.run(common),
         CliCommand::Audit(audit) => audit.run(common),
+        CliCommand::Config(config) => config.run(common),
         CliCommand::Open(open) => open.run(common),
         CliCommand::Completions(completions) => completions.run(Cli::command()),
         CliCommand::Token(token) => token.run(common),
@@ -261,6 +269,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Kv(kv) => kv.run(common),
         CliCommand::Schedules(schedules) => schedules.run(common),
         CliCommand::Stats(stats) => stats.run(common),
+        CliCommand::Troubles(troubles) => troubles.run(common),
         CliCommand::Health(health) => health.run(common),
         CliCommand::Clock(clock) => clock.run(common),
         CliCommand::Compile(compile) => Ok(compile.run()),

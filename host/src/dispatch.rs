@@ -32,13 +32,14 @@ use crate::tasks;
 
 mod attempt;
 mod body_memory;
+mod bucket_reader;
 mod built_in;
 mod conflicts;
 mod dead_letter;
 mod gathered;
 mod handle;
 mod health;
-mod kept;
+mod leased_steps;
 mod leasing;
 mod metrics;
 mod outcome;
@@ -120,6 +121,7 @@ impl Dispatcher {
         tasks::spawn_on(&shared.deps.runtime, reserve_again);
         let log_omitted = log_omitted(Arc::downgrade(&shared), lines_omitted, ended);
         tasks::spawn_on(&shared.deps.runtime, log_omitted);
+        // Before the first queue leases, or notifications would be missed.
         shared.deps.store.attach(Arc::new(WeakHandle(Arc::downgrade(&shared))));
         let dispatcher = Self { shared };
         dispatcher.refresh();
@@ -136,6 +138,7 @@ impl Dispatcher {
         for (name, entry) in registry.entries() {
             let Some(loaded) = &entry.loaded else { continue };
             let settings = config.plugin(name);
+            // A plugin that stays keeps its queues, and with them its permits and its breaker.
             let of_plugin = old.get(name).cloned().unwrap_or_else(|| {
                 let health = shared.new_health(name);
                 let now_ms = shared.deps.clock.host_ms();
@@ -190,6 +193,7 @@ impl Dispatcher {
     pub async fn drain(&self) {
         let shared = &self.shared;
         shared.stopping.cancel();
+        // Waiting for the tracker ends only once it is closed.
         shared.tasks.close();
         if tokio::time::timeout(DRAIN, shared.tasks.wait()).await.is_err() {
             shared.aborting.cancel();
@@ -197,6 +201,7 @@ impl Dispatcher {
                 tracing::warn!("some leases could not be given back; the next start takes them up");
             }
         }
+        // Otherwise the counts of omitted lines would be lost with the host.
         shared.queues.load().values().for_each(|queues| queues.regular.health.log_all());
     }
 }

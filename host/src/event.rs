@@ -15,7 +15,9 @@ mod key;
 pub mod name;
 
 pub use crate::names::PluginName;
-pub use attempt::{AttemptRecord, Digest, HttpCall, LogLine, NotADigest, Outcome, StepUse};
+pub use attempt::{
+    AttemptRecord, Digest, GuestUse, HttpCall, LogLine, NotADigest, Outcome, StepUse,
+};
 pub use creation::{AppendSpan, CreationSpan};
 pub use delivery::{NewDelivery, State, Target, TargetOptions};
 pub use failure::{FailureId, NotAFailure, OTHER, failure_text};
@@ -59,8 +61,8 @@ pub struct NewEvent {
     pub provider_id: Option<String>,
     /// A repeated key within the dedupe window makes this a duplicate; empty for emitted events.
     pub dedupe: Vec<DedupeKey>,
-    /// One of the keys, which even a duplicate takes, for the event that it repeats: that of a
-    /// token that is good for one event.
+    /// The key of a token that is good for one event: one of the keys above. Even a duplicate takes
+    /// it, for the event that it repeats.
     pub spends: Option<DedupeKey>,
     /// Makes a duplicate as well, and is never taken; only while
     /// [`Queue::has_legacy_keys`](crate::store::Queue).
@@ -95,7 +97,7 @@ pub struct NewEvent {
 pub struct EditedFrom {
     /// The event that was edited. It may be deleted.
     pub event: EventId,
-    /// Who has edited it.
+    /// The name of the operator who edited it.
     pub by: String,
 }
 

@@ -6,8 +6,8 @@
 //! request → verify → identify → append → ack   ‖   lease → invoke → settle
 //! ```
 //!
-//! Modules stand on floors. A module imports only from lower floors and its own children (the nouns
-//! on the ground floor may use each other); the order of the groups below is that law, and
+//! Modules stand on floors. A module imports only from lower floors and its own children; the nouns
+//! on the ground floor may use each other. The order of the groups below is that law, and
 //! `tests/tidy.rs` reads it from here. `doors:` names the crates and paths that only this module
 //! and its children may use, on as many lines as that takes; one that several modules list is open
 //! to each of them.

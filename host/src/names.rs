@@ -62,9 +62,19 @@ pub fn closest_within<'n>(
     distances.filter(|(distance, _)| *distance <= slips).min().map(|(_, name)| name)
 }
 
+/// The question whether a name was meant, for every message that asks it.
+pub fn did_you_mean(name: &str) -> String {
+    format!("did you mean `{name}`?")
+}
+
 /// The end of a message about an unknown name: ``; did you mean `NAME`?``, or nothing.
 pub fn hint<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> String {
-    closest(word, names).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+    hint_at(closest(word, names))
+}
+
+/// The same with the name that was found, if one was.
+pub fn hint_at(near: Option<&str>) -> String {
+    near.map(|name| format!("; {}", did_you_mean(name))).unwrap_or_default()
 }
 
 #[cfg(test)]

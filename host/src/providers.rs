@@ -89,7 +89,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
 pub struct Api<'a> {
     /// The beginning of every address, without a slash at the end.
     pub url: &'a str,
-    /// One of [`Provider::generations`].
+    /// A generation of [`Provider::generations`].
     pub generation: &'a str,
 }
 

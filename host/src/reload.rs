@@ -1,14 +1,14 @@
 //! Hot reload: a change to the configuration or to a plugin file takes effect without a restart,
 //! whole or not at all.
 //!
-//! `watch` notifies of events, and each round scans the files. The plugins folder comes first, then
-//! the configuration, because a route is only valid if its plugin's file exists. Each is built
+//! `watch` notifies of events, and each refresh scans the files. The plugins folder comes first,
+//! then the configuration, because a route is only valid if its plugin's file exists. Each is built
 //! beside the running one and swapped with one store. On an error the running one stays, and
 //! [`Status`] says why. The files of secrets that a configuration names belong to it. Running
-//! attempts keep the plugin and the settings that they began with. No round waits for a compiler: a
-//! compiled plugin wakes the next round.
+//! attempts keep the plugin and the settings that they began with. No refresh waits for a compiler:
+//! a compiled plugin wakes the next refresh.
 //!
-//! Events only make a change take effect sooner. Rounds also run regularly without an event.
+//! Events only make a change take effect sooner. A refresh also runs regularly without an event.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -54,8 +54,8 @@ pub struct Watched {
     pub reloads: Arc<ReloadLog>,
 }
 
-/// Keeps configuration and plugins up to date until `shutdown`. SIGHUP begins a round at once that
-/// reads the configuration also if it is unchanged.
+/// Keeps configuration and plugins up to date until `shutdown`. SIGHUP begins a refresh at once
+/// that reads the configuration also if it is unchanged.
 ///
 /// `on_change` is called after every swap.
 pub async fn run(
@@ -71,7 +71,7 @@ pub async fn run(
         let pause = tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
-            pause = reloader.round(ask) => pause,
+            pause = reloader.refresh(ask) => pause,
         };
         ask = tokio::select! {
             biased;
@@ -92,7 +92,7 @@ async fn received(signal: Option<&mut Signal>) {
     }
 }
 
-/// The task of a round.
+/// The task of a refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ask {
     /// Take changed files.
@@ -140,8 +140,8 @@ impl<F: Fn()> Reloader<F> {
         }
     }
 
-    /// Takes changed files. Returns how long to wait for an event before the next round.
-    async fn round(&mut self, ask: Ask) -> Duration {
+    /// Takes changed files. Returns how long to wait for an event before the next refresh.
+    async fn refresh(&mut self, ask: Ask) -> Duration {
         // Before the scan, so that no change between the scan and the watch is missed.
         self.arm();
         let registry_unsettled = self.refresh_registry().await;
@@ -192,7 +192,7 @@ impl<F: Fn()> Reloader<F> {
         self.watch.is_some()
     }
 
-    /// Announces a swap, before the rest of the round.
+    /// Announces a swap, before the rest of the refresh.
     fn swapped(&self) {
         (self.on_change)();
         self.watched.status.update(|condition| condition.generation += 1);
@@ -223,6 +223,7 @@ impl<F: Fn()> Reloader<F> {
 
     /// Takes a changed configuration. Returns whether a file is still being written.
     async fn refresh_config(&mut self, ask: Ask) -> bool {
+        // The start has taken and reported this configuration already.
         let first = self.file.is_new();
         // The error may be in another file: a missing plugin, or a secret that could not be read.
         let again = ask == Ask::ReadConfig || self.file.has_failed();
@@ -259,7 +260,9 @@ impl<F: Fn()> Reloader<F> {
                     self.mark("config", "", "taken");
                     tracing::info!(config.restart_needed = ?restart_needed, "configuration taken");
                 }
+                let read_ms = self.watched.context.clock.now_ms();
                 self.watched.status.update(|condition| {
+                    condition.read_ms = Some(read_ms);
                     condition.config = None;
                     condition.restart_needed = restart_needed;
                 });

@@ -2,8 +2,8 @@
 //!
 //! Sources and plugins each have a [`Meter`], which only counts upwards. Every ten seconds
 //! [`Series::sample`] takes the differences into a window of an hour, and every five minutes
-//! [`Series::rest`] gives those that are to be stored. Memory is bounded: of each ten seconds the
-//! most active owners are kept, and the others are one owner, `other`.
+//! [`Series::increments`] gives those that are to be stored. Memory is bounded: of each ten seconds
+//! the most active owners are kept, and the others are one owner, `other`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -13,7 +13,7 @@ pub use burst::{Burst, QUIET_MS};
 pub use durations::{Durations, Spread};
 pub use marks::{MAX_MARKS, Mark};
 pub use meter::{COUNTS, Meter};
-pub use pairs::{Pair, PairKind, PairTotal, PairWindow, Pairs};
+pub use pairs::{Pair, PairCounts, PairKind, PairTotal, PairWindow};
 pub use window::{Point, Sampled};
 
 use backlog::OpenCounts;
@@ -32,8 +32,8 @@ mod window;
 /// The time between two samples, in milliseconds.
 pub const STEP_MS: i64 = 10_000;
 
-/// The time between two rests, in milliseconds.
-pub const REST_MS: i64 = 300_000;
+/// The time between two stored samples, in milliseconds.
+pub const STORED_EACH_MS: i64 = 300_000;
 
 /// Owners with a meter of their own; those that come later are counted as `other`.
 const MAX_METERS: usize = 440;
@@ -41,18 +41,24 @@ const MAX_METERS: usize = 440;
 /// The name of the owner that stands for those without one of their own.
 pub const OTHER: &str = "other";
 
-/// What a meter belongs to.
+/// The owner of a meter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum OwnerKind {
     /// A source: requests, and the time until they were acknowledged.
     Source,
     /// A plugin: attempts, and the time they took.
     Plugin,
+    /// The backlog of all plugins: how many deliveries were [ready](OpenCount::READY) and
+    /// [waiting](OpenCount::WAITING) at most.
+    Backlog,
 }
 
 impl OwnerKind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 2] = [Self::Source, Self::Plugin];
+    pub const ALL: [Self; 3] = [Self::Source, Self::Plugin, Self::Backlog];
+
+    /// The kinds with meters: their counts are added up.
+    pub const METERED: [Self; 2] = [Self::Source, Self::Plugin];
 
     /// The stored form.
     pub fn code(self) -> u8 {
@@ -65,7 +71,7 @@ impl OwnerKind {
     }
 }
 
-/// A source or a plugin.
+/// A source, a plugin or the backlog.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeriesOwner {
     /// Which of both.
@@ -74,9 +80,9 @@ pub struct SeriesOwner {
     pub name: Option<Arc<str>>,
 }
 
-/// The acts of an owner in some time that is over.
+/// The growth of an owner's counts in some time that is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rest {
+pub struct Increment {
     /// The owner.
     pub owner: SeriesOwner,
     /// How often what happened, by [`Count`](Meter).
@@ -89,18 +95,18 @@ pub struct Rest {
 #[derive(Debug, Default)]
 pub struct Series {
     meters: RwLock<HashMap<SeriesOwner, Arc<Meter>>>,
-    state: Mutex<State>,
+    state: Mutex<SeriesState>,
     marks: Marks,
     open: OpenCounts,
-    pairs: Pairs,
+    pairs: PairCounts,
 }
 
-/// The totals that the last sample and the last rest have seen.
+/// The totals that the last sample and the last stored one have seen.
 #[derive(Debug, Default)]
-struct State {
+struct SeriesState {
     window: Window,
     sampled: HashMap<SeriesOwner, Total>,
-    rested: HashMap<SeriesOwner, Total>,
+    stored: HashMap<SeriesOwner, Total>,
 }
 
 impl Series {
@@ -123,26 +129,36 @@ impl Series {
     pub fn sample(&self, at_ms: i64) {
         let totals = self.totals();
         let mut state = self.state();
-        let rests = differences(&totals, &mut state.sampled);
-        state.window.push(at_ms, rests);
+        let increments = differences(&totals, &mut state.sampled);
+        state.window.push(at_ms, increments);
         drop(state);
         self.pairs.sample(at_ms);
     }
 
     /// Events and attempts by where they come from and where they go to.
-    pub fn pairs(&self) -> &Pairs {
+    pub fn pairs(&self) -> &PairCounts {
         &self.pairs
     }
 
-    /// What every owner did since the last rest; those that did nothing are left out.
-    pub fn rest(&self) -> Vec<Rest> {
+    /// The acts of every owner since the last call; owners that did nothing are left out. A host
+    /// that does nothing and has no backlog has nothing to keep.
+    pub fn increments(&self) -> Vec<Increment> {
         let totals = self.totals();
-        differences(&totals, &mut self.state().rested)
+        let mut increments = differences(&totals, &mut self.state().stored);
+        let backlog = self.open.increment();
+        let is_worth_it = |backlog: &Increment| !increments.is_empty() || !backlog.is_empty();
+        if let Some(backlog) = backlog.filter(is_worth_it) {
+            increments.push(backlog);
+        }
+        increments
     }
 
     /// The acts of an owner in each step of the window, the oldest first.
     pub fn window(&self, owner: &SeriesOwner) -> Vec<Sampled> {
-        self.state().window.of(owner)
+        match owner.kind {
+            OwnerKind::Backlog => self.open.sampled(),
+            OwnerKind::Source | OwnerKind::Plugin => self.state().window.of(owner),
+        }
     }
 
     /// Whether anything was ever counted of an owner.
@@ -175,18 +191,18 @@ impl Series {
         meters.iter().map(|(owner, meter)| (owner.clone(), meter.total())).collect()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SeriesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What has come since `seen`, which is brought up to date; and of each kind all together.
+/// The acts of each owner since `seen`, which is brought up to date; and of each kind all together.
 fn differences(
     totals: &[(SeriesOwner, Total)],
     seen: &mut HashMap<SeriesOwner, Total>,
-) -> Vec<Rest> {
-    let mut rests = Vec::new();
-    let mut all = OwnerKind::ALL.map(|kind| Rest {
+) -> Vec<Increment> {
+    let mut increments = Vec::new();
+    let mut all = OwnerKind::METERED.map(|kind| Increment {
         owner: SeriesOwner { kind, name: None },
         counts: [0; COUNTS],
         durations: Spread::default(),
@@ -197,15 +213,15 @@ fn differences(
         if counts == [0; COUNTS] && durations.is_empty() {
             continue;
         }
-        let rest = Rest { owner: owner.clone(), counts, durations };
-        all[usize::from(owner.kind.code())].add(&rest);
-        rests.push(rest);
+        let increment = Increment { owner: owner.clone(), counts, durations };
+        all[usize::from(owner.kind.code())].add(&increment);
+        increments.push(increment);
     }
-    rests.extend(all.into_iter().filter(|rest| !rest.is_empty()));
-    rests
+    increments.extend(all.into_iter().filter(|increment| !increment.is_empty()));
+    increments
 }
 
-impl Rest {
+impl Increment {
     /// Adds what another owner, or the same one at another time, did.
     pub fn add(&mut self, other: &Self) {
         for (sum, n) in self.counts.iter_mut().zip(other.counts) {
@@ -259,10 +275,10 @@ mod tests {
             meter.count(0, 1);
             series.sample(step * STEP_MS);
         }
-        let rests = series.rest();
-        assert_eq!(rests.len(), 2, "the source and all sources");
-        assert!(rests.iter().all(|rest| rest.counts[0] == 3), "{rests:?}");
-        assert_eq!(series.rest(), []);
+        let increments = series.increments();
+        assert_eq!(increments.len(), 2, "the source and all sources");
+        assert!(increments.iter().all(|increment| increment.counts[0] == 3), "{increments:?}");
+        assert_eq!(series.increments(), []);
     }
 
     #[test]
@@ -288,7 +304,7 @@ mod tests {
     #[test]
     fn the_time_series_of_all_owners_stay_below_four_mebibytes() {
         const ARC: usize = 2 * size_of::<usize>();
-        let owners = MAX_METERS + OwnerKind::ALL.len();
+        let owners = MAX_METERS + OwnerKind::METERED.len();
         let name = ARC + "plugins/".len() + crate::names::MAX_NAME_BYTES;
         let meter = ARC + size_of::<Meter>();
         let totals = 2 * Meter::default().total().durations_bytes();
@@ -306,8 +322,8 @@ mod tests {
             series.meter(OwnerKind::Source, &format!("s{n}")).count(0, 1);
         }
         assert!(series.meters.read().unwrap().len() <= MAX_METERS + 1);
-        let rests = series.rest();
-        let all = rests.iter().find(|rest| rest.owner.name.is_none()).unwrap();
+        let increments = series.increments();
+        let all = increments.iter().find(|increment| increment.owner.name.is_none()).unwrap();
         assert_eq!(all.counts[0] as usize, 2 * MAX_METERS);
     }
 }

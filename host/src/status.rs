@@ -17,6 +17,8 @@ pub struct Status(watch::Sender<Condition>);
 pub struct Condition {
     /// How often the configuration or the plugins were replaced since the start.
     pub generation: u64,
+    /// When the configuration that is in force was read, Unix ms.
+    pub read_ms: Option<i64>,
     /// Why the newest configuration file was not accepted; the last good one runs.
     pub config: Option<Trouble>,
     /// Keys whose new value takes effect at a restart, like `server.listen`.

@@ -16,15 +16,15 @@
 //!
 //! Operators also cancel open deliveries and discard dead ones: see [`Action`].
 //!
-//! A store implements narrow traits: [`Queue`] moves deliveries along this diagram,
-//! [`Operate`] has the actions of operators, [`Operations`] those that go on by steps, [`Read`]
-//! (with [`ReadOne`] and [`Count`]) answers queries, [`Schedules`] keeps how far schedules have
-//! come, [`History`] what the host did over time, [`LogPositions`] how far the logs of providers
-//! have been read, [`Hosts`] lists who shares the store and has their secrets, and [`Health`]
-//! reports its condition. A caller takes the narrowest one.
-//! Callers and the store exchange durations, never instants of the caller's clock, because the
-//! store owns the time by which deliveries are due. Listings show times for people, and the nominal
-//! times of schedules are times of the wall clock.
+//! A store implements nine narrow traits. [`Queue`] moves deliveries along this diagram.
+//! [`Operate`] has the actions of operators, and [`Operations`] those that go on by steps. [`Read`]
+//! (with [`ReadOne`] and [`Count`]) answers queries. [`Schedules`] keeps how far schedules have
+//! come, [`History`] what the host did over time, and [`LogPositions`] how far the logs of
+//! providers have been read. [`Hosts`] lists the hosts that share the store, and has their secrets.
+//! [`Health`] reports the store's condition. A caller takes the narrowest one. Callers and the
+//! store exchange durations, never instants of the caller's clock, because the store owns the time
+//! by which deliveries are due. Listings show times for people, and the nominal times of schedules
+//! are times of the wall clock.
 //!
 //! Laws, each with a test of the same words in `store/conformance.rs`:
 //! - what was appended is there after a crash, and what was not acknowledged may or may not be;
@@ -78,7 +78,7 @@ pub use answer::{MaybeReady, Pending};
 pub use changes::{Changes, Hint};
 pub use copy::{CopiedRows, CopyProgress, StoreCopy, copy_store};
 pub use error::StoreError;
-pub use health::Health;
+pub use health::{Health, StoreSpace};
 pub use history::History;
 pub use hosts::Hosts;
 pub use in_flight::InFlight;
@@ -87,10 +87,10 @@ pub use model::{
     AuditFilter, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView, DueTimes, Emptied,
     Erased, Erasure, EventFilter, EventState, EventSummary, EventView, FailureCursor,
     FailureFilter, FailureView, FileCounts, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, HostView, ItemResult, KEY_KNOWN_FOR_MS, Keep, KeyChange, KeyExpected, KvKey,
-    KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased,
+    GatheringView, HostView, ItemResult, KEY_KNOWN_FOR_MS, Keep, KeyChange, KeyExpected, KvEntry,
+    KvKey, KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased,
     ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES, MAX_MEMBERSHIPS,
-    MAX_OPERATION_IDS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS,
+    MAX_OPERATION_IDS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS, MAX_TREE_CALLS,
     MAX_TREE_MEMBERS, MemberView, Membership, MemoryReservation, NewOperation, NewStep, Next,
     NotAnOperation, OPERATION_KEPT_FOR_MS, OPERATION_PLANNED_FOR_MS, Operation, OperationDeed,
     OperationId, OperationMarks, OperationOptions, OperationScope, OperationState, Page, Pausable,

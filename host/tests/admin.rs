@@ -4,6 +4,7 @@
 //! `schema` compares answers with the OpenAPI document.
 
 mod act;
+mod attempts;
 mod audit;
 mod case;
 mod document;
@@ -14,14 +15,18 @@ mod follow;
 mod forms;
 mod history;
 mod keys;
+mod lists;
 mod login;
 mod map;
 mod overview;
 mod pages;
 mod pauses;
+mod plugins;
 mod refuse;
 mod roles;
 mod schema;
 mod show;
 mod site;
 mod start;
+mod theme;
+mod troubles;

@@ -6,6 +6,7 @@ mod bulk;
 mod driver;
 mod edit;
 mod events;
+mod filled;
 mod frame;
 mod keys;
 mod map;

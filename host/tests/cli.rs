@@ -17,6 +17,7 @@ mod pretender;
 mod remote;
 mod routing;
 mod run;
+mod same;
 mod terminal;
 mod watch;
 

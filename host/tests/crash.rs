@@ -54,7 +54,7 @@ fn an_acknowledged_event_survives_a_kill_at_every_point_and_settles_once() {
     let journal = Arc::new(Mutex::new(Journal::default()));
     let sent = Arc::new(AtomicUsize::new(0));
     let mut died_at = HashMap::<&str, usize>::new();
-    let (mut ran_suspects, mut found) = (false, Found::default());
+    let (mut ran_quarantined, mut found) = (false, Found::default());
     for cycle in 0..cycles {
         let point = hookbox::fail::POINTS[cycle % hookbox::fail::POINTS.len()];
         // A different depth into the load each time, without a random generator to seed.
@@ -77,13 +77,13 @@ fn an_acknowledged_event_survives_a_kill_at_every_point_and_settles_once() {
             &mut found,
             check(&site.path("data/hookbox.db"), &journal.lock().unwrap()),
         );
-        // Suspects run one second after a start: no host that lived shorter can have been killed
-        // while it ran one. The next host records what the host before did.
+        // Quarantined deliveries run one second after a start: no host that lived shorter can have
+        // been killed while it ran one. The next host records what the host before did.
         assert!(
-            ran_suspects || found.dead == before.dead,
+            ran_quarantined || found.dead == before.dead,
             "cycle {cycle}: quarantined without having run twice"
         );
-        ran_suspects = long;
+        ran_quarantined = long;
     }
     for point in hookbox::fail::POINTS {
         assert!(

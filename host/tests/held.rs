@@ -74,6 +74,14 @@ fn the_old_file_serves_under_load_while_the_new_one_is_held_and_an_approval_lets
     assert_eq!(plugin["held"]["capabilities_added"], json!(["http", "kv"]));
     let imports = json!(["hookbox:plugin/kv@0.1.0", "wasi:http/outgoing-handler@0.2.0"]);
     assert_eq!(plugin["held"]["imports_added"], imports);
+    let lines = [
+        ("http", "http = [{ host = \"api.example.com\", methods = [\"GET\"] }]"),
+        ("kv", "kv = { bucket = \"worker\" }"),
+    ];
+    let lines = lines.map(|(capability, line)| {
+        json!({ "capability": capability, "section": "[plugins.worker]", "line": line })
+    });
+    assert_eq!(plugin["held"]["granted_by"], json!(lines));
     assert_eq!(host.api("/readyz")["status"], "ready", "nothing is broken");
     senders.after(50);
     let (fine, listed) = ask(&site, &host, &[]);
@@ -287,7 +295,7 @@ fn what_a_plugin_has_used_is_counted_across_its_files() {
     assert_eq!(plugin["used"]["kv"], json!({ "reads": 2, "writes": 4 }));
     assert_eq!(
         plugin["used"]["http"],
-        json!({ "answered": 0, "refused": 0, "unanswered": 0, "last_unanswered": null })
+        json!({ "answered": 0, "refused": 0, "unanswered": 0, "last_refused": null, "last_unanswered": null })
     );
     assert_eq!(plugin["grants"], json!(["config: 1 value"]));
     let warning =

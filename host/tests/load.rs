@@ -137,7 +137,7 @@ fn ten_thousand_events_end_done_and_the_host_then_rests() {
     // The first round warms up pools and caches; after it, nothing may pile up.
     let (warm, last) = (memory_kib[0], memory_kib[2]);
     assert!(last < warm + warm / 4 + 16 * 1024, "memory grows: {memory_kib:?} KiB");
-    // Idle: the processor time of two seconds, in clock ticks of 10 ms.
+    // Idle: the CPU time of two seconds, in clock ticks of 10 ms.
     let (before, from) = (cpu_ticks(host.pid()), Instant::now());
     wait_for("two idle seconds", || (from.elapsed() > Duration::from_secs(2)).then_some(()));
     let ticks = cpu_ticks(host.pid()) - before;
@@ -171,7 +171,7 @@ fn send_all(host: &Host, round: usize, events: usize) {
     assert_eq!(slow.lock().unwrap().as_slice(), &[] as &[String]);
 }
 
-/// Processor time of a process, user and system.
+/// CPU time of a process, user and system.
 fn cpu_ticks(pid: u32) -> u64 {
     let stat =
         std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap();

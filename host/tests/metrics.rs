@@ -49,7 +49,7 @@ fn each_family_stands_once_with_its_help_and_its_type_in_the_order_of_names() {
         };
         assert!(types.iter().any(of), "{line}");
     }
-    // Those that begin with the first failure or the first reload are not there yet.
+    // Metrics that begin with the first failure or the first reload are not there yet.
     for name in [
         "hookbox_admin_requests_total",
         "hookbox_attempt_cpu_seconds_total",

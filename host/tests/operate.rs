@@ -52,7 +52,10 @@ fn a_backlog_of_a_plugin_whose_file_was_removed_can_be_cancelled_and_the_host_is
     );
     let would = deliveries(&site, &host, &["cancel", "--plugin", "worker", "--dry-run", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&would).unwrap()["matched"], BACKLOG);
-    assert_eq!(deliveries(&site, &host, &["cancel", "--plugin", "worker"]), "40 cancelled\n");
+    assert_eq!(
+        deliveries(&site, &host, &["cancel", "--plugin", "worker", "--yes"]),
+        "40 cancelled\n"
+    );
     assert_eq!((host.count("waiting"), host.count("cancelled")), (0, BACKLOG));
     assert_eq!(host.api("/readyz")["status"], "ready");
     assert_eq!(
@@ -97,11 +100,12 @@ fn the_backlog_of_a_plugin_that_was_renamed_is_seen_after_a_restart_and_moved_to
     assert_eq!(deliveries(&site, &host, &["move", id, "--to", "new"]), "1 moved\n");
     let would = deliveries(&site, &host, &["move", "--plugin", "old", "--to", "new", "--dry-run"]);
     assert!(would.starts_with("4 would be moved\n"), "{would}");
-    let moved = deliveries(&site, &host, &["move", "--plugin", "old", "--to", "new", "--json"]);
+    let moved =
+        deliveries(&site, &host, &["move", "--plugin", "old", "--to", "new", "--yes", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&moved).unwrap()["moved"], 4);
     assert_eq!(plugins(&host), known[..1]);
     assert_eq!(host.api("/readyz")["status"], "ready");
-    assert_eq!(deliveries(&site, &host, &["retry", "--state", "waiting"]), "5 retried\n");
+    assert_eq!(deliveries(&site, &host, &["retry", "--state", "waiting", "--yes"]), "5 retried\n");
     wait_for("the new plugin to do them", || (host.count("done") == 5).then_some(()));
     let attempts = host.api(&format!("/api/v1/deliveries/{id}"))["attempts"].clone();
     let outcomes: Vec<_> =
@@ -172,11 +176,11 @@ fn what_waits_is_retried_at_once_on_an_operators_word() {
     assert_eq!(deliveries(&site, &host, &["retry", id]), "1 retried\n");
     wait_for("the first one", || (host.count("done") == 1).then_some(()));
     assert_eq!(
-        deliveries(&site, &host, &["retry", "--plugin", "worker"]),
+        deliveries(&site, &host, &["retry", "--plugin", "worker", "--yes"]),
         "0 retried\n",
         "none is dead"
     );
-    assert_eq!(deliveries(&site, &host, &["retry", "--state", "waiting"]), "4 retried\n");
+    assert_eq!(deliveries(&site, &host, &["retry", "--state", "waiting", "--yes"]), "4 retried\n");
     wait_for("the others", || (host.count("done") == 5).then_some(()));
 }
 
@@ -186,7 +190,10 @@ fn who_changed_what_is_told_by_the_audit_log() {
     let site = Site::of_worker(guest.as_bytes(), "");
     let host = waiting(&site, 3);
     assert_eq!(site.ask(&host, &["audit"]).said(), "no entry: nothing was changed\n");
-    assert_eq!(deliveries(&site, &host, &["cancel", "--plugin", "worker"]), "3 cancelled\n");
+    assert_eq!(
+        deliveries(&site, &host, &["cancel", "--plugin", "worker", "--yes"]),
+        "3 cancelled\n"
+    );
     let said = site.ask(&host, &["audit", "--action", "deliveries"]).said();
     let rows: Vec<_> = said.lines().collect();
     assert_eq!(rows.len(), 2, "{said}");

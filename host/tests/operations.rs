@@ -113,10 +113,30 @@ fn one_is_tried_first_and_the_rest_is_not_touched_if_that_fails_again() {
 }
 
 #[test]
+fn the_command_says_whether_the_first_one_is_fixed() {
+    let (site, host) = dead(3);
+    let retry = ["deliveries", "retry", "--state", "dead", "--first", "--yes"];
+    let ran = site.ask(&host, &retry);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let first = ran.out.lines().next().unwrap();
+    assert!(first.starts_with("first: dlv_") && first.contains(" reject in "), "{first}");
+    assert!(first.ends_with(" ms (was reject): same error"), "{first}");
+    tell(&site, &host, "trap");
+    let ran = site.ask(&host, &retry);
+    let first = ran.out.lines().next().unwrap();
+    assert!(first.contains(" trap in ") && first.contains(": other error: "), "{first}");
+    tell(&site, &host, "well");
+    let ran = site.ask(&host, &[&retry[..], &["--json"]].concat()).json();
+    assert_eq!(ran["first_tried"]["verdict"], "fixed", "{ran}");
+    assert_eq!((&ran["first_tried"]["outcome"], &ran["ok"]), (&json!("ok"), &ran["total"]));
+}
+
+#[test]
 fn a_first_one_that_succeeds_lets_the_rest_go_on_to_the_end() {
     let (site, host) = dead(5);
     tell(&site, &host, "well");
-    let ran = site.ask(&host, &["deliveries", "retry", "--state", "dead", "--first", "--json"]);
+    let ran =
+        site.ask(&host, &["deliveries", "retry", "--state", "dead", "--first", "--yes", "--json"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!((&ran.json()["ok"], &ran.json()["state"]), (&json!(5), &json!("done")));
     let listed = site.ask(&host, &["operations"]).said();

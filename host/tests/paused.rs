@@ -30,7 +30,7 @@ fn a_plugin_that_is_paused_under_load_begins_nothing_until_it_goes_on_also_after
         assert_eq!(said, "worker is paused: a flood\n");
         sender.join().unwrap()
     });
-    // Those that ran have ended, and no other has begun.
+    // The attempts that ran have ended, and no other has begun.
     host.none_in(&["leased"]);
     let done = host.count("done");
     assert!(is_paused(&host));

@@ -39,8 +39,8 @@ const PLUGINS: [&str; 6] =
 /// How long a customer has for an answer here.
 const APPROVAL_MS: i64 = 12_000;
 
-/// What is exchanged in the shipped file for a test: time limits, and below, addresses. Secrets are
-/// in the environment. Each text is there, or the test fails.
+/// Texts of the shipped file that are exchanged for a test: time limits, and below, addresses.
+/// Secrets are in the environment. Each text is there, or the test fails.
 const TIMES: [(&str, &str); 6] = [
     ("within = \"48h\"", "within = \"100s\""),
     ("within = \"3d\"", "within = \"12s\""),
@@ -152,7 +152,7 @@ fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
 }
 
-/// What is to happen, by the environment or else by chance; it is printed.
+/// The plan, drawn by the environment or else by chance; it is printed.
 fn planned(orders: usize) -> Plan {
     let orders = variable("HOOKBOX_PIPELINE_ORDERS").unwrap_or(orders);
     let seed = variable("HOOKBOX_PIPELINE_SEED")
@@ -273,8 +273,8 @@ fn feed(stand_ins: &StandIns) {
     println!("HeyGen answered 503 for {:.1?}, and nothing for {:.1?}", lasted[0], lasted[1]);
 }
 
-/// Retries dead letters of two crashes that nothing stands behind: of the desk, for example. Those
-/// of the others lead to a refund.
+/// Retries dead letters of two crashes that nothing stands behind: of the desk, for example. Dead
+/// letters of the other plugins lead to a refund.
 fn retry_the_quarantined(host: &Host) -> usize {
     let page = host.api("/api/v1/deliveries?state=dead&limit=500");
     let leads_on = |delivery: &Value| {

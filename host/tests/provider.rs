@@ -245,7 +245,7 @@ fn events_that_never_came_are_appended_once_and_a_gap_is_told() {
     let first = &host.api(&format!("/api/v1/events/{}", stored(&host)[0]["id"].as_str().unwrap()));
     assert!(first["note"].as_str().unwrap().starts_with("reconciled"), "{first}");
     assert_eq!(heygen.requests().len(), 3, "pages of 50, and no more");
-    // What was delivered is not stored again, whichever comes first.
+    // A delivered event is not stored again, whichever comes first.
     let (id, body) = heygen.happen("avatar_video.success", &json!({ "n": "here" }), seconds(0));
     let secret = "whsec_own_secret_of_the_test";
     assert_eq!(HeyGen::deliver(&address(&host), &id, &body, secret).1["status"], "accepted");

@@ -1,4 +1,4 @@
-//! What became of a plugin's files, and what it used: in the API, as commands and on its page.
+//! The reloads of a plugin's files, and what it used: in the API, as commands and on its page.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;

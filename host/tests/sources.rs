@@ -89,6 +89,8 @@ fn a_test_event_leads_to_its_event_by_page_command_and_call() {
     let seen = &source["types"][0];
     assert_eq!((&seen["type"], &seen["day"]), (&json!("step.one"), &json!(1)), "{source}");
     assert_eq!((&seen["hour"], &seen["routed"]), (&json!(1), &json!(true)));
+    let rate = seen["per_minute"].as_f64().unwrap();
+    assert!(rate > 0.0 && rate <= 1.0, "one event within the last hour: {seen}");
     let entry = host.api("/api/v1/audit")["items"][0].clone();
     assert_eq!((&entry["action"], &entry["target"]), (&json!("sources.test"), &json!("test")));
     assert_eq!(entry["detail"], "type step.one");
@@ -159,6 +161,30 @@ fn an_unused_key_beside_a_used_one_can_go() {
     let secrets = host.api("/api/v1/sources/shop")["secrets"].clone();
     assert_eq!(secrets[1]["set"], false);
     assert!(secrets[0]["last_used_at"].is_string(), "{secrets}");
+}
+
+#[test]
+fn the_last_use_of_a_key_outlives_the_host() {
+    let site = site();
+    let host = Host::start(&site);
+    let started = host.api("/api/v1/sources/shop")["key_uses_since"].clone();
+    let body = json!({ "type": "order.paid" });
+    let (_, tested) = host.api_status("POST", "/api/v1/sources/shop/test", Some(body));
+    assert_eq!(tested["status"], 200, "{tested}");
+    let used = host.api("/api/v1/sources/shop")["secrets"][0]["last_used_at"].clone();
+    assert!(used.is_string(), "{used}");
+    assert!(started.as_str() <= used.as_str(), "{started} {used}");
+    host.stop();
+    let host = Host::start(&site);
+    let source = wait_for("what was stored to be read", || {
+        let source = host.api("/api/v1/sources/shop");
+        source["secrets"][0]["last_used_at"].is_string().then_some(source)
+    });
+    assert_eq!(source["secrets"][0]["last_used_at"], used, "to the millisecond");
+    assert_eq!(source["key_uses_since"], used, "nothing older is known");
+    assert_eq!(source["secrets"][1]["last_used_at"], json!(null));
+    let said = site.ask(&host, &["sources", "shop"]).said();
+    assert!(said.contains(&format!("last used {}", used.as_str().unwrap())), "{said}");
 }
 
 #[test]

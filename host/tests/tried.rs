@@ -11,7 +11,7 @@ fn tried(host: &Host, plugin: &str, asked: Value) -> (u16, Value) {
     host.api_status("POST", &format!("/api/v1/plugins/{plugin}/try"), Some(asked))
 }
 
-/// What is not tried, and why.
+/// Requests to try that are refused, and why.
 fn refuses(host: &Host, id: &str) {
     for (plugin, asked, status, part) in [
         ("tald", json!({ "event_id": id }), 404, "did you mean `told`?"),

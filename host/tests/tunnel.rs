@@ -74,7 +74,7 @@ fn a_tunnel_is_made_by_the_first_program_that_is_there_and_ends_with_its_command
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(0));
     wait_for("the program to end", || (!is_alive(&pid)).then_some(()));
-    // One that ends without an address tells why.
+    // A tunnel that ends without an address tells why.
     program(&site, "cloudflared", "echo 'ERR no network' >&2\nexit 1");
     let failed = tunnel(&site, &host, &[]).output().unwrap();
     let said = String::from_utf8_lossy(&failed.stderr).into_owned();
@@ -266,7 +266,7 @@ fn an_item_is_posted_in_its_list_and_a_source_that_cannot_be_signed_is_left_out(
     assert_eq!(body, r#"{"action":"changed","n":1.50}"#, "its bytes are kept");
 }
 
-/// One more than the stream of the other host sends after one look, and a few.
+/// One more than the stream of the other host sends after one scan, and a few.
 const MISSED: usize = 1_003;
 
 #[test]

@@ -101,7 +101,7 @@ fn dead_letters_are_gathered_and_cancel_like_any_event() {
     let outcomes: Vec<_> = members.iter().map(|member| &member["data"]["outcome"]).collect();
     assert_eq!(outcomes, [&json!("reject"), &json!("error")], "{alarm}");
     assert_eq!(alarm["source"], "batches/alarm");
-    // What waits behind the dead letter is no reason not to end.
+    // Deliveries may still wait behind the dead letter; the test ends without them.
     host.kill();
 }
 
@@ -233,7 +233,7 @@ fn after_a_reload_an_open_join_ends_by_the_within_that_its_section_has_then() {
     assert_eq!(ends_after_ms(&host), 3_600_000);
     site.put_config(&format!("{SOURCE}{}", config("2h")));
     wait_for("more time", || (ends_after_ms(&host) == 7_200_000).then_some(()));
-    // What was changed while the host was stopped holds from the start on.
+    // Settings that changed while the host was stopped hold from the start on.
     host.kill();
     site.put_config(&format!("{SOURCE}{}", config("3h")));
     host = Host::start(&site);

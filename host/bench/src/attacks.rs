@@ -2,13 +2,13 @@
 //!
 //! Each attack has a host of its own with default settings and two plugins, a good one and the
 //! attacker's. A good client sends 50 signed requests a second to a source of its own, in an open
-//! loop: alone, then beside the attack, then alone again to a host with nothing stored; the calmer
-//! of the two counts. Each attack has lines that must hold; what is beyond one of them is measured
-//! again, up to three times, where another try may excuse it. The benchmark fails if a line does
-//! not hold and is not in [`KNOWN`].
+//! loop. It does so alone, then beside the attack, then alone again to a host with nothing stored;
+//! the calmer of the two times alone counts. Each attack has lines that must hold; what is beyond
+//! one of them is measured again, up to three times, where another try may excuse it. The benchmark
+//! fails if a line does not hold and is not in [`KNOWN`].
 //!
 //! Attacks come from other addresses of the loopback network than the good client does. They take
-//! processor time of the machine that they attack; how much is printed.
+//! CPU time of the machine that they attack; how much is printed.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ mod host;
 mod idle;
 mod judge;
 mod operators;
-mod places;
+mod permits;
 mod print;
 mod settlements;
 mod slow;
@@ -110,7 +110,7 @@ struct Beside {
 /// Every attack there is.
 fn attacks() -> Vec<Box<dyn Attack>> {
     let mut all = settlements::attacks();
-    all.extend(places::attacks());
+    all.extend(permits::attacks());
     all.extend(door::attacks());
     all.extend(operators::attacks());
     all.extend(disk::attacks());

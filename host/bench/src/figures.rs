@@ -77,7 +77,7 @@ impl Figure {
     }
 }
 
-/// The one in the middle.
+/// The middle one of these figures.
 pub(super) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]

@@ -4,7 +4,7 @@
 //! One host has all of them and a good plugin. For each guest, rounds in which the good events are
 //! alone and rounds in which events for that guest are beside them take turns, so that whatever
 //! else the machine does meets both alike. A percentile of some hundred events is at the mercy of a
-//! single slow fsync: a guest that is beyond the limits is measured again, longer each time, and
+//! single slow fsync, so a guest that is beyond the limits is measured again, longer each time. It
 //! stays beyond them only if it was so every time. Then the benchmark fails.
 
 use std::path::Path;
@@ -37,7 +37,7 @@ const MAX_WORST_RATIO: f64 = 10.0;
 /// How long a guest may outlive its deadline, in milliseconds.
 const MAX_OVERSHOOT_MS: f64 = 50.0;
 
-/// One of the gallery, as `host/examples/gallery.rs` lists it.
+/// A guest of the gallery, as `host/examples/gallery.rs` lists it.
 #[derive(Debug, Deserialize)]
 struct Guest {
     name: String,

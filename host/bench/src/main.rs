@@ -1,13 +1,13 @@
 //! `cargo xtask bench`: what the road costs, as ratios within one run, beside what people would
 //! pick instead.
 //!
-//! It starts everything itself: `rows` measures one receiver, `table` all of them, `growth` what
-//! becomes of the rate when there is much of everything; `workflows` asks what order, joins and
-//! schedules cost, and `schemes` what public keys and many sources do; `postgres` compares the two
-//! stores; `neighbours` and `languages` ask two questions more, and `attacks` whether the intake
-//! stands whatever a plugin or a sender does. A load is signed beforehand (`requests`) and sent by
-//! wrk in a closed loop (`wrk`) or at a fixed rate in an open one (`steady`). After each
-//! run of hookbox accepted = stored = settled is checked, and a difference is an error.
+//! It starts everything itself: `rows` measures one receiver, `table` all of them, and `growth` the
+//! rate when there is much of everything. `workflows` asks what order, joins and schedules cost,
+//! and `schemes` what public keys and many sources do. `postgres` compares the two stores, and
+//! `neighbours` and `languages` ask two questions more. `attacks` asks whether the intake stands
+//! whatever a plugin or a sender does. A load is signed beforehand (`requests`) and sent by wrk in
+//! a closed loop (`wrk`) or at a fixed rate in an open one (`steady`). After each run of hookbox
+//! accepted = stored = settled is checked, and a difference is an error.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

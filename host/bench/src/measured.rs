@@ -13,7 +13,7 @@ pub(super) struct Run {
     pub(super) p99_ms: f64,
     /// Deliveries settled a second while the load lasted; with a burst, until all are.
     pub(super) settled_per_second: Option<f64>,
-    /// Processor time of the receiver for each accepted request, until all is settled, in
+    /// CPU time of the receiver for each accepted request, until all is settled, in
     /// microseconds.
     pub(super) cpu_us: Option<f64>,
     /// Deliveries that waited, each second.

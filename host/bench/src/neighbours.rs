@@ -1,12 +1,12 @@
 //! `cargo xtask bench --neighbours`: whether a good plugin keeps its latency beside hostile ones.
 //!
 //! One host, and one client that sends good events at a steady rate. Three kinds of round take
-//! turns, so that whatever else the machine does meets all alike: the good events are alone; or as
-//! many others are beside them, for a plugin that does nothing; or these others go to loops, traps,
-//! memory growers and log floods. The second kind costs the price of more events on the
-//! same disk; what the third costs beyond it is the neighbours' doing. Two latencies are taken: to
-//! the acknowledgement, and to the verdict of the plugin. The API tells the start of an attempt to
-//! the millisecond, rounded down; half of one is added to every verdict.
+//! turns, so that whatever else the machine does meets all alike. In the first, the good events are
+//! alone. In the second, as many others are beside them, for a plugin that does nothing. In the
+//! third, these others go to loops, traps, memory growers and log floods. The second kind costs the
+//! price of more events on the same disk; what the third costs beyond it is the neighbours' doing.
+//! Two latencies are taken: to the acknowledgement, and to the verdict of the plugin. The API tells
+//! the start of an attempt to the millisecond, rounded down; half of one is added to every verdict.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -33,8 +33,8 @@ const GOOD_EVERY: Duration = Duration::from_micros(12_500);
 /// The most rows of a listing, and so the most good events of a round.
 pub(super) const MAX_ROWS: usize = 500;
 
-/// Hostile plugins, and how often each gets an event: often enough that two of them are always at
-/// it, and no oftener than they end, so that no backlog is left when the round is over.
+/// Hostile plugins, and how often each gets an event: often enough that two of them always run. It
+/// is no oftener than they end, so that no backlog is left when the round is over.
 const HOSTILE: [(&str, &str, Duration); 4] = [
     ("loops", "loop.wat", Duration::from_millis(500)),
     ("traps", "trap.wat", Duration::from_millis(20)),

@@ -3,7 +3,7 @@
 //!
 //! Each case gets a fixed number of webhooks, as fast as they are acknowledged, and its time ends
 //! when the last one is handled. The server is a cluster of the bench's own with `fsync` on; every
-//! run has a database of its own. Its processor time is that of all its processes, and its log is
+//! run has a database of its own. Its CPU time is that of all its processes, and its log is
 //! measured in bytes.
 
 use std::path::Path;
@@ -48,7 +48,7 @@ const SETTINGS: [&str; 3] = ["shared_buffers=512MB", "max_wal_size=4GB", "max_co
 /// The variable that has the address of the database.
 const DATABASE: &str = "DATABASE_URL";
 
-/// What is measured.
+/// A case that is measured: a receiver with its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Case {
     /// One host on SQLite.
@@ -212,7 +212,7 @@ impl Bench<'_> {
     }
 }
 
-/// What was spent until a moment.
+/// CPU time and WAL that were used until a moment.
 struct Look {
     receiver: Duration,
     postgres: Duration,

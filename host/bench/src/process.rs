@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hookbox_tools::Result;
 
-/// In which the kernel tells processor time, on every architecture.
+/// In which the kernel tells CPU time, on every architecture.
 const TICKS_PER_SECOND: u32 = 100;
 
 /// Memory that is resident, in MiB.
@@ -16,17 +16,17 @@ pub(super) fn resident_mib(pid: u32) -> Result<f64> {
     kib.map(|kib| kib / 1024.0).ok_or(format!("process {pid} has no VmRSS: {status}"))
 }
 
-/// Processor time, of the threads that have ended as well.
+/// CPU time, of the threads that have ended as well.
 pub(super) fn cpu(pid: u32) -> Result<Duration> {
     cpu_of(&format!("/proc/{pid}/stat"))
 }
 
-/// Processor time of this thread.
+/// CPU time of this thread.
 pub(super) fn thread_cpu() -> Result<Duration> {
     cpu_of("/proc/thread-self/stat")
 }
 
-/// Processor time of a process and of all that it has started, also of those that have ended.
+/// CPU time of a process and of all that it has started, also of those that have ended.
 pub(super) fn family_cpu(pid: u32) -> Result<Duration> {
     let fail = |error: std::io::Error| format!("/proc: {error}");
     let mut all = times(&format!("/proc/{pid}/stat"))?.iter().sum::<u64>();
@@ -35,7 +35,7 @@ pub(super) fn family_cpu(pid: u32) -> Result<Duration> {
         let Some(child) = name.to_str().filter(|name| name.parse::<u32>().is_ok()) else {
             continue;
         };
-        // One that ends meanwhile is counted by its parent.
+        // A child that ends meanwhile is counted by its parent.
         let Ok(stat) = read(Path::new(&format!("/proc/{child}/stat"))) else { continue };
         let behind = stat.rsplit(") ").next().unwrap_or_default();
         if behind.split(' ').nth(1).and_then(|parent| parent.parse().ok()) == Some(pid) {

@@ -38,7 +38,7 @@ pub(super) struct Running {
 }
 
 impl Receiver {
-    /// One of `host/examples/bare.rs`.
+    /// A receiver of `host/examples/bare.rs`.
     pub(super) fn bare(arguments: &[&str]) -> Self {
         let mut command = Command::new(target_dir().join("release/examples/bare"));
         command.args(arguments);

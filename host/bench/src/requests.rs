@@ -47,7 +47,7 @@ pub(super) fn subject(number: usize) -> String {
     format!("order_{number:012}")
 }
 
-/// Which requests.
+/// The requests of a load.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spec {
     /// Their event type.

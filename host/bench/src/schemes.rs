@@ -4,7 +4,7 @@
 //! Every round measures each row on a new host, every other round in the opposite order, and ratios
 //! are within a round. Nothing is routed, so a row is the road to the acknowledgement alone. Beside
 //! the rates stand what one verification costs on one thread here, and the rate that this allows on
-//! all cores: that bounds a scheme whose verification is most of its processor time.
+//! all cores: that bounds a scheme whose verification is most of its CPU time.
 
 use std::path::Path;
 
@@ -63,7 +63,7 @@ struct Row {
 #[derive(Debug, Clone, Copy, Default)]
 struct Sample {
     per_second: f64,
-    /// Processor time of the host for each request, in microseconds.
+    /// CPU time of the host for each request, in microseconds.
     cpu_us: f64,
 }
 
@@ -152,7 +152,7 @@ fn rows(folder: &Path, seconds: u32) -> Result<Vec<Row>> {
     for (name, wanted, count) in
         [(ONE_SOURCE, Wanted::Known, 1), (SOURCES, Wanted::AtLeast(0.95), MANY_SOURCES)]
     {
-        // The one that is hit is there in both.
+        // The source that is hit is there in both.
         let config = (1..count).map(another).collect();
         let (verify_us, requests) = (hmac_us, hmac.clone());
         rows.push(Row { name, beside: ONE_SOURCE, wanted, verify_us, requests, config });
@@ -160,7 +160,7 @@ fn rows(folder: &Path, seconds: u32) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A source with a public key. What is signed, and its type, are those of HeyGen.
+/// A source with a public key. The signed text and the type are those of HeyGen.
 fn section(name: &str, key: &Key) -> String {
     format!(
         "[sources.{name}]\ntype = {{ json = \"/event_type\" }}\nsubject = {{ json = \"/event_data/callback_id\" }}\n\
@@ -218,7 +218,7 @@ impl Row {
     }
 }
 
-/// The one in the middle.
+/// The middle one of these figures.
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
@@ -254,7 +254,7 @@ impl Medians {
         if 2.0 * self.verify_us >= self.sample.cpu_us {
             "verification"
         } else if 2.0 * self.busy() >= cores() as f64 {
-            "the processor, not verification"
+            "the CPU, not verification"
         } else {
             "the disk, or the load generator"
         }
@@ -321,7 +321,7 @@ mod tests {
         };
         let cores = cores() as f64;
         assert_eq!(of(100.0, 150.0, 10.0).bound(), "verification");
-        assert_eq!(of(10.0, 100.0, cores * 9_000.0).bound(), "the processor, not verification");
+        assert_eq!(of(10.0, 100.0, cores * 9_000.0).bound(), "the CPU, not verification");
         assert_eq!(of(10.0, 100.0, 1.0).bound(), "the disk, or the load generator");
         assert_eq!(of(100.0, 150.0, 10.0).most(), cores * 10_000.0);
     }

@@ -2,14 +2,14 @@
 //! answers come.
 //!
 //! In the open loop every request has its time, and its latency counts from that time and not from
-//! when a connection was free to send it: a receiver that stalls is charged for everybody it keeps
-//! waiting. The connections are more than there are requests under way at the rates measured here,
-//! so that hardly any is late.
+//! when a connection was free to send it. So a receiver that stalls is charged for everybody it
+//! keeps waiting. The connections are more than there are requests under way at the rates measured
+//! here, so that hardly any is late.
 //!
-//! The loader shares its cores with whom it measures, so it is two threads however many connections
-//! there are: one sleeps until something is due and sends all that is, the other waits for
-//! whichever answers come. The excess of a sleep, 0.2 ms and what the system adds, is
-//! in the latencies too.
+//! The loader shares its cores with the receiver that it measures, so it is two threads however
+//! many connections there are. One sleeps until something is due and sends all that is, the other
+//! waits for whichever answers come. The excess of a sleep, 0.2 ms and what the system adds, is in
+//! the latencies too.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};

@@ -184,7 +184,7 @@ fn print(rows: &[Measured], seconds: (u32, u32), fdatasync_ms: [f64; 2]) {
     let [p50, p99] = fdatasync_ms;
     println!(
         "\nRequests a second over so many connections, {each} s each, and the whole road over 256 for {sustained} s; \
-         settled, of the echo, processor time a request and half the peak for 230 bytes over 256. fdatasync here: p50 {p50:.2} ms, p99 {p99:.2} ms.\n"
+         settled, of the echo, CPU time a request and half the peak for 230 bytes over 256. fdatasync here: p50 {p50:.2} ms, p99 {p99:.2} ms.\n"
     );
     println!(
         "| receiver | 230 B, 64 | 230 B, 256 | 4 KiB, 64 | 4 KiB, 256 | of the echo | settled/s | waiting | CPU \

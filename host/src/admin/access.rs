@@ -1,4 +1,4 @@
-//! Who asks: tokens of the configuration, and sessions of those who have logged in with one.
+//! The clients: tokens of the configuration, and sessions of those who have logged in with one.
 //!
 //! Tokens are compared as hashes, with all that there are, in constant time. A session is known by
 //! a random key of which only the hash is kept, in memory. It ends after 12 hours, with a log-out,
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::role::Identity;
 use crate::config::AdminToken;
-use crate::server::ShareKey;
+use crate::server::ClientKey;
 
 /// The cookie of a session. Its prefix makes browsers send it to this host alone, over TLS or
 /// loopback.
@@ -47,7 +47,7 @@ type Hash = [u8; 32];
 /// Sessions and failed log-ins.
 #[derive(Debug, Default)]
 pub struct Access {
-    sessions: Mutex<HashMap<Hash, Session>>,
+    sessions: Mutex<HashMap<Hash, BrowserSession>>,
     failed: Mutex<FailedLogins>,
     /// When each token was used last, Unix ms.
     used: Mutex<HashMap<String, i64>>,
@@ -57,7 +57,7 @@ pub struct Access {
 
 /// A browser that has logged in.
 #[derive(Debug)]
-struct Session {
+struct BrowserSession {
     /// The name of its token.
     name: String,
     /// The hash of its token.
@@ -67,7 +67,7 @@ struct Session {
 
 #[derive(Debug, Default)]
 struct FailedLogins {
-    by_address: HashMap<ShareKey, FailedLogin>,
+    by_address: HashMap<ClientKey, FailedLogin>,
     /// The present minute, and the failures of it that the audit log was told of.
     noted: Option<(Instant, u32)>,
 }
@@ -94,7 +94,7 @@ impl Access {
         match used.get_mut(&*client.name) {
             Some(at_ms) => *at_ms = now_ms,
             None => {
-                // Those that are gone from the file are forgotten.
+                // Tokens that are gone from the file are forgotten.
                 used.retain(|name, _| tokens.iter().any(|token| token.name == *name));
                 used.insert(client.name.to_string(), now_ms);
             }
@@ -137,7 +137,7 @@ impl Access {
             }
         }
         let (name, until) = (token.name.clone(), now + SESSION);
-        sessions.insert(hash(&key), Session { name, token: token.sha256, until });
+        sessions.insert(hash(&key), BrowserSession { name, token: token.sha256, until });
         Some(key)
     }
 
@@ -155,7 +155,7 @@ impl Access {
     }
 
     /// The time for which an address has to wait before it may try to log in.
-    pub(super) fn wait(&self, address: ShareKey, now: Instant) -> Option<Duration> {
+    pub(super) fn wait(&self, address: ClientKey, now: Instant) -> Option<Duration> {
         let failed = lock(&self.failed);
         let FailedLogin { count, last } = failed.by_address.get(&address)?;
         let seconds = u64::from(count.saturating_sub(FREE_FAILURES - 1));
@@ -165,7 +165,7 @@ impl Access {
     }
 
     /// Counts a failed log-in; says whether the audit log is to be told.
-    pub(super) fn fail(&self, address: ShareKey, now: Instant) -> bool {
+    pub(super) fn fail(&self, address: ClientKey, now: Instant) -> bool {
         let mut failed = lock(&self.failed);
         let known = &mut failed.by_address;
         known.retain(|_, it| now.duration_since(it.last) < FORGOTTEN_AFTER);
@@ -188,7 +188,7 @@ impl Access {
     }
 
     /// Forgets the failed log-ins of an address that has logged in.
-    pub(super) fn forgive(&self, address: ShareKey) {
+    pub(super) fn forgive(&self, address: ClientKey) {
         lock(&self.failed).by_address.remove(&address);
     }
 }
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn each_failure_after_five_costs_another_second() {
         let (access, mut now) = (Access::default(), Instant::now());
-        let address = ShareKey::of([192, 0, 2, 1].into());
+        let address = ClientKey::of([192, 0, 2, 1].into());
         for _ in 0..4 {
             access.fail(address, now);
             assert_eq!(access.wait(address, now), None);
@@ -300,7 +300,7 @@ mod tests {
             access.fail(address, now);
             let wait = Duration::from_secs(seconds);
             assert_eq!(access.wait(address, now), Some(wait));
-            assert_eq!(access.wait(ShareKey::of([192, 0, 2, 2].into()), now), None);
+            assert_eq!(access.wait(ClientKey::of([192, 0, 2, 2].into()), now), None);
             now += wait;
             assert_eq!(access.wait(address, now), None);
         }
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn failures_from_everywhere_stay_bounded_here_and_in_the_audit_log() {
         let (access, now) = (Access::default(), Instant::now());
-        let addresses = (0..3_000_u32).map(|n| ShareKey::of(n.to_be_bytes().into()));
+        let addresses = (0..3_000_u32).map(|n| ClientKey::of(n.to_be_bytes().into()));
         assert_eq!(addresses.filter(|address| access.fail(*address, now)).count(), 30);
         assert_eq!(lock(&access.failed).by_address.len(), MAX_ADDRESSES);
     }

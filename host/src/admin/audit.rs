@@ -1,20 +1,26 @@
 //! The audit log: who changed what.
 
+use std::io;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::lines::{self, LineSender};
 use super::params::{AuditQuery, Params, audit_text};
 use super::problem::ProblemJson;
 use super::sees::Sees;
 use super::state::Admin;
 use super::view::Listing;
 use crate::clock::rfc3339;
-use crate::store::AuditEntry;
+use crate::store::{AuditEntry, AuditFilter, StoreError};
+
+/// Entries of an export that are read at once.
+const PAGE: usize = 500;
 
 /// A change that a client has made.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,13 +36,13 @@ pub(super) struct AuditEntryJson {
     pub(super) role: String,
     /// `api`, `command` or `page`.
     pub(super) via: String,
-    /// What was done, such as `deliveries.retry`.
+    /// The action, such as `deliveries.retry`.
     pub(super) action: String,
-    /// What it was done to: an id, a name, or a filter.
+    /// The object of the action: an id, a name, or a filter.
     pub(super) target: String,
     /// How it was asked for.
     pub(super) detail: String,
-    /// What came of it: a number of deliveries, their ids, or null.
+    /// The result: a number of deliveries, their ids, or null.
     #[schema(value_type = serde_json::Value)]
     pub(super) result: Box<RawValue>,
 }
@@ -54,7 +60,17 @@ pub(super) async fn list_audit(
     Params(query): Params<AuditQuery>,
 ) -> Result<Json<Listing<AuditEntryJson>>, ProblemJson> {
     let (limit, before) = query.page()?;
-    let filter = query.filter()?;
+    let (items, next) = found(&admin, sees, query.filter()?, (limit, before)).await?;
+    Ok(Json(Listing { items, next_cursor: next.map(audit_text) }))
+}
+
+/// A page of entries, and where the next one begins.
+async fn found(
+    admin: &Admin,
+    sees: Sees,
+    filter: AuditFilter,
+    (limit, before): (usize, Option<i64>),
+) -> Result<(Vec<AuditEntryJson>, Option<i64>), StoreError> {
     let text = filter.target.clone().filter(|_| !sees.payloads());
     let (entries, next) = admin.store.audit(filter, limit, before).await?;
     let shown = |entry| AuditEntryJson::of(entry, sees);
@@ -63,8 +79,50 @@ pub(super) async fn list_audit(
         text.as_deref()
             .is_none_or(|text| entry.target.contains(text) || entry.detail.contains(text))
     };
-    let items = entries.into_iter().map(shown).filter(is_found).collect();
-    Ok(Json(Listing { items, next_cursor: next.map(audit_text) }))
+    Ok((entries.into_iter().map(shown).filter(is_found).collect(), next))
+}
+
+/// Export every entry of the audit log that matches, newest first: one JSON object a line.
+///
+/// `limit` bounds the entries of the whole answer; without it there are all. An answer that breaks
+/// off is not complete.
+#[utoipa::path(get, path = "/api/v1/audit/export", tag = "health", params(AuditQuery), responses(
+    (status = 200, description = "Entries, until there are no more", body = AuditEntryJson, content_type = "application/x-ndjson"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
+))]
+pub(super) async fn export_audit(
+    State(admin): State<Arc<Admin>>,
+    sees: Sees,
+    Params(query): Params<AuditQuery>,
+) -> Result<Response, ProblemJson> {
+    let (filter, (limit, before)) = (query.filter()?, query.page()?);
+    let most = if query.is_limited() { limit } else { usize::MAX };
+    let write = move |admin, sender| send_all(admin, sees, (filter, before, most), sender);
+    Ok(lines::answer(admin, write))
+}
+
+/// Sends every entry that matches, until the client has gone.
+async fn send_all(
+    admin: Arc<Admin>,
+    sees: Sees,
+    (filter, mut before, mut left): (AuditFilter, Option<i64>, usize),
+    sender: LineSender,
+) -> Result<(), io::Error> {
+    loop {
+        let page = (left.min(PAGE), before);
+        let entries = found(&admin, sees, filter.clone(), page).await;
+        let (entries, next) = entries.map_err(io::Error::other)?;
+        left -= entries.len();
+        for entry in entries {
+            if !sender.send(&entry).await? {
+                return Ok(());
+            }
+        }
+        match next.filter(|_| left > 0) {
+            Some(next) => before = Some(next),
+            None => return Ok(()),
+        }
+    }
 }
 
 impl AuditEntryJson {

@@ -1,4 +1,4 @@
-//! Who asks for a change: what the audit log says of a request.
+//! The client that asks for a change, as the audit log names it.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -14,7 +14,7 @@ const KEY_HEADER: &str = "idempotency-key";
 /// The most bytes of its value.
 const MAX_KEY_BYTES: usize = 255;
 
-/// Who asks for a change, how, and under which key.
+/// The client that asks for a change, how, and under which key.
 #[derive(Debug, Clone)]
 pub(super) struct By {
     actor: Actor,

@@ -21,7 +21,7 @@ pub(super) const COMMAND: &str = "hookbox clock accept";
 #[schema(as = Clock)]
 pub(super) struct ClockJson {
     /// `right`; `jumped`: it went forward or back by more than an hour, which is neither over nor
-    /// accepted; `held`: the host was off for more than an hour, or its clock was set meanwhile,
+    /// accepted. `held`: the host was off for more than an hour, or its clock was set meanwhile,
     /// and nothing is deleted because of it yet.
     state: &'static str,
     /// Now by the wall clock, RFC 3339 with milliseconds.

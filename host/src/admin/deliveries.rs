@@ -9,6 +9,7 @@ use super::params::{DeliveryQuery, Id, NoQuery, Params, to_text};
 use super::problem::ProblemJson;
 use super::sees::Sees;
 use super::state::Admin;
+use super::verdict::AgainstJson;
 use super::view::{DeliveryJson, Listing};
 use super::waits::WaitFacts;
 use crate::event::DeliveryId;
@@ -47,5 +48,12 @@ pub(super) async fn show_delivery(
     Id(id): Id<DeliveryId>,
 ) -> Result<Json<DeliveryJson>, ProblemJson> {
     let found = admin.store.delivery(id).await?;
-    Ok(Json(WaitFacts::of(&admin).delivery(found, sees)))
+    // A replay is compared with the delivery before it.
+    let others = match found.replay && found.retried_after.is_none() {
+        true => admin.store.event(id.event).await?.deliveries,
+        false => Vec::new(),
+    };
+    let against = AgainstJson::of_last(&found, &others);
+    let shown = WaitFacts::of(&admin).delivery(found, sees);
+    Ok(Json(DeliveryJson { against, ..shown }))
 }

@@ -19,7 +19,7 @@ use crate::store::{AuditNote, Erased, Erasure};
 /// The time that one call works before it answers that there is more.
 const WORKS_FOR: Duration = Duration::from_secs(2);
 
-/// What was erased.
+/// The events and the data that were erased.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Erased)]
 pub(super) struct ErasedJson {

@@ -4,26 +4,23 @@
 //! otherwise in `data_base64`.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::Json;
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http_body::Frame;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::body;
 use super::by::By;
+use super::lines::{self, LineSender, NDJSON};
 use super::params::{EventQuery, ImportQuery, Params};
 use super::problem::ProblemJson;
 use super::sees::Sees;
@@ -31,13 +28,9 @@ use super::state::{Admin, end_append};
 use crate::clock::rfc3339;
 use crate::event::{Attributes, DedupeKey, EventId, NewEvent, name};
 use crate::store::{EventFilter, EventView, Page, ReadOne, StoreError};
-use crate::tasks;
 use crate::trace::SpanContext;
 
-/// The media type of lines of JSON.
-const NDJSON: &str = "application/x-ndjson";
-
-/// Events that are read at once, and that wait for a slow client.
+/// Events that are read at once.
 const PAGE: usize = 50;
 
 /// The most lines of one import.
@@ -186,28 +179,16 @@ pub(super) async fn export_events(
 ) -> Result<Response, ProblemJson> {
     let (filter, page) = (query.filter(sees)?, query.page()?);
     let most = if query.is_limited() { page.limit } else { usize::MAX };
-    let (sender, receiver) = mpsc::channel(PAGE);
-    tasks::spawn(async move {
-        let written = lines(&admin, sees, (filter, page, most), &sender);
-        let written = tokio::select! {
-            biased;
-            written = written => written,
-            () = admin.closing.cancelled() => Err(io::Error::other("the host stops")),
-        };
-        if let Err(error) = written {
-            // The answer breaks off, so that it is not taken for complete.
-            drop(sender.send(Err(error)).await);
-        }
-    });
-    Ok(([(header::CONTENT_TYPE, NDJSON)], Body::new(Lines(receiver))).into_response())
+    let write = move |admin, sender| send_all(admin, sees, (filter, page, most), sender);
+    Ok(lines::answer(admin, write))
 }
 
 /// Sends every event that matches, until the client has gone.
-async fn lines(
-    admin: &Admin,
+async fn send_all(
+    admin: Arc<Admin>,
     sees: Sees,
     (filter, mut page, mut left): (EventFilter, Page, usize),
-    sender: &mpsc::Sender<Result<Bytes, io::Error>>,
+    sender: LineSender,
 ) -> Result<(), io::Error> {
     loop {
         page.limit = PAGE.min(left);
@@ -215,12 +196,9 @@ async fn lines(
         let (rows, next) = found.map_err(io::Error::other)?;
         left -= rows.len();
         for row in rows {
-            // One that retention has deleted meanwhile is none.
+            // An event that retention has deleted meanwhile is left out.
             let Ok(view) = admin.store.event(row.event.id).await else { continue };
-            let mut line =
-                serde_json::to_vec(&LineJson::of(view, sees)).map_err(io::Error::other)?;
-            line.push(b'\n');
-            if sender.send(Ok(line.into())).await.is_err() {
+            if !sender.send(&LineJson::of(view, sees)).await? {
                 return Ok(());
             }
         }
@@ -228,21 +206,6 @@ async fn lines(
             Some(next) => page.after = Some(next),
             None => return Ok(()),
         }
-    }
-}
-
-/// A body of lines that may break off.
-struct Lines(mpsc::Receiver<Result<Bytes, io::Error>>);
-
-impl HttpBody for Lines {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        self.0.poll_recv(context).map(|line| line.map(|line| line.map(Frame::data)))
     }
 }
 

@@ -9,12 +9,17 @@ use utoipa::ToSchema;
 
 use super::params::{FailureQuery, Id, NoQuery, Params, failure_text};
 use super::problem::ProblemJson;
+use super::sees::Sees;
 use super::state::Admin;
 use super::view::Listing;
 use crate::clock::rfc3339;
 use crate::event::{Digest, FailureId};
 use crate::plugins::Registry;
 use crate::store::FailureView;
+
+pub(super) use sample::{FailedAttempt, FailureDetail, ValueCount};
+
+mod sample;
 
 /// Failures of one plugin with the same outcome and, but for numbers, ids, quoted text and the
 /// queries of URLs, the same text.
@@ -79,19 +84,22 @@ pub(super) async fn list_failures(
     }))
 }
 
-/// Show one group of failures.
+/// Show one group of failures: with what its newest deliveries have in common, its first and last
+/// attempt, and the changes that may be its cause.
 #[utoipa::path(get, path = "/api/v1/failures/{id}", tag = "deliveries",
     params(("id" = String, Path, description = "The id of a group (`f_…`)")), responses(
-    (status = 200, description = "The group", body = FailureJson),
+    (status = 200, description = "The group", body = FailureDetail),
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(super) async fn show_failure(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(NoQuery {}): Params<NoQuery>,
     Id(id): Id<FailureId>,
-) -> Result<Json<FailureJson>, ProblemJson> {
+) -> Result<Json<FailureDetail>, ProblemJson> {
     let found = admin.store.failure(id).await?;
-    Ok(Json(FailureJson::of(found, &admin.registry.load(), admin.clock.now_ms())))
+    let group = FailureJson::of(found, &admin.registry.load(), admin.clock.now_ms());
+    Ok(Json(sample::detail(&admin, id, group, sees).await?))
 }
 
 impl FailureJson {

@@ -15,6 +15,7 @@ use super::role::{Identity, VIEWER};
 use super::state::Admin;
 use super::trouble::{self, TroubleJson};
 use super::view::StatsJson;
+use crate::store::Stats;
 
 /// Counts, as cheap with a million rows as with one.
 #[utoipa::path(get, path = "/api/v1/stats", tag = "health", responses(
@@ -64,7 +65,8 @@ pub(super) async fn show_readiness(
     State(admin): State<Arc<Admin>>,
     client: Option<Extension<Identity>>,
 ) -> (StatusCode, Json<HealthJson>) {
-    let (code, mut health) = readiness(&admin).await;
+    let stats = admin.store.stats().await.unwrap_or_default();
+    let (code, mut health) = readiness(&admin, &stats);
     if !client.is_some_and(|Extension(client)| client.may(VIEWER)) {
         health.problems.clear();
     }
@@ -72,11 +74,10 @@ pub(super) async fn show_readiness(
 }
 
 /// Whether the host takes webhooks, and what wants attention.
-pub(super) async fn readiness(admin: &Admin) -> (StatusCode, HealthJson) {
+pub(super) fn readiness(admin: &Admin, stats: &Stats) -> (StatusCode, HealthJson) {
     let condition = admin.status.get();
     let generation = condition.generation;
-    let stats = admin.store.stats().await.unwrap_or_default();
-    let mut problems = trouble::all(admin, &stats, condition);
+    let mut problems = trouble::all(admin, stats, condition);
     let (code, status) = match admin.store.trouble() {
         Some(error) => {
             problems.insert(0, TroubleJson::of("store", None, error.to_string()));

@@ -1,4 +1,4 @@
-//! What sources and plugins did over time: the curves of the charts.
+//! The counts and durations of sources and plugins over time: the curves of the charts.
 //!
 //! The last hour comes from memory, in steps of 30 s. Longer windows come from the five minutes
 //! that are stored, and from memory for the time since.
@@ -17,7 +17,9 @@ use super::state::Admin;
 use crate::clock::rfc3339;
 use crate::event::Outcome;
 use crate::names::hint;
-use crate::series::{COUNTS, Meter, OwnerKind, Point, REST_MS, Sampled, SeriesOwner, Spread};
+use crate::series::{
+    COUNTS, Mark, Meter, OpenCount, OwnerKind, Point, STORED_EACH_MS, Sampled, SeriesOwner, Spread,
+};
 
 /// Curves over a window of time that ends now.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,7 +37,8 @@ pub(super) struct HistoryJson {
     pub(super) since: Option<String>,
     /// A number for each step, by the name of the series. Counts are those of the step. Times are
     /// in milliseconds, absent for a step in which nothing was timed; in the last hour a step has
-    /// the largest of its ten seconds.
+    /// the largest of its ten seconds. `ready` and `waiting` are the most deliveries that were so
+    /// in a step, absent for a step in which nobody counted.
     pub(super) series: BTreeMap<&'static str, Vec<Option<f64>>>,
     /// Changes of the configuration and of plugins, the oldest first.
     pub(super) marks: Vec<MarkJson>,
@@ -51,21 +54,32 @@ pub(super) struct MarkJson {
     pub(super) what: &'static str,
     /// The plugin.
     pub(super) name: String,
-    /// What came of it.
+    /// The result.
     pub(super) result: &'static str,
+}
+
+impl From<Mark> for MarkJson {
+    fn from(Mark { at_ms, what, name, result }: Mark) -> Self {
+        Self { at: rfc3339(at_ms), what, name, result }
+    }
 }
 
 /// How a series is read from a step.
 #[derive(Clone, Copy)]
 enum Reading {
     Count(usize),
+    /// The most at one time.
+    Most(usize),
     Percentile(f64),
 }
 
 /// The series of a kind of owner.
 fn readings(kind: OwnerKind) -> Vec<(&'static str, Reading)> {
-    use Reading::{Count, Percentile};
+    use Reading::{Count, Most, Percentile};
     match kind {
+        OwnerKind::Backlog => {
+            vec![("ready", Most(OpenCount::READY)), ("waiting", Most(OpenCount::WAITING))]
+        }
         OwnerKind::Source => vec![
             ("accepted", Count(Meter::ACCEPTED)),
             ("duplicate", Count(Meter::DUPLICATE)),
@@ -88,7 +102,7 @@ fn readings(kind: OwnerKind) -> Vec<(&'static str, Reading)> {
     }
 }
 
-/// Curves of requests and attempts, of all sources and plugins or of one.
+/// Curves of requests, attempts and the backlog, of all sources and plugins or of one.
 #[utoipa::path(get, path = "/api/v1/stats/history", tag = "health", params(HistoryQuery), responses(
     (status = 200, description = "At most 120 steps", body = HistoryJson),
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
@@ -97,8 +111,26 @@ pub(super) async fn show_history(
     State(admin): State<Arc<Admin>>,
     Params(query): Params<HistoryQuery>,
 ) -> Result<Json<HistoryJson>, ProblemJson> {
+    Ok(Json(over(&admin, &query, HistoryReach::Stored).await?))
+}
+
+/// Where the curves come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HistoryReach {
+    /// From memory and, for longer windows, from the store.
+    Stored,
+    /// From memory alone: the last hour, and nothing before it.
+    Memory,
+}
+
+/// The curves that a query asks for.
+pub(super) async fn over(
+    admin: &Admin,
+    query: &HistoryQuery,
+    reach: HistoryReach,
+) -> Result<HistoryJson, ProblemJson> {
     let window = query.window()?;
-    let owners = owners(&admin, &query)?;
+    let owners = owners(admin, query)?;
     let known: Vec<_> =
         owners.iter().flat_map(|owner| readings(owner.kind)).map(|(name, _)| name).collect();
     let wanted = query.wanted(&known)?;
@@ -111,26 +143,21 @@ pub(super) async fn show_history(
         if !readings.iter().any(|(name, _)| wanted.contains(name)) {
             continue;
         }
-        let (steps, first_ms) = steps(&admin, &owner, window, from_ms).await?;
+        let (steps, first_ms) = steps(admin, &owner, window, from_ms, reach).await?;
         since = since.or(first_ms);
         for (name, reading) in readings.into_iter().filter(|(name, _)| wanted.contains(name)) {
             series.insert(name, steps.iter().map(|step| step.read(reading)).collect());
         }
     }
-    let marks = admin.series.marks(from_ms).into_iter().map(|mark| MarkJson {
-        at: rfc3339(mark.at_ms),
-        what: mark.what,
-        name: mark.name,
-        result: mark.result,
-    });
-    Ok(Json(HistoryJson {
+    let marks = admin.series.marks(from_ms).into_iter().map(MarkJson::from);
+    Ok(HistoryJson {
         window: window.name,
         step_s: window.step_ms / 1000,
         from: rfc3339(from_ms),
         since: since.map(rfc3339),
         series,
         marks: marks.collect(),
-    }))
+    })
 }
 
 /// The owners that the query asks for.
@@ -170,6 +197,7 @@ async fn steps(
     owner: &SeriesOwner,
     window: TimeWindow,
     from_ms: i64,
+    reach: HistoryReach,
 ) -> Result<(Vec<HistoryStep>, Option<i64>), ProblemJson> {
     let mut steps = HistorySteps { from_ms, window, steps: Vec::new() };
     steps.steps.resize(window.steps, HistoryStep::default());
@@ -178,8 +206,11 @@ async fn steps(
         steps.add_points(&in_memory);
         return Ok((steps.steps, in_memory.first().map(|first| first.at_ms)));
     }
-    let limit = window.step_ms * window.steps as i64 / REST_MS + 1;
-    let stored = admin.store.samples(owner.clone(), limit as u32).await?;
+    let limit = window.step_ms * window.steps as i64 / STORED_EACH_MS + 1;
+    let stored = match reach {
+        HistoryReach::Stored => admin.store.samples(owner.clone(), limit as u32).await?,
+        HistoryReach::Memory => Vec::new(),
+    };
     for sample in &stored {
         if let Some(step) = steps.at(sample.at_ms) {
             step.add(&sample.counts);
@@ -219,6 +250,8 @@ impl HistorySteps {
 #[derive(Debug, Clone, Default)]
 struct HistoryStep {
     counts: [u64; COUNTS],
+    /// The largest of its counts, if it has any.
+    most: Option<[u32; COUNTS]>,
     durations: Spread,
     /// The largest percentiles of its parts that have no durations any more, in microseconds.
     parts: Option<[u32; 3]>,
@@ -228,6 +261,9 @@ impl HistoryStep {
     fn add(&mut self, counts: &[u32; COUNTS]) {
         for (sum, n) in self.counts.iter_mut().zip(counts) {
             *sum += u64::from(*n);
+        }
+        for (most, n) in self.most.get_or_insert_default().iter_mut().zip(counts) {
+            *most = (*n).max(*most);
         }
     }
 
@@ -244,6 +280,7 @@ impl HistoryStep {
     fn read(&self, reading: Reading) -> Option<f64> {
         match reading {
             Reading::Count(count) => Some(self.counts[count] as f64),
+            Reading::Most(count) => self.most.map(|most| f64::from(most[count])),
             Reading::Percentile(part) => {
                 let of_part = self.parts.map(|[p50, p95, p99]| match part {
                     ..=0.5 => p50,

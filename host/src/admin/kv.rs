@@ -15,12 +15,17 @@ use super::params::{Id, KeyQuery, KeysQuery, NoQuery, Params};
 use super::problem::ProblemJson;
 use super::sees::Sees;
 use super::state::Admin;
-use crate::event::PluginName;
+use crate::clock::rfc3339;
+use crate::dispatch::MAX_KV_BYTES;
+use crate::event::{DeliveryId, PluginName};
 use crate::names::hint;
-use crate::store::{KvRange, KvValue};
+use crate::store::{KvEntry, KvRange, KvValue};
 use crate::text::needs_escape;
 
 pub(super) mod change;
+
+/// The most keys that are counted.
+const MAX_COUNTED: usize = 10_000;
 
 /// The buckets that hold anything, or that the configuration names.
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,6 +53,33 @@ pub(super) struct BucketKeys {
     pub(super) items: Vec<KeyJson>,
     /// The `after` of the next page; absent on the last one.
     pub(super) next_after: Option<String>,
+    /// How many keys begin with the prefix, of the whole bucket without one; at most 10,000.
+    pub(super) count: usize,
+    /// Whether there are more than that.
+    pub(super) has_more: bool,
+    /// Bytes of all keys and values of the bucket.
+    pub(super) bytes: u64,
+    /// The most that they may be.
+    pub(super) max_bytes: u64,
+}
+
+/// The attempt that wrote a value.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = KvWriter)]
+pub(super) struct WriterJson {
+    /// The event of its delivery.
+    pub(super) event_id: String,
+    /// Its delivery.
+    pub(super) delivery_id: String,
+    /// Its number.
+    pub(super) attempt: u32,
+}
+
+impl From<(DeliveryId, u32)> for WriterJson {
+    fn from((delivery, attempt): (DeliveryId, u32)) -> Self {
+        let (event_id, delivery_id) = (delivery.event.to_string(), delivery.to_string());
+        Self { event_id, delivery_id, attempt }
+    }
 }
 
 /// A key of a bucket.
@@ -58,6 +90,24 @@ pub(super) struct KeyJson {
     pub(super) key: String,
     /// Bytes of its value.
     pub(super) bytes: u64,
+    /// Its version, another one after every write.
+    pub(super) version: String,
+    /// When it goes unless it is written again, RFC 3339 with milliseconds; null if it stays.
+    pub(super) expires_at: Option<String>,
+    /// The attempt that wrote it last; null if a client did, or a host of an older version.
+    pub(super) written_by: Option<WriterJson>,
+}
+
+impl From<KvEntry> for KeyJson {
+    fn from(entry: KvEntry) -> Self {
+        Self {
+            key: entry.key,
+            bytes: entry.bytes,
+            version: entry.version.to_string(),
+            expires_at: entry.expires_ms.map(rfc3339),
+            written_by: entry.writer.map(WriterJson::from),
+        }
+    }
 }
 
 /// A value, as JSON, text or base64.
@@ -72,6 +122,12 @@ pub(super) struct ValueJson {
     pub(super) bytes: u64,
     /// Its version, another one after every write: what a change names.
     pub(super) version: String,
+    /// When it goes unless it is written again, RFC 3339 with milliseconds; absent if it stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expires_at: Option<String>,
+    /// The attempt that wrote it last; absent if a client did, or a host of an older version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) written_by: Option<WriterJson>,
     /// The value, if it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
@@ -101,6 +157,8 @@ impl ValueJson {
                 key,
                 bytes,
                 version,
+                expires_at: None,
+                written_by: None,
                 value: None,
                 value_text: None,
                 value_base64: None,
@@ -118,6 +176,8 @@ impl ValueJson {
             key,
             bytes,
             version,
+            expires_at: None,
+            written_by: None,
             value: json,
             value_text: text,
             value_base64: is_other.then(|| STANDARD.encode(value)),
@@ -153,10 +213,18 @@ pub(super) async fn list_keys(
     let bucket = known(&admin, &bucket).await?;
     let limit = query.rows()?;
     let (prefix, after) = (query.prefix.unwrap_or_default(), query.after);
-    let found = admin.store.kv_keys(bucket, KvRange { prefix, after, limit }).await?;
+    let all = KvRange { prefix: prefix.clone(), after: None, limit: MAX_COUNTED + 1 };
+    let found = admin.store.kv_entries(bucket.clone(), KvRange { prefix, after, limit }).await?;
     let last = found.last().filter(|_| found.len() == limit).map(|last| last.key.clone());
-    let items = found.into_iter().map(|found| KeyJson { key: found.key, bytes: found.bytes });
-    Ok(Json(BucketKeys { items: items.collect(), next_after: last }))
+    let counted = admin.store.kv_keys(bucket.clone(), all).await?.len();
+    Ok(Json(BucketKeys {
+        items: found.into_iter().map(KeyJson::from).collect(),
+        next_after: last,
+        count: counted.min(MAX_COUNTED),
+        has_more: counted > MAX_COUNTED,
+        bytes: admin.store.kv_bytes(&bucket).await?,
+        max_bytes: MAX_KV_BYTES,
+    }))
 }
 
 /// Show the value of a key.
@@ -173,7 +241,15 @@ pub(super) async fn show_value(
 ) -> Result<Json<ValueJson>, ProblemJson> {
     let key = query.key()?.to_owned();
     let found = found_value(&admin, &bucket, &key).await?;
-    Ok(Json(ValueJson::of(bucket, key, &found, sees)))
+    let its = KvRange { prefix: key.clone(), after: None, limit: 1 };
+    let entries = admin.store.kv_entries(bucket.as_str().into(), its).await?;
+    let entry = entries.into_iter().find(|it| it.key == key && it.version == found.version);
+    let mut shown = ValueJson::of(bucket, key, &found, sees);
+    if let Some(KvEntry { expires_ms, writer, .. }) = entry {
+        shown.expires_at = expires_ms.map(rfc3339);
+        shown.written_by = writer.map(WriterJson::from);
+    }
+    Ok(Json(shown))
 }
 
 /// A value with its version.

@@ -65,7 +65,7 @@ pub(super) struct NodeJson {
     pub(super) types: Option<usize>,
 }
 
-/// What goes from one node to another.
+/// The flow from one node to another.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = MapEdge)]
 pub(super) struct EdgeJson {

@@ -30,7 +30,7 @@ pub(super) use shown::{OperationJson, OperationShown, Planned};
 /// Items of an operation in one answer.
 const MAX_ITEMS: usize = 50;
 
-/// Plan an operation on deliveries, or a replay of events: what it is for is counted for at most
+/// Plan an operation on deliveries, or a replay of events: those it is for are counted for at most
 /// two seconds, and nothing is changed. It can be started within an hour.
 #[utoipa::path(post, path = "/api/v1/operations", tag = "deliveries", params(OperationQuery),
     request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
@@ -87,8 +87,8 @@ pub(super) async fn pause_operation(
     steer(&admin, &by, id, Steer::Pause).await
 }
 
-/// Let an operation go on that was paused or has stopped. One that has stopped by itself heeds no
-/// further failure.
+/// Let an operation go on that was paused or has stopped. An operation that has stopped by itself
+/// heeds no further failure.
 #[utoipa::path(post, path = "/api/v1/operations/{id}/resume", tag = "deliveries",
     params(("id" = String, Path, description = "An operation's id (`op_…`)")), responses(
     (status = 200, description = "It runs", body = OperationJson),
@@ -104,7 +104,7 @@ pub(super) async fn resume_operation(
     steer(&admin, &by, id, Steer::Resume).await
 }
 
-/// End an operation where it is. What it has changed stays.
+/// End an operation where it is. The deliveries that it has changed stay changed.
 #[utoipa::path(post, path = "/api/v1/operations/{id}/cancel", tag = "deliveries",
     params(("id" = String, Path, description = "An operation's id (`op_…`)")), responses(
     (status = 200, description = "It is over", body = OperationJson),

@@ -20,11 +20,13 @@ use asked::Asked;
 
 mod asked;
 mod assets;
+mod choose;
 mod confirm;
 mod deliveries;
 mod event;
 mod events;
 mod failures;
+mod filters;
 mod find;
 mod form;
 mod frame;
@@ -39,10 +41,10 @@ mod parts;
 mod pauses;
 mod plugins;
 mod problem;
-mod recent;
 mod schedules;
 mod settings;
 mod sources;
+mod theme;
 mod trail;
 mod trials;
 
@@ -90,6 +92,7 @@ fn of_events() -> Vec<PageRoute> {
         page(ANYONE, &[Method::GET, Method::POST], "/login", get(login::ask).post(login::act)),
         page(ANYONE, &[Method::POST], "/logout", post(login::end)),
         page(ANYONE, &[Method::GET], "/assets/{hash}/{name}", get(assets::show)),
+        page(ANYONE, &[Method::GET, Method::POST], "/theme", get(choose::lead).post(choose::act)),
         shows("/", get(overview::show)),
         shows("/find", get(find::show)),
         shows("/events", get(events::show)),
@@ -132,6 +135,7 @@ fn of_the_host() -> Vec<PageRoute> {
         acts("/sources/{name}/take-secret", post(sources::take_secret)),
         shows("/joins", get(listings::joins)),
         shows("/schedules", get(listings::schedules)),
+        shows("/schedules/{name}", get(schedules::one)),
         shows("/kv", get(keys::buckets)),
         shows("/kv/{bucket}", get(keys::list)),
         asks("/kv/{bucket}/set", get(keys::change::ask_set).post(keys::change::set)),
@@ -146,7 +150,7 @@ fn of_the_host() -> Vec<PageRoute> {
     ]
 }
 
-/// What a browser may do with a page: load what this host serves, and nothing else.
+/// The policy of a page: the browser loads what this host serves, and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'; require-trusted-types-for 'script'; \
@@ -168,7 +172,7 @@ pub(super) async fn dress(
     next: Next,
 ) -> Response {
     let is_page = is_page(request.uri().path(), request.headers());
-    let asked = is_page.then(|| Asked::of(request.uri()));
+    let asked = is_page.then(|| Asked::of(request.uri()).dressed(request.headers()));
     let is_looking = request.method() == Method::GET;
     let mut response = next.run(request).await;
     if let Some(asked) = asked
@@ -178,7 +182,7 @@ pub(super) async fn dress(
             return login::lead(&asked);
         }
         let asked = asked.by(response.extensions_mut().remove::<Identity>());
-        // What the guard and the router have said of it.
+        // The headers that the guard and the router have set.
         let kept = [
             header::ALLOW,
             header::WWW_AUTHENTICATE,

@@ -13,7 +13,7 @@ use crate::store::{Pausable, Pause};
 pub(super) struct PausedJson {
     /// Since when, RFC 3339 with milliseconds.
     pub(super) since: String,
-    /// Who asked for it.
+    /// The operator who asked for it.
     pub(super) by: String,
     /// Why.
     pub(super) reason: String,

@@ -27,9 +27,11 @@ use crate::sandbox::CodeSource;
 use crate::store::{Pausable, Stats};
 
 use self::parts::{BreakerJson, PeakJson, UsedJson, capabilities};
-pub(super) use self::parts::{EmitsJson, HeldJson};
+pub(super) use self::parts::{EmitsJson, GrantLineJson, HeldJson};
+pub(super) use self::recent::RecentAttemptsJson;
 
 mod parts;
+mod recent;
 pub(super) mod reloads;
 
 /// A plugin of this host.
@@ -38,8 +40,8 @@ pub(super) mod reloads;
 pub(super) struct PluginJson {
     /// The file's name without its ending.
     pub(super) name: String,
-    /// `loaded`; `stale`: an older good file runs because the newest is bad; `held`: the newest
-    /// asks for more than it may and waits to be approved, an older one runs if there is one;
+    /// `loaded`; `stale`: an older good file runs because the newest is bad. `held`: the newest
+    /// asks for more than it may and waits to be approved, an older one runs if there is one.
     /// `compiling`: nothing runs yet, deliveries wait; `failed`: nothing runs; `missing`: there is
     /// no file.
     pub(super) state: &'static str,
@@ -96,6 +98,8 @@ pub(super) struct PluginJson {
     pub(super) limits: LimitsJson,
     /// The most that one attempt used of them.
     pub(super) peak: PeakJson,
+    /// What it did in the last minute.
+    pub(super) recent: RecentAttemptsJson,
     /// Its key-value store.
     pub(super) kv: KvSettingsJson,
     /// How often its handler may ask to be called again.
@@ -314,13 +318,14 @@ impl PluginJson {
                 .chain(entry.held().and_then(|held| held.trouble.clone()))
                 .chain(config.warnings_of_plugin(name).map(|warning| warning.text.clone()))
                 .collect(),
-            held: entry.held().map(HeldJson::from),
+            held: entry.held().map(|held| HeldJson::of(held, name)),
             breaker: admin.breakers.of(name).map(BreakerJson::from),
             key: settings.key.as_ref().map(KeyOrderJson::from),
             rate: settings.rate.map(|rate| rate.to_string()),
             concurrency: settings.concurrency,
             limits: settings.limits.into(),
             peak: loaded.map(|loaded| loaded.usage.peaks()).unwrap_or_default().into(),
+            recent: RecentAttemptsJson::of(admin, name),
             kv: KvSettingsJson::of(&settings.kv, name),
             again: settings.again.into(),
             retry: (&settings.retry).into(),

@@ -170,7 +170,8 @@ pub(super) fn edited_event(
     Ok(NewEvent { headers, hops, ..NewEvent::from(attributes) })
 }
 
-/// What is another than it was. Of a body its sum, so that a repeated request is known.
+/// The attributes that differ from the old ones. Of a body its sum, so that a repeated request is
+/// known.
 fn changes(old: &EventView, edit: &EventEdit) -> Vec<String> {
     let Attributes { kind, subject, body, .. } = &old.event.attributes;
     let mut found = Vec::new();

@@ -22,9 +22,9 @@ use super::problem::ProblemJson;
 use super::role::{ANYONE, OPERATOR, Role, SEND, VIEWER, admit};
 use super::state::Admin;
 use super::{
-    audit, clock, deliveries, document, erase, events, export, failures, health, history, hosts,
-    joins, kv, map, metrics, operations, pauses, plugins, replay, schedules, sources, start,
-    stream, tree, trials, who,
+    attention, audit, clock, deliveries, document, erase, events, export, failures, health,
+    history, hosts, joins, kv, map, metrics, operations, pauses, plugins, replay, schedules,
+    sources, start, stream, tree, trials, who,
 };
 use crate::names::hint;
 
@@ -94,6 +94,7 @@ fn others() -> Vec<RoleRoute> {
         (OPERATOR, routes!(kv::change::set_value)),
         (OPERATOR, routes!(kv::change::delete_value)),
         (VIEWER, routes!(schedules::list_schedules)),
+        (VIEWER, routes!(schedules::show_schedule)),
         (OPERATOR, routes!(schedules::run_schedule)),
         (VIEWER, routes!(sources::list_sources)),
         (VIEWER, routes!(sources::show_source)),
@@ -102,8 +103,10 @@ fn others() -> Vec<RoleRoute> {
         (OPERATOR, routes!(sources::window::take_secret)),
         (OPERATOR, routes!(sources::window::reveal_secret)),
         (VIEWER, routes!(audit::list_audit)),
+        (VIEWER, routes!(audit::export_audit)),
         (VIEWER, routes!(clock::show_clock)),
         (OPERATOR, routes!(clock::accept_clock)),
+        (VIEWER, routes!(attention::list_troubles)),
         (VIEWER, routes!(health::show_stats)),
         (VIEWER, routes!(hosts::list_hosts)),
         (VIEWER, routes!(history::show_history)),

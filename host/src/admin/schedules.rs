@@ -14,15 +14,18 @@ use super::params::{Id, NoQuery, Params, ParamsOrBody};
 use super::paused::{self, PausedJson};
 use super::problem::ProblemJson;
 use super::state::{Admin, end_append};
-use super::view::Listing;
+use super::view::{EventItem, Listing};
 use crate::clock::rfc3339;
 use crate::config::Schedule;
 use crate::config::schedules::{MissedTicks, NO_TICK_MS};
 use crate::names::hint;
-use crate::store::{Pausable, SkippedTicks, StoredSchedule};
+use crate::store::{EventFilter, Page, Pausable, SkippedTicks, StoredSchedule};
 
 /// How many ticks to come are shown.
-const UPCOMING: usize = 3;
+const UPCOMING: usize = 5;
+
+/// How many of the last ticks are shown of one schedule.
+const TICKS: usize = 20;
 
 /// How many records of skipped ticks are shown.
 const SKIPPED: usize = 10;
@@ -35,6 +38,12 @@ pub(super) struct ScheduleJson {
     pub(super) name: String,
     /// Its times: a cron expression with its time zone, or `every` and a duration.
     pub(super) spec: String,
+    /// The same without the time zone.
+    pub(super) when: String,
+    /// The times in words; null for a cron expression of an unusual form.
+    pub(super) words: Option<String>,
+    /// The time zone: that of a cron expression, and UTC of `every`.
+    pub(super) zone: String,
     /// Whether it ticks, by the configuration.
     pub(super) enabled: bool,
     /// Its pause, if an operator has paused it.
@@ -51,7 +60,7 @@ pub(super) struct ScheduleJson {
     pub(super) jitter_ms: u64,
     /// The nominal time of the next tick, RFC 3339; absent if it is disabled or paused.
     pub(super) next: Option<String>,
-    /// The nominal times of the next three ticks.
+    /// The nominal times of the next five ticks.
     pub(super) upcoming: Vec<String>,
     /// The last tick; absent if there was none.
     pub(super) last: Option<LastTick>,
@@ -114,6 +123,9 @@ impl ScheduleJson {
         Self {
             name: schedule.name.to_string(),
             spec: schedule.spec(),
+            when: schedule.when(),
+            words: schedule.words(),
+            zone: schedule.zone().to_owned(),
             enabled: schedule.enabled,
             paused,
             emit: schedule.emit.clone(),
@@ -164,6 +176,48 @@ pub(super) async fn list_schedules(
         items.push(ScheduleJson::of(schedule, row, &skipped, paused, now_ms));
     }
     Ok(Json(Listing { items, next_cursor: None }))
+}
+
+/// A schedule with its last ticks.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ScheduleDetail {
+    /// What the listing says.
+    #[serde(flatten)]
+    pub(super) schedule: ScheduleJson,
+    /// The events of its last ticks, those by hand too: the newest first, at most 20.
+    pub(super) ticks: Vec<EventItem>,
+    /// Whether older events were not looked at: a bounded number is.
+    pub(super) has_older: bool,
+}
+
+/// Show one schedule: when it ticks, and the events of its last ticks.
+#[utoipa::path(get, path = "/api/v1/schedules/{name}", tag = "events",
+    params(("name" = String, Path, description = "The schedule's name")), responses(
+    (status = 200, description = "The schedule", body = ScheduleDetail),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
+))]
+pub(super) async fn show_schedule(
+    State(admin): State<Arc<Admin>>,
+    Params(NoQuery {}): Params<NoQuery>,
+    Id(name): Id<String>,
+) -> Result<Json<ScheduleDetail>, ProblemJson> {
+    let schedule = known_schedule(&admin, &name)?;
+    let stored = admin.store.schedules().await?;
+    let row = stored.iter().find(|row| *row.name == *schedule.name);
+    let skipped = match row {
+        Some(row) => admin.store.skipped_ticks(Arc::clone(&row.name)).await?,
+        None => Vec::new(),
+    };
+    let filter = EventFilter { source: Some(schedule.source()), ..EventFilter::default() };
+    let page = Page { limit: TICKS, after: None };
+    let (events, next) = admin.store.events(filter, page).await?;
+    let paused = paused::of(&admin, Pausable::Schedule, &schedule.name);
+    let now_ms = admin.clock.now_ms();
+    Ok(Json(ScheduleDetail {
+        schedule: ScheduleJson::of(&schedule, row, &skipped, paused, now_ms),
+        has_older: next.is_some(),
+        ticks: events.into_iter().map(EventItem::from).collect(),
+    }))
 }
 
 /// The schedule of this name.

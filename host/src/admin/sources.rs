@@ -1,6 +1,6 @@
 //! Sources: what came through each, what was refused and why, and which keys are in use.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -20,17 +20,16 @@ use crate::ingest::{
     ReasonSummary, RefusalNote, RefusalReason, SourceReceived, sample, sign_request,
 };
 use crate::names::hint;
-use crate::series::{PairKind, PairWindow};
 
 mod rule;
 pub(in crate::admin) mod test;
+mod types;
 pub(in crate::admin) mod window;
+
+pub(super) use types::TypeSeenJson;
 
 use rule::{headers, type_from};
 use window::{ConfirmationJson, WindowJson};
-
-/// The most types that are shown of a source.
-const MAX_TYPES: usize = 50;
 
 /// A source, and what it received since the start of the host.
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,6 +47,9 @@ pub(super) struct SourceJson {
     pub(super) closed: Option<String>,
     /// Its secrets or public keys, in the order of the configuration.
     pub(super) secrets: Vec<SecretJson>,
+    /// Since when last uses of these keys are known, RFC 3339 with milliseconds: the oldest one that
+    /// is stored, or the start of the host.
+    pub(super) key_uses_since: String,
     /// New events that were stored; a request may be several.
     pub(super) accepted: u64,
     /// Events that repeated one before.
@@ -68,14 +70,15 @@ pub(super) struct SecretJson {
     pub(super) from: String,
     /// Whether it is there.
     pub(super) set: bool,
-    /// When a request was signed with it last, since the start of the host.
+    /// When a request was signed with it last, RFC 3339 with milliseconds. It is kept for 14 days
+    /// in which samples were stored, and so outlives a restart.
     pub(super) last_used_at: Option<String>,
 }
 
 /// A source in detail.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SourceDetail {
-    /// What the listing says.
+    /// The source as the listing shows it.
     #[serde(flatten)]
     pub(super) source: SourceJson,
     /// The headers in which it looks for a signature, the first that is present counts.
@@ -86,7 +89,7 @@ pub(super) struct SourceDetail {
     pub(super) type_from: String,
     /// The part of a request that becomes an event.
     pub(super) events: String,
-    /// What it received within the last 24 hours, as far as charts know.
+    /// The requests of the last 24 hours, as far as charts know.
     pub(super) day: DayJson,
     /// The reasons for which requests were refused since the start, the most frequent first.
     pub(super) reasons: Vec<ReasonJson>,
@@ -101,23 +104,6 @@ pub(super) struct SourceDetail {
     pub(super) secret_window: Option<WindowJson>,
     /// The newest confirmation of a subscription, since the start of the host.
     pub(super) confirmation: Option<ConfirmationJson>,
-}
-
-/// A type that came from a source.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = TypeSeen)]
-pub(super) struct TypeSeenJson {
-    /// The type.
-    #[serde(rename = "type")]
-    pub(super) kind: String,
-    /// Events within the last hour.
-    pub(super) hour: u64,
-    /// Events within the last 24 hours.
-    pub(super) day: u64,
-    /// About when the last one came, RFC 3339 with milliseconds.
-    pub(super) last_at: Option<String>,
-    /// Whether a route takes it now, if its conditions hold.
-    pub(super) routed: bool,
 }
 
 /// Requests of 24 hours.
@@ -146,7 +132,7 @@ pub(super) struct ReasonJson {
     pub(super) meaning: &'static str,
     /// The remedy.
     pub(super) remedy: &'static str,
-    /// What would have made the last one authentic for which that was found.
+    /// The change that would have made the last refused request authentic for which one was found.
     pub(super) hint: Option<String>,
     /// How long before it came the last one was sent by its own words, in seconds.
     pub(super) offset_s: Option<i64>,
@@ -168,7 +154,7 @@ pub(super) struct RefusalJson {
     pub(super) headers: Vec<String>,
     /// How long before it came it was sent by its own words, in seconds.
     pub(super) offset_s: Option<i64>,
-    /// What would have made it authentic, if that was found.
+    /// The change that would have made it authentic, if one was found.
     pub(super) hint: Option<String>,
 }
 
@@ -209,7 +195,7 @@ pub(super) async fn show_source(
         timestamp_header,
         type_from: type_from(&source.kind),
         events: source.events_of_a_request(),
-        types: types(&admin, &source.name),
+        types: types::types(&admin, &source.name),
         day,
         reasons,
         samples: sample::suggested(&source),
@@ -256,28 +242,6 @@ async fn day(admin: &Arc<Admin>, name: &str) -> Result<DayJson, ProblemJson> {
     Ok(DayJson { accepted: sum("accepted"), duplicates: sum("duplicate"), refused: sum("refused") })
 }
 
-/// The types that came from a source.
-fn types(admin: &Admin, source: &str) -> Vec<TypeSeenJson> {
-    let (config, now_ms) = (admin.config.load(), admin.clock.now_ms());
-    let came = |window| {
-        let all = admin.series.pairs().totals(window, now_ms).into_iter();
-        all.filter(|total| total.kind == PairKind::Received && *total.from == *source)
-    };
-    let hour: HashMap<_, _> = came(PairWindow::Hour).map(|total| (total.to, total.count)).collect();
-    let mut types: Vec<_> = came(PairWindow::Day)
-        .map(|total| TypeSeenJson {
-            hour: hour.get(&total.to).copied().unwrap_or_default(),
-            day: total.count,
-            last_at: total.last_ms.map(rfc3339),
-            routed: config.routes.takes(source, &total.to),
-            kind: total.to.to_string(),
-        })
-        .collect();
-    types.sort_by_key(|seen| std::cmp::Reverse(seen.day));
-    types.truncate(MAX_TYPES);
-    types
-}
-
 impl SourceJson {
     fn of(admin: &Admin, source: &Source) -> (Self, SourceReceived) {
         let received = admin.activity.received(&source.name);
@@ -290,6 +254,7 @@ impl SourceJson {
             scheme: scheme(source),
             closed: closed(source),
             secrets: secrets(source, &admin.activity.key_uses(source)),
+            key_uses_since: rfc3339(uses_since(admin, source)),
             accepted: received.accepted,
             duplicates: received.duplicates,
             refused: refused.collect(),
@@ -330,6 +295,12 @@ impl From<RefusalNote> for RefusalJson {
     }
 }
 
+/// Since when last uses of a source's keys are known.
+fn uses_since(admin: &Admin, source: &Source) -> i64 {
+    let stored = admin.activity.key_uses_since(&source.name);
+    stored.map_or(admin.started_ms, |since_ms| since_ms.min(admin.started_ms))
+}
+
 fn scheme(source: &Source) -> &'static str {
     match &source.verify {
         Verify::None => "none",
@@ -367,7 +338,7 @@ fn secrets(source: &Source, uses: &[Option<i64>]) -> Vec<SecretJson> {
     }
     let places = source.secret_places.iter();
     let mut found: Vec<_> = match &signature.secrets {
-        // Those of an earlier configuration may stay in use.
+        // Secrets of an earlier configuration may stay in use.
         Secrets::Set(all)
             if source.secret_places.iter().filter(|it| it.is_set).count() != all.len() =>
         {

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
+use super::answers::StoreAnswers;
 use super::role::Role;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -71,7 +72,7 @@ pub struct Admin {
     pub registry: Arc<ArcSwap<Registry>>,
     /// Plugin files that wait for the operator.
     pub approvals: Arc<Approvals>,
-    /// What became of the files of plugins.
+    /// The reloads of plugins' files.
     pub reloads: Arc<ReloadLog>,
     /// Circuit breakers of plugins.
     pub breakers: Breakers,
@@ -85,7 +86,7 @@ pub struct Admin {
     pub status: Arc<Status>,
     /// Sources that sent events without a type lately.
     pub unidentified: Arc<Unidentified>,
-    /// What each source received since the start.
+    /// The requests that each source received since the start.
     pub activity: Arc<SourceActivity>,
     /// The address of the public listener, for test events.
     pub public_address: SocketAddr,
@@ -105,6 +106,8 @@ pub struct Admin {
     pub streams: Arc<Streams>,
     /// Tells of operations that were steered.
     pub operations: Arc<OperationSignal>,
+    /// What the store said last.
+    pub answers: Arc<StoreAnswers>,
     /// Held by a change of many deliveries that has an `Idempotency-Key`.
     pub keyed_changes: Arc<Mutex<()>>,
     /// The listener's own address: a `Host` that is accepted beside the names of loopback.

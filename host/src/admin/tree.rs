@@ -4,21 +4,27 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub(super) use self::derived::{Emitter, PastWaitJson};
+use self::derived::{name_emitters, waits};
 use super::params::{Id, Params, TreeQuery};
 use super::problem::ProblemJson;
 use super::sees::Sees;
 use super::state::Admin;
+use super::view::attempt::CallJson;
 use super::view::cut_off;
 use super::waits::{WaitFacts, WaitJson};
 use crate::clock::rfc3339;
-use crate::event::EventId;
+use crate::event::{EventId, State};
 use crate::store::{
-    AttemptView, GatheringState, Membership, TreeDelivery, TreeEvent, TreeMember, TreeView,
+    AttemptView, GatheringState, MAX_TREE_CALLS, Membership, TreeDelivery, TreeEvent, TreeMember,
+    TreeView,
 };
+
+mod derived;
 
 /// A page of the tree of an event, the same from each of its events.
 #[derive(Debug, Serialize, ToSchema)]
@@ -50,6 +56,9 @@ pub(super) struct TreeEventJson {
     /// The event whose handling emitted this one; that of a join's is the member that completed it,
     /// which may be in another tree.
     pub(super) parent_id: Option<String>,
+    /// The attempt that emitted it, if its parent is on this page.
+    #[serde(skip)]
+    pub(super) emitted_by: Option<Emitter>,
     /// Milliseconds after the root.
     pub(super) after_ms: i64,
     /// A remark for operators.
@@ -74,6 +83,9 @@ pub(super) struct TreeDeliveryJson {
     pub(super) key: Option<String>,
     /// The reason why it waits, if it is open.
     pub(super) waits_for: Option<WaitJson>,
+    /// The times between its attempts, and before the first and after the last of them, in which it
+    /// waited a millisecond or more.
+    pub(super) waits: Vec<PastWaitJson>,
     /// Attempts begun.
     pub(super) attempt: u32,
     /// The last of them, oldest first, at most 16.
@@ -100,6 +112,13 @@ pub(super) struct TreeAttemptJson {
     pub(super) error: Option<String>,
     /// Names of the steps that it recorded or recalled.
     pub(super) steps: Vec<String>,
+    /// HTTP requests that it sent: the first 16.
+    pub(super) calls: Vec<CallJson>,
+    /// Whether it sent more.
+    pub(super) more_calls: bool,
+    /// Ids of the events that it emitted, of those on this page. Each is of the attempt of its plugin
+    /// that had begun last.
+    pub(super) emitted: Vec<String>,
 }
 
 /// A join or a batch in a tree.
@@ -150,7 +169,7 @@ pub(super) struct MembershipJson {
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(super) async fn show_tree(
-    State(admin): State<Arc<Admin>>,
+    extract::State(admin): extract::State<Arc<Admin>>,
     sees: Sees,
     Params(query): Params<TreeQuery>,
     Id(id): Id<EventId>,
@@ -169,10 +188,12 @@ impl TreeJson {
     fn of(tree: TreeView, facts: &WaitFacts, sees: Sees) -> Self {
         let TreeView { root, started_ms, events, next } = tree;
         let event = |event| TreeEventJson::of(event, (root, started_ms), facts, sees);
+        let mut events: Vec<_> = events.into_iter().map(event).collect();
+        name_emitters(&mut events);
         Self {
             root_id: root.to_string(),
             started_at: rfc3339(started_ms),
-            events: events.into_iter().map(event).collect(),
+            events,
             next_cursor: next.map(|next| next.to_string()),
         }
     }
@@ -187,14 +208,16 @@ impl TreeEventJson {
             delivery_id: delivery.to_string(),
             other_root_id: other(tree, root.0),
         };
-        let delivery = |delivery| TreeDeliveryJson::of(delivery, root, facts, sees);
+        let after_ms = attributes.time_ms - root.1;
+        let delivery = |delivery| TreeDeliveryJson::of(delivery, (root, after_ms), facts, sees);
         Self {
             id: event.id.to_string(),
             source: attributes.source.to_string(),
             kind: attributes.kind.clone(),
             subject: attributes.subject.clone(),
             parent_id: event.parent.map(|parent| parent.to_string()),
-            after_ms: attributes.time_ms - root.1,
+            emitted_by: None,
+            after_ms,
             note: summary.note.clone(),
             deliveries: deliveries.into_iter().map(delivery).collect(),
             member_of: member_of.into_iter().map(membership).collect(),
@@ -203,12 +226,21 @@ impl TreeEventJson {
 }
 
 impl TreeDeliveryJson {
-    fn of(row: TreeDelivery, root: (EventId, i64), facts: &WaitFacts, sees: Sees) -> Self {
+    /// A delivery of an event that came so many milliseconds after the root.
+    fn of(
+        row: TreeDelivery,
+        (root, came_ms): ((EventId, i64), i64),
+        facts: &WaitFacts,
+        sees: Sees,
+    ) -> Self {
         let TreeDelivery { mut view, members, more_members } = row;
         facts.hide_keys(&mut view, sees);
         let waits_for = facts.waits_for(&view);
         let cut_off_number = view.attempt_cut_off();
         let attempt = |AttemptView { number, record }: AttemptView| TreeAttemptJson {
+            more_calls: record.calls.len() > MAX_TREE_CALLS,
+            calls: record.calls.into_iter().take(MAX_TREE_CALLS).map(CallJson::from).collect(),
+            emitted: Vec::new(),
             number,
             after_ms: record.started_at_ms - root.1,
             duration_ms: record.duration_us as f64 / 1000.0,
@@ -217,13 +249,19 @@ impl TreeDeliveryJson {
             error: record.error,
             steps: record.steps.into_iter().map(|step| step.name).collect(),
         };
+        let attempts: Vec<_> = view.attempts.into_iter().map(attempt).collect();
+        // Of attempts that are not shown nothing is known.
+        let first = attempts.first().map_or(1, |attempt: &TreeAttemptJson| attempt.number);
+        let came_ms = (first == 1).then_some(came_ms);
+        let is_waiting = waits_for.is_some() && view.state != State::Leased;
         Self {
             id: view.id.to_string(),
             plugin: view.plugin.to_string(),
             state: view.state.name(),
+            waits: waits(came_ms, &attempts, is_waiting),
             waits_for,
             attempt: view.attempt,
-            attempts: view.attempts.into_iter().map(attempt).collect(),
+            attempts,
             join: view
                 .gathering
                 .map(|state| TreeJoinJson::of(*state, members, more_members, root.0)),

@@ -19,17 +19,17 @@ use super::problem::ProblemJson;
 use super::replay::edited_event;
 use super::start::new_event;
 use super::state::Admin;
-use super::verdict::{AttemptEnd, verdict};
+use super::verdict::AgainstJson;
 use super::view::attempt::{CallJson, LogJson};
 use crate::cloudevents;
 use crate::dispatch::{MAX_TRIAL_MS, NotTried, Trial};
-use crate::event::{Attributes, Digest, Event, EventId, NewEvent};
-use crate::store::EventView;
+use crate::event::{Attributes, DeliveryId, Digest, Event, EventId, NewEvent};
+use crate::store::{AttemptView, EventView};
 
 /// The source of an event that is not stored.
 const TRIED: &str = "api/try";
 
-/// What is to be tried.
+/// The plugin and the event to be tried.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Try)]
@@ -73,6 +73,8 @@ pub(super) struct TrialJson {
     pub(super) again_ms: Option<u64>,
     /// How long it took, in milliseconds.
     pub(super) duration_ms: f64,
+    /// The time that it computed, in milliseconds.
+    pub(super) cpu_ms: f64,
     /// The most memory that it held, in bytes.
     pub(super) memory_bytes: u64,
     /// SHA-256 of the file that was tried.
@@ -109,17 +111,6 @@ pub(super) struct KeyWriteJson {
     pub(super) value_base64: Option<String>,
     /// The number that would be added to its value.
     pub(super) add: Option<i64>,
-}
-
-/// A trial beside the attempt before it.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct AgainstJson {
-    /// The outcome of that attempt.
-    pub(super) outcome: &'static str,
-    /// Its error.
-    pub(super) error: Option<String>,
-    /// `fixed`, `same error`, `other error`, `still well` or `fails now`.
-    pub(super) verdict: &'static str,
 }
 
 /// Try an event on a plugin, without effects: keys are read and not written, requests are refused,
@@ -231,7 +222,7 @@ fn refusal(name: &str, why: &NotTried) -> ProblemJson {
             "it is another file of plugin `{name}` that runs, {digest}"
         )),
         NotTried::NoCapacity | NotTried::Stopping => {
-            let detail = "there is no place for a trial now: ask again later";
+            let detail = "there is no permit for a trial now: ask again later";
             ProblemJson::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
         NotTried::Fault(panic) => {
@@ -241,22 +232,16 @@ fn refusal(name: &str, why: &NotTried) -> ProblemJson {
     }
 }
 
-/// The last attempt by a plugin.
-fn last(old: &EventView, name: &str) -> Option<AttemptEnd> {
+/// The last attempt of an event by a plugin.
+fn last<'v>(old: &'v EventView, name: &str) -> Option<(DeliveryId, &'v AttemptView)> {
     let of_plugin = old.deliveries.iter().filter(|it| &*it.plugin == name);
-    let attempt = of_plugin.filter_map(|it| it.attempts.last()).next_back()?;
-    Some((attempt.record.outcome, attempt.record.error.clone()))
+    of_plugin.filter_map(|it| Some((it.id, it.attempts.last()?))).next_back()
 }
 
 impl TrialJson {
-    fn of(trial: Trial, last: Option<AttemptEnd>) -> Self {
+    fn of(trial: Trial, last: Option<(DeliveryId, &AttemptView)>) -> Self {
         let record = trial.record;
-        let now = (record.outcome, record.error.clone());
-        let against = last.map(|last| AgainstJson {
-            verdict: verdict(&last, &now),
-            outcome: last.0.name(),
-            error: last.1,
-        });
+        let against = last.map(|before| AgainstJson::of(before, &record));
         let written = trial.writes.into_iter().map(|(key, value)| KeyWriteJson {
             key,
             value_base64: value.map(|value| STANDARD.encode(value)),
@@ -276,6 +261,7 @@ impl TrialJson {
             requests: record.calls.into_iter().map(CallJson::from).collect(),
             again_ms: trial.again.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
             duration_ms: record.duration_us as f64 / 1e3,
+            cpu_ms: record.used.map_or(0.0, |used| used.cpu_us as f64 / 1e3),
             memory_bytes: trial.memory_peak_bytes as u64,
             digest: record.plugin_digest.map(|digest| digest.to_string()),
             against,

@@ -28,11 +28,35 @@ pub(super) struct TroubleJson {
     pub(super) detail: String,
     /// When it began, RFC 3339 with milliseconds; null if that is not known or the text says it.
     pub(super) since: Option<String>,
+    /// What can be done about it is told apart by this.
+    #[serde(skip)]
+    pub(super) kind: ProblemKind,
+}
+
+/// Kinds of problems that differ in what follows from them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProblemKind {
+    /// Of the host, or of a source.
+    General,
+    /// The file of a plugin is not as it should be.
+    File,
+    /// A file waits to be approved, and none runs.
+    Held,
+    /// The attempts of a plugin are begun slowly.
+    Slowed,
+    /// An operator has paused a plugin.
+    Paused,
 }
 
 impl TroubleJson {
     pub(super) fn of(part: &'static str, name: Option<&str>, detail: String) -> Self {
-        Self { part, name: name.map(str::to_owned), detail, since: None }
+        let (name, kind) = (name.map(str::to_owned), ProblemKind::General);
+        Self { part, name, detail, since: None, kind }
+    }
+
+    /// A problem of a plugin.
+    fn of_plugin(name: &str, kind: ProblemKind, detail: String) -> Self {
+        Self { kind, ..Self::of("plugin", Some(name), detail) }
     }
 
     fn since(self, since_ms: Option<i64>) -> Self {
@@ -69,7 +93,9 @@ pub(super) fn all(admin: &Admin, stats: &Stats, condition: Condition) -> Vec<Tro
         let is_routed = config.routes.iter().any(|route| route.leads_to(name));
         let detail = of_plugin(name, entry, open, is_routed);
         let since_ms = || Some(admin.reloads.last(name)?.at_ms);
-        let problem = |detail| TroubleJson::of("plugin", Some(name), detail).since(since_ms());
+        let is_held = entry.held().is_some() && entry.problem().is_none();
+        let kind = if is_held { ProblemKind::Held } else { ProblemKind::File };
+        let problem = |detail| TroubleJson::of_plugin(name, kind, detail).since(since_ms());
         found.extend(detail.map(problem));
     }
     for (name, counts) in stats.plugins.iter().filter(|(name, _)| is_built_in(name)) {
@@ -78,15 +104,17 @@ pub(super) fn all(admin: &Admin, stats: &Stats, condition: Condition) -> Vec<Tro
         let gone = (!is_there && open > 0).then(|| {
             format!("its section is gone from the configuration, and {open} of its deliveries wait for it")
         });
-        found.extend(gone.map(|detail| TroubleJson::of("plugin", Some(name), detail)));
+        found.extend(gone.map(|detail| TroubleJson::of_plugin(name, ProblemKind::File, detail)));
     }
     for (name, _) in registry.entries() {
         let detail = admin.breakers.of(name).and_then(|view| slowed_down(name, &view));
-        found.extend(detail.map(|detail| TroubleJson::of("plugin", Some(name), detail)));
+        let slowed = |detail| TroubleJson::of_plugin(name, ProblemKind::Slowed, detail);
+        found.extend(detail.map(slowed));
     }
     for (name, pause) in admin.store.pauses().borrow().all(Pausable::Plugin) {
         let open = stats.plugins.get(name).map_or(0, PluginCounts::open);
-        found.push(TroubleJson::of("plugin", Some(name), paused(name, pause, open)));
+        let detail = paused(name, pause, open);
+        found.push(TroubleJson::of_plugin(name, ProblemKind::Paused, detail));
     }
     for (source, lately) in &admin.unidentified.lately() {
         found.push(TroubleJson::of("source", Some(source), without_type(source, lately)));

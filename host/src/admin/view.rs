@@ -10,6 +10,7 @@ use self::attempt::{AttemptJson, RecordedStepJson, left_no_record};
 pub(super) use self::stats::{CountsJson, StatsJson};
 use super::body;
 use super::sees::Sees;
+use super::verdict::AgainstJson;
 use super::waits::{WaitFacts, WaitJson};
 use crate::clock::rfc3339;
 use crate::event::{Event, State};
@@ -46,6 +47,8 @@ pub(super) struct AttributesJson {
     pub(super) datacontenttype: Option<String>,
     /// The event whose handling emitted this one.
     pub(super) parent_id: Option<String>,
+    /// The event from outside that it descends from: itself, if it came from there.
+    pub(super) root_id: String,
     /// Number of plugins it has passed since it came in from outside.
     pub(super) hops: u32,
     /// The provider's own id.
@@ -155,6 +158,8 @@ pub(super) struct DeliveryJson {
     /// Type of its event.
     #[serde(rename = "type")]
     pub(super) kind: String,
+    /// Source of its event.
+    pub(super) source: String,
     /// Subject of its event.
     pub(super) subject: Option<String>,
     /// `ready`, `leased`, `waiting`, `done`, `dead`, `cancelled` or `discarded`.
@@ -176,6 +181,9 @@ pub(super) struct DeliveryJson {
     /// Attempts that were spent and left no record, because the plugin failed faster than records
     /// are kept.
     pub(super) unrecorded: u32,
+    /// The last attempt beside the one before somebody retried or replayed: whether that has
+    /// helped. Absent in listings, and before there is such an attempt.
+    pub(super) against: Option<AgainstJson>,
     /// The group of its last attempt, if that failed and has a record: see `/api/v1/failures`.
     pub(super) failure: Option<String>,
     /// A sentence about them, if there are any.
@@ -203,6 +211,7 @@ impl AttributesJson {
             time: rfc3339(attributes.time_ms),
             datacontenttype: attributes.content_type.clone(),
             parent_id: event.parent.map(|parent| parent.to_string()),
+            root_id: event.tree().to_string(),
             hops: event.hops,
             provider_id,
             note,
@@ -276,7 +285,7 @@ impl EventDetail {
             headers: headers.into_iter().map(header).collect(),
             duplicates,
             last_duplicate_at: last_duplicate_ms.map(rfc3339),
-            deliveries: deliveries.into_iter().map(|row| facts.delivery(row, sees)).collect(),
+            deliveries: facts.deliveries(deliveries, sees),
             children: children.iter().map(ToString::to_string).collect(),
             replay_of: edited.as_ref().map(|edited| edited.event.to_string()),
             edited_by: edited.map(|edited| edited.by),
@@ -293,6 +302,7 @@ pub(super) fn cut_off(number: u32, cut_off: Option<u32>) -> Option<&'static str>
 impl DeliveryJson {
     pub(super) fn of(row: DeliveryView, waits_for: Option<WaitJson>, sees: Sees) -> Self {
         let cut_off = row.attempt_cut_off();
+        let against = AgainstJson::of_last(&row, &[]);
         let attempt = |row| AttemptJson::of(row, cut_off, sees);
         Self {
             waits_for,
@@ -300,6 +310,7 @@ impl DeliveryJson {
             event_id: row.id.event.to_string(),
             plugin: row.plugin.to_string(),
             kind: row.kind,
+            source: row.source,
             subject: row.subject,
             state: row.state.name(),
             due_at: row.due_ms.map(rfc3339),
@@ -308,6 +319,7 @@ impl DeliveryJson {
             replay: row.replay,
             cancelling: row.cancelling,
             unrecorded: row.unrecorded,
+            against,
             failure: row.failure.map(|failure| failure.to_string()),
             note: left_no_record(row.unrecorded),
             steps: row.steps.into_iter().map(RecordedStepJson::from).collect(),
@@ -318,6 +330,13 @@ impl DeliveryJson {
 }
 
 impl WaitFacts {
+    /// The deliveries of an event as they are shown to a client.
+    pub(super) fn deliveries(&self, rows: Vec<DeliveryView>, sees: Sees) -> Vec<DeliveryJson> {
+        let against: Vec<_> = rows.iter().map(|row| AgainstJson::of_last(row, &rows)).collect();
+        let shown = rows.into_iter().zip(against);
+        shown.map(|(row, against)| DeliveryJson { against, ..self.delivery(row, sees) }).collect()
+    }
+
     /// A delivery as it is shown to a client.
     pub(super) fn delivery(&self, mut row: DeliveryView, sees: Sees) -> DeliveryJson {
         self.hide_keys(&mut row, sees);

@@ -32,10 +32,9 @@ const MAX_REASON_BYTES: usize = 600;
 #[schema(as = WaitsFor)]
 pub(super) struct WaitJson {
     /// `time`; `key`: another delivery of its key; `rate`: its turn by the rate of its plugin;
-    /// `breaker`; `plugin`: it is missing, held or being compiled; `paused`: an operator has
-    /// paused its plugin; `capacity`: a place to run;
-    /// `members` of its join or batch; `again`: the time for which its handler asked; `host`: the
-    /// attempt that it is leased for.
+    /// `breaker`. `plugin`: it is missing, held or being compiled; `paused`: an operator has paused
+    /// its plugin; `capacity`: a permit to run. `members` of its join or batch; `again`: the time
+    /// for which its handler asked; `host`: the attempt that it is leased for.
     pub(super) kind: &'static str,
     /// A sentence that goes on from "waits for".
     pub(super) text: String,
@@ -190,7 +189,7 @@ impl WaitFacts {
         let full = self.queues.of(plugin).filter(QueueView::is_full);
         let runs = match full {
             Some(queue) => format!(
-                "runs or waits for one of the {} places of `{plugin}`, which are taken",
+                "runs or waits for one of the {} permits of `{plugin}`, which are all taken",
                 queue.concurrency
             ),
             None => "runs".to_owned(),
@@ -255,7 +254,7 @@ fn breaker(plugin: &str, view: &BreakerView) -> Option<WaitJson> {
     Some(WaitJson::new("breaker", text).until(open.next_attempt_ms))
 }
 
-/// A place to run.
+/// A permit to run.
 fn capacity(view: &DeliveryView, queue: Option<QueueView>) -> WaitJson {
     let plugin = &view.plugin;
     let text = match queue {
@@ -263,7 +262,7 @@ fn capacity(view: &DeliveryView, queue: Option<QueueView>) -> WaitJson {
             "its turn: it ran when a host died, and such deliveries run one at a time".to_owned()
         }
         Some(queue) if queue.is_full() => format!(
-            "a place of `{plugin}`, which runs {} attempts at once at most",
+            "a permit of `{plugin}`, which runs {} attempts at once at most",
             queue.concurrency
         ),
         Some(_) => format!("a worker of `{plugin}`: it is due and starts in a moment"),

@@ -1,4 +1,4 @@
-//! Who asks, who else may, and what applies: the client itself, the tokens, and the configuration.
+//! The client itself, the tokens, and the configuration that applies.
 
 use std::sync::Arc;
 
@@ -55,13 +55,15 @@ pub(super) struct TokenJson {
 pub(super) struct ConfigJson {
     /// The file, absolute.
     pub(super) file: String,
+    /// When the configuration that is in force was read, RFC 3339 with milliseconds.
+    pub(super) read_at: Option<String>,
     /// Whether the file as it is now applies; if not, `error` says why.
     pub(super) applies: bool,
     /// Why the newest state of the file does not apply.
     pub(super) error: Option<String>,
     /// Keys whose change waits for a restart.
     pub(super) waits_for_restart: Vec<String>,
-    /// What `hookbox check` warns of.
+    /// The warnings of `hookbox check`.
     pub(super) warnings: Vec<ConfigWarning>,
     /// Every key of the file, and the defaults of `[server]`, `[store]` and plugins.
     pub(super) keys: Vec<ConfigKey>,
@@ -141,6 +143,7 @@ pub(super) async fn show_config(
     let key = |EffectiveKey { key, value, line }| ConfigKey { key, value, line };
     Json(ConfigJson {
         file: config.path.display().to_string(),
+        read_at: condition.read_ms.map(rfc3339),
         applies: condition.config.is_none(),
         error: condition.config.map(|trouble| trouble.text),
         waits_for_restart: condition.restart_needed.iter().map(ToString::to_string).collect(),

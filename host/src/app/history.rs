@@ -5,19 +5,23 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::series::{OpenCount, REST_MS, STEP_MS, Series};
-use crate::store::{History, PluginCounts, Store};
+use crate::event::State;
+use crate::ingest::SourceActivity;
+use crate::series::{OpenCount, STEP_MS, STORED_EACH_MS, Series};
+use crate::store::{History, MAX_SAMPLES, PluginCounts, Store};
 
 /// Samples until `closing`, and then once more, so that a restart loses nothing.
 pub(super) async fn run(
     store: Arc<dyn Store>,
     series: Arc<Series>,
+    activity: Arc<SourceActivity>,
     clock: Clock,
     closing: CancellationToken,
 ) {
     let mut next_ms = clock.host_ms().saturating_add(STEP_MS);
-    let mut rest_ms = clock.host_ms().saturating_add(REST_MS);
+    let mut rest_ms = clock.host_ms().saturating_add(STORED_EACH_MS);
     loop {
+        read_keys(&*store, &activity).await;
         let is_last = tokio::select! {
             () = closing.cancelled() => true,
             () = clock.sleep_until_host(next_ms) => false,
@@ -25,11 +29,12 @@ pub(super) async fn run(
         series.sample(clock.now_ms());
         if let Ok(stats) = store.stats().await {
             let open = stats.plugins.values().map(PluginCounts::open).sum();
-            series.note_open(OpenCount { at_ms: clock.now_ms(), open });
+            let [ready, waiting] = [State::Ready, State::Waiting].map(|it| stats.deliveries(it));
+            series.note_open(OpenCount { at_ms: clock.now_ms(), open, ready, waiting });
         }
         if is_last || clock.host_ms() >= rest_ms {
-            rest_ms = clock.host_ms().saturating_add(REST_MS);
-            keep(&*store, &series, &clock).await;
+            rest_ms = clock.host_ms().saturating_add(STORED_EACH_MS);
+            keep(&*store, &series, &activity, &clock).await;
         }
         if is_last {
             return;
@@ -39,12 +44,22 @@ pub(super) async fn run(
     }
 }
 
-async fn keep(store: &dyn History, series: &Series, clock: &Clock) {
-    let rests = series.rest();
-    if rests.is_empty() {
+/// Reads when the keys of sources were used last: at the start, and when keys were added.
+async fn read_keys(store: &dyn History, activity: &SourceActivity) {
+    for key in activity.unread_keys() {
+        // Another time, if the store does not answer now.
+        let Ok(samples) = store.samples(key.owner.clone(), MAX_SAMPLES).await else { return };
+        key.read(&samples);
+    }
+}
+
+async fn keep(store: &dyn History, series: &Series, activity: &SourceActivity, clock: &Clock) {
+    let mut increments = series.increments();
+    increments.extend(activity.key_increments(clock.now_ms()));
+    if increments.is_empty() {
         return;
     }
-    if let Err(error) = store.keep_samples(clock.now_ms(), rests).await {
+    if let Err(error) = store.keep_samples(clock.now_ms(), increments).await {
         tracing::warn!(error = %error, "five minutes of the charts are not stored");
     }
 }

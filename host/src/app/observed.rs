@@ -1,4 +1,4 @@
-//! What the process measures of a host beside it.
+//! Measurements of a host that belong to the process: metrics, series and spans.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::admin::RenderMetrics;
 use crate::series::Series;
 use crate::trace::Tracer;
 
-/// What is measured of the host while it runs.
+/// The measurements of the host while it runs.
 #[derive(Clone)]
 pub struct Observed {
     /// All of it, for Prometheus.

@@ -46,9 +46,9 @@ enum Wait {
     Pause(Duration),
 }
 
-/// What is remembered of an operation between two steps.
+/// The state of an operation between two steps.
 #[derive(Debug)]
-struct Progress {
+struct OperationPace {
     pause: Duration,
     done: u64,
     /// Deliveries that its pace allows.
@@ -86,7 +86,7 @@ pub(super) async fn run(parts: OperationParts, closing: CancellationToken) {
 
 struct Runner {
     parts: OperationParts,
-    known: HashMap<OperationId, Progress>,
+    known: HashMap<OperationId, OperationPace>,
     /// When an operation is tried again whose step was refused.
     hindered: HashMap<OperationId, Instant>,
 }
@@ -139,13 +139,14 @@ impl Runner {
         if operation.open > 0 {
             store.collect(id).await?;
         }
+        // Read again: results may have been counted, and an operator may have stopped it.
         let Some(operation) = store.operation(id).await? else { return Ok(Wait::Nothing) };
         if let Some(reason) = heeds(&operation) {
-            self.rest(id, Some(reason)).await?;
+            self.finish(id, Some(reason)).await?;
             return Ok(Wait::Nothing);
         }
         if operation.is_through() {
-            self.rest(id, None).await?;
+            self.finish(id, None).await?;
             return Ok(Wait::Nothing);
         }
         // Events are replayed in the order in which they came, so all are found before.
@@ -202,8 +203,8 @@ impl Runner {
         Ok(deliveries.into_iter().map(|delivery| delivery.target).collect())
     }
 
-    async fn rest(&self, id: OperationId, reason: Option<String>) -> Result<(), StoreError> {
-        self.parts.store.rest(id, reason).await?;
+    async fn finish(&self, id: OperationId, reason: Option<String>) -> Result<(), StoreError> {
+        self.parts.store.finish(id, reason).await?;
         self.parts.signal.tell(id);
         Ok(())
     }
@@ -211,7 +212,7 @@ impl Runner {
     /// How many deliveries may be acted on now; for none, how long to wait.
     fn may_act(&mut self, operation: &Operation) -> (u64, Duration) {
         let now = Instant::now();
-        let known = self.known.entry(operation.id).or_insert_with(|| Progress {
+        let known = self.known.entry(operation.id).or_insert_with(|| OperationPace {
             pause: FIRST_PAUSE,
             done: operation.done(),
             allowed: 1.0,
@@ -228,6 +229,7 @@ impl Runner {
             return (most, known.pause);
         };
         let passed = now.saturating_duration_since(known.at).as_secs_f64();
+        // At most one second's worth, so that a wait is not made up for at once.
         known.allowed = (known.allowed + passed * pace).min(pace.max(1.0));
         known.at = now;
         let most = most.min(known.allowed as u64);

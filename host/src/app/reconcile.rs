@@ -131,6 +131,7 @@ impl Reconciler {
         };
         let failures = turn.failures.saturating_add(1);
         let passes = matches!(&error, PassError::Api(error) if error.passes());
+        // Once for failures in a row; the status shows those that last.
         if failures == 1 {
             tracing::warn!(source.name = %name, error = %error, "the log of a provider cannot be read");
         }
@@ -181,10 +182,12 @@ impl Reconciler {
                 page => page?,
             };
             is_stored = false;
+            // A log that names the same page again would be read without an end.
             let next = page.next.clone().filter(|next| Some(next) != cursor.as_ref());
             let is_empty = page.events.is_empty();
             let ends = pass.see(&mut page, &position);
             self.append(config, &runtime, page).await?;
+            // An empty page ends the log, even if it names a next one.
             match next.filter(|_| !ends && !is_empty) {
                 Some(next) => {
                     pass.cursor = Some(next);
@@ -238,10 +241,12 @@ impl Reconciler {
     ) -> Result<(), StoreError> {
         let source = runtime.source();
         let registration = source.provider.registration.as_ref();
+        // Pages have the newest first. Among events of one time, the sort keeps the reversed order.
         page.events.reverse();
         page.events.sort_by_key(|logged| logged.at_ms);
         for logged in page.events {
             let id = logged.id.clone();
+            // The provider was not to send it, so it is not missing.
             if registration.is_some_and(|registration| !registration.gets(&logged.kind)) {
                 count(source, "other_type");
                 continue;

@@ -42,7 +42,7 @@ pub(super) struct Ticker {
     series: Arc<Series>,
     /// Begins the spans that emit events.
     tracer: Tracer,
-    /// What operators have paused.
+    /// The pauses of operators that are in force.
     pauses: watch::Receiver<Arc<Pauses>>,
     /// The configuration that `rows` was read for; `None` if it is to be read.
     read_for: Option<Arc<Config>>,
@@ -135,6 +135,7 @@ impl Ticker {
         let mut failed = None;
         for (schedule, step, span, answer) in asked {
             match answer.await {
+                // Another host was faster, so the rows here are old.
                 Ok(Ticked::Lost) => self.read_for = None,
                 Ok(ticked) => {
                     if let Some(span) = span {
@@ -182,7 +183,7 @@ impl Ticker {
         for row in self.rows.values() {
             let Some(schedule) = config.schedules.get(&*row.name) else { continue };
             if pauses.of(Pausable::Schedule, &row.name).is_some() {
-                // What falls into the pause is missed.
+                // Ticks during the pause are missed.
                 self.due.remove(&row.name);
                 continue;
             }
@@ -197,6 +198,7 @@ impl Ticker {
 
     /// Reads the schedules, and begins, pauses and forgets them as the configuration says.
     async fn read(&mut self, config: &Config, now_ms: i64) -> Result<(), StoreError> {
+        // They were found for another configuration, or by a clock that was set back since.
         self.due.clear();
         for _ in 0..MAX_READS {
             let stored = self.store.schedules().await?;

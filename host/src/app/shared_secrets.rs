@@ -30,8 +30,8 @@ mod folder;
 use decide::{SecretStep, SeenSecret, StoredVersion, decide};
 use folder::{LocalSecrets, SecretFile, SecretFolder, digest};
 
-/// How often a host looks for what others have changed.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often a host asks for changes of others.
+const COMPARE_EVERY: Duration = Duration::from_secs(2);
 
 /// The name of the row by which a host with another key is known before there is any secret.
 const CHECK: &str = "check";
@@ -42,9 +42,9 @@ pub(super) struct SharedSecrets {
     store: Arc<dyn Hosts>,
     key: SealKey,
     folder: SecretFolder,
-    /// Secrets without a file at the last look. A file that is gone at two looks was removed.
+    /// Secrets without a file at the last scan. A file that is gone at two scans was removed.
     gone: BTreeSet<String>,
-    /// What was told of each secret last.
+    /// The last message about each secret.
     told: BTreeMap<String, String>,
 }
 
@@ -75,7 +75,7 @@ impl SharedSecrets {
         if let Some(name) = shared.unopened().await? {
             return Err(AppError::SecretKey { name, store: place.shown() });
         }
-        let taken = shared.look().await.map_err(|error| match error {
+        let taken = shared.compare().await.map_err(|error| match error {
             SharingError::Store(error) => error.into(),
             SharingError::Folder(source) => {
                 AppError::Secrets { folder: its.server.secrets_dir(), source }
@@ -126,7 +126,7 @@ impl SharedSecrets {
     }
 
     /// Compares this host's files with the store. Returns whether it has changed a file.
-    async fn look(&mut self) -> Result<bool, SharingError> {
+    async fn compare(&mut self) -> Result<bool, SharingError> {
         let LocalSecrets { files, mut seen } = self.in_folder(SecretFolder::read).await?;
         let mark = |(name, seen): (&String, &SeenSecret)| SecretMark {
             name: name.clone(),
@@ -138,6 +138,7 @@ impl SharedSecrets {
         let stored: BTreeMap<_, _> = stored.map(|secret| (secret.name.clone(), secret)).collect();
         let names: BTreeSet<&String> =
             files.keys().chain(seen.keys()).chain(stored.keys()).collect();
+        // Names come from the store too, and only those of secrets may become files.
         let names: Vec<String> =
             names.into_iter().filter(|it| is_shared_file(it)).cloned().collect();
         let (mut is_noted, mut has_taken, mut failed) = (false, false, None);
@@ -149,7 +150,7 @@ impl SharedSecrets {
                     (is_noted, has_taken) = (true, has_taken || taken);
                     seen.insert(name, now);
                 }
-                // What was done before is noted all the same.
+                // The secrets that were settled before this one are noted all the same.
                 Err(error) => {
                     failed = Some(error);
                     break;
@@ -239,6 +240,7 @@ impl SharedSecrets {
         if !kept.map_err(SharingError::Store)? {
             return Ok(None);
         }
+        // A fault that comes again is told again.
         self.told.remove(name);
         let what = if content.is_some() { "shared with" } else { "removed from" };
         tracing::info!(secret = name, version = next, "a secret is {what} the other hosts");
@@ -348,7 +350,7 @@ fn keeps_secrets(source: &Source) -> bool {
         || provider.names_registration && !is_set(&source.verify)
 }
 
-/// Looks regularly, and once the configuration has changed, until `closing`.
+/// Compares regularly, and once the configuration has changed, until `closing`.
 pub(super) async fn run(
     shared: Option<SharedSecrets>,
     changed: Arc<Notify>,
@@ -360,13 +362,13 @@ pub(super) async fn run(
         tokio::select! {
             () = closing.cancelled() => return,
             () = changed.notified() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(COMPARE_EVERY) => {}
         }
-        let looked = tokio::select! {
+        let compared = tokio::select! {
             () = closing.cancelled() => return,
-            looked = shared.look() => looked,
+            compared = shared.compare() => compared,
         };
-        match looked {
+        match compared {
             Ok(_) => folder_told = None,
             Err(SharingError::Store(error)) => {
                 tracing::debug!(error = %error, "secrets are not compared with the store");

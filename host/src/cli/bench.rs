@@ -18,7 +18,7 @@ use super::remarks::remark;
 use super::send::load::{self, End, LoadPlan, MAX_EVENTS};
 use super::send::{Aim, Bodies, is_loopback, rate};
 use crate::config::{Partial, StorePlace};
-use crate::names::closest;
+use crate::names::{closest, did_you_mean};
 
 mod audit;
 mod disk;
@@ -159,7 +159,7 @@ impl Bench {
         let patterns: Vec<&str> =
             config.routes.iter().map(|route| route.pattern.as_str()).collect();
         let hint = match closest(kind, patterns.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
+            Some(near) => did_you_mean(near),
             None if patterns.is_empty() => "it has none.".to_owned(),
             None => format!("it has `{}`.", patterns.join("`, `")),
         };

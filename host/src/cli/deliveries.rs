@@ -18,6 +18,7 @@ use crate::store::Action;
 mod change;
 pub(super) mod filter;
 mod operation;
+mod question;
 
 #[derive(Debug, Args)]
 #[command(
@@ -53,14 +54,16 @@ enum DeliveriesVerb {
     /// Make deliveries due at once: one by its id, or all that match
     #[command(after_help = "\
 By filter it takes dead deliveries, and begins them anew; with --state waiting, cancelled or discarded those. One that \
-waits keeps the count of its attempts. A delivery that a plugin has delayed on purpose waits as well.
+waits keeps the count of its attempts. A delivery that a plugin has delayed on purpose waits as well. By filter it says how \
+many there are and asks, unless --yes is given; --yes is needed where nobody can be asked. With --first it says of the \
+first one whether it is fixed.
 
 Examples:
   hookbox deliveries retry dlv_019a…_0                 this one
   hookbox deliveries retry --plugin video-orders       all that is dead
   hookbox deliveries retry --failure f_7c1a90b2d3e4   of a group of failures
   hookbox deliveries retry --plugin video-orders --first --pace 50
-  hookbox deliveries retry --state dead                every dead delivery
+  hookbox deliveries retry --state dead --yes          every dead one, in a script
   hookbox deliveries retry --state waiting --since 1h  at once, before it is due")]
     Retry {
         /// Drop the steps that they have recorded: without it, they go on where they failed
@@ -86,6 +89,16 @@ Examples:
   hookbox deliveries discard dlv_019a…_0
   hookbox deliveries discard --state dead --until 7d   those older than a week")]
     Discard(ChangeArgs),
+    /// Make a dead letter again of one that was discarded
+    #[command(after_help = "\
+Examples:
+  hookbox deliveries undiscard dlv_019a…_0
+  hookbox operations undo op_12                        all that one has discarded")]
+    Undiscard {
+        /// The delivery
+        #[arg(value_name = "ID", value_parser = delivery_id)]
+        id: DeliveryId,
+    },
     /// Give what is ready or waits to another plugin: one by its id, or all that match
     #[command(after_help = "\
 A delivery keeps its time and its id, and with the id its idempotency key; its attempts are counted anew. It stays where it is \
@@ -106,22 +119,26 @@ Examples:
 }
 
 impl DeliveriesVerb {
-    fn parts(&self) -> (Action, &ChangeArgs) {
-        match self {
+    fn parts(&self) -> Option<(Action, &ChangeArgs)> {
+        Some(match self {
+            Self::Undiscard { .. } => return None,
             Self::Retry { fresh: false, change } => (Action::Retry, change),
             Self::Retry { fresh: true, change } => (Action::RetryFresh, change),
             Self::Cancel(change) => (Action::Cancel, change),
             Self::Discard(change) => (Action::Discard, change),
             Self::Move { to, change } => (Action::Move(to.as_str().into()), change),
-        }
+        })
     }
 }
 
 impl Deliveries {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
-        if let Some((action, change)) = self.verb.as_ref().map(DeliveriesVerb::parts) {
+        if let Some((action, change)) = self.verb.as_ref().and_then(DeliveriesVerb::parts) {
             change.check(&action)?;
             return change.run(&action, &self.host.client(common)?, self.json);
+        }
+        if let Some(DeliveriesVerb::Undiscard { id }) = self.verb {
+            return change::one(&Action::Undiscard, id, &self.host.client(common)?, self.json);
         }
         const LISTED: Listed =
             Listed { path: "/api/v1/deliveries", none: "no delivery", table: delivery_table };

@@ -31,6 +31,7 @@ mod tree;
 Examples:
   hookbox events --type avatar_video.fail --since 2h
   hookbox events --subject order_1 --json
+  hookbox events --state failing                  what is dead or tried again
   hookbox events evt_019a…                        one, with attempts and logs
   hookbox events tree evt_019a…                   all that it led to
   hookbox events body evt_019a…                   its body, byte for byte
@@ -77,11 +78,17 @@ struct EventMatchArgs {
     /// Exactly this source
     #[arg(long)]
     source: Option<String>,
+    /// Emitted by a plugin; with =false, not emitted by one
+    #[arg(
+        long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = ["true", "false"]
+    )]
+    emitted: Option<String>,
     /// Exactly this subject
     #[arg(long)]
     subject: Option<String>,
     /// With a delivery in this state: ready, leased, waiting, done, dead, cancelled, discarded; or
-    /// unrouted
+    /// failing (dead, or tried again after a failure), or unrouted
     #[arg(long)]
     state: Option<String>,
     /// This text occurs in id, type, subject, provider id or body
@@ -93,6 +100,9 @@ struct EventMatchArgs {
     /// Received before: RFC 3339, Unix seconds, or 90s, 15m, 2h, 3d ago
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<String>,
+    /// Stored after the event with this id
+    #[arg(long, value_name = "ID")]
+    after: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -201,16 +211,18 @@ impl EventFilterArgs {
 }
 
 impl EventMatchArgs {
-    fn query(&self) -> [Param<'_>; 8] {
+    fn query(&self) -> [Param<'_>; 10] {
         [
             ("type", self.kind.as_deref()),
             ("source", self.source.as_deref()),
+            ("emitted", self.emitted.as_deref()),
             ("subject", self.subject.as_deref()),
             ("state", self.state.as_deref()),
             ("min_attempts", self.min_attempts.as_deref()),
             ("q", self.query.as_deref()),
             ("since", self.since.as_deref()),
             ("until", self.until.as_deref()),
+            ("after", self.after.as_deref()),
         ]
     }
 }

@@ -129,5 +129,29 @@ fn show(group: &Value) -> Result<(), Failure> {
         out.field("file", &format!("{} {}x{running}", text(&file["digest"]), file["count"]).into());
     }
     out.field("on_running", &group["on_running"]);
+    sample(&mut out, group);
     out.print()
+}
+
+/// Adds what its newest deliveries have in common, and its first and last attempt.
+fn sample(out: &mut Printout, group: &Value) {
+    out.field("looked_at", &group["looked_at"]);
+    for (list, name) in [("types", "type"), ("sources", "source"), ("subjects", "subject")] {
+        for it in elements(&group[list]) {
+            out.field(name, &format!("{} {}x", text(&it["value"]), it["count"]).into());
+        }
+    }
+    for name in ["first", "last"] {
+        let Some(number) = group[name]["attempt"]["number"].as_u64() else { continue };
+        let (delivery, attempt) = (text(&group[name]["delivery_id"]), &group[name]["attempt"]);
+        let (at, error) = (text(&attempt["started_at"]), text(&attempt["error"]));
+        out.field(name, &format!("{delivery} #{number} {at} {error}").into());
+    }
+    for mark in elements(&group["marks"]) {
+        let of = |name: &str| text(&mark[name]);
+        out.field(
+            "changed",
+            &format!("{} {} {} {}", of("at"), of("what"), of("name"), of("result")).into(),
+        );
+    }
 }

@@ -115,9 +115,27 @@ impl KvArgs {
         if items.is_empty() {
             out.line("no key");
         } else {
-            let head = ["KEY", "SIZE"].map(str::to_owned).to_vec();
-            let row = |item: &Value| vec![text(&item["key"]), size(item)];
+            let head = ["KEY", "SIZE", "VERSION", "EXPIRES", "WRITTEN BY"];
+            let head = head.map(str::to_owned).to_vec();
+            let row = |item: &Value| {
+                let by = |name: &str| text(&item["written_by"][name]);
+                let writer = match item["written_by"].is_object() {
+                    true => format!("{} #{}", by("delivery_id"), by("attempt")),
+                    false => "-".to_owned(),
+                };
+                let expires = match item["expires_at"].as_str() {
+                    Some(at) => printable(at).to_owned(),
+                    None => "-".to_owned(),
+                };
+                vec![text(&item["key"]), size(item), text(&item["version"]), expires, writer]
+            };
             out.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());
+        }
+        if let Some(count) = answer["count"].as_u64().filter(|_| !items.is_empty()) {
+            let more = if answer["has_more"] == true { "more than " } else { "" };
+            let of = |name: &str| bytes(answer[name].as_u64().unwrap_or_default());
+            let holds = format!("the bucket holds {} of {}", of("bytes"), of("max_bytes"));
+            out.line(out.ink(Ink::Dim, &format!("{more}{count} keys; {holds}")));
         }
         if let Some(next) = answer["next_after"].as_str() {
             out.line(out.ink(Ink::Dim, &format!("more with --after {}", printable(next))));

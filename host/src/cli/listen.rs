@@ -70,7 +70,7 @@ enum Goes {
     Ended,
 }
 
-/// What is taken, and how far it has come.
+/// The stream of events, its filter, and how far it has come.
 struct Listening<'a> {
     client: &'a AdminClient,
     filter: [Param<'a>; 2],
@@ -151,7 +151,7 @@ impl Listening<'_> {
         if line["skipped"].is_null() {
             return self.take(line);
         }
-        // What follows in the stream is known then.
+        // The events that follow in the stream are known then.
         let (client, filter) = (self.client, self.filter);
         let missed = newer(client, &filter, Some(&self.last), WINDOW).map_err(RelayFault::There)?;
         if missed.len() >= WINDOW {

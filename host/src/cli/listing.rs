@@ -34,6 +34,11 @@ pub(super) struct Listed {
 }
 
 impl ListingArgs {
+    /// Where it goes on.
+    pub(super) fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
     /// Prints the rows that match `filter`.
     pub(super) fn print(
         &self,
@@ -140,6 +145,9 @@ pub(super) fn attempts(out: &mut Printout, delivery: &Value) {
     if let Some(note) = delivery["note"].as_str() {
         out.line(format!("  {}", printable(note)));
     }
+    if delivery["against"].is_object() {
+        out.line(format!("  {}", printable(&verdict(&delivery["against"]))));
+    }
     for step in elements(&delivery["steps"]) {
         out.line(format!("  {}", recorded_step(step)));
     }
@@ -154,6 +162,11 @@ pub(super) fn attempts(out: &mut Printout, delivery: &Value) {
         let settled = if attempt["settled"] == "cancelled" { ", cancelled meanwhile" } else { "" };
         let line = format!("  #{number}  {}  {ms} ms  {outcome}", printable(&started));
         out.line(format!("{line}{settled}{error}"));
+        if let (Some(cpu), Some(memory)) =
+            (attempt["cpu_ms"].as_f64(), attempt["memory_bytes"].as_u64())
+        {
+            out.line(format!("    used {cpu} ms of CPU and {} of memory", bytes(memory)));
+        }
         for step in elements(&attempt["steps"]) {
             out.line(format!("    {}", step_line(step)));
         }
@@ -165,6 +178,18 @@ pub(super) fn attempts(out: &mut Printout, delivery: &Value) {
             out.line(format!("      {}", printable(&line)));
         }
     }
+}
+
+/// Whether a retry or a replay has helped, beside the attempt before it.
+fn verdict(against: &Value) -> String {
+    let error = against["error"].as_str().map(|error| format!(": {error}")).unwrap_or_default();
+    format!(
+        "{}: before it, attempt {} of {} was {}{error}",
+        text(&against["verdict"]),
+        against["attempt"],
+        text(&against["delivery_id"]),
+        text(&against["outcome"]),
+    )
 }
 
 /// A step that a delivery keeps: its name, size, and which attempt and file made it.

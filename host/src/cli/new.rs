@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::output::{Ink, Printout};
 use crate::config::{Partial, WrittenItem};
 use crate::env;
-use crate::names::{MAX_NAME_BYTES, is_plugin_name};
+use crate::names::{MAX_NAME_BYTES, hint_at, is_plugin_name};
 
 mod templates;
 
@@ -139,8 +139,7 @@ fn check_name(name: &str) -> Result<(), String> {
     let near: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     let near = near.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).trim_end_matches('-');
-    let hint =
-        if is_plugin_name(near) { format!("; did you mean `{near}`?") } else { String::new() };
+    let hint = hint_at(Some(near).filter(|near| is_plugin_name(near)));
     Err(format!(
         "{name:?} is not a name for a plugin: it begins with a letter and has at most {} letters, digits, `_` and `-`{hint}",
         MAX_NAME_BYTES

@@ -18,7 +18,8 @@ Examples:
   hookbox open evt_1a2093497a300000     an event
   hookbox open video-orders --browser   a plugin, in the browser of this machine")]
 pub(super) struct Open {
-    /// An id or a name: an event, a delivery, a failure group, a plugin, a source
+    /// An id or a name: an event, a delivery, a failure group, an operation, a plugin, a source, a
+    /// schedule, a join or batch, a bucket of keys
     #[arg(value_name = "THING")]
     thing: Option<String>,
     /// Also open it in the browser of this machine

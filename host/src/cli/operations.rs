@@ -25,6 +25,7 @@ and beyond a restart of the host. `hookbox deliveries retry` with --first, --pac
 Examples:
   hookbox operations
   hookbox operations op_12            one, with the deliveries that failed again
+  hookbox operations op_12 --result ok
   hookbox operations pause op_12
   hookbox operations undo op_12       bring back what it has discarded"
 )]
@@ -34,6 +35,9 @@ pub(super) struct OperationsCommand {
     /// Show this operation
     #[arg(value_name = "OPERATION", value_parser = operation_id)]
     id: Option<OperationId>,
+    /// Of one operation, the deliveries of this result [default: failed]
+    #[arg(long, value_name = "RESULT", requires = "id")]
+    result: Option<String>,
     #[command(flatten)]
     listing: ListingArgs,
     /// Answer in JSON
@@ -101,7 +105,8 @@ impl OperationsCommand {
     }
 
     fn show(&self, client: &AdminClient, id: OperationId) -> Result<(), Failure> {
-        let operation = client.get(&format!("/api/v1/operations/{id}"), &[])?;
+        let query = [("result", self.result.as_deref()), ("cursor", self.listing.cursor())];
+        let operation = client.get(&format!("/api/v1/operations/{id}"), &query)?;
         if self.json {
             return print_json(&operation);
         }
@@ -127,8 +132,16 @@ impl OperationsCommand {
         out.field("for", &scope(&operation).into());
         let failed = elements(&operation["items"]);
         if !failed.is_empty() {
-            out.line(if operation["action"] == "replay" { "failed:" } else { "failed again:" });
+            let replays = operation["action"] == "replay";
+            out.line(match self.result.as_deref() {
+                None | Some("failed") if replays => "failed:".to_owned(),
+                None | Some("failed") => "failed again:".to_owned(),
+                Some(result) => format!("{result}:"),
+            });
             delivery_table(&mut out, failed);
+        }
+        if let Some(next) = operation["next_cursor"].as_str() {
+            out.remark(format!("there is more: --cursor {next}"));
         }
         out.print()
     }

@@ -13,6 +13,7 @@ use super::listing::elements;
 use super::output::{Printout, print_json, printable, text};
 use crate::event::State;
 
+mod lately;
 pub(super) mod pause;
 mod reloads;
 mod settings;
@@ -25,11 +26,14 @@ const PLUGINS: &str = "/api/v1/plugins";
 const SHORT_DIGEST: usize = 12;
 
 /// The use of capabilities, and where the API says it.
-const USED: [(&str, &str); 6] = [
+const USED: [(&str, &str); 9] = [
     ("http answered", "/used/http/answered"),
     ("http refused", "/used/http/refused"),
+    ("last refused", "/used/http/last_refused/url"),
+    ("refused because", "/used/http/last_refused/error"),
     ("http unanswered", "/used/http/unanswered"),
-    ("last of them", "/used/http/last_unanswered/url"),
+    ("last unanswered", "/used/http/last_unanswered/url"),
+    ("unanswered because", "/used/http/last_unanswered/error"),
     ("kv reads", "/used/kv/reads"),
     ("kv writes", "/used/kv/writes"),
 ];
@@ -168,9 +172,20 @@ impl Plugins {
         if items.is_empty() {
             out.line("no plugin");
         } else {
-            let head = ["NAME", "STATE", "CONTRACT", "DIGEST", "DONE", "DEAD", "OPEN", "PROBLEM"]
-                .map(str::to_owned)
-                .to_vec();
+            let head = [
+                "NAME",
+                "STATE",
+                "CONTRACT",
+                "DIGEST",
+                "ATTEMPTS/S",
+                "SUCCEEDED",
+                "DONE",
+                "DEAD",
+                "OPEN",
+                "PROBLEM",
+            ]
+            .map(str::to_owned)
+            .to_vec();
             out.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());
         }
         out.print()
@@ -211,6 +226,7 @@ impl Plugins {
         for (name, pointer) in USED {
             out.field(name, plugin.pointer(pointer).unwrap_or(&Value::Null));
         }
+        lately::fields(&mut out, &plugin["recent"]);
         breaker(&mut out, &plugin["breaker"]);
         for emits in elements(&plugin["emits"]) {
             out.field("emits", &emits["type"]);
@@ -317,6 +333,8 @@ fn row(plugin: &Value) -> Vec<String> {
     let open = count("ready") + count("leased") + count("waiting");
     let mut cells =
         vec![text(&plugin["name"]), text(&plugin["state"]), text(&plugin["contract"]), digest];
+    let recent = lately::lately(&plugin["recent"]);
+    cells.extend([recent.per_second, recent.succeeded]);
     cells.extend([count("done"), count("dead"), open].map(|count| count.to_string()));
     let (held, breaker) = (&plugin["held"], &plugin["breaker"]);
     cells.push(if let Some(paused) = pause::line(&plugin["paused"]) {

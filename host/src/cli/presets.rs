@@ -10,7 +10,7 @@ use super::listing::elements;
 use super::output::{Printout, print_json};
 use crate::config::presets::{self, AboutProvider};
 use crate::config::source::{DedupeBy, HandshakeRule, Part, Pick, SourceTemplate, ValueCondition};
-use crate::names::closest;
+use crate::names::{closest, did_you_mean};
 
 /// The text for a rule that others have reported.
 const NOT_CONFIRMED: &str = "not confirmed with the provider";
@@ -42,7 +42,7 @@ fn list(as_json: bool) -> Result<(), Failure> {
 fn show(name: &str, as_json: bool) -> Result<(), Failure> {
     let Some(preset) = described(name) else {
         let near = closest(name, presets::NAMES);
-        let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        let near = near.map(|near| did_you_mean(near) + " ").unwrap_or_default();
         let text =
             format!("there is no preset `{name}`: {near}`hookbox sources presets` lists all");
         return Err(Failure::usage(text));

@@ -11,7 +11,7 @@ use super::failure::Failure;
 mod callback;
 mod endpoints;
 mod events;
-mod kept;
+mod secret_files;
 mod talk;
 
 pub(super) use talk::Talk;

@@ -9,7 +9,7 @@ use super::Common;
 use super::failure::Failure;
 use super::output::{print_json, print_json_line};
 use super::runner::calls::Bound;
-use super::runner::kept::{Kept, Values, read_values};
+use super::runner::run_store::{RunStore, Values, read_values};
 use super::runner::{
     GivenSettings, PluginRunner, RunSettings, Task, answer, calls, event, summary,
 };
@@ -111,7 +111,7 @@ impl Run {
         settings: &RunSettings,
     ) -> Result<ExitCode, Failure> {
         let config = self.config_value.iter().cloned().collect();
-        let kept = Kept::new(self.values()?);
+        let kept = RunStore::new(self.values()?);
         let task = Task { event, config, attempt: self.attempt, kept, settings };
         let bound = Bound { most: self.calls, retries: true };
         let mut shown = Ok(());

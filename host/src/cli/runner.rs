@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::runtime::Runtime;
 
-use self::kept::Kept;
+use self::run_store::RunStore;
 use super::Common;
 use super::compile::users_compiler;
 use super::failure::Failure;
@@ -22,7 +22,7 @@ use crate::tasks;
 pub(super) mod answer;
 pub(super) mod calls;
 pub(super) mod event;
-pub(super) mod kept;
+pub(super) mod run_store;
 pub(super) mod summary;
 
 /// The idempotency key a plugin sees: the same in every run, so that runs can be compared.
@@ -106,7 +106,7 @@ pub(super) struct Task<'a> {
     /// The number of the attempt, from 1.
     pub(super) attempt: u32,
     /// Its keys and recorded steps.
-    pub(super) kept: Arc<Kept>,
+    pub(super) kept: Arc<RunStore>,
     pub(super) settings: &'a RunSettings,
 }
 

@@ -10,9 +10,8 @@ use super::Common;
 use super::client::{HostArg, encoded};
 use super::failure::Failure;
 use super::listing::elements;
-use super::output::{Printout, print_json, printable, text};
+use super::output::{Printout, print_json, text};
 use super::plugins::pause;
-use crate::names::hint;
 
 /// Where the API has schedules.
 const SCHEDULES: &str = "/api/v1/schedules";
@@ -23,7 +22,7 @@ const SCHEDULES: &str = "/api/v1/schedules";
     after_help = "\
 Examples:
   hookbox schedules
-  hookbox schedules nightly-report                one, with what was skipped
+  hookbox schedules nightly-report                one, with its last ticks and what was skipped
   hookbox schedules pause nightly-report --reason \"the database moves\"
   hookbox schedules --json"
 )]
@@ -103,29 +102,27 @@ impl SchedulesArgs {
             }
             None => {}
         }
+        if let Some(name) = &self.name {
+            self.show(&client.get(&format!("{SCHEDULES}/{}", encoded(name)), &[])?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let answer = client.get(SCHEDULES, &[])?;
         let items = elements(&answer["items"]);
-        match &self.name {
-            Some(name) => self.show(name, items)?,
-            None if self.json => print_json(&json!({ "items": items }))?,
-            None => list(items)?,
+        match self.json {
+            true => print_json(&json!({ "items": items }))?,
+            false => list(items)?,
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    fn show(&self, name: &str, items: &[Value]) -> Result<(), Failure> {
-        let Some(found) = items.iter().find(|item| item["name"] == name) else {
-            let hint = hint(name, items.iter().filter_map(|item| item["name"].as_str()));
-            return Err(Failure::failed(format!(
-                "there is no schedule `{}`{hint}",
-                printable(name)
-            )));
-        };
+    fn show(&self, found: &Value) -> Result<(), Failure> {
         if self.json {
             return print_json(found);
         }
         let mut out = Printout::new();
-        for field in ["name", "spec", "enabled", "emit", "subject", "missed", "overlap"] {
+        for field in
+            ["name", "spec", "words", "zone", "enabled", "emit", "subject", "missed", "overlap"]
+        {
             out.field(field, &found[field]);
         }
         out.field("pause", &json!(pause::line(&found["paused"])));
@@ -133,6 +130,14 @@ impl SchedulesArgs {
             out.field("next", time);
         }
         out.field("last", &json!(last(found)));
+        for tick in elements(&found["ticks"]) {
+            let states = elements(&tick["deliveries"]).iter().map(|delivery| {
+                format!("{} {}", text(&delivery["state"]), text(&delivery["plugin"]))
+            });
+            let states = states.collect::<Vec<_>>().join(", ");
+            let (time, id) = (text(&tick["time"]), text(&tick["id"]));
+            out.field("ticked", &json!(format!("{time}  {id}  {states}")));
+        }
         for skipped in elements(&found["skipped"]) {
             let (first, last, ticks) = (&skipped["first"], &skipped["last"], &skipped["ticks"]);
             let range = match first == last {

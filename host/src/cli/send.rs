@@ -15,7 +15,7 @@ use super::{known, remarks};
 use crate::cloudevents::HttpMode;
 use crate::config::Partial;
 use crate::ingest::sample::{self, Assignment, Sample};
-use crate::names::{closest, hint};
+use crate::names::{closest, did_you_mean, hint};
 use crate::text;
 
 mod duplicate;
@@ -215,7 +215,7 @@ impl Aim {
     fn no_source(&self, config: &Partial) -> Failure {
         let names = || config.source_names();
         let hint = match closest(&self.source, names()) {
-            Some(hint) => format!("did you mean `{hint}`?"),
+            Some(near) => did_you_mean(near),
             None if names().next().is_none() => "the configuration has none".to_owned(),
             None => format!(
                 "the configuration has {}",

@@ -129,12 +129,19 @@ impl SourcesArgs {
         for seen in elements(&source["types"]) {
             let route = if seen["routed"] == true { "" } else { "  no route" };
             let (kind, hour, day) = (text(&seen["type"]), &seen["hour"], &seen["day"]);
-            out.field("type", &json!(format!("{kind}  {hour} in 1 h, {day} in 24 h{route}")));
+            let rate = match seen["per_minute"].as_f64() {
+                Some(rate) if rate > 0.0 => format!("{rate:.2} a minute, "),
+                _ => String::new(),
+            };
+            out.field("type", &json!(format!("{kind}  {rate}{hour} in 1 h, {day} in 24 h{route}")));
         }
         for secret in elements(&source["secrets"]) {
             let used = match (secret["set"].as_bool(), secret["last_used_at"].as_str()) {
                 (Some(false), _) => "not set".to_owned(),
-                (_, None) => "not used since the host started".to_owned(),
+                (_, None) => match source["key_uses_since"].as_str() {
+                    Some(since) => format!("not used since {since}"),
+                    None => "not used since the host started".to_owned(),
+                },
                 (_, Some(at)) => format!("last used {at}"),
             };
             out.field("key", &json!(format!("{}: {used}", text(&secret["from"]))));

@@ -28,7 +28,7 @@ pub(super) fn run(
     if window["state"] == "open" {
         let what = printable(name);
         let line = format!("waiting until {until} for the handshake of {what}: register it now");
-        // Whoever does not read it waits all the same.
+        // An operator who does not read it waits all the same.
         let _ = writeln!(std::io::stderr(), "{line}");
     }
     while window["state"] == "open" {

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::Common;
 use super::failure::Failure;
-use super::runner::kept::Kept;
+use super::runner::run_store::RunStore;
 use super::runner::{GivenSettings, PluginRunner, Task, calls};
 
 mod case;
@@ -16,7 +16,7 @@ mod expected;
 mod folder;
 mod report;
 
-use case::{Case, CaseResult};
+use case::{CaseResult, TestCase};
 use folder::Project;
 use report::TestReport;
 
@@ -65,7 +65,7 @@ impl Test {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         let project = Project::find(&self.dir).map_err(Failure::usage)?;
         let folders = project.cases(&self.case).map_err(Failure::usage)?;
-        let cases = Case::read_all(&folders, self.update).map_err(Failure::usage)?;
+        let cases = TestCase::read_all(&folders, self.update).map_err(Failure::usage)?;
         let file = match &self.plugin {
             Some(file) => file.clone(),
             None => project.plugin().map_err(Failure::usage)?,
@@ -79,7 +79,7 @@ impl Test {
                 event: case.event.clone(),
                 config: case.config.clone(),
                 attempt: 1,
-                kept: Kept::new(case.kv.clone()),
+                kept: RunStore::new(case.kv.clone()),
                 settings: &settings,
             };
             let calls = calls::run(&runner, &plugin, task, case.bound(), |_| {});

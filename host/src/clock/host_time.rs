@@ -116,6 +116,7 @@ impl TimeNote {
     pub fn resume(self, wall_ms: i64) -> (i64, ClockState, Option<ClockChange>) {
         let Self { host_ms, wall_ms: last_ms, mut state } = self;
         let off_ms = wall_ms.saturating_sub(last_ms);
+        // The clock went back, or too far forward for a stop: the next comparison finds a jump.
         if !(0..=LONGEST_STOP_MS).contains(&off_ms) {
             return (host_ms, state, None);
         }
@@ -127,6 +128,7 @@ impl TimeNote {
         if off_ms <= JUMP_MS {
             return (host_ms, state, None);
         }
+        // Beyond the bound the newest two become one, so that none of their time is lost.
         let joined = if state.held.len() < MAX_HELD { None } else { state.held.pop() };
         let by_ms = joined.map_or(0, |last| last.by_ms).saturating_add(off_ms);
         state.held.push(Jump { since_ms: host_ms, by_ms });

@@ -125,7 +125,10 @@ pub(super) fn list_plugins(folder: &Path) -> io::Result<BTreeSet<String>> {
         let ending = path.extension().is_some_and(|ending| ending == "wasm" || ending == "wat");
         let name =
             path.file_stem().and_then(|name| name.to_str()).filter(|name| is_plugin_name(name));
-        if let Some(name) = name.filter(|_| ending && path.is_file()) {
+        if let Some(name) = name
+            && ending
+            && path.is_file()
+        {
             names.insert(name.to_owned());
         }
     }

@@ -88,7 +88,7 @@ fn read_bucket<'a>(item: &Item<'a>) -> Option<&'a str> {
         let help = format!("a bucket's name is 1 to {MAX_NAME_BYTES} letters, digits, `_` and `-`");
         item.refuse(format_args!("is \"{bucket}\", which is no name"), help);
     }
-    Some(bucket).filter(|_| fits)
+    fits.then_some(bucket)
 }
 
 /// The buckets that a plugin names which is not called so, or several plugins have, with these

@@ -121,7 +121,9 @@ pub(super) fn read(section: &mut Section<'_>) -> Limits {
         }
     }
     section.finish();
-    if let Some(item) = emitted_size.filter(|_| limits.emitted_bytes > limits.call_bytes) {
+    if let Some(item) = emitted_size
+        && limits.emitted_bytes > limits.call_bytes
+    {
         let call = show_bytes(limits.call_bytes as u64);
         let help = format!(
             "a handler returns its events in one call: write at most {call}, or a larger `call_size`"

@@ -210,6 +210,7 @@ impl PartialFile<'_> {
     ) -> BTreeMap<String, Result<Arc<Source>, Problems>> {
         let mut sources = BTreeMap::new();
         for (key, value) in self.section("sources").into_iter().flatten() {
+            // By itself, so that the problems of other sources are not taken for its own.
             let mut alone = DeTable::new();
             alone.insert(key.clone(), value.clone());
             let read = |sink: &Sink| {

@@ -222,7 +222,7 @@ fn read_path<'a>(item: &Item<'a>) -> Option<&'a str> {
         );
         item.refuse(format_args!("is \"{path}\", which is no path"), help);
     }
-    Some(path).filter(|_| fits)
+    fits.then_some(path)
 }
 
 /// Whether a text can be where an HTTP handler's requests go: a path, with or without a query.
@@ -255,7 +255,9 @@ fn read_retry(mut section: Section<'_>) -> RetryPolicy {
     if let Some(max_ms) = max.as_ref().and_then(|item| item.duration_ms(BACKOFF_BOUNDS_MS)) {
         policy.max_ms = max_ms;
     }
-    if let Some(item) = max.or(initial).filter(|_| policy.max_ms < policy.initial_ms) {
+    if let Some(item) = max.or(initial)
+        && policy.max_ms < policy.initial_ms
+    {
         let (initial, max) = (show_ms(policy.initial_ms), show_ms(policy.max_ms));
         let help = format!(
             "the backoff starts at `initial` ({initial}) and grows up to `max` ({max}): write a `max` of at least \

@@ -18,7 +18,7 @@ pub(super) struct Preset {
     pub(super) samples: Vec<(String, String)>,
 }
 
-/// What people need to know of a provider.
+/// Facts about a provider, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AboutProvider {
     /// The provider's name.

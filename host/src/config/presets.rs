@@ -202,7 +202,7 @@ presets!(
 /// Each preset is read when it is first used.
 static PRESETS: [OnceLock<Preset>; NAMES.len()] = [const { OnceLock::new() }; NAMES.len()];
 
-/// What is known of the provider of this preset.
+/// The facts about the provider of this preset.
 pub fn about(name: &str) -> Option<&'static AboutProvider> {
     preset(name).map(|preset| &preset.about)
 }

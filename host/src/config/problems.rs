@@ -129,7 +129,7 @@ impl Problems {
             }
             // Writing to a string cannot fail, and a span outside the text is only shown without
             // its lines.
-            let _ = handler.render_report(&mut out, &Shown { problem, source: &source });
+            let _ = handler.render_report(&mut out, &RenderedProblem { problem, source: &source });
         }
         out
     }
@@ -186,17 +186,18 @@ fn mask(text: &str, spans: &[Range<usize>]) -> String {
         let secret = bytes.get_mut(span.clone()).unwrap_or_default();
         secret.iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b'*');
     }
+    // A span that cuts a character leaves no text to show, which is better than too much of it.
     String::from_utf8(bytes).unwrap_or_default()
 }
 
 /// A problem as miette wants it.
 #[derive(Debug)]
-struct Shown<'a> {
+struct RenderedProblem<'a> {
     problem: &'a Problem,
     source: &'a WholeLines,
 }
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for RenderedProblem<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = &self.problem.message;
         match self.problem.span {
@@ -206,9 +207,9 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-impl std::error::Error for Shown<'_> {}
+impl std::error::Error for RenderedProblem<'_> {}
 
-impl Diagnostic for Shown<'_> {
+impl Diagnostic for RenderedProblem<'_> {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         Some(Box::new(wrapped(&self.problem.help)))
     }

@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 pub(super) use self::sink::Sink;
 use super::units;
-use crate::names::closest_within;
+use crate::names::{self, closest_within};
 
 /// A bound of so many milliseconds, a hundred years, is none that anybody meets.
 const NO_BOUND_MS: u64 = 100 * 365 * 86_400_000;
@@ -169,7 +169,7 @@ impl<'a> Item<'a> {
         truth
     }
 
-    /// One of a few words.
+    /// The value that belongs to a word of a short list.
     pub(super) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
         let names = || words.iter().map(|(name, _)| *name);
         let text = self.text(&format!("\"{}\"", names().next().unwrap_or_default()))?;
@@ -247,6 +247,7 @@ impl<'a> Section<'a> {
 
     /// The value of a key of ours, if it is there.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Item<'a>> {
+        // Also if it is absent, because `finish` names all keys that there can be.
         self.known.push(key);
         let (key, value) = self.table?.get_key_value(key)?;
         Some(self.item(key, value))
@@ -318,6 +319,7 @@ impl<'a> Section<'a> {
             .filter(|(key, _)| !handled(key.get_ref()))
             .map(|(key, value)| self.item(key, value))
             .collect();
+        // Problems show their lines, and a misspelt key may have a secret.
         for item in items.iter().filter(|item| looks_secret(item.key)) {
             self.sink.mask(item.span.clone());
         }
@@ -335,7 +337,7 @@ pub(super) fn looks_secret(key: &str) -> bool {
 pub(super) fn did_you_mean<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> String {
     let slips = (word.chars().count() / 3).clamp(1, 3);
     closest_within(word, names, slips)
-        .map(|name| format!("did you mean `{name}`? "))
+        .map(|name| names::did_you_mean(name) + " ")
         .unwrap_or_default()
 }
 

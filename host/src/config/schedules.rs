@@ -21,6 +21,7 @@ use crate::names::is_source_name;
 
 mod cron;
 mod plan;
+mod words;
 
 /// The most schedules of one file.
 const MAX_SCHEDULES: usize = 1_000;
@@ -47,7 +48,7 @@ pub struct Schedule {
     pub subject: String,
     /// The body of its events: JSON.
     pub data: Bytes,
-    /// What becomes of ticks that nobody was there for.
+    /// The rule for ticks that were due while the host did not run.
     pub missed: MissedTicks,
     /// Whether a tick is skipped while a delivery of the last one is open.
     pub skips_overlap: bool,
@@ -66,7 +67,7 @@ pub enum Timing {
     Every(u64),
 }
 
-/// What becomes of missed ticks.
+/// The rule for missed ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissedTicks {
     /// None is emitted.
@@ -83,6 +84,30 @@ impl Schedule {
         match &self.timing {
             Timing::Cron(times) => format!("{} ({})", times.text, times.zone_name),
             Timing::Every(every_ms) => format!("every {}", show_ms(*every_ms)),
+        }
+    }
+
+    /// The times without their zone.
+    pub fn when(&self) -> String {
+        match &self.timing {
+            Timing::Cron(times) => times.text.clone(),
+            Timing::Every(every_ms) => format!("every {}", show_ms(*every_ms)),
+        }
+    }
+
+    /// The times in words; `None` for a cron expression of an unusual form.
+    pub fn words(&self) -> Option<String> {
+        match &self.timing {
+            Timing::Cron(times) => words::of_cron(&times.text),
+            Timing::Every(every_ms) => Some(words::of_every(*every_ms)),
+        }
+    }
+
+    /// The time zone of the times.
+    pub fn zone(&self) -> &str {
+        match &self.timing {
+            Timing::Cron(times) => &times.zone_name,
+            Timing::Every(_) => "UTC",
         }
     }
 
@@ -159,7 +184,9 @@ fn read_one(item: &Item<'_>, mut section: Section<'_>, now_ms: i64) -> Option<Sc
         jitter_ms: jitter_ms.unwrap_or(0),
         enabled: enabled.unwrap_or(true),
     };
-    if let Some(jitter) = jitter.filter(|_| schedule.jitter_ms > 0) {
+    if let Some(jitter) = jitter
+        && schedule.jitter_ms > 0
+    {
         check_jitter(&jitter, &schedule, now_ms);
     }
     if schedule.next_after(now_ms) == NO_TICK_MS {

@@ -80,7 +80,7 @@ pub(super) struct FoundSecrets {
 }
 
 impl FoundSecrets {
-    /// Those of a source that names the registration alone.
+    /// The secrets of a source that names the registration alone.
     pub(super) fn registered(span: Range<usize>) -> Self {
         Self { registered: true, span: Some(span), ..Self::default() }
     }

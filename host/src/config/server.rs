@@ -193,7 +193,9 @@ fn read_addresses(
     let admin_item = section.take("admin");
     let admin = admin_item.as_ref().and_then(address).unwrap_or(DEFAULT_ADMIN);
     let is_open = !admin.ip().is_loopback() && !has_tokens;
-    if let Some(item) = admin_item.as_ref().filter(|_| is_open) {
+    if let Some(item) = &admin_item
+        && is_open
+    {
         let help = "other addresses need `admin_tokens` (`hookbox token new NAME --role operator` makes one); or use \
             127.0.0.1 and a tunnel, such as ssh -L";
         let what = "which is not a loopback address, and there is no token";

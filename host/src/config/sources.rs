@@ -44,7 +44,7 @@ pub(super) struct UnkeyedSource {
     is_verified: bool,
     /// `None` for a source without secrets.
     found: Option<FoundSecrets>,
-    /// What is known of the public key that it lacks.
+    /// The facts about the public key that it lacks.
     keyless: Option<Keyless>,
     provider: ProviderSettings,
     /// The place of `callback` in the file.
@@ -65,8 +65,8 @@ pub(super) struct Keys<'a> {
     pub(super) public_url: Option<&'a str>,
 }
 
-/// What a section says of the verification, beside its template.
-struct How {
+/// The facts about the verification that a section has beside its template.
+struct VerifySection {
     is_verified: bool,
     /// Whether there is a preset, or `verify`.
     says_how: bool,
@@ -109,8 +109,10 @@ pub(super) fn complete(
         let kind = template.kind.clone()?;
         let secret_places = found.as_ref().map(|found| found.places.clone()).unwrap_or_default();
         let secrets = settle(&mut template, &name, (found, keyless), keys, sink);
-        for what in weaknesses(&template).iter().filter(|_| is_verified) {
-            sink.warn(Warning::of_working_source(&name, what));
+        if is_verified {
+            for what in weaknesses(&template) {
+                sink.warn(Warning::of_working_source(&name, what));
+            }
         }
         if let Some(what) = preset.as_deref().and_then(|preset| shared_key(preset, &template)) {
             sink.warn(Warning::of_working_source(&name, &what));
@@ -219,8 +221,13 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
         item.refuse_key("takes secrets of handshakes, which are not encoded", help);
     }
     let takes_secrets = provider.takes_secrets;
-    let how =
-        How { is_verified, says_how, min_key_bytes, provider: provider.provider(), takes_secrets };
+    let how = VerifySection {
+        is_verified,
+        says_how,
+        min_key_bytes,
+        provider: provider.provider(),
+        takes_secrets,
+    };
     let found = read_secrets(item, secrets_item.as_ref(), how, &template, places);
     template::read_max_body(&mut section, &mut template);
     let trusts = section.take("trust_traceparent").and_then(|item| item.truth());
@@ -245,11 +252,11 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
 fn read_secrets(
     item: &Item<'_>,
     list: Option<&Item<'_>>,
-    how: How,
+    how: VerifySection,
     template: &SourceTemplate,
     places: &Places<'_>,
 ) -> Option<FoundSecrets> {
-    let How { is_verified, says_how, min_key_bytes, provider, takes_secrets } = how;
+    let VerifySection { is_verified, says_how, min_key_bytes, provider, takes_secrets } = how;
     let format = &template.key;
     match (is_verified && template.has_secrets(), list) {
         (true, Some(list)) => Some(secrets::read(list, format, min_key_bytes, places)),

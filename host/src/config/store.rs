@@ -135,7 +135,9 @@ pub(super) fn read_store(mut section: Section<'_>, places: &Places<'_>) -> Store
     let payloads = section.take("payload_retention");
     let payload_retention_ms =
         payloads.as_ref().and_then(|item| item.duration_ms(RETENTION_BOUNDS_MS));
-    if let Some(item) = payloads.filter(|_| payload_retention_ms > Some(retention_ms)) {
+    if let Some(item) = payloads
+        && payload_retention_ms > Some(retention_ms)
+    {
         let kept = show_ms(retention_ms);
         let help = format!("write at most {kept}, or a longer `retention`");
         item.refuse(format_args!("is longer than `store.retention` ({kept})"), help);
@@ -144,7 +146,9 @@ pub(super) fn read_store(mut section: Section<'_>, places: &Places<'_>) -> Store
     let dedupe_window_ms =
         window.as_ref().and_then(|item| item.duration_ms(LEAST_DEDUPE_WINDOW_MS..=u64::MAX));
     let dedupe_window_ms = dedupe_window_ms.unwrap_or(DEFAULT_DEDUPE_WINDOW_MS.min(retention_ms));
-    if let Some(item) = window.filter(|_| dedupe_window_ms > retention_ms) {
+    if let Some(item) = window
+        && dedupe_window_ms > retention_ms
+    {
         let kept = show_ms(retention_ms);
         let help = format!(
             "write at most {kept}, or a longer `retention`: a duplicate names the first event, which must still be \
@@ -229,8 +233,13 @@ fn read_place(section: &mut Section<'_>, places: &Places<'_>) -> (StorePlace, bo
     let is_sqlite = matches!(place, StorePlace::Sqlite(_))
         && url.as_ref().is_none_or(|url| url.value.as_str().is_some_and(|text| !is_postgres(text)));
     let all = [keys.ca_file, keys.require, keys.tail, keys.pooler];
-    for item in all.iter().flatten().filter(|_| is_sqlite) {
-        item.refuse_key("is for a store in Postgres", "leave it out, or name a server in `url`");
+    if is_sqlite {
+        for item in all.iter().flatten() {
+            item.refuse_key(
+                "is for a store in Postgres",
+                "leave it out, or name a server in `url`",
+            );
+        }
     }
     (place, !is_sqlite)
 }

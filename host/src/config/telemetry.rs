@@ -63,7 +63,7 @@ impl Default for Telemetry {
 pub struct OtlpEndpoint {
     /// Whether it is spoken to over TLS.
     pub tls: bool,
-    /// A name or an address. That of IPv6 has no brackets.
+    /// A name or an address. An IPv6 address has no brackets.
     pub host: String,
     /// The port.
     pub port: u16,
@@ -84,8 +84,10 @@ pub(super) fn read(root: &mut Section<'_>, places: &Places<'_>) -> Telemetry {
     let collector = section.take("otlp");
     let otlp = collector.as_ref().and_then(endpoint);
     let (headers, ca_file) = (section.take("headers"), section.take("ca_file"));
-    for item in [&headers, &ca_file].into_iter().flatten().filter(|_| collector.is_none()) {
-        item.refuse_key("is for a collector, and there is none", "name one in `otlp`");
+    if collector.is_none() {
+        for item in [&headers, &ca_file].into_iter().flatten() {
+            item.refuse_key("is for a collector, and there is none", "name one in `otlp`");
+        }
     }
     if let (Some(item), Some(false)) = (&ca_file, otlp.as_ref().map(|endpoint| endpoint.tls)) {
         let help = "write https:// in `otlp`, or leave it out";
@@ -132,10 +134,12 @@ fn warn_of_headers(item: &Item<'_>, headers: &[Injected], endpoint: &OtlpEndpoin
 fn endpoint(item: &Item<'_>) -> Option<OtlpEndpoint> {
     const EXAMPLE: &str = "\"http://127.0.0.1:4318\"";
     let text = item.text(EXAMPLE)?;
-    let secret = match () {
-        () if text.contains('@') => Some("holds a user's name"),
-        () if text.contains('?') => Some("has a query"),
-        () => None,
+    let secret = if text.contains('@') {
+        Some("holds a user's name")
+    } else if text.contains('?') {
+        Some("has a query")
+    } else {
+        None
     };
     if let Some(fault) = secret {
         // It may carry a password.

@@ -92,19 +92,23 @@ fn read_picks(
         }
         None => {}
     }
-    if let Some(id) = section.take("id").filter(|_| !says_itself) {
+    if let Some(id) = section.take("id")
+        && !says_itself
+    {
         template.id = pick::read(&id, pick::Attribute::Id);
     }
-    if let Some(form) =
-        section.take("form").filter(|_| !says_itself).and_then(|item| pick::form_field(&item))
+    if let Some(item) = section.take("form")
+        && !says_itself
+        && let Some(form) = pick::form_field(&item)
     {
         template.form = Some(form);
     }
     if let Some(subject) = section.take("subject") {
         template.subject = pick::read(&subject, pick::Attribute::Subject);
     }
-    if let Some(split) =
-        section.take("split").filter(|_| !says_itself).and_then(|item| pick::list(&item))
+    if let Some(item) = section.take("split")
+        && !says_itself
+        && let Some(split) = pick::list(&item)
     {
         template.split = Some(split);
     }

@@ -10,8 +10,8 @@ const MAX_URL_BYTES: usize = 512;
 /// An address that this host is reached at, as it is written.
 const PUBLIC: &str = "https://hooks.example.com";
 
-/// Reads an address that this host is reached at from outside: scheme, host and perhaps a port. One
-/// without TLS is warned of, unless it is of this machine.
+/// Reads an address that this host is reached at from outside: scheme, host and perhaps a port. An
+/// address without TLS is warned of, unless it is of this machine.
 pub(super) fn read_public_url(item: &Item<'_>) -> Option<String> {
     let text = item.text(&format!("\"{PUBLIC}\""))?;
     let refuse = |what: &str, help: &str| {

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::bucket_reader::BucketReader;
 use super::built_in::BuiltIn;
 use super::dead_letter::DeadLetter;
 use super::health::{BreakerSignal, LogSubject, Probe};
-use super::kept::KeptByStore;
+use super::leased_steps::LeasedSteps;
 use super::outcome::{self, AttemptFacts};
 use super::queue::PluginQueue;
 use super::rate::StartTurn;
@@ -114,6 +115,7 @@ async fn run(
             () = aborted.cancelled() => give_back(Duration::ZERO),
         }
     };
+    // An attempt that is given back has tried nothing, and leaves its probe to another.
     if let Some(probe) = probe.filter(|_| !matches!(settlement.next, Next::GiveBack(_))) {
         probe.ran();
     }
@@ -233,14 +235,15 @@ fn call(
     digest: Digest,
     held: &HeldUntilDurable,
 ) -> Call {
-    let kept = Arc::new(KeptByStore {
-        reads: shared.deps.reads.clone(),
+    let reads = shared.deps.reads.clone();
+    let kv = BucketReader { reads: reads.clone(), bucket: settings.kv.bucket_of(&lease.plugin) };
+    let steps = LeasedSteps {
+        reads,
         queue: shared.deps.store.clone(),
-        bucket: settings.kv.bucket_of(&lease.plugin),
         holder: lease.holder(),
         has_steps: lease.has_steps(),
         digest,
-    });
+    };
     Call {
         plugin: lease.plugin.clone(),
         event: lease.event.clone(),
@@ -250,8 +253,8 @@ fn call(
         limits: settings.limits,
         grants: settings.grants.clone(),
         config: settings.config.clone(),
-        kv: kept.clone(),
-        steps: kept,
+        kv: Arc::new(kv),
+        steps: Arc::new(steps),
         path: settings.path.clone(),
         reuse: settings.reuse,
         trace: held.spans.as_ref().map(|spans| spans.parent()),
@@ -281,7 +284,7 @@ async fn admit(
     held: &mut HeldUntilDurable,
     probe: Option<&Probe>,
 ) -> Option<((OwnedSemaphorePermit, FairPermit), Arc<Loaded>)> {
-    // Whoever comes next starts after this attempt, or in its place if it is not admitted.
+    // The next attempt starts after this one, or in its place if it is not admitted.
     let start = held.start.take();
     if shared.stopping.is_cancelled() {
         return None;
@@ -293,11 +296,13 @@ async fn admit(
         () = queue.health.opened(), if probe.is_none() => return None,
         () = queue.until_paused(true) => return None,
     };
+    // Both may have changed while it waited for its permits.
     if queue.is_paused() || !queue.health.begin(probe) {
         return None;
     }
     let loaded = shared.deps.registry.load().loaded(queue.plugin()).cloned()?;
     if let Some(start) = start {
+        // Last, because an attempt that is not admitted takes no start.
         start.start();
     }
     Some((permits, loaded))
@@ -329,6 +334,7 @@ async fn permits(
 ) -> Option<(OwnedSemaphorePermit, FairPermit)> {
     let run_permit = queue.run_permit().await?;
     *turn = queue.conflicts.turn().await;
+    // After the others, because all plugins share the instances.
     let instance = shared.running.acquire(queue.plugin(), 1).await;
     // While a result of this plugin waits for memory, no attempt adds another one.
     shared.pending_results.acquire(queue.plugin(), 0).await;
@@ -355,16 +361,7 @@ fn host_fault(shared: &Shared, queue: &PluginQueue, lease: &Lease, panic: &str) 
     let policy = &shared.deps.config.load().plugin(&lease.plugin).retry;
     let next =
         outcome::after_failure(Outcome::Error, lease.counted_attempt(), None, policy, random());
-    let record = AttemptRecord {
-        started_at_ms: shared.deps.clock.now_ms(),
-        duration_us: 0,
-        outcome: Outcome::Error,
-        error: Some(error),
-        logs: Vec::new(),
-        calls: Vec::new(),
-        steps: Vec::new(),
-        plugin_digest: None,
-    };
+    let record = AttemptRecord::of_host(shared.deps.clock.now_ms(), Outcome::Error, Some(error));
     let mut settlement = Settlement { next, record: Some(record) };
     tell_of_death(shared, lease, &mut settlement);
     queue.health.reduce_record(&mut settlement);

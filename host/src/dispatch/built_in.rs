@@ -35,7 +35,7 @@ impl BuiltIn {
         [PluginName::from(DEAD_LETTERS)].into_iter().chain(gatherings)
     }
 
-    /// That of a name.
+    /// The plugin of a name.
     pub(super) fn of(plugin: &str) -> Option<Self> {
         match plugin {
             DEAD_LETTERS => Some(Self::DeadLetters),
@@ -71,15 +71,10 @@ impl BuiltIn {
         let error = error.then(|| {
             format!("it is to emit an event after {MAX_HOPS} hops: do the routes lead back to where they started?")
         });
+        let outcome = if error.is_some() { Outcome::Error } else { Outcome::Ok };
         let record = AttemptRecord {
-            started_at_ms,
             duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-            outcome: if error.is_some() { Outcome::Error } else { Outcome::Ok },
-            error,
-            logs: Vec::new(),
-            calls: Vec::new(),
-            steps: Vec::new(),
-            plugin_digest: None,
+            ..AttemptRecord::of_host(started_at_ms, outcome, error)
         };
         let next = match record.outcome {
             Outcome::Ok => Next::Done { emitted, kv: KvTransaction::default() },
@@ -115,6 +110,7 @@ async fn gathering(shared: &Shared, lease: &Lease) -> Result<Vec<NewEvent>, Stor
     };
     let config = shared.deps.config.load();
     let Some(section) = config.routes.gatherings.get(&lease.plugin) else {
+        // The delivery waits until the section is there again.
         let missing = format!("the section of `{}` is gone", lease.plugin);
         return Err(StoreError::Unavailable(missing));
     };

@@ -39,6 +39,7 @@ impl DeadLetter<'_> {
             return None;
         }
         let source: Arc<str> = format!("plugins/{}", self.plugin).into();
+        // Asked first, so that a body is made only if somebody takes it.
         if !routes.takes(&source, DEAD) {
             return None;
         }

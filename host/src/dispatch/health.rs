@@ -267,6 +267,7 @@ impl PluginHealth {
             self.openings.increment(1);
         }
         let snapshot = state.breaker.snapshot();
+        // Logging takes the lock again.
         drop(state);
         self.changed.notify_waiters();
         if !self.may_log(LogSubject::Breaker) {

@@ -29,6 +29,7 @@ pub(super) async fn run(shared: Arc<Shared>, queue: Arc<PluginQueue>) {
             Ok(memory_is_full) => memory_is_full,
             Err(StoreError::Stopped(_)) => return,
             Err(_) => {
+                // `lease` has forgotten what was due: the store is asked again.
                 queue.lease_at(i64::MIN);
                 true
             }
@@ -59,6 +60,7 @@ async fn ready(shared: &Shared, queue: &PluginQueue) -> (OwnedSemaphorePermit, O
         due(shared, queue).await;
         queue.until_paused(false).await;
         let probe = queue.health.admitted().await;
+        // A probe is for one attempt, so more leases would only be held.
         let most = if probe.is_some() { 1 } else { MAX_LEASES };
         let permits = queue.lease_permits(most).await;
         // The breaker may have opened, or an operator come, while there was no permit.
@@ -100,6 +102,7 @@ async fn lease(
     } else {
         LeaseQueue::Plugin(plugin)
     };
+    // Read before the call, so that the queue asks too early rather than too late.
     let asked_ms = shared.deps.clock.host_ms();
     let leased = shared.deps.store.lease(source, permits).await?;
     // The store does not notify of a quarantined delivery that is given back, so the queue asks

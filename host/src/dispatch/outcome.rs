@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::config::{AgainPolicy, PluginSettings, Routes};
-use crate::event::{AttemptRecord, Attributes, Digest, Event, NewEvent, Outcome, PluginName};
+use crate::event::{
+    AttemptRecord, Attributes, Digest, Event, GuestUse, NewEvent, Outcome, PluginName,
+};
 use crate::retry::{self, GIVE_BACK_DELAY_MS, RetryPolicy};
 use crate::sandbox::{Emitted, Invocation, KvList, Verdict};
 use crate::store::{AgainSoFar, KvRange, KvTransaction, ListedKeys, Next, Settlement};
@@ -90,6 +92,10 @@ pub(super) fn settlement(
     let record = AttemptRecord {
         started_at_ms: facts.started_at_ms,
         duration_us: invocation.duration_us,
+        used: Some(GuestUse {
+            cpu_us: invocation.cpu_us,
+            memory_kib: invocation.memory_peak_bytes.div_ceil(1024) as u64,
+        }),
         outcome,
         error,
         logs: invocation.logs,

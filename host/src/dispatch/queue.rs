@@ -111,7 +111,7 @@ struct QueueLimits {
     concurrency: usize,
 }
 
-/// Permits whose number can be changed. Those that are held stay valid.
+/// Permits whose number can be changed. Permits that are held stay valid.
 #[derive(Debug)]
 struct PermitLimit {
     most: usize,
@@ -125,6 +125,7 @@ impl PermitLimit {
 
     fn change(limit: &ArcSwap<Self>, most: usize) {
         if limit.load().most != most {
+            // Permits that are held return to the old semaphore, and end with it.
             limit.store(Self::new(most));
         }
     }
@@ -154,6 +155,7 @@ impl PluginQueue {
             body_memory: Arc::new(Semaphore::new(MAX_PLUGIN_KIB as usize)),
             concurrency: ArcSwap::new(PermitLimit::new(limits.concurrency)),
             next_due_ms: AtomicI64::new(i64::MIN),
+            // Until the store was asked, older deliveries may wait in it.
             backlog: AtomicBool::new(true),
             woken: Notify::new(),
             closed: CancellationToken::new(),
@@ -230,6 +232,7 @@ impl PluginQueue {
 
     /// Waits for the permission to run an attempt; `None` if the plugin is gone.
     pub(super) async fn run_permit(&self) -> Option<OwnedSemaphorePermit> {
+        // A closed queue may have free permits, which the select below would take.
         if self.closed.is_cancelled() {
             return None;
         }
@@ -260,6 +263,7 @@ impl PluginQueue {
         let first = budget.clone().acquire_owned().await;
         let mut permits = first.expect("the semaphore is never closed");
         let more = budget.available_permits().min(most - 1);
+        // If others have taken them meanwhile, one is enough.
         if let Ok(more) = budget.try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
             permits.merge(more);
         }

@@ -51,7 +51,7 @@ impl Pace {
         Arc::new(Self { clock, interval, last_start: Arc::default(), waiting: StdMutex::default() })
     }
 
-    /// Sets the time between two starts; zero for no limit. Those who wait go by it.
+    /// Sets the time between two starts; zero for no limit. Waiting starts use it at once.
     pub(super) fn set_interval(&self, interval: Duration) {
         self.interval.send_if_modified(|known| std::mem::replace(known, interval) != interval);
     }
@@ -74,6 +74,7 @@ impl Pace {
 
     /// Waits until an attempt may start. Dropping the future takes nothing.
     pub(super) async fn turn(&self) -> StartTurn {
+        // The lock is fair: it is the queue in which attempts wait.
         let last_start = Arc::clone(&self.last_start).lock_owned().await;
         let mut changes = self.interval.subscribe();
         loop {
@@ -104,6 +105,8 @@ impl StartTurn {
     pub(super) fn start(mut self) {
         let now_us = now_us(&self.clock);
         let even_us = self.last_start.map_or(now_us, |last| next_us(last, self.interval));
+        // An early start counts as one in time, so that the tolerance does not add up. A late one
+        // counts as it is, so that a pause is not made up for.
         *self.last_start = Some(even_us.max(now_us));
     }
 }

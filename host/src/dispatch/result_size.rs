@@ -131,17 +131,8 @@ mod tests {
     }
 
     fn failed(error: Option<String>, logs: Vec<LogLine>, calls: Vec<HttpCall>) -> Settlement {
-        let (started_at_ms, duration_us, outcome) = (0, 0, Outcome::Error);
-        let record = AttemptRecord {
-            started_at_ms,
-            duration_us,
-            outcome,
-            error,
-            logs,
-            calls,
-            steps: Vec::new(),
-            plugin_digest: None,
-        };
+        let record =
+            AttemptRecord { logs, calls, ..AttemptRecord::of_host(0, Outcome::Error, error) };
         Settlement { next: Next::Dead(None), record: Some(record) }
     }
 
@@ -158,6 +149,7 @@ mod tests {
             sent_bytes: 0,
             received_bytes: 0,
             duration_ms: 0,
+            offset_ms: None,
         };
         let with = |change: &dyn Fn(&mut Attributes)| {
             let mut event = emitted(0);

@@ -112,6 +112,7 @@ impl Shared {
     /// Gives back the attempts that there are now.
     pub(super) fn abort_present(&self) {
         let next = Arc::new(self.aborting.child_token());
+        // Attempts that begin from here on have the new token, and go on.
         self.present.swap(next).cancel();
     }
 
@@ -127,12 +128,13 @@ impl Shared {
             return None;
         }
         let plugin = queue.reserve_memory(kib)?;
+        // This decides, since others may have reserved memory after the check above.
         let total = self.body_memory.clone().try_acquire_many_owned(kib).ok()?;
         Some(MemoryReservation { plugin, total })
     }
 
-    /// Reserves an instance for every loaded plugin that may run. Those of the host itself need
-    /// none.
+    /// Reserves an instance for every loaded plugin that may run. The plugins of the host itself
+    /// need none.
     pub(super) fn reserve(&self) {
         let (queues, pauses) = (self.queues.load(), self.pauses.borrow().clone());
         let may_run =

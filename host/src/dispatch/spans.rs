@@ -133,7 +133,7 @@ impl SettlingSpans {
     }
 }
 
-/// What came of a settlement.
+/// The result of a settlement, in a word.
 fn result(settled: &Result<Settled, StoreError>) -> &'static str {
     match settled {
         Ok(Settled::Kept) => "kept",

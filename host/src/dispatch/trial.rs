@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::bucket_reader::BucketReader;
 use super::outcome::{self, AttemptFacts};
 use super::shared::Shared;
 use crate::config::{Grants, PluginSettings};
 use crate::event::{AttemptRecord, Digest, Event, NewEvent, PluginName};
-use crate::sandbox::{
-    Call, KvKeys, KvRead, KvReader, StepAnswer, StepRecorded, StepStore, StepsAnswer,
-};
-use crate::store::{AgainSoFar, KvRange, Next, Read, Settlement};
+use crate::sandbox::{Call, StepAnswer, StepRecorded, StepStore, StepsAnswer};
+use crate::store::{AgainSoFar, Next, Settlement};
 use crate::tasks;
 
 /// The longest time of a trial, in milliseconds: who asks for it waits.
@@ -28,7 +27,7 @@ pub struct Trials(Weak<Shared>);
 /// The end of a trial.
 #[derive(Debug)]
 pub struct Trial {
-    /// What would have been recorded of the attempt.
+    /// The record that would have been stored of the attempt.
     pub record: AttemptRecord,
     /// The events that it would have emitted, with their ways.
     pub emitted: Vec<NewEvent>,
@@ -123,6 +122,7 @@ async fn attempt(
         now_ms: shared.deps.clock.now_ms(),
         kv_bytes: shared.deps.reads.kv_bytes(&bucket).await.unwrap_or(0),
         again: AgainSoFar::default(),
+        // It only spreads retries, and there is none.
         random: || 0.0,
     };
     let Settlement { mut next, record } =
@@ -146,10 +146,8 @@ fn call(
     event: &Arc<Event>,
     settings: &PluginSettings,
 ) -> Call {
-    let kept = Arc::new(ReadOnly {
-        reads: shared.deps.reads.clone(),
-        bucket: settings.kv.bucket_of(plugin),
-    });
+    let reads = shared.deps.reads.clone();
+    let kv = BucketReader { reads, bucket: settings.kv.bucket_of(plugin) };
     let mut limits = settings.limits;
     limits.timeout_ms = limits.timeout_ms.min(MAX_TRIAL_MS);
     Call {
@@ -157,12 +155,14 @@ fn call(
         event: event.clone(),
         attempt: 1,
         max_attempts: settings.retry.max_attempts,
+        // No delivery has this key, so that nobody takes the trial for one.
         idempotency_key: format!("{}_try", event.id),
         limits,
+        // Without a rule, every request is refused.
         grants: Arc::new(Grants::default()),
         config: settings.config.clone(),
-        kv: kept.clone(),
-        steps: kept,
+        kv: Arc::new(kv),
+        steps: Arc::new(NoSteps),
         path: settings.path.clone(),
         reuse: false,
         trace: None,
@@ -170,37 +170,11 @@ fn call(
     }
 }
 
-/// What is stored, to be read and not written.
+/// The steps of a trial, which begins anew and records nothing.
 #[derive(Debug)]
-struct ReadOnly {
-    reads: Arc<dyn Read>,
-    bucket: PluginName,
-}
+struct NoSteps;
 
-impl KvReader for ReadOnly {
-    fn get<'a>(&'a self, key: &'a str) -> KvRead<'a> {
-        Box::pin(async move {
-            let found = self.reads.kv_get(self.bucket.clone(), key.to_owned()).await;
-            found
-                .map(|found| found.map(|kv| (kv.value, kv.version)))
-                .map_err(|error| error.to_string())
-        })
-    }
-
-    fn keys<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> KvKeys<'a> {
-        Box::pin(async move {
-            let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
-            let range = KvRange { prefix, after, limit };
-            let found = self.reads.kv_keys(self.bucket.clone(), range).await;
-            found
-                .map(|found| found.into_iter().map(|found| found.key).collect())
-                .map_err(|error| error.to_string())
-        })
-    }
-}
-
-impl StepStore for ReadOnly {
-    /// A trial begins anew.
+impl StepStore for NoSteps {
     fn all(&self) -> StepsAnswer<'_> {
         Box::pin(std::future::ready(Ok(BTreeMap::new())))
     }

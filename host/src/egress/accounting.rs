@@ -28,6 +28,8 @@ pub(super) struct Accounting {
     limits: Limits,
     /// The attempt's span, if it is traced.
     trace: Option<SpanParent>,
+    /// When the attempt began.
+    began: Instant,
     entries: Arc<Mutex<Entries>>,
 }
 
@@ -64,8 +66,8 @@ pub(super) struct OpenCall {
 }
 
 impl Accounting {
-    pub(super) fn new(plugin: PluginName, limits: Limits) -> Self {
-        Self { plugin, limits, trace: None, entries: Arc::default() }
+    pub(super) fn new(plugin: PluginName, limits: Limits, began: Instant) -> Self {
+        Self { plugin, limits, trace: None, began, entries: Arc::default() }
     }
 
     /// The same, with a span for each request if the attempt has one.
@@ -96,11 +98,13 @@ impl Accounting {
                 sent_bytes: 0,
                 received_bytes: 0,
                 duration_ms: 0,
+                offset_ms: Some(elapsed_ms(self.began)),
             };
             let (began, ended) = (Instant::now(), refusal.is_some());
             let span = self.trace.as_ref().map(SpanParent::child);
             entries.calls.push(CallEntry { call, began, ended, span });
         }
+        // There is one even with a limit of 0: then it is the refused one.
         let index = entries.calls.len() - 1;
         drop(entries);
         match refusal {
@@ -150,7 +154,9 @@ impl Accounting {
         let plugin = || self.plugin.clone();
         metrics::counter!("hookbox_plugin_http_requests_total", "plugin" => plugin(), "result" => result)
             .increment(1);
-        if let Some(took) = took.filter(|_| result != REFUSED) {
+        if let Some(took) = took
+            && result != REFUSED
+        {
             metrics::histogram!("hookbox_plugin_http_request_duration_seconds", "plugin" => plugin())
                 .record(took);
         }
@@ -245,6 +251,7 @@ impl OpenCall {
 
     fn end(&mut self, result: &'static str) {
         let mut entries = self.handle.accounting.entries();
+        // Only once, although the drop comes here again after `fail`.
         entries.open -= usize::from(std::mem::take(&mut self.counted));
         let Some(entry) = entries.calls.get_mut(self.handle.index).filter(|entry| !entry.ended)
         else {

@@ -38,6 +38,8 @@ pub struct RequestContext {
     /// The value of `Idempotency-Key`
     /// (<https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header>).
     pub idempotency_key: Arc<str>,
+    /// When the attempt began.
+    pub began: Instant,
     /// When the attempt ends.
     pub deadline: Instant,
     /// The attempt's span, if it is traced.
@@ -73,8 +75,9 @@ struct AdmittedRequest {
 
 impl Session {
     pub(super) fn new(clients: Arc<Clients>, context: RequestContext) -> Self {
-        let accounting = Accounting::new(Arc::clone(&context.plugin), context.limits)
-            .traced(context.trace.clone());
+        let accounting =
+            Accounting::new(Arc::clone(&context.plugin), context.limits, context.began)
+                .traced(context.trace.clone());
         let (plugin_clients, excess_logged) = (OnceLock::new(), AtomicBool::new(false));
         Self(Arc::new(SessionState { clients, context, accounting, plugin_clients, excess_logged }))
     }
@@ -173,6 +176,7 @@ impl SessionState {
         }
         *request.method_mut() = parts.method;
         *request.uri_mut() = Uri::from(target.path_and_query);
+        // After all checks, so that a refused request never counts as open.
         call.count_open()?;
         notes.iter().for_each(|note| (self.context.warn)(note));
         Ok(AdmittedRequest { client, host: target.host, request })
@@ -204,6 +208,7 @@ impl SessionState {
     /// Writes a refusal and its reason to the plugin's log.
     fn log_refusal(&self, shown: &str, error: &RequestError) {
         let excess = error.kind == RequestErrorKind::Requests;
+        // Once for an attempt, because a guest may go on asking for as long as it runs.
         let logged = excess && self.excess_logged.swap(true, Ordering::Relaxed);
         if error.is_refusal() && !logged {
             (self.context.warn)(&format!("{shown} was refused: {error}"));

@@ -109,6 +109,10 @@ pub struct HttpCall {
     /// From the request to the end of the response's body, or to the end of the attempt; in
     /// milliseconds.
     pub duration_ms: u64,
+    /// From the beginning of the attempt to the request, in milliseconds. Older records do not say
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset_ms: Option<u64>,
 }
 
 /// A step that an attempt recorded, or whose result it recalled.
@@ -123,6 +127,22 @@ pub struct StepUse {
     pub recorded_after_ms: Option<u64>,
 }
 
+/// The processor time and the memory of a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuestUse {
+    /// The time that it computed, in microseconds.
+    pub cpu_us: u64,
+    /// The most linear memory that it held, in KiB.
+    pub memory_kib: u64,
+}
+
+impl GuestUse {
+    /// The memory in bytes.
+    pub fn memory_bytes(self) -> u64 {
+        self.memory_kib.saturating_mul(1024)
+    }
+}
+
 /// The record of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptRecord {
@@ -130,6 +150,8 @@ pub struct AttemptRecord {
     pub started_at_ms: i64,
     /// From the call to the verdict, in microseconds.
     pub duration_us: u64,
+    /// What its guest used; absent if none ran, and in older records.
+    pub used: Option<GuestUse>,
     /// The outcome.
     pub outcome: Outcome,
     /// The reason, if it did not succeed, for people.
@@ -142,6 +164,23 @@ pub struct AttemptRecord {
     pub steps: Vec<StepUse>,
     /// SHA-256 of the plugin file that ran, absent when none did.
     pub plugin_digest: Option<Digest>,
+}
+
+impl AttemptRecord {
+    /// The record of an attempt in which no guest ran.
+    pub fn of_host(started_at_ms: i64, outcome: Outcome, error: Option<String>) -> Self {
+        Self {
+            started_at_ms,
+            duration_us: 0,
+            used: None,
+            outcome,
+            error,
+            logs: Vec::new(),
+            calls: Vec::new(),
+            steps: Vec::new(),
+            plugin_digest: None,
+        }
+    }
 }
 
 /// A SHA-256, shown as 64 lower-case hex digits.
@@ -184,8 +223,8 @@ mod tests {
     fn a_request_that_was_recorded_before_it_said_so_was_not_refused() {
         let old = r#"{"method":"GET","url":"https://a/","status":null,"error":"no","sent_bytes":0,"received_bytes":0,"duration_ms":1}"#;
         let call: HttpCall = serde_json::from_str(old).unwrap();
-        assert!(!call.refused);
-        let refused = HttpCall { refused: true, ..call };
+        assert!(!call.refused && call.offset_ms.is_none());
+        let refused = HttpCall { refused: true, offset_ms: Some(7), ..call };
         let read: HttpCall =
             serde_json::from_str(&serde_json::to_string(&refused).unwrap()).unwrap();
         assert_eq!(read, refused);

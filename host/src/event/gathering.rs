@@ -38,12 +38,12 @@ pub struct GatheringTerms {
     pub types: u64,
 }
 
-/// What a member is counted as.
+/// How a member is counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Counted {
     /// Each event is one.
     Event,
-    /// Those with this text are one.
+    /// Members with the same text count as one.
     Text(Arc<str>),
     /// It is kept and not counted.
     Not,
@@ -56,7 +56,7 @@ pub struct NewMember {
     pub terms: Arc<GatheringTerms>,
     /// The key that it is gathered by.
     pub key: Key,
-    /// What it is counted as.
+    /// How it is counted.
     pub counted: Counted,
     /// The number of members that complete the gathering, if this one says it. Of several, the
     /// first counts.

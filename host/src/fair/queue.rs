@@ -99,6 +99,7 @@ impl<W> FairQueue<W> {
         let (_, plugin) = self.firsts().filter(|(_, plugin)| !self.is_kept_off(plugin)).min()?;
         let plugin = plugin.clone();
         let units = self.accounts[&plugin].waiting.front()?.units;
+        // Free units are kept for it: a smaller request does not overtake it.
         if units > self.free {
             return None;
         }

@@ -95,12 +95,15 @@ pub fn follow(
                 let target =
                     readlinkat(here, &step, Vec::new()).map_err(|errno| lost(errno, &step))?;
                 let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                // Its steps begin at the root then: `steps` refuses a path that does not lead
+                // there.
                 if target.is_absolute() {
                     folders.clear();
                 }
                 left.extend(steps(&target, paths)?.into_iter().rev());
             }
             FileType::Directory if !left.is_empty() => {
+                // The name may have become a link since, and is not followed then.
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 folders.push(
                     openat(here, &step, flags, Mode::empty())

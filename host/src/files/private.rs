@@ -169,6 +169,7 @@ pub fn write_if(
         match if_there {
             _ if !is_meant => Ok(()),
             IfThere::Replace => Ok(renameat(folder, &temporary, folder, name)?),
+            // Linking fails where the name is taken; renaming would replace the file.
             IfThere::Keep => match linkat(folder, &temporary, folder, name, AtFlags::empty()) {
                 Err(Errno::EXIST) => Ok(()),
                 linked => Ok(linked?),
@@ -178,6 +179,7 @@ pub fn write_if(
     // After it was renamed there is nothing under this name.
     let _ = unlinkat(folder, &temporary, AtFlags::empty());
     placed?;
+    // The name is on disk only once the folder is.
     File::from(folder.try_clone()?).sync_all()?;
     Ok(is_meant)
 }

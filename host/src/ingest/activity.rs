@@ -1,5 +1,5 @@
-//! What each source received since the start of the host: counts, last uses of keys, and the newest
-//! refusals. It is in memory only.
+//! The requests of each source since the start of the host: counts, and the newest refusals, in
+//! memory only; and the last uses of keys.
 //!
 //! A request that is accepted costs additions to atomics. A refused one is noted under a lock of
 //! its source.
@@ -8,15 +8,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use secrecy::ExposeSecret;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
+use super::key_use::{KeyMark, KeyUse, NEVER, UnreadKey, marks, time};
 use super::reasons::RefusalReason;
 use super::verify::KeyRing;
 use super::window::SecretWindows;
 use crate::config::Source;
-use crate::config::source::{Secrets, Verify};
+use crate::series::Increment;
 
 /// Refusals of a source that are kept.
 pub const KEPT_REFUSALS: usize = 50;
@@ -33,25 +32,22 @@ const MAX_CONFIRMING: usize = 4;
 /// The longest hint, in bytes.
 const MAX_HINT_BYTES: usize = 300;
 
-/// The time of what has not happened.
-const NEVER: i64 = i64::MIN;
-
 /// The activity of the sources, by their names. The intake writes it, the admin API shows it.
 #[derive(Debug, Default)]
 pub struct SourceActivity {
-    tallies: RwLock<BTreeMap<Arc<str>, Arc<SourceTally>>>,
+    by_source: RwLock<BTreeMap<Arc<str>, Arc<SourceCounts>>>,
     windows: SecretWindows,
 }
 
-/// What one source received.
+/// The counts and the newest refusals of one source.
 #[derive(Debug)]
-pub(super) struct SourceTally {
+pub(super) struct SourceCounts {
     accepted: AtomicU64,
     duplicates: AtomicU64,
     last_ms: AtomicI64,
     /// The keys of the running configuration with their last use.
-    keys: Mutex<Vec<(KeyMark, Arc<AtomicI64>)>>,
-    refused: Mutex<RefusalBook>,
+    keys: Mutex<Vec<Arc<KeyUse>>>,
+    refused: Mutex<RecentRefusals>,
     /// The newest confirmation of a subscription.
     confirmation: Mutex<Option<Confirmation>>,
     /// Permits to confirm one.
@@ -60,18 +56,15 @@ pub(super) struct SourceTally {
     rings: Mutex<Vec<KeyRing>>,
 }
 
-/// A digest by which a key is known again after a reload.
-type KeyMark = [u8; 32];
-
 #[derive(Debug, Default)]
-struct RefusalBook {
+struct RecentRefusals {
     reasons: BTreeMap<RefusalReason, ReasonSummary>,
     /// The newest is first.
     newest: VecDeque<(u64, RefusalNote)>,
     next: u64,
 }
 
-/// What one source received, as of now.
+/// The requests of one source until now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceReceived {
     /// Requests that were stored as new events.
@@ -99,7 +92,7 @@ pub struct ReasonSummary {
     pub offset_s: Option<i64>,
 }
 
-/// What became of the newest confirmation of a source.
+/// The result of a source's newest confirmation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmation {
     /// When, Unix ms.
@@ -125,21 +118,21 @@ pub struct RefusalNote {
     pub headers: Vec<String>,
     /// How long before it came it was sent, by its own words, in seconds.
     pub offset_s: Option<i64>,
-    /// What would have made it authentic.
+    /// The change that would have made it authentic.
     pub hint: Option<String>,
 }
 
 impl SourceActivity {
-    /// The tally of a source of the running configuration.
-    pub(super) fn tally(&self, source: &Source) -> Arc<SourceTally> {
-        let mut tallies = self.tallies.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(tallies.entry(Arc::clone(&source.name)).or_default())
+    /// The counts of a source of the running configuration.
+    pub(super) fn counts(&self, source: &Source) -> Arc<SourceCounts> {
+        let mut by_source = self.by_source.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(by_source.entry(Arc::clone(&source.name)).or_default())
     }
 
     /// Forgets the sources that `is_there` does not know.
     pub(super) fn retain(&self, is_there: impl Fn(&str) -> bool) {
-        let mut tallies = self.tallies.write().unwrap_or_else(PoisonError::into_inner);
-        tallies.retain(|name, _| is_there(name));
+        let mut by_source = self.by_source.write().unwrap_or_else(PoisonError::into_inner);
+        by_source.retain(|name, _| is_there(name));
     }
 
     /// The windows in which the secrets of handshakes are taken.
@@ -149,44 +142,74 @@ impl SourceActivity {
 
     /// Counts an event of a provider's log that was appended.
     pub fn reconciled(&self, source: &Source, now_ms: i64) {
-        self.tally(source).stored(false, now_ms);
+        self.counts(source).stored(false, now_ms);
     }
 
-    fn find(&self, source: &str) -> Option<Arc<SourceTally>> {
-        self.tallies.read().unwrap_or_else(PoisonError::into_inner).get(source).map(Arc::clone)
+    fn find(&self, source: &str) -> Option<Arc<SourceCounts>> {
+        self.by_source.read().unwrap_or_else(PoisonError::into_inner).get(source).map(Arc::clone)
     }
 
-    /// What a source received.
+    /// The requests of a source until now.
     pub fn received(&self, source: &str) -> SourceReceived {
-        let Some(tally) = self.find(source) else { return SourceReceived::default() };
+        let Some(counts) = self.find(source) else { return SourceReceived::default() };
         SourceReceived {
-            accepted: tally.accepted.load(Ordering::Relaxed),
-            duplicates: tally.duplicates.load(Ordering::Relaxed),
-            last_ms: time(&tally.last_ms),
-            reasons: tally.book().reasons.clone(),
-            confirmation: tally.confirmation.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            accepted: counts.accepted.load(Ordering::Relaxed),
+            duplicates: counts.duplicates.load(Ordering::Relaxed),
+            last_ms: time(&counts.last_ms),
+            reasons: counts.recent().reasons.clone(),
+            confirmation: counts
+                .confirmation
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 
     /// The newest refusals of a source, the newest first.
     pub fn refusals(&self, source: &str) -> Vec<RefusalNote> {
-        let Some(tally) = self.find(source) else { return Vec::new() };
-        tally.book().newest.iter().map(|(_, note)| note.clone()).collect()
+        let Some(counts) = self.find(source) else { return Vec::new() };
+        counts.recent().newest.iter().map(|(_, note)| note.clone()).collect()
     }
 
     /// When each key of a source was used last, Unix ms, in the order of the configuration.
     pub fn key_uses(&self, source: &Source) -> Vec<Option<i64>> {
-        let tally = self.find(&source.name);
-        let keys = tally.as_ref().map(|tally| tally.keys()).map(|keys| keys.clone());
+        let counts = self.find(&source.name);
+        let keys = counts.as_ref().map(|counts| counts.keys()).map(|keys| keys.clone());
         let keys = keys.unwrap_or_default();
         let of = |mark: KeyMark| {
-            keys.iter().find(|(known, _)| *known == mark).and_then(|(_, at)| time(at))
+            keys.iter().find(|known| known.mark == mark).and_then(|known| time(&known.at))
         };
         marks(source).into_iter().map(of).collect()
     }
+
+    /// The oldest use of a key of a source that is stored, Unix ms: since then last uses are known.
+    pub fn key_uses_since(&self, source: &str) -> Option<i64> {
+        self.find(source)?.keys().iter().filter_map(|key| key.first_kept()).min()
+    }
+
+    /// The keys whose stored uses were not read yet.
+    pub fn unread_keys(&self) -> Vec<UnreadKey> {
+        let keys = self.all_keys();
+        keys.iter().filter_map(|(source, key)| UnreadKey::of(source, key)).collect()
+    }
+
+    /// What is to be stored of keys that were used since that was asked last.
+    pub fn key_increments(&self, now_ms: i64) -> Vec<Increment> {
+        let keys = self.all_keys();
+        keys.iter().filter_map(|(source, key)| key.increment(source, now_ms)).collect()
+    }
+
+    fn all_keys(&self) -> Vec<(Arc<str>, Arc<KeyUse>)> {
+        let counts = self.by_source.read().unwrap_or_else(PoisonError::into_inner);
+        let of = |(source, counts): (&Arc<str>, &Arc<SourceCounts>)| {
+            let keys = counts.keys().clone();
+            keys.into_iter().map(|key| (Arc::clone(source), key)).collect::<Vec<_>>()
+        };
+        counts.iter().flat_map(of).collect()
+    }
 }
 
-impl Default for SourceTally {
+impl Default for SourceCounts {
     fn default() -> Self {
         Self {
             accepted: AtomicU64::new(0),
@@ -201,7 +224,7 @@ impl Default for SourceTally {
     }
 }
 
-impl SourceTally {
+impl SourceCounts {
     /// The times of last use of a source's keys, in the order of the configuration. Keys that the
     /// configuration before did not have are new. Its `rings` have the documents of those before.
     pub(super) fn uses<'a>(
@@ -213,12 +236,10 @@ impl SourceTally {
         let mut keys = self.keys();
         let old = std::mem::take(&mut *keys);
         for mark in marks(source) {
-            let known = old.iter().find(|(known, _)| *known == mark);
-            let at =
-                known.map_or_else(|| Arc::new(AtomicI64::new(NEVER)), |(_, at)| Arc::clone(at));
-            keys.push((mark, at));
+            let known = old.iter().find(|known| known.mark == mark);
+            keys.push(known.map_or_else(|| Arc::new(KeyUse::new(mark)), Arc::clone));
         }
-        keys.iter().map(|(_, at)| Arc::clone(at)).collect()
+        keys.iter().map(|key| Arc::clone(&key.at)).collect()
     }
 
     /// Gives the rings of a new configuration the documents of those before.
@@ -240,18 +261,18 @@ impl SourceTally {
 
     /// Notes a refusal; the number by which a later hint finds it.
     pub(super) fn refused(&self, note: RefusalNote) -> u64 {
-        let mut book = self.book();
-        let of_reason = book.reasons.entry(note.reason).or_default();
+        let mut recent = self.recent();
+        let of_reason = recent.reasons.entry(note.reason).or_default();
         of_reason.count += 1;
         of_reason.last_ms = note.at_ms;
         of_reason.offset_s = note.offset_s;
         if note.hint.is_some() {
             of_reason.hint.clone_from(&note.hint);
         }
-        let number = book.next;
-        book.next += 1;
-        book.newest.push_front((number, note));
-        book.newest.truncate(KEPT_REFUSALS);
+        let number = recent.next;
+        recent.next += 1;
+        recent.newest.push_front((number, note));
+        recent.newest.truncate(KEPT_REFUSALS);
         number
     }
 
@@ -269,40 +290,19 @@ impl SourceTally {
     /// Adds a hint to a refusal.
     pub(super) fn hint(&self, number: u64, reason: RefusalReason, mut hint: String) {
         hint.truncate(hint.floor_char_boundary(MAX_HINT_BYTES));
-        let mut book = self.book();
-        book.reasons.entry(reason).or_default().hint = Some(hint.clone());
-        if let Some((_, note)) = book.newest.iter_mut().find(|(known, _)| *known == number) {
+        let mut recent = self.recent();
+        recent.reasons.entry(reason).or_default().hint = Some(hint.clone());
+        if let Some((_, note)) = recent.newest.iter_mut().find(|(known, _)| *known == number) {
             note.hint = Some(hint);
         }
     }
 
-    fn book(&self) -> MutexGuard<'_, RefusalBook> {
+    fn recent(&self) -> MutexGuard<'_, RecentRefusals> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keys(&self) -> MutexGuard<'_, Vec<(KeyMark, Arc<AtomicI64>)>> {
+    fn keys(&self) -> MutexGuard<'_, Vec<Arc<KeyUse>>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn time(at: &AtomicI64) -> Option<i64> {
-    Some(at.load(Ordering::Relaxed)).filter(|at| *at != NEVER)
-}
-
-/// The marks of a source's keys, in the order in which the verifier counts them.
-fn marks(source: &Source) -> Vec<KeyMark> {
-    let Verify::Signature(signature) = &source.verify else { return Vec::new() };
-    let mark = |key: &[u8]| Sha256::digest(key).into();
-    if !signature.has_secrets() {
-        return signature.public_keys.iter().map(|key| mark(&key.bytes)).collect();
-    }
-    match &signature.secrets {
-        Secrets::Set(all) => {
-            let keys = all.iter().map(|secret| secret.expose_secret());
-            keys.filter(|key| !key.is_empty()).map(mark).collect()
-        }
-        Secrets::Generated { secret, .. } => vec![mark(secret.expose_secret())],
-        Secrets::Pair { .. } | Secrets::Missing(_) => Vec::new(),
     }
 }
 
@@ -348,30 +348,30 @@ mod tests {
 
     #[test]
     fn the_newest_refusals_are_kept_and_all_are_counted() {
-        let tally = SourceTally::default();
+        let counts = SourceCounts::default();
         for at_ms in 0..KEPT_REFUSALS as i64 + 10 {
-            tally.refused(note(at_ms, None));
+            counts.refused(note(at_ms, None));
         }
-        let book = tally.book();
-        assert_eq!(book.newest.len(), KEPT_REFUSALS);
-        assert_eq!(book.newest[0].1.at_ms, KEPT_REFUSALS as i64 + 9);
-        assert_eq!(book.reasons[&RefusalReason::BadSignature].count, KEPT_REFUSALS as u64 + 10);
+        let recent = counts.recent();
+        assert_eq!(recent.newest.len(), KEPT_REFUSALS);
+        assert_eq!(recent.newest[0].1.at_ms, KEPT_REFUSALS as i64 + 9);
+        assert_eq!(recent.reasons[&RefusalReason::BadSignature].count, KEPT_REFUSALS as u64 + 10);
     }
 
     #[test]
     fn a_hint_finds_its_refusal_and_may_come_too_late() {
-        let tally = SourceTally::default();
-        let first = tally.refused(note(0, None));
-        let second = tally.refused(note(1, None));
-        tally.hint(first, RefusalReason::BadSignature, "one".to_owned());
-        assert_eq!(tally.book().newest[1].1.hint.as_deref(), Some("one"));
+        let counts = SourceCounts::default();
+        let first = counts.refused(note(0, None));
+        let second = counts.refused(note(1, None));
+        counts.hint(first, RefusalReason::BadSignature, "one".to_owned());
+        assert_eq!(counts.recent().newest[1].1.hint.as_deref(), Some("one"));
         for at_ms in 0..KEPT_REFUSALS as i64 {
-            tally.refused(note(at_ms, None));
+            counts.refused(note(at_ms, None));
         }
-        tally.hint(second, RefusalReason::BadSignature, "ä".repeat(MAX_HINT_BYTES));
-        let book = tally.book();
-        assert!(book.newest.iter().all(|(_, note)| note.hint.is_none()));
-        let hint = book.reasons[&RefusalReason::BadSignature].hint.as_deref().unwrap();
+        counts.hint(second, RefusalReason::BadSignature, "ä".repeat(MAX_HINT_BYTES));
+        let recent = counts.recent();
+        assert!(recent.newest.iter().all(|(_, note)| note.hint.is_none()));
+        let hint = recent.reasons[&RefusalReason::BadSignature].hint.as_deref().unwrap();
         assert_eq!(hint.len(), MAX_HINT_BYTES);
     }
 

@@ -53,7 +53,7 @@ impl Posting<'_> {
         let appended = appended.map_err(|_| Rejection::Unanswered)??;
         source.metrics.acknowledged(start.elapsed());
         for (event, (pair, untyped)) in appended.iter().zip(told) {
-            source.tally().stored(event.duplicate, now_ms);
+            source.counts().stored(event.duplicate, now_ms);
             if event.duplicate {
                 continue;
             }

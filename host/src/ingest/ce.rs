@@ -12,8 +12,8 @@ use crate::cloudevents::{HttpMode, ReceivedEvent};
 /// The events of a request.
 ///
 /// The media type chooses the form, and no signature covers it. So where the body alone is signed
-/// (`guards`), a body that is an event, or a list of them, is no data of a binary event: whoever
-/// captured it could give it another id and type.
+/// (`guards`), a body that is an event, or a list of them, is no data of a binary event. Anybody
+/// who captured it could give it another id and type.
 pub(super) fn read(
     head: &Head,
     body: &Bytes,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::activity::{Confirmation, SourceTally};
+use super::activity::{Confirmation, SourceCounts};
 use super::fetch::{FetchError, KeyFetcher};
 use crate::clock::Clock;
 use crate::tasks;
@@ -21,10 +21,10 @@ const PAUSES_MS: [i64; 2] = [2_000, 20_000];
 pub(super) fn begin(
     url: String,
     source: Arc<str>,
-    tally: Arc<SourceTally>,
+    counts: Arc<SourceCounts>,
     (fetcher, clock): (KeyFetcher, Clock),
 ) {
-    let permit = Arc::clone(tally.confirming()).try_acquire_owned();
+    let permit = Arc::clone(counts.confirming()).try_acquire_owned();
     tasks::spawn(async move {
         let host = url.split(['/', '?']).nth(2).unwrap_or_default().to_owned();
         let asked = match &permit {
@@ -39,7 +39,7 @@ pub(super) fn begin(
                 "a subscription is not confirmed, so nothing comes of it: have the provider ask again"
             ),
         }
-        tally.confirmed(Confirmation { at_ms: clock.now_ms(), host, error });
+        counts.confirmed(Confirmation { at_ms: clock.now_ms(), host, error });
     });
 }
 

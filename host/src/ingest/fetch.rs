@@ -17,7 +17,7 @@ use super::verify::{FetchDuty, KeyRing};
 use crate::clock::Clock;
 use crate::config::{Grants, HostPattern, HttpRule, Limits};
 use crate::egress::{Egress, RequestContext, RequestTimeouts};
-use crate::server::ShareKey;
+use crate::server::ClientKey;
 use crate::tasks;
 
 /// The time that a request waits for a key.
@@ -89,7 +89,7 @@ impl KeyFetcher {
         &self,
         ring: &KeyRing,
         url: &str,
-        client: Option<ShareKey>,
+        client: Option<ClientKey>,
         clock: &Clock,
     ) -> Result<(), NoKey> {
         if !ring.is_missing(url, clock.now_ms()) {
@@ -109,7 +109,7 @@ impl KeyFetcher {
         &self,
         ring: &KeyRing,
         url: &str,
-        client: Option<ShareKey>,
+        client: Option<ClientKey>,
         clock: &Clock,
     ) -> bool {
         ring.is_renewable(url, clock.now_ms())
@@ -121,7 +121,7 @@ impl KeyFetcher {
         &self,
         ring: &KeyRing,
         url: &str,
-        client: Option<ShareKey>,
+        client: Option<ClientKey>,
         clock: &Clock,
     ) -> Result<(), String> {
         if ring.rests(url, clock.now_ms()) {
@@ -174,6 +174,7 @@ impl KeyFetcher {
             grants: Arc::new(Grants { http: vec![Arc::new(rule)] }),
             limits: Limits::default(),
             idempotency_key: "".into(),
+            began: Instant::now(),
             deadline: Instant::now() + within,
             trace: None,
             warn: Box::new(|_| {}),

@@ -37,14 +37,14 @@ pub struct HandshakeAnswer {
     /// The body.
     pub body: String,
     /// A new secret of the source: the answer holds only if it is kept.
-    pub(super) offer: Option<Offer>,
+    pub(super) offer: Option<OfferedSecret>,
     /// The address that is asked afterwards.
     pub(super) then: Option<String>,
 }
 
 /// A new secret that a handshake brings.
 #[derive(Debug)]
-pub(super) struct Offer {
+pub(super) struct OfferedSecret {
     pub(super) secret: SecretString,
     /// Whether the operator has to see it once.
     pub(super) shows: bool,

@@ -5,8 +5,9 @@
 //! is stored byte for byte in any case. An authentic event is routed by whatever can be read of it,
 //! and never lost because a parser dislikes it: what cannot be read counts as missing, and a note
 //! says why. Nothing can be read in a body that is not JSON (RFC 8259) as a whole or that is nested
-//! deeper than [`json::MAX_DEPTH`], nor at a key that occurs twice, since host and plugin might
-//! read different ones. An event without a type is stored as `hookbox.unidentified`.
+//! deeper than [`json::MAX_DEPTH`]. Nothing can be read at a key that occurs twice either, since
+//! host and plugin might read different ones. An event without a type is stored as
+//! `hookbox.unidentified`.
 //!
 //! - `extractor` does this for one source, `split` finds the events of a list;
 //! - `location` reads a value from a header or the body, `json` finds pointers in a body in one

@@ -14,7 +14,7 @@ use crate::config::source::Source;
 use crate::event::{EventId, NewEvent};
 use crate::store::Read;
 
-/// What a request says of its event.
+/// The attributes of an event that its request names.
 #[derive(Debug)]
 pub(super) struct SentEvent {
     id: Option<String>,

@@ -13,11 +13,11 @@ use tokio::time::timeout;
 use super::body::{self, MaxBody, Reservation};
 use super::callback;
 use super::confirm;
-use super::handshake::{HandshakeAnswer, MAX_OPEN_BODY_BYTES, Offer};
+use super::handshake::{HandshakeAnswer, MAX_OPEN_BODY_BYTES, OfferedSecret};
 use super::head::Head;
 use super::intake::Intake;
 use super::once::SentEvent;
-use super::refused::{RefusedRequest, Seen};
+use super::refused::{NotedParts, RefusedRequest};
 use super::reply::{IngestReply, Rejection};
 use super::source::{Claim, SourceRuntime, Unproved, Verified};
 use super::sources::Sources;
@@ -37,7 +37,7 @@ pub(super) struct Posting<'a> {
     pub(super) source: &'a SourceRuntime,
     /// The request's span, if it is traced.
     pub(super) trace: Option<SpanContext>,
-    /// Who sends it.
+    /// The sender.
     pub(super) client: &'a Client,
     /// Whether it came to the address of callbacks, and so needs no signature.
     pub(super) is_callback: bool,
@@ -94,7 +94,7 @@ impl<'a> Posting<'a> {
             sent.check(appended.id, &*intake.reads).await?;
         }
         source.metrics.acknowledged(start.elapsed());
-        source.tally().stored(appended.duplicate, now_ms);
+        source.counts().stored(appended.duplicate, now_ms);
         if !appended.duplicate {
             pair.count(false);
         }
@@ -140,7 +140,7 @@ impl<'a> Posting<'a> {
         };
         let wanted = claim.wanted_key(&received);
         if let Some((ring, url)) = &wanted
-            && let Err(no_key) = intake.keys.have(ring, url, client.share, &intake.clock).await
+            && let Err(no_key) = intake.keys.have(ring, url, client.key, &intake.clock).await
         {
             return Err(self.refused(no_key.into(), claim.head()));
         }
@@ -168,7 +168,7 @@ impl<'a> Posting<'a> {
         let Some((ring, url)) = wanted.filter(|_| unproved.refusal == Refusal::Mismatch) else {
             return Err(unproved);
         };
-        if !intake.keys.renew(ring, &url, client.share, &intake.clock).await {
+        if !intake.keys.renew(ring, &url, client.key, &intake.clock).await {
             return Err(unproved);
         }
         let Unproved { head, body, .. } = *unproved;
@@ -220,11 +220,11 @@ impl<'a> Posting<'a> {
     ) -> Result<IngestReply, Box<RefusedRequest>> {
         let Self { intake, source, client, .. } = self;
         if let Some(url) = answer.then.take() {
-            let (name, tally) = (&source.source().name, source.tally());
+            let (name, counts) = (&source.source().name, source.counts());
             let with = (intake.keys.clone(), intake.clock.clone());
-            confirm::begin(url, Arc::clone(name), Arc::clone(tally), with);
+            confirm::begin(url, Arc::clone(name), Arc::clone(counts), with);
         }
-        let Some(Offer { secret, shows }) = answer.offer.take() else {
+        let Some(OfferedSecret { secret, shows }) = answer.offer.take() else {
             return Ok(IngestReply::Handshake(answer));
         };
         let now_ms = intake.clock.now_ms();
@@ -245,7 +245,7 @@ impl<'a> Posting<'a> {
 
     #[cold]
     pub(super) fn refused(self, rejection: Rejection, head: &Head) -> Box<RefusedRequest> {
-        let seen = Seen::of_head(self.source, head, self.intake.clock.now_ms());
+        let seen = NotedParts::of_head(self.source, head, self.intake.clock.now_ms());
         Box::new(RefusedRequest { rejection, seen })
     }
 
@@ -254,7 +254,7 @@ impl<'a> Posting<'a> {
         let refusal = unproved.refusal;
         let rejection =
             if is_unread { Rejection::Unread(refusal) } else { Rejection::Unverified(refusal) };
-        let seen = Seen::of_unproved(self.source, unproved, self.intake.clock.now_ms());
+        let seen = NotedParts::of_unproved(self.source, unproved, self.intake.clock.now_ms());
         Box::new(RefusedRequest { rejection, seen })
     }
 

@@ -284,7 +284,7 @@ impl RefusalReason {
             ),
             Self::ClientShare => (
                 "client_share",
-                "One client uses a quarter of the memory for bodies, which is its share.",
+                "One client has reserved a quarter of the memory for bodies, which is its limit.",
                 "Name the proxy in front in `server.trusted_proxies` if many senders come through it.",
             ),
             Self::Saturated => (

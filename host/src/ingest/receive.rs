@@ -17,13 +17,13 @@ use super::head::Head;
 use super::intake::Intake;
 use super::metrics::InFlightGauge;
 use super::post::Posting;
-use super::refused::{RefusalDesk, RefusedRequest, Seen};
+use super::refused::{NotedParts, RefusalHandler, RefusedRequest};
 use super::rejection_log::RejectionLog;
 use super::reply::{IngestReply, Rejection};
 use super::source::SourceRuntime;
 use super::sources::Sources;
 use super::spans::RequestSpan;
-use crate::server::{self, Client, Handler, ShareKey, ShareLog};
+use crate::server::{self, Client, ClientKey, Handler, LimitLog};
 use crate::trace;
 
 /// The label of sources that do not exist: names from outside are never labels.
@@ -39,8 +39,8 @@ pub(super) struct Receiver {
     sources: ArcSwap<Sources>,
     memory: Arc<BodyMemory>,
     rejections: RejectionLog,
-    refusals: RefusalDesk,
-    shares: ShareLog,
+    refusals: RefusalHandler,
+    limits: LimitLog,
     in_flight: InFlightGauge,
 }
 
@@ -61,13 +61,13 @@ impl Handler for Arc<Receiver> {
         let trace = span.as_ref().map(RequestSpan::context);
         let reply = match source {
             _ if let Err(ambiguous) = server::check(request.version(), request.headers()) => {
-                let seen = Seen::of(request.headers());
+                let seen = NotedParts::of(request.headers());
                 Err(Box::new(RefusedRequest { rejection: ambiguous.into(), seen }))
             }
             None if path == HEALTH => health(&method).map_err(Into::into),
             None => Err(Rejection::NoSource.into()),
             Some(source) if takes(source, &method) => {
-                let memory = self.memory.reserve(client.share);
+                let memory = self.memory.reserve(client.key);
                 let is_callback = called.is_some();
                 let intake = &self.intake;
                 let (sources, client) = (&*sources, &client);
@@ -88,13 +88,13 @@ impl Handler for Arc<Receiver> {
         response
     }
 
-    fn share_of(&self, peer: SocketAddr) -> Option<ShareKey> {
+    fn key_of(&self, peer: SocketAddr) -> Option<ClientKey> {
         let trusted = self.intake.config.load().server.trusted_proxies.contain(peer.ip());
-        (!trusted).then(|| ShareKey::of(peer.ip()))
+        (!trusted).then(|| ClientKey::of(peer.ip()))
     }
 
-    fn over_share(&self, client: ShareKey) {
-        self.shares.note(client, "connections");
+    fn over_limit(&self, client: ClientKey) {
+        self.limits.note(client, "connections");
     }
 }
 
@@ -112,7 +112,7 @@ fn answer_early(
     let own = source.handshakes().answer(&head, &[], None);
     let takes_put = source.replies().takes_put;
     own.or_else(|| handshake::find(&head.method, takes_put)).ok_or_else(|| {
-        let seen = Seen::of(&head.headers);
+        let seen = NotedParts::of(&head.headers);
         Box::new(RefusedRequest { rejection: Rejection::Method { takes_put }, seen })
     })
 }
@@ -142,8 +142,8 @@ impl Receiver {
             sources: ArcSwap::from_pointee(Sources::new(config, &intake.activity)),
             memory: Arc::new(memory),
             rejections: RejectionLog::new(),
-            refusals: RefusalDesk::new(),
-            shares: ShareLog::new(),
+            refusals: RefusalHandler::new(),
+            limits: LimitLog::new(),
             in_flight: InFlightGauge::new(),
             intake,
         }
@@ -176,10 +176,10 @@ impl Receiver {
         let reply = reply.unwrap_or_else(|refused| {
             let RefusedRequest { rejection, seen } = *refused;
             self.rejections.note(&name, client, &rejection);
-            let over_share =
+            let over_limit =
                 matches!(rejection, Rejection::Body(BodyError::NoMemory(NoMemory::ClientShare)));
-            if let Some(share) = client.share.filter(|_| over_share) {
-                self.shares.note(share, "memory for bodies");
+            if let Some(key) = client.key.filter(|_| over_limit) {
+                self.limits.note(key, "memory for bodies");
             }
             if let Some(source) = source {
                 let (refused, now_ms) = ((rejection.reason(), seen), self.intake.clock.now_ms());

@@ -8,7 +8,7 @@ use axum::http::header::CONTENT_LENGTH;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::activity::{self, RefusalNote, SourceTally};
+use super::activity::{self, RefusalNote, SourceCounts};
 use super::head::Head;
 use super::reasons::RefusalReason;
 use super::reply::Rejection;
@@ -25,12 +25,12 @@ const HINTS_PER_SECOND: u32 = 5;
 #[derive(Debug)]
 pub(super) struct RefusedRequest {
     pub(super) rejection: Rejection,
-    pub(super) seen: Seen,
+    pub(super) seen: NotedParts,
 }
 
 /// The parts of a refused request that are noted.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct NotedParts {
     headers: Vec<String>,
     body_bytes: Option<u64>,
     offset_s: Option<i64>,
@@ -48,11 +48,11 @@ struct Evidence {
 
 impl From<Rejection> for Box<RefusedRequest> {
     fn from(rejection: Rejection) -> Self {
-        Self::new(RefusedRequest { rejection, seen: Seen::default() })
+        Self::new(RefusedRequest { rejection, seen: NotedParts::default() })
     }
 }
 
-impl Seen {
+impl NotedParts {
     /// Adds a hint.
     pub(super) fn say(&mut self, hint: String) {
         self.hint = Some(hint);
@@ -104,13 +104,13 @@ fn stale(offset_s: i64) -> String {
 
 /// Notes refusals, and looks for hints at a bounded rate.
 #[derive(Debug)]
-pub(super) struct RefusalDesk {
+pub(super) struct RefusalHandler {
     /// One hint is looked for at a time.
     permits: Arc<Semaphore>,
     rate: LineLimit,
 }
 
-impl RefusalDesk {
+impl RefusalHandler {
     pub(super) fn new() -> Self {
         Self {
             permits: Arc::new(Semaphore::new(1)),
@@ -125,25 +125,25 @@ impl RefusalDesk {
         sources: &Arc<Sources>,
         source: &SourceRuntime,
         client: &Client,
-        (reason, seen): (RefusalReason, Seen),
+        (reason, seen): (RefusalReason, NotedParts),
         at_ms: i64,
     ) {
-        let Seen { headers, body_bytes, offset_s, hint, evidence } = seen;
+        let NotedParts { headers, body_bytes, offset_s, hint, evidence } = seen;
         let client = client.to_string();
         let note = RefusalNote { at_ms, reason, client, body_bytes, headers, offset_s, hint };
-        let number = source.tally().refused(note);
+        let number = source.counts().refused(note);
         let Some(evidence) = evidence else { return };
         if evidence.body.len() > MAX_HINT_BYTES {
             let kib = MAX_HINT_BYTES >> 10;
             let hint = format!("no variation was tried: the body is longer than {kib} KiB");
-            source.tally().hint(number, reason, hint);
+            source.counts().hint(number, reason, hint);
             return;
         }
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return };
         if self.rate.admit(Instant::now()).is_none() {
             return;
         }
-        let (sources, tally) = (Arc::clone(sources), Arc::clone(source.tally()));
+        let (sources, counts) = (Arc::clone(sources), Arc::clone(source.counts()));
         let name = Arc::clone(&source.source().name);
         tasks::spawn(async move {
             let found =
@@ -151,15 +151,15 @@ impl RefusalDesk {
             let found = found.await;
             // First, so that the next refusal after the hint is seen has a permit.
             drop(permit);
-            tell(&tally, number, reason, found);
+            tell(&counts, number, reason, found);
         });
     }
 }
 
-fn tell(tally: &SourceTally, number: u64, reason: RefusalReason, found: Option<String>) {
+fn tell(counts: &SourceCounts, number: u64, reason: RefusalReason, found: Option<String>) {
     let none =
         "no variation that is tried matches: the secret or the body is not the one that was signed";
-    tally.hint(number, reason, found.unwrap_or_else(|| none.to_owned()));
+    counts.hint(number, reason, found.unwrap_or_else(|| none.to_owned()));
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderName, USER_AGENT};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use bytes::Bytes;
 
-use super::activity::{SourceActivity, SourceTally};
+use super::activity::{SourceActivity, SourceCounts};
 use super::ce;
 use super::handshake::{HandshakeAnswer, Handshakes};
 use super::head::Head;
@@ -39,7 +39,7 @@ pub struct SourceRuntime {
     /// Request headers that are stored with the event.
     stored: Vec<HeaderName>,
     pub(super) metrics: SourceMetrics,
-    tally: Arc<SourceTally>,
+    counts: Arc<SourceCounts>,
     key_uses: Vec<Arc<AtomicI64>>,
 }
 
@@ -51,14 +51,14 @@ impl SourceRuntime {
         let stored = stored_headers(&verifier, &extractor);
         let replies = SourceReplies::new(&source.replies);
         let metrics = SourceMetrics::new(&source.name, verifier.keys(), replies.accepted_status());
-        let (tally, key_uses, handshakes) = (Arc::default(), Vec::new(), Handshakes::new(&source));
-        Self { source, verifier, extractor, handshakes, replies, stored, metrics, tally, key_uses }
+        let (counts, key_uses, handshakes) = (Arc::default(), Vec::new(), Handshakes::new(&source));
+        Self { source, verifier, extractor, handshakes, replies, stored, metrics, counts, key_uses }
     }
 
     /// The same, counted where operators see it.
     pub(super) fn counted_in(mut self, activity: &SourceActivity) -> Self {
-        self.tally = activity.tally(&self.source);
-        self.key_uses = self.tally.uses(&self.source, self.verifier.rings());
+        self.counts = activity.counts(&self.source);
+        self.key_uses = self.counts.uses(&self.source, self.verifier.rings());
         self
     }
 
@@ -86,8 +86,8 @@ impl SourceRuntime {
     }
 
     /// Counts what it receives.
-    pub(super) fn tally(&self) -> &Arc<SourceTally> {
-        &self.tally
+    pub(super) fn counts(&self) -> &Arc<SourceCounts> {
+        &self.counts
     }
 
     /// Notes the use of the key at this position.

@@ -49,7 +49,7 @@ pub(super) use challenge::is_challenge;
 pub(super) use check::Proof;
 pub(super) use hint::{MAX_BODY_BYTES as MAX_HINT_BYTES, find as find_hint, shape};
 pub(super) use keys::{FetchDuty, KeyRing, is_pinned};
-pub(super) use place::{Check, Reading, Spot};
+pub(super) use place::{ConditionCheck, PointedRequest, Spot};
 pub use refusal::Refusal;
 pub use sign::{SignError, sign};
 pub use sign_request::{SignedParts, sign_request};

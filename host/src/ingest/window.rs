@@ -27,24 +27,24 @@ const SHOWN_FOR_MS: i64 = 10 * 60_000;
 /// The time in which the running configuration takes up the file before the handshake is answered.
 const ACTIVE_WITHIN: Duration = Duration::from_secs(2);
 
-/// The pause between two looks at it.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// The pause between two checks of the configuration.
+const CHECK_EVERY: Duration = Duration::from_millis(5);
 
 /// The lengths that a secret of a handshake can have, in bytes.
 pub(super) const OFFER_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
 
 /// The windows of the sources, by their names.
 #[derive(Debug, Default)]
-pub struct SecretWindows(Mutex<BTreeMap<String, Window>>);
+pub struct SecretWindows(Mutex<BTreeMap<String, SourceWindow>>);
 
 #[derive(Debug)]
-struct Window {
+struct SourceWindow {
     until_ms: i64,
-    state: State,
+    state: WindowState,
 }
 
 #[derive(Debug)]
-enum State {
+enum WindowState {
     Open,
     /// The secret of a handshake is being written.
     Taking,
@@ -86,11 +86,12 @@ impl SecretWindows {
         windows.retain(|_, window| !window.is_over(now_ms));
         match windows.get_mut(source) {
             // Its secret was not shown yet, and nobody else has it.
-            Some(Window { state: State::Taking, .. }) => {}
+            Some(SourceWindow { state: WindowState::Taking, .. }) => {}
             Some(window) if window.can_show() => {}
             _ if until_ms <= now_ms => drop(windows.remove(source)),
             _ => {
-                windows.insert(source.to_owned(), Window { until_ms, state: State::Open });
+                windows
+                    .insert(source.to_owned(), SourceWindow { until_ms, state: WindowState::Open });
             }
         }
     }
@@ -100,8 +101,8 @@ impl SecretWindows {
         let windows = self.lock();
         let window = windows.get(source).filter(|window| !window.is_over(now_ms))?;
         let taken = match &window.state {
-            State::Taken(taken) => Some((taken.at_ms, taken.client.clone())),
-            State::Open | State::Taking => None,
+            WindowState::Taken(taken) => Some((taken.at_ms, taken.client.clone())),
+            WindowState::Open | WindowState::Taking => None,
         };
         Some(WindowView { until_ms: window.until_ms, taken, can_show: window.can_show() })
     }
@@ -111,8 +112,8 @@ impl SecretWindows {
         let mut windows = self.lock();
         let window = windows.get_mut(source).filter(|window| !window.is_over(now_ms))?;
         match &mut window.state {
-            State::Taken(taken) => taken.secret.take(),
-            State::Open | State::Taking => None,
+            WindowState::Taken(taken) => taken.secret.take(),
+            WindowState::Open | WindowState::Taking => None,
         }
     }
 
@@ -137,13 +138,13 @@ impl SecretWindows {
             tasks::blocking(move || keep(&folder, &name, provider.as_deref(), &kept)).await;
         let name = &source.name;
         if let Err(error) = written {
-            self.end(name, State::Open);
+            self.end(name, WindowState::Open);
             return Err(NotTaken::Unkept(error));
         }
         tracing::info!(source.name = %name, client, "the secret of a handshake is kept");
         until_active(config, name, &secret).await;
         let secret = shows.then_some(secret);
-        self.end(name, State::Taken(Taken { at_ms: now_ms, client, secret }));
+        self.end(name, WindowState::Taken(Taken { at_ms: now_ms, client, secret }));
         Ok(())
     }
 
@@ -152,34 +153,34 @@ impl SecretWindows {
         let mut windows = self.lock();
         let open = windows
             .get_mut(source)
-            .filter(|window| matches!(window.state, State::Open) && now_ms < window.until_ms);
+            .filter(|window| matches!(window.state, WindowState::Open) && now_ms < window.until_ms);
         let Some(window) = open else { return false };
-        window.state = State::Taking;
+        window.state = WindowState::Taking;
         true
     }
 
-    fn end(&self, source: &str, state: State) {
+    fn end(&self, source: &str, state: WindowState) {
         if let Some(window) = self.lock().get_mut(source) {
             window.state = state;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Window>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, SourceWindow>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Window {
+impl SourceWindow {
     fn is_over(&self, now_ms: i64) -> bool {
         match &self.state {
-            State::Open => self.until_ms <= now_ms,
-            State::Taking => false,
-            State::Taken(taken) => taken.at_ms.saturating_add(SHOWN_FOR_MS) <= now_ms,
+            WindowState::Open => self.until_ms <= now_ms,
+            WindowState::Taking => false,
+            WindowState::Taken(taken) => taken.at_ms.saturating_add(SHOWN_FOR_MS) <= now_ms,
         }
     }
 
     fn can_show(&self) -> bool {
-        matches!(&self.state, State::Taken(taken) if taken.secret.is_some())
+        matches!(&self.state, WindowState::Taken(taken) if taken.secret.is_some())
     }
 }
 
@@ -221,7 +222,7 @@ fn keep(
 async fn until_active(config: &ArcSwap<Config>, source: &str, secret: &SecretString) {
     let active = async {
         while !config.load().sources.get(source).is_some_and(|source| is_active(source, secret)) {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(CHECK_EVERY).await;
         }
     };
     if tokio::time::timeout(ACTIVE_WITHIN, active).await.is_err() {
@@ -236,9 +237,9 @@ async fn until_active(config: &ArcSwap<Config>, source: &str, secret: &SecretStr
 mod tests {
     use super::*;
 
-    fn taken(at_ms: i64) -> State {
+    fn taken(at_ms: i64) -> WindowState {
         let (client, secret) = ("192.0.2.1".to_owned(), Some("a secret".into()));
-        State::Taken(Taken { at_ms, client, secret })
+        WindowState::Taken(Taken { at_ms, client, secret })
     }
 
     #[test]
@@ -251,7 +252,7 @@ mod tests {
         windows.open("asana", 100, 0);
         assert!(windows.begin("asana", 99));
         assert!(!windows.begin("asana", 99), "one is being taken");
-        windows.end("asana", State::Open);
+        windows.end("asana", WindowState::Open);
         assert!(windows.begin("asana", 99), "it could not be kept");
         windows.end("asana", taken(99));
         assert!(!windows.begin("asana", 99));

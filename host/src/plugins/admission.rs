@@ -27,7 +27,7 @@ mod record;
 
 use former::{FormerApprovals, Note};
 pub use record::Admission;
-pub(super) use record::{Asked, Decision};
+pub(super) use record::{AskedCapabilities, Decision};
 use record::{Record, decide};
 
 /// Stands in the store for whoever has approved a file by hand.
@@ -65,8 +65,8 @@ struct NotStored {
 }
 
 impl Approvals {
-    /// Opens the approvals in `store`. Those that an older hookbox has left in the folder `former`
-    /// are moved into the store first, and the plugin files there to `files`.
+    /// Opens the approvals in `store`. Approvals that an older hookbox has left in the folder
+    /// `former` are moved into the store first, and the plugin files there to `files`.
     ///
     /// # Errors
     /// The approvals cannot be read, or strangers may write the folder.
@@ -207,7 +207,12 @@ impl Approvals {
     }
 
     /// Whether [`Approvals::admit`] would hold the file now.
-    pub(super) async fn holds(&self, name: &str, digest: Digest, asked: &Asked) -> bool {
+    pub(super) async fn holds(
+        &self,
+        name: &str,
+        digest: Digest,
+        asked: &AskedCapabilities,
+    ) -> bool {
         let records = self.records.lock().await;
         matches!(
             decide(records.get(name), &self.settings(name), digest, asked),
@@ -215,12 +220,14 @@ impl Approvals {
         )
     }
 
-    /// Learns which held files an operator has approved at another host of the same store. One that
-    /// cannot be learned now is asked for again by the next refresh.
+    /// Learns which held files an operator has approved at another host of the same store. An
+    /// approval that cannot be learned now is asked for again by the next refresh.
     pub(super) async fn learn(&self) {
         let mut records = self.records.lock().await;
-        let is_any_held = records.values().any(|record| record.held.is_some());
-        let Some(store) = self.store.as_ref().filter(|_| is_any_held) else { return };
+        if records.values().all(|record| record.held.is_none()) {
+            return;
+        }
+        let Some(store) = &self.store else { return };
         let Ok(rows) = store.approvals().await else { return };
         for Approval { plugin, digest, approved_by, .. } in rows.into_iter().map(|row| row.approval)
         {
@@ -240,8 +247,9 @@ impl Approvals {
         &self,
         name: &PluginName,
         digest: Digest,
-        asked: &Asked,
+        asked: &AskedCapabilities,
     ) -> Result<Decision, String> {
+        // Locked until the admission is stored, so that an approval comes before or after it.
         let mut records = self.records.lock().await;
         let decision = decide(records.get(name), &self.settings(name), digest, asked);
         let Decision::Admit(admission) = &decision else { return Ok(decision) };
@@ -268,7 +276,7 @@ impl Approvals {
     /// its plugin is `known`.
     pub(super) async fn holding(
         &self,
-        mut held: BTreeMap<PluginName, (Digest, Asked)>,
+        mut held: BTreeMap<PluginName, (Digest, AskedCapabilities)>,
         known: &BTreeSet<PluginName>,
     ) {
         for (name, record) in self.records.lock().await.iter_mut() {
@@ -285,6 +293,7 @@ impl Approvals {
         let stored = self.store(ApprovalChange::Withdraw(name.clone())).await;
         match &stored {
             Ok(()) => record.approved = None,
+            // It was logged when it failed first.
             Err(_) if record.over => {}
             Err(NotStored { why, .. }) => {
                 tracing::error!(plugin.name = %name, error = why, "an approval is over, which cannot be stored yet");
@@ -350,7 +359,7 @@ impl Approvals {
     }
 }
 
-fn approval(plugin: &PluginName, digest: Digest, asked: &Asked, by: &str) -> Approval {
+fn approval(plugin: &PluginName, digest: Digest, asked: &AskedCapabilities, by: &str) -> Approval {
     let capabilities = asked.iter().map(|capability| capability.name().to_owned()).collect();
     Approval { plugin: plugin.clone(), digest, capabilities, approved_by: by.to_owned() }
 }
@@ -359,7 +368,8 @@ fn approval(plugin: &PluginName, digest: Digest, asked: &Asked, by: &str) -> App
 fn changes(plugin: &PluginName, note: &Note) -> Vec<ApprovalChange> {
     let admitted = note.digest.map(|digest| approval(plugin, digest, &note.capabilities, "owner"));
     // The note does not have its capabilities; they are stored when it is admitted.
-    let approved = note.approved.map(|digest| approval(plugin, digest, &Asked::new(), OPERATOR));
+    let approved =
+        note.approved.map(|digest| approval(plugin, digest, &AskedCapabilities::new(), OPERATOR));
     let admitted = admitted.map(ApprovalChange::Admit);
     admitted.into_iter().chain(approved.map(ApprovalChange::Approve)).collect()
 }

@@ -203,6 +203,7 @@ impl Directory {
         let mut bytes = Vec::new();
         let file = File::from(handle);
         (&file)
+            // One byte more, so that a file that has grown is seen to have.
             .take(scanned.size + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| unreadable(&path, error))?;
@@ -245,8 +246,11 @@ enum Named<'a> {
 
 fn classify(file_name: &[u8]) -> Named<'_> {
     // Hidden files are what editors and copying tools leave while they work.
+    if file_name.starts_with(b".") {
+        return Named::Other;
+    }
     let stem = file_name.strip_suffix(b".wasm").or_else(|| file_name.strip_suffix(b".wat"));
-    let Some(stem) = stem.filter(|_| !file_name.starts_with(b".")) else { return Named::Other };
+    let Some(stem) = stem else { return Named::Other };
     match (str::from_utf8(stem), str::from_utf8(file_name)) {
         (Ok(name), Ok(file_name)) if is_plugin_name(name) => Named::Plugin { name, file_name },
         _ => Named::Misnamed(format!(

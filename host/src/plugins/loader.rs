@@ -201,9 +201,10 @@ impl LoadQueue {
         self.states.entry(name.clone()).or_default().job = Some(job);
     }
 
-    /// Begins the jobs that can be begun. Those of `preferred` plugins come first, because events
+    /// Begins the jobs that can be begun. Jobs of `preferred` plugins come first, because events
     /// wait for them. Called after every change of the queue.
     pub(super) fn advance(&mut self, context: &LoadContext, preferred: impl Fn(&str) -> bool) {
+        // Turns are counted anew once all files are done.
         if !self.is_busy() {
             self.states.clear();
         }
@@ -267,6 +268,7 @@ async fn load_file(
         Ok(None) => return LoadOutcome::Changed,
         Err(problem) => return LoadOutcome::Failed(problem),
     };
+    // A file that was only touched is not compiled again.
     match Some(digest) {
         digest if digest == current.running => return LoadOutcome::Running,
         digest if digest == current.held => return LoadOutcome::Held,
@@ -278,6 +280,7 @@ async fn load_file(
         Ok((plugin, source)) => LoadedFile { plugin, digest, source, size_bytes, path },
         Err(error) => return LoadOutcome::Failed(describe(&file_name, &error)),
     };
+    // If a file runs already, it goes on while the new one is held.
     let last =
         if current.running.is_none() { load_last(&context, &name, &loaded).await } else { None };
     tasks::blocking(move || keep_file(&context, &name, digest, &file)).await;

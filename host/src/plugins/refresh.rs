@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::admission::Decision;
 use super::directory::{Directory, ObservedFile, Scan};
 use super::loader::{LoadContext, LoadOutcome, LoadOutcomes, LoadQueue, load_compiled};
-use super::registry::{Change, Entry, Registry, Step};
+use super::registry::{Change, Entry, NextStep, Registry};
 use crate::event::PluginName;
 use crate::tasks;
 
@@ -39,7 +39,7 @@ pub struct Refreshed {
 }
 
 /// The next step of each loaded file, by plugin name; `None` if the file changed while it was read.
-type Steps = BTreeMap<PluginName, (ObservedFile, Option<Step>)>;
+type NextSteps = BTreeMap<PluginName, (ObservedFile, Option<NextStep>)>;
 
 impl Registry {
     /// Makes a host's first registry: it runs every plugin that need not be compiled. The others
@@ -120,6 +120,7 @@ impl Registry {
             Ok(scan) => scan,
             Err(problem) => return self.give_up(queue, problem),
         };
+        // A file that is queued or was compiled has been observed before. Only others cost a wait.
         let is_new = |name: &PluginName| {
             let observed = first.get(name);
             let tried = queue.has(name, observed)
@@ -162,14 +163,14 @@ impl Registry {
         context: &LoadContext,
         mut outcomes: LoadOutcomes,
         scans: [&Scan; 2],
-    ) -> Steps {
+    ) -> NextSteps {
         // Since the last refresh, an approval or the configuration may admit a held file.
         for (name, entry) in self.entries.iter().filter(|(_, entry)| entry.held().is_some()) {
             outcomes
                 .entry(name.clone())
                 .or_insert_with(|| (entry.observed.clone(), LoadOutcome::Held));
         }
-        let mut steps = Steps::new();
+        let mut steps = NextSteps::new();
         for (name, (observed, outcome)) in outcomes {
             if scans.iter().all(|scan| *scan.get(&name) == observed) {
                 let step = self.step(context, &name, outcome).await;
@@ -184,36 +185,36 @@ impl Registry {
         context: &LoadContext,
         name: &PluginName,
         outcome: LoadOutcome,
-    ) -> Option<Step> {
+    ) -> Option<NextStep> {
         let approvals = &context.approvals;
         Some(match outcome {
             LoadOutcome::Changed => return None,
-            LoadOutcome::Failed(problem) => Step::Fail(problem),
-            LoadOutcome::Running => Step::Restore,
+            LoadOutcome::Failed(problem) => NextStep::Fail(problem),
+            LoadOutcome::Running => NextStep::Restore,
             LoadOutcome::Loaded(file, last) => {
                 match approvals.admit(name, file.digest, &file.plugin.capabilities()).await {
-                    Ok(Decision::Admit(admission)) => Step::Admit(file, admission),
+                    Ok(Decision::Admit(admission)) => NextStep::Admit(file, admission),
                     Ok(Decision::Hold { added, trouble }) => {
-                        Step::Hold { file, last, added, trouble }
+                        NextStep::Hold { file, last, added, trouble }
                     }
-                    Err(problem) => Step::Postpone(problem),
+                    Err(problem) => NextStep::Postpone(problem),
                 }
             }
             LoadOutcome::Held => {
                 let Some(held) = self.entry(name).and_then(Entry::held) else {
-                    return Some(Step::Wait);
+                    return Some(NextStep::Wait);
                 };
                 let candidate = &held.candidate;
                 match approvals
                     .admit(name, candidate.digest, &candidate.plugin.capabilities())
                     .await
                 {
-                    Ok(Decision::Admit(admission)) => Step::Release(admission),
-                    Ok(Decision::Hold { .. }) => Step::Wait,
+                    Ok(Decision::Admit(admission)) => NextStep::Release(admission),
+                    Ok(Decision::Hold { .. }) => NextStep::Wait,
                     Err(problem) => {
                         // The next refresh tries again.
                         tracing::error!(plugin.name = %name, error = problem, "a held file cannot be admitted yet");
-                        Step::Wait
+                        NextStep::Wait
                     }
                 }
             }
@@ -226,23 +227,26 @@ impl Registry {
         &self,
         context: &LoadContext,
         [first, second]: [&Scan; 2],
-        mut steps: Steps,
+        mut steps: NextSteps,
         queue: &mut LoadQueue,
     ) -> Refreshed {
         let (mut next, now_ms) = (Refreshed::of(self), context.clock.now_ms());
+        // A job is of no use once its file has changed.
         queue.keep_only(|name, observed| second.get(name) == observed);
         for name in self.names(second) {
             let observed = second.get(name);
             let step =
                 steps.remove(name).filter(|(tried, _)| tried == observed).map(|(_, step)| step);
-            let is_released = matches!(step, Some(Some(Step::Release(_))));
+            // An approval changes nothing in the folder, so the file looks as before.
+            let is_released = matches!(step, Some(Some(NextStep::Release(_))));
             if observed == self.observed(name) && !is_released || queue.has(name, observed) {
                 continue;
             }
             let step = match (observed, step) {
+                // It changed during the wait.
                 _ if observed != first.get(name) => None,
-                (ObservedFile::Absent, _) => Some(Step::Remove),
-                (ObservedFile::Unfit(problem), _) => Some(Step::Fail(problem.clone())),
+                (ObservedFile::Absent, _) => Some(NextStep::Remove),
+                (ObservedFile::Unfit(problem), _) => Some(NextStep::Fail(problem.clone())),
                 (ObservedFile::File { .. }, Some(step)) => step,
                 (ObservedFile::File { .. }, None) => {
                     queue.add(name, observed, self.current_digests(name));
@@ -271,7 +275,7 @@ impl Refreshed {
         &mut self,
         name: &PluginName,
         observed: &ObservedFile,
-        step: Option<Step>,
+        step: Option<NextStep>,
         now_ms: i64,
     ) {
         match step {

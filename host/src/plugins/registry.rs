@@ -12,7 +12,7 @@
 //! ```
 //!
 //! An admitted file runs. A file that changes begins anew. [`LoadQueue`](super::LoadQueue) has the
-//! files up to `loaded`. A [`Step`] takes them further, and [`Entry::apply`] applies it.
+//! files up to `loaded`. A [`NextStep`] takes them further, and [`Entry::apply`] applies it.
 //!
 //! Invariant: a plugin that runs goes on until a newer file of it is admitted or its file is
 //! removed. A file that fails or is held changes only the report.
@@ -28,7 +28,7 @@ use crate::names::PluginName;
 
 mod entry;
 
-pub(super) use entry::Step;
+pub(super) use entry::NextStep;
 pub use entry::{Change, Entry, Loaded, PLUGIN_STATES, PendingApproval};
 
 /// Every plugin the host knows, at one moment.
@@ -126,7 +126,7 @@ impl Registry {
         &mut self,
         name: &PluginName,
         observed: &ObservedFile,
-        step: Step,
+        step: NextStep,
         now_ms: i64,
     ) -> Vec<Change> {
         let entry = self.entries.entry(name.clone()).or_default();

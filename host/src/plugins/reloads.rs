@@ -1,4 +1,4 @@
-//! What became of the files of each plugin since the host started, the last of them.
+//! The reloads of each plugin since the host started, the last of them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ use crate::sandbox::CodeSource;
 /// How many reloads of a plugin are kept.
 const MAX_RELOADS: usize = 50;
 
-/// What became of a plugin's file.
+/// The result of loading a plugin's file, or of its removal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reload {
     /// When, Unix ms.
@@ -24,7 +24,7 @@ pub struct Reload {
     pub to: Option<Digest>,
     /// `loaded`, `held`, `kept` or `removed`.
     pub result: &'static str,
-    /// What it took, what it asks for or what is wrong with it, for people.
+    /// The time it took, the rights it asks for, or the reason of a failure; for people.
     pub detail: String,
     /// The share of failed attempts of the file that ran until then.
     pub failed_before: Option<f64>,

@@ -23,7 +23,7 @@ pub struct Usage {
 pub struct AttemptCounts {
     /// All that ran.
     pub attempts: u64,
-    /// Those that failed.
+    /// The attempts that failed.
     pub failed: u64,
 }
 
@@ -66,7 +66,9 @@ pub struct UsageSnapshot {
     pub http_refused: u64,
     /// HTTP requests without an answer.
     pub http_unanswered: u64,
-    /// The last request that was refused or had no answer.
+    /// The last request that the host refused.
+    pub http_last_refused: Option<HttpCall>,
+    /// The last request without an answer.
     pub http_last_unanswered: Option<HttpCall>,
     /// Keys that attempts read.
     pub kv_reads: u64,
@@ -103,8 +105,15 @@ impl Usage {
                 _ => snapshot.http_unanswered += 1,
             }
         }
-        if let Some(last) = invocation.calls.iter().rfind(|call| call.status.is_none()) {
-            snapshot.http_last_unanswered = Some(last.clone());
+        let last = |refused: bool| {
+            let mut calls = invocation.calls.iter().rev().filter(|call| call.status.is_none());
+            calls.find(|call| call.refused == refused).cloned()
+        };
+        if let Some(last) = last(true) {
+            snapshot.http_last_refused = Some(last);
+        }
+        if let Some(last) = last(false) {
+            snapshot.http_last_unanswered = Some(last);
         }
     }
 
@@ -181,6 +190,7 @@ mod tests {
             sent_bytes: 0,
             received_bytes: 0,
             duration_ms: 1,
+            offset_ms: None,
         }
     }
 
@@ -204,13 +214,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_adds_up_and_the_last_refusal_is_remembered() {
+    fn what_was_used_adds_up_and_the_last_calls_without_an_answer_are_remembered() {
         let usage = Usage::default();
-        let last = call("https://c/", None, true);
+        let (refused, unanswered) =
+            (call("https://c/", None, true), call("https://b/", None, false));
         let calls = vec![
             call("https://a/", Some(500), false),
-            call("https://b/", None, false),
-            last.clone(),
+            unanswered.clone(),
+            call("https://a/", None, true),
+            refused.clone(),
         ];
         usage.count(&invocation(Verdict::Ok(Vec::new()), calls));
         usage.count(&invocation(
@@ -219,9 +231,10 @@ mod tests {
         ));
         let expected = UsageSnapshot {
             http_answered: 2,
-            http_refused: 1,
+            http_refused: 2,
             http_unanswered: 1,
-            http_last_unanswered: Some(last),
+            http_last_refused: Some(refused),
+            http_last_unanswered: Some(unanswered),
             kv_reads: 4,
             kv_writes: 1,
         };
@@ -229,6 +242,6 @@ mod tests {
         assert_eq!(usage.attempts(), AttemptCounts { attempts: 2, failed: 1 });
         assert_eq!(usage.cpu(), Duration::from_micros(500), "of both attempts");
         let peaks = usage.peaks();
-        assert_eq!((peaks.cpu_us, peaks.memory_bytes, peaks.http_requests), (250, 65_536, 3));
+        assert_eq!((peaks.cpu_us, peaks.memory_bytes, peaks.http_requests), (250, 65_536, 4));
     }
 }

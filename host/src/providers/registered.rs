@@ -163,8 +163,8 @@ impl Registration {
         Ok(())
     }
 
-    /// Puts a new secret in front. Those before it end at `until_ms`, or earlier if they were to;
-    /// those that have ended at `now_ms` go.
+    /// Puts a new secret in front. Earlier secrets end at `until_ms`, or earlier if they were to;
+    /// secrets that have ended at `now_ms` go.
     pub fn rotate(&mut self, secret: String, until_ms: i64, now_ms: i64) {
         self.secrets.retain(|kept| kept.secret != secret && !kept.has_ended(now_ms));
         for kept in &mut self.secrets {

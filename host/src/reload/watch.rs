@@ -49,6 +49,7 @@ pub(super) fn folders(dirs: &[&Path], files: &[&Path]) -> Result<Vec<WatchedFold
         // The next scan finds that the folder is gone.
         let Ok(found) = fs::metadata(&path) else { continue };
         let folder = WatchedFolder { path, device: found.dev(), inode: found.ino() };
+        // Several paths may lead to the same folder.
         let known = watched
             .iter()
             .any(|other| (other.device, other.inode) == (folder.device, folder.inode));
@@ -94,11 +95,12 @@ impl Watch {
 pub(super) async fn woken(wake: &Notify, debounce_ms: u64) {
     wake.notified().await;
     tokio::time::sleep(Duration::from_millis(debounce_ms)).await;
+    // Uses up a notification that came during the wait, which would cause another scan.
     pin!(wake.notified()).as_mut().enable();
 }
 
-/// Whether an event can mean a change. Reading a file is an event too, and a round reads files,
-/// which must not trigger the next round. An error can mean that events were lost.
+/// Whether an event can mean a change. Reading a file is an event too, and a refresh reads files,
+/// which must not trigger the next refresh. An error can mean that events were lost.
 fn means_change(event: &notify::Result<Event>) -> bool {
     event.as_ref().map_or(true, |event| !event.kind.is_access())
 }

@@ -11,7 +11,7 @@ mod meter;
 mod slots;
 
 pub(super) use epoch::Epoch;
-pub(super) use meter::Meter;
+pub(super) use meter::GuestMeter;
 pub(super) use slots::{PluginSlots, RunSlots};
 
 /// How long a guest may compute without a run slot.

@@ -71,6 +71,7 @@ impl MemoryBudget {
 
     /// Begins another attempt in the same memories.
     pub(super) fn renew(&mut self, limits: &Limits) {
+        // Wasm memory never shrinks, so what is there still counts.
         let Self { elements, used_bytes, .. } = *self;
         *self = Self { elements, used_bytes, peak_bytes: used_bytes, ..Self::new(limits) };
     }
@@ -115,6 +116,7 @@ impl ResourceLimiter for MemoryBudget {
             // The guest's own limit.
             return Ok(false);
         }
+        // With a smaller limit the budget refuses it, and names a setting that can be raised.
         if desired > MAX_ONE_MEMORY_BYTES && self.limit_bytes > MAX_ONE_MEMORY_BYTES {
             self.refused = Some(MemoryRefusal::OneMemory);
             return Ok(false);
@@ -136,6 +138,7 @@ impl ResourceLimiter for MemoryBudget {
             self.refused = Some(MemoryRefusal::Tables(self.limit_elements));
             return Ok(false);
         }
+        // Each element takes a pointer of the host's memory, so tables count in the budget too.
         let granted = self.grow(
             current.saturating_mul(size_of::<usize>()),
             desired.saturating_mul(size_of::<usize>()),

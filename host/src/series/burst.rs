@@ -14,7 +14,7 @@ pub struct Burst {
 }
 
 impl Burst {
-    /// What is known after it was seen between two samples, which are not before what is known.
+    /// The burst after a sighting between two samples, neither of which is before the known burst.
     #[must_use]
     pub fn seen(known: Option<Self>, from_ms: i64, to_ms: i64) -> Self {
         let goes_on = known.filter(|known| from_ms - known.to_ms <= QUIET_MS);

@@ -11,11 +11,11 @@ pub const MAX_MARKS: usize = 256;
 pub struct Mark {
     /// When, Unix ms of the wall clock.
     pub at_ms: i64,
-    /// What was changed: `config` or `plugin`.
+    /// The thing that was changed: `config` or `plugin`.
     pub what: &'static str,
     /// The plugin's name, or nothing.
     pub name: String,
-    /// What came of it, such as `loaded`.
+    /// The result, such as `loaded`.
     pub result: &'static str,
 }
 

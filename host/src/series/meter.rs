@@ -1,11 +1,11 @@
-//! What is counted of one source or plugin.
+//! Counts of one source or plugin.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::durations::{Durations, Spread};
 
-/// Kinds of counts of one owner. Those of a source are 0 accepted, 1 duplicate and 2 refused;
+/// Kinds of counts of one owner. The counts of a source are 0 accepted, 1 duplicate and 2 refused;
 /// those of a plugin are the outcomes of attempts by their codes, and [`DEAD`](Meter::DEAD).
 pub const COUNTS: usize = 10;
 
@@ -59,7 +59,7 @@ impl Total {
         self.durations.capacity() * size_of::<u32>()
     }
 
-    /// What has come since an earlier moment; without one, since the beginning.
+    /// The counts and durations since an earlier moment; without one, since the beginning.
     pub(super) fn since(&self, before: Option<&Self>) -> ([u32; COUNTS], Spread) {
         let mut counts = self.counts;
         for (count, before) in counts.iter_mut().zip(before.map_or([0; COUNTS], |it| it.counts)) {

@@ -1,5 +1,5 @@
-//! Who gave what to whom: events by source and type, attempts by type and plugin, and emitted
-//! events by plugin and type. The map of operators shows them.
+//! Counts by pairs: events by source and type, attempts by type and plugin, and emitted events by
+//! plugin and type. The map of operators shows them.
 //!
 //! Counting looks two names up and adds to an atomic. Of each pair there are the last 60 minutes
 //! and the last 24 hours; a pair of which nothing came for a day is forgotten.
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::{Burst, OTHER};
 
-/// Pairs that are counted by themselves. Those that come later are `other`.
+/// Pairs that are counted by themselves. Later pairs are counted as `other`.
 pub(super) const MAX_PAIRS: usize = 900;
 
 const MINUTE_MS: i64 = 60_000;
@@ -52,7 +52,7 @@ impl PairWindow {
     }
 }
 
-/// What a pair did in a window.
+/// The counts of a pair in a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairTotal {
     /// The kind of both ends.
@@ -79,7 +79,7 @@ type PairMap = HashMap<Arc<str>, HashMap<Arc<str>, Arc<Pair>>>;
 
 /// All pairs.
 #[derive(Debug, Default)]
-pub struct Pairs {
+pub struct PairCounts {
     kinds: [RwLock<PairMap>; 3],
     known: AtomicUsize,
 }
@@ -199,7 +199,7 @@ fn clear(buckets: &mut [Bucket], from: i64, to: i64) {
     }
 }
 
-impl Pairs {
+impl PairCounts {
     /// The counts of a pair.
     pub fn of(&self, kind: PairKind, from: &str, to: &str) -> Arc<Pair> {
         let find = |pairs: &PairMap, from, to| pairs.get(from)?.get(to).map(Arc::clone);
@@ -212,6 +212,7 @@ impl Pairs {
         let mut known = pairs.write().unwrap_or_else(PoisonError::into_inner);
         let is_room = self.known.load(Ordering::Relaxed) < MAX_PAIRS;
         let (from, to) = if is_room { (from, to) } else { (OTHER, OTHER) };
+        // Another thread may have made it, or it is the pair that stands for the others.
         if let Some(pair) = find(&known, from, to) {
             return pair;
         }
@@ -240,6 +241,7 @@ impl Pairs {
         let mut known = pairs.write().unwrap_or_else(PoisonError::into_inner);
         let is_used = |pair: &Pair| {
             let past = pair.past.lock().unwrap_or_else(PoisonError::into_inner);
+            // It may have counted since it was sampled.
             pair.count.load(Ordering::Relaxed) > 0 || past.is_used()
         };
         for to in known.values_mut() {
@@ -250,7 +252,7 @@ impl Pairs {
         known.retain(|_, to| !to.is_empty());
     }
 
-    /// What every pair did in a window that ends at `at_ms`, by kind and names; those that did
+    /// The counts of every pair in a window that ends at `at_ms`, by kind and names; pairs that did
     /// nothing are left out.
     pub fn totals(&self, window: PairWindow, at_ms: i64) -> Vec<PairTotal> {
         let mut totals = Vec::new();
@@ -263,7 +265,7 @@ impl Pairs {
                     let first_ms = past.first_minute_ms();
                     // A clock that was set back has not come to the last sample again.
                     let last_ms = past.last_ms.map(|last_ms| last_ms.min(at_ms));
-                    // What is known of earlier failures is not of this window.
+                    // Failures before this window are not part of it.
                     let failing = past.failing.filter(|_| failed > 0);
                     if count > 0 {
                         let (from, to) = (Arc::clone(from), Arc::clone(to));
@@ -293,14 +295,14 @@ mod tests {
     /// A moment within an hour.
     const NOW_MS: i64 = 500_000 * HOUR_MS + 30 * MINUTE_MS;
 
-    fn counts(pairs: &Pairs, window: PairWindow, at_ms: i64) -> Vec<(u64, u64)> {
+    fn counts(pairs: &PairCounts, window: PairWindow, at_ms: i64) -> Vec<(u64, u64)> {
         let totals = pairs.totals(window, at_ms);
         totals.iter().map(|total| (total.count, total.failed)).collect()
     }
 
     #[test]
     fn a_pair_is_counted_for_an_hour_and_for_a_day() {
-        let pairs = Pairs::default();
+        let pairs = PairCounts::default();
         let pair = pairs.of(PairKind::Handled, "a.b", "audit");
         pair.count(false);
         pair.count(true);
@@ -320,7 +322,7 @@ mod tests {
 
     #[test]
     fn the_newest_failures_have_their_time_as_long_as_they_are_in_the_window() {
-        let pairs = Pairs::default();
+        let pairs = PairCounts::default();
         let pair = pairs.of(PairKind::Handled, "a.b", "audit");
         let failing = |window, at_ms| pairs.totals(window, at_ms)[0].failing;
         for (minute, has_failed) in [(0, true), (9, false), (10, true), (13, true), (20, false)] {
@@ -335,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_pair_of_which_nothing_came_for_a_day_is_forgotten() {
-        let pairs = Pairs::default();
+        let pairs = PairCounts::default();
         pairs.of(PairKind::Received, "acme", "a").count(false);
         pairs.of(PairKind::Received, "acme", "b");
         let known = || pairs.known.load(Ordering::Relaxed);
@@ -351,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_goes_back_loses_nothing() {
-        let pairs = Pairs::default();
+        let pairs = PairCounts::default();
         pairs.of(PairKind::Emitted, "audit", "a").count(false);
         pairs.sample(NOW_MS);
         pairs.of(PairKind::Emitted, "audit", "a").count(false);
@@ -360,7 +362,7 @@ mod tests {
 
     #[test]
     fn no_edge_was_last_used_later_than_now() {
-        let pairs = Pairs::default();
+        let pairs = PairCounts::default();
         pairs.of(PairKind::Emitted, "audit", "a").count(false);
         pairs.sample(NOW_MS);
         let last_ms = |at_ms| pairs.totals(PairWindow::Hour, at_ms)[0].last_ms;
@@ -370,7 +372,7 @@ mod tests {
 
     #[test]
     fn pairs_beyond_the_bound_are_one() {
-        let pairs = Pairs::default();
+        let pairs = PairCounts::default();
         for n in 0..2 * MAX_PAIRS {
             pairs.of(PairKind::Received, "acme", &format!("t{n}")).count(false);
         }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::durations::middle_us;
 use super::meter::COUNTS;
-use super::{OTHER, OwnerKind, Rest, SeriesOwner, Spread};
+use super::{Increment, OTHER, OwnerKind, SeriesOwner, Spread};
 
 /// Steps that are kept: an hour.
 const STEPS: usize = 360;
@@ -12,7 +12,7 @@ const STEPS: usize = 360;
 /// Owners of a step that are kept by themselves, besides all of a kind and `other`.
 const MAX_OWNERS: usize = 128;
 
-/// What one owner did in one step.
+/// The acts of one owner in one step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Point {
     /// How often what happened.
@@ -28,7 +28,7 @@ pub struct Point {
 }
 
 impl Point {
-    /// What is shown of these counts and durations.
+    /// The point that is shown for these counts and durations.
     pub fn of(counts: [u32; COUNTS], durations: &Spread) -> Self {
         KeptPoint::of(0, counts, durations).shown()
     }
@@ -62,7 +62,7 @@ impl KeptPoint {
 pub struct Sampled {
     /// The end of the step, Unix ms of the wall clock.
     pub at_ms: i64,
-    /// What happened in it.
+    /// The acts in this step.
     pub point: Point,
 }
 
@@ -83,13 +83,13 @@ struct Step {
 
 impl Window {
     /// Adds a step, and drops the oldest one if there are enough.
-    pub(super) fn push(&mut self, at_ms: i64, rests: Vec<Rest>) {
+    pub(super) fn push(&mut self, at_ms: i64, increments: Vec<Increment>) {
         if self.steps.len() >= STEPS {
             self.steps.pop_front();
         }
-        let rests = fold(rests);
-        let mut points = Vec::with_capacity(rests.len());
-        for Rest { owner, counts, durations } in rests {
+        let increments = fold(increments);
+        let mut points = Vec::with_capacity(increments.len());
+        for Increment { owner, counts, durations } in increments {
             // There are fewer owners than meters can have.
             let next = self.numbers.len() as u16;
             let number = *self.numbers.entry(owner).or_insert(next);
@@ -102,7 +102,7 @@ impl Window {
     /// The most bytes that it takes, but for the names of its owners.
     #[cfg(test)]
     pub(super) const fn max_bytes() -> usize {
-        let owners = MAX_OWNERS + 2 * OwnerKind::ALL.len();
+        let owners = MAX_OWNERS + 2 * OwnerKind::METERED.len();
         STEPS * (size_of::<Step>() + owners * size_of::<KeptPoint>())
     }
 
@@ -120,27 +120,29 @@ impl Window {
 }
 
 /// Makes one owner of each kind of those that did least, if there are many.
-fn fold(mut rests: Vec<Rest>) -> Vec<Rest> {
-    let activity = |rest: &Rest| rest.counts.iter().map(|count| u64::from(*count)).sum::<u64>();
-    let is_whole = |rest: &Rest| rest.owner.name.is_none();
-    rests.sort_by_key(|rest| (!is_whole(rest), std::cmp::Reverse(activity(rest))));
-    let wholes = rests.iter().filter(|rest| is_whole(rest)).count();
-    if rests.len() <= wholes + MAX_OWNERS {
-        return rests;
+fn fold(mut increments: Vec<Increment>) -> Vec<Increment> {
+    let activity =
+        |increment: &Increment| increment.counts.iter().map(|count| u64::from(*count)).sum::<u64>();
+    let is_whole = |increment: &Increment| increment.owner.name.is_none();
+    increments
+        .sort_by_key(|increment| (!is_whole(increment), std::cmp::Reverse(activity(increment))));
+    let wholes = increments.iter().filter(|increment| is_whole(increment)).count();
+    if increments.len() <= wholes + MAX_OWNERS {
+        return increments;
     }
-    let folded = rests.split_off(wholes + MAX_OWNERS);
-    for kind in OwnerKind::ALL {
+    let folded = increments.split_off(wholes + MAX_OWNERS);
+    for kind in OwnerKind::METERED {
         let owner = SeriesOwner { kind, name: Some(OTHER.into()) };
-        let mut of_kind = folded.iter().filter(|rest| rest.owner.kind == kind);
+        let mut of_kind = folded.iter().filter(|increment| increment.owner.kind == kind);
         let Some(first) = of_kind.next() else { continue };
-        let mut other = Rest { owner: owner.clone(), ..first.clone() };
-        of_kind.for_each(|rest| other.add(rest));
-        match rests.iter_mut().find(|rest| rest.owner == owner) {
+        let mut other = Increment { owner: owner.clone(), ..first.clone() };
+        of_kind.for_each(|increment| other.add(increment));
+        match increments.iter_mut().find(|increment| increment.owner == owner) {
             Some(known) => known.add(&other),
-            None => rests.push(other),
+            None => increments.push(other),
         }
     }
-    rests
+    increments
 }
 
 #[cfg(test)]

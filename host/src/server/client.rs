@@ -14,12 +14,12 @@ mod forwarded;
 /// §2.5.4).
 const INTERFACE_BITS: u32 = 64;
 
-/// The owner of a share: an IPv4 address, or an IPv6 network of 64 bits.
+/// The key by which limits count a client: an IPv4 address, or an IPv6 network of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ShareKey(IpAddr);
+pub struct ClientKey(IpAddr);
 
-impl ShareKey {
-    /// The share of an address. An IPv4-mapped IPv6 address is its IPv4 address.
+impl ClientKey {
+    /// The key of an address. An IPv4-mapped IPv6 address is its IPv4 address.
     pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(v6) => {
@@ -31,7 +31,7 @@ impl ShareKey {
     }
 }
 
-impl fmt::Display for ShareKey {
+impl fmt::Display for ClientKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             IpAddr::V4(v4) => write!(f, "{v4}"),
@@ -50,21 +50,20 @@ pub struct Client {
     address: IpAddr,
     /// The connection's port, if the client itself made the connection.
     port: Option<u16>,
-    /// The share it counts for; `None` for a trusted proxy that does not name its client.
-    pub share: Option<ShareKey>,
+    /// The key its limits count by; `None` for a trusted proxy that does not name its client.
+    pub key: Option<ClientKey>,
 }
 
 impl Client {
     /// The client of a request that `peer` sent: `peer` itself, or the one that it forwards for if
     /// it is a trusted proxy.
     pub fn of(peer: SocketAddr, headers: &HeaderMap, trusted: &Networks) -> Self {
-        let direct =
-            Self { address: peer.ip().to_canonical(), port: Some(peer.port()), share: None };
+        let direct = Self { address: peer.ip().to_canonical(), port: Some(peer.port()), key: None };
         if !trusted.contain(peer.ip()) {
-            return Self { share: Some(ShareKey::of(peer.ip())), ..direct };
+            return Self { key: Some(ClientKey::of(peer.ip())), ..direct };
         }
         match forwarded::client(headers, trusted) {
-            Some(address) => Self { address, port: None, share: Some(ShareKey::of(address)) },
+            Some(address) => Self { address, port: None, key: Some(ClientKey::of(address)) },
             None => direct,
         }
     }
@@ -89,7 +88,7 @@ mod tests {
     use super::*;
 
     fn key(address: &str) -> String {
-        ShareKey::of(address.parse().unwrap()).to_string()
+        ClientKey::of(address.parse().unwrap()).to_string()
     }
 
     fn client(peer: &str, forwarded_for: Option<&'static str>) -> (String, Option<String>) {
@@ -98,7 +97,7 @@ mod tests {
             headers.insert("x-forwarded-for", value.parse().unwrap());
         }
         let client = Client::of(peer.parse().unwrap(), &headers, &Networks::of(&["10.0.0.0/8"]));
-        (client.to_string(), client.share.map(|share| share.to_string()))
+        (client.to_string(), client.key.map(|key| key.to_string()))
     }
 
     #[test]

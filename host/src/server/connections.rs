@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::client::ShareKey;
+use super::client::ClientKey;
 
 mod state;
 
+use state::ConnectionSignals;
 pub(super) use state::ConnectionState;
-use state::Signals;
 
 /// One client may have one part in so many of the connections.
 const CLIENT_PART: usize = 4;
@@ -30,27 +30,27 @@ const FULL_FOR_US: u64 = 1_000_000;
 pub(super) struct Connections {
     max: usize,
     max_per_client: usize,
-    open: Mutex<Registry>,
-    signals: Arc<Signals>,
+    open: Mutex<ConnectionRegistry>,
+    signals: Arc<ConnectionSignals>,
     /// Wakes the task that closes overdue connections, once all permits are taken.
     crowded: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Registry {
+struct ConnectionRegistry {
     /// By position, without those that were told to close.
-    listed: Vec<Option<Listed>>,
+    listed: Vec<Option<ListedConnection>>,
     free: Vec<usize>,
     count: usize,
-    clients: HashMap<ShareKey, usize>,
+    clients: HashMap<ClientKey, usize>,
     /// When all permits were last seen taken.
     full_at_us: Option<u64>,
 }
 
 #[derive(Debug)]
-struct Listed {
-    /// Whose share it counts for; `None` if it counts for none.
-    client: Option<ShareKey>,
+struct ListedConnection {
+    /// Whose limit it counts for; `None` if it counts for none.
+    client: Option<ClientKey>,
     state: Arc<ConnectionState>,
 }
 
@@ -93,18 +93,19 @@ impl Connections {
             max,
             max_per_client: (max / CLIENT_PART).max(1),
             open: Mutex::default(),
-            signals: Signals::new(),
+            signals: ConnectionSignals::new(),
             crowded: Notify::new(),
         })
     }
 
     /// Admits a new connection, if need be by closing the one that has been idle for longest: among
-    /// those of the same client if it has used up its share, else among all. `client` is the share
+    /// those of the same client if it has reached its limit, else among all. `client` is the share
     /// that the connection counts for, if any.
-    pub(super) fn admit(self: &Arc<Self>, client: Option<ShareKey>, now_us: u64) -> NewConnection {
+    pub(super) fn admit(self: &Arc<Self>, client: Option<ClientKey>, now_us: u64) -> NewConnection {
         let mut open = self.open();
         let its = client.and_then(|client| open.clients.get(&client)).copied().unwrap_or(0);
         let mut closed = None;
+        // First, so that a client at its limit never costs another one a connection.
         if its >= self.max_per_client {
             if !open.close_longest_idle(|listed| listed.client == client) {
                 return NewConnection::OverShare;
@@ -118,8 +119,9 @@ impl Connections {
             closed = Some(Closed::Full);
         }
         let state = Arc::new(ConnectionState::new(&self.signals, now_us));
-        let position = open.list(Listed { client, state: Arc::clone(&state) });
+        let position = open.list(ListedConnection { client, state: Arc::clone(&state) });
         if open.count >= self.max {
+            // This one took the last permit, so slow headers are closed sooner from now on.
             open.full_at_us = Some(now_us);
             self.crowded.notify_one();
         }
@@ -179,13 +181,13 @@ impl Connections {
     }
 
     /// Nothing that holds this lock can panic halfway.
-    fn open(&self) -> MutexGuard<'_, Registry> {
+    fn open(&self) -> MutexGuard<'_, ConnectionRegistry> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Registry {
-    fn list(&mut self, listed: Listed) -> usize {
+impl ConnectionRegistry {
+    fn list(&mut self, listed: ListedConnection) -> usize {
         self.count += 1;
         if let Some(client) = listed.client {
             *self.clients.entry(client).or_default() += 1;
@@ -199,12 +201,13 @@ impl Registry {
     }
 
     fn remove(&mut self, position: usize) {
-        let Some(Listed { client, .. }) = self.listed[position].take() else { return };
+        let Some(ListedConnection { client, .. }) = self.listed[position].take() else { return };
         self.free.push(position);
         self.count -= 1;
         let Some(client) = client else { return };
         if let Some(its) = self.clients.get_mut(&client) {
             *its -= 1;
+            // Otherwise the map would grow with every address that ever came.
             if *its == 0 {
                 self.clients.remove(&client);
             }
@@ -217,7 +220,7 @@ impl Registry {
 
     /// Closes the connection that has been idle for longest among those that `which` accepts. False
     /// if none of them is idle.
-    fn close_longest_idle(&mut self, which: impl Fn(&Listed) -> bool) -> bool {
+    fn close_longest_idle(&mut self, which: impl Fn(&ListedConnection) -> bool) -> bool {
         loop {
             let candidates = self.listed.iter().enumerate().filter_map(|(position, listed)| {
                 let listed = listed.as_ref().filter(|listed| which(listed))?;
@@ -260,6 +263,7 @@ impl Drop for ConnectionPermit {
             open.remove(self.position);
         }
         drop(open);
+        // Also if its position went to another one: asking once too often does no harm.
         self.connections.signals.tell();
     }
 }

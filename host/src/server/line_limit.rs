@@ -30,6 +30,7 @@ impl LineLimit {
     pub fn admit(&self, now: Instant) -> Option<u64> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_duration_since(current.start) >= self.period {
+            // A period begins with its first line, so that none has to be ended by a timer.
             current.start = now;
             current.lines = 0;
         }

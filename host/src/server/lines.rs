@@ -50,12 +50,14 @@ impl HeaderLines {
         let mut start = 0;
         while let Some(length) = bytes[start..].iter().position(|byte| *byte == b'\n') {
             let end = start + length;
+            // The carriage return may have come with the bytes before these.
             let follows_cr = if length == 0 { line.ends_with_cr } else { bytes[end - 1] == b'\r' };
             if !follows_cr {
                 return Some(end);
             }
             let empty = line.bytes + length == 1;
             start = end + 1;
+            // Empty lines before a request do not end its header: hyper skips them.
             if empty && line.begun {
                 self.0 = At::Body((bytes.len() - start) as u64);
                 return None;

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::client::{Peer, ShareKey};
+use super::client::{ClientKey, Peer};
 use super::connections::{Closed, ConnectionPermit, Connections, NewConnection};
 use super::line_limit::LineLimit;
 use super::socket::Socket;
@@ -65,11 +65,11 @@ pub trait Handler: Clone + Send + Sync + 'static {
         peer: SocketAddr,
     ) -> impl Future<Output = Response> + Send;
 
-    /// The share that a connection of `peer` counts for; `None` if it counts for none.
-    fn share_of(&self, peer: SocketAddr) -> Option<ShareKey>;
+    /// The key that a connection of `peer` counts for; `None` if it has no limit.
+    fn key_of(&self, peer: SocketAddr) -> Option<ClientKey>;
 
-    /// `client` has used up its share of the connections.
-    fn over_share(&self, client: ShareKey);
+    /// `client` has reached its limit of connections.
+    fn over_limit(&self, client: ClientKey);
 }
 
 impl Handler for Router {
@@ -82,12 +82,12 @@ impl Handler for Router {
         }
     }
 
-    /// Operators come over loopback, from one address: shares would keep them from their own host.
-    fn share_of(&self, _: SocketAddr) -> Option<ShareKey> {
+    /// Operators come over loopback, from one address: limits would keep them from their own host.
+    fn key_of(&self, _: SocketAddr) -> Option<ClientKey> {
         None
     }
 
-    fn over_share(&self, _: ShareKey) {}
+    fn over_limit(&self, _: ClientKey) {}
 }
 
 /// The limits of a listener.
@@ -113,12 +113,13 @@ struct Listener<H> {
     handler: H,
     http: http1::Builder,
     connections: Arc<Connections>,
-    /// Those that are served, and those that were told to close and have not yet noticed.
+    /// Connections that are served, and connections that were told to close and have not yet
+    /// noticed.
     served: TaskTracker,
     full_lines: LineLimit,
     /// Requests under way are finished, then connections are closed.
     shutdown: CancellationToken,
-    /// Whatever is still under way is dropped.
+    /// Requests that are still under way are dropped.
     abort: CancellationToken,
 }
 
@@ -143,6 +144,7 @@ pub async fn serve(
     // Cancelled as a whole: a newcomer that waits for a permit is as one in the backlog, unread.
     let accepting = async { tokio::join!(accept(&listener, &shared), close_slow_headers(&shared)) };
     let _ = shutdown.run_until_cancelled(accepting).await;
+    // New connections are refused from here on, and do not wait in a backlog that nobody reads.
     drop(listener);
     shared.served.close();
     if timeout(shared.options.timeouts.drain, shared.served.wait()).await.is_err() {
@@ -205,11 +207,12 @@ async fn close_slow_headers<H: Handler>(shared: &Listener<H>) -> Infallible {
 impl<H: Handler> Listener<H> {
     /// A permit for a connection of `peer`, as soon as there is one; `None` if it is refused.
     async fn permit(&self, peer: SocketAddr) -> Option<ConnectionPermit> {
-        let client = self.handler.share_of(peer);
+        let client = self.handler.key_of(peer);
         let mut waits = false;
         loop {
             match self.connections.admit(client, self.connections.now_us()) {
                 NewConnection::Admitted { permit, closed } => {
+                    // Otherwise every connection that becomes idle would go on telling.
                     if waits {
                         self.connections.want(false);
                     }
@@ -219,7 +222,7 @@ impl<H: Handler> Listener<H> {
                 NewConnection::OverShare => {
                     self.count("refused", 1);
                     if let Some(client) = client {
-                        self.handler.over_share(client);
+                        self.handler.over_limit(client);
                     }
                     return None;
                 }
@@ -234,13 +237,13 @@ impl<H: Handler> Listener<H> {
     }
 
     /// Counts and logs that an idle connection was closed for a new one.
-    fn note(&self, closed: Option<Closed>, client: Option<ShareKey>) {
+    fn note(&self, closed: Option<Closed>, client: Option<ClientKey>) {
         match closed {
             None => {}
             Some(Closed::OverShare) => {
                 self.count("client_share", 1);
                 if let Some(client) = client {
-                    self.handler.over_share(client);
+                    self.handler.over_limit(client);
                 }
             }
             Some(Closed::Full) => {
@@ -274,6 +277,7 @@ impl<H: Handler> Listener<H> {
         let _ = stream.set_nodelay(true);
         let state = Arc::clone(permit.state());
         let ServerOptions { timeouts, config, .. } = &self.options;
+        // Read for each connection, so that a change counts without a restart.
         let keep_alive = Duration::from_millis(config.load().server.keep_alive_ms);
         let socket =
             Socket::new(stream, Arc::clone(&state), timeouts, keep_alive, self.shutdown.clone());
@@ -296,6 +300,7 @@ impl<H: Handler> Listener<H> {
                 serving.as_mut().graceful_shutdown();
                 match self.abort.run_until_cancelled(serving).await {
                     Some(ended) => ended,
+                    // The drain is over: the connection is dropped as it is.
                     None => Ok(()),
                 }
             }

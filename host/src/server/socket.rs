@@ -159,6 +159,7 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            // A host that stops does not wait until clients take notice.
             if self.shutdown.is_cancelled() {
                 return Poll::Ready(Ok(()));
             }

@@ -24,6 +24,7 @@ pub fn check(version: Version, headers: &HeaderMap) -> Result<(), Ambiguous> {
         (Some(_), None) => {
             return Err(Ambiguous("its Host header is not a host, with or without a port"));
         }
+        // HTTP/1.0 does not require one.
         (None, _) if version < Version::HTTP_11 => {}
         (None, _) => return Err(Ambiguous("it has no Host header")),
         (Some(_), Some(_)) => return Err(Ambiguous("it has more than one Host header")),

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::event::{
-    AttemptRecord, Attributes, DedupeKey, DeliveryId, Digest, EventId, HttpCall, LogLine, NewEvent,
-    Outcome, State, Target,
+    AttemptRecord, Attributes, DedupeKey, DeliveryId, Digest, EventId, GuestUse, HttpCall, LogLine,
+    NewEvent, Outcome, State, Target,
 };
 
 pub(super) mod append;
@@ -97,7 +97,7 @@ pub(super) enum Disk {
 /// One kind of store, on data of its own. A law asks of the store only the traits that it needs, so
 /// that a store that is not whole keeps it as well.
 pub(super) trait StoreHarness: Send + Sync {
-    /// What the store does.
+    /// The store, or the traits of it that the law asks for.
     type Store: ?Sized + Send + Sync;
 
     /// The clock of every store this opens; it begins at [`START_MS`].
@@ -185,6 +185,7 @@ pub(super) fn record(outcome: Outcome) -> AttemptRecord {
     AttemptRecord {
         started_at_ms: START_MS,
         duration_us: 1_234,
+        used: Some(GuestUse { cpu_us: 987, memory_kib: 1_152 }),
         outcome,
         error: (outcome != Outcome::Ok).then(|| format!("it was {}", outcome.name())),
         logs: vec![LogLine { level: "info".to_owned(), message: "a \"line\"".to_owned() }],
@@ -197,6 +198,7 @@ pub(super) fn record(outcome: Outcome) -> AttemptRecord {
             sent_bytes: 0,
             received_bytes: 165,
             duration_ms: 31,
+            offset_ms: Some(4),
         }],
         steps: Vec::new(),
         plugin_digest: Some(Digest([7; 32])),

@@ -32,7 +32,7 @@ const PART_BYTES: usize = 1 << 20;
 /// Parts that wait to be written.
 const WAITING_PARTS: usize = 4;
 
-/// What is copied, and whereto.
+/// The source and the target of a copy.
 #[derive(Debug, Clone)]
 pub struct StoreCopy {
     /// The SQLite file of a stopped host.
@@ -82,7 +82,7 @@ pub async fn copy_store(
     let transaction = target.begin(names, copy.clock.by_hand_ms()).await?;
     let (path, clock, dry_run) = (copy.from.clone(), copy.clock.clone(), copy.dry_run);
     let mut source = tasks::blocking(move || match dry_run {
-        true => CopySource::look(&path),
+        true => CopySource::inspect(&path),
         false => CopySource::open(&path, &clock),
     })
     .await?;

@@ -2,6 +2,15 @@
 
 use super::{Pending, StoreError};
 
+/// The place that a store takes on the disk of this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreSpace {
+    /// The bytes of its files.
+    pub store_bytes: u64,
+    /// The free bytes of the disk and all of them, if the system tells.
+    pub disk: Option<(u64, u64)>,
+}
+
 /// Reports the store's condition, and closes it.
 pub trait Health: Send + Sync + std::fmt::Debug {
     /// The reason why the store takes no appends at the moment, if so.
@@ -9,6 +18,11 @@ pub trait Health: Send + Sync + std::fmt::Debug {
 
     /// Matters for an operator's attention although the store takes appends.
     fn warnings(&self) -> Vec<String>;
+
+    /// The place that it takes on the disk of this host, if it is there.
+    fn space(&self) -> Pending<'_, Option<StoreSpace>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// Returns once the store has stopped after an error it cannot survive.
     fn stopped(&self) -> Pending<'_, ()>;

@@ -1,17 +1,16 @@
-//! The leases that this host has in its hands, whatever part of it holds them.
+//! The leases that this host holds, in whatever part of it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::DeliveryId;
 
-/// The leases that this host has in its hands: deliveries and attempts, and how often each is
-/// there. A lease that is given back and taken again in the same commit is there twice for a
-/// moment.
+/// The leases that this host holds: deliveries and attempts, each with the number of its holders.
+/// A lease that is given back and taken again in one commit has two holders for a moment.
 #[derive(Debug, Default)]
 pub(super) struct HeldLeases(Mutex<HashMap<(DeliveryId, u32), u32>>);
 
-/// The mark of a lease that a run of this host has in its hands, until this is dropped.
+/// Marks a lease as held by a run of this host until it is dropped.
 #[derive(Debug)]
 pub(super) struct HeldLease {
     list: Arc<HeldLeases>,
@@ -60,7 +59,7 @@ mod tests {
     use crate::event::EventId;
 
     #[test]
-    fn a_lease_is_in_hand_until_the_last_that_has_it_lets_go() {
+    fn a_lease_is_held_until_the_last_that_has_it_lets_go() {
         let leases = Arc::new(HeldLeases::default());
         let delivery = DeliveryId { event: EventId::from_row(7), ordinal: 1 };
         let first = leases.hold((delivery, 1), 1);

@@ -1,7 +1,7 @@
 //! The trait for what the host was like over time, and for who changed what.
 
 use super::{AuditEntry, AuditFilter, AuditNote, Pending, StoredSample};
-use crate::series::{Rest, SeriesOwner};
+use crate::series::{Increment, SeriesOwner};
 
 /// Keeps what sources and plugins did, for the charts of operators.
 ///
@@ -10,9 +10,9 @@ use crate::series::{Rest, SeriesOwner};
 pub trait History: Send + Sync + std::fmt::Debug {
     /// Stores what each owner did until `at_ms`, Unix ms. The last
     /// [`MAX_SAMPLES`](super::MAX_SAMPLES) times are kept.
-    fn keep_samples(&self, at_ms: i64, samples: Vec<Rest>) -> Pending<'_, ()>;
+    fn keep_samples(&self, at_ms: i64, samples: Vec<Increment>) -> Pending<'_, ()>;
 
-    /// What an owner did, the newest `limit` times, the oldest first.
+    /// The newest `limit` samples of an owner, the oldest first.
     fn samples(&self, owner: SeriesOwner, limit: u32) -> Pending<'_, Vec<StoredSample>>;
 
     /// Makes an entry of a change that touches nothing in the store. It is made first: without the

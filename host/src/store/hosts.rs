@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{HostView, Pending, SealedSecret, SecretMark};
 use crate::event::{Digest, PluginName};
 
-/// Lists the hosts that share a store. One that is of a single host lists none.
+/// Lists the hosts that share a store. A store of a single host lists none.
 pub trait Hosts: Send + Sync + std::fmt::Debug {
     /// The hosts that are registered, by slot.
     fn hosts(&self) -> Pending<'_, Vec<HostView>> {

@@ -50,7 +50,7 @@ impl LeftRunning {
         }
     }
 
-    /// What was noted; none if that is not known.
+    /// The noted attempts; none if they are not known.
     pub(super) fn noted(&self) -> Option<&HashSet<(DeliveryId, u32)>> {
         match self {
             Self::Noted(noted) => Some(noted),

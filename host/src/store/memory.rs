@@ -14,7 +14,7 @@ use super::{
     Action, Appended, ApprovalChange, AuditNote, Changed, Count, Cursor, DeliveryFilter,
     DeliveryView, DispatchHandle, DueTimes, Erased, Erasure, EventFilter, EventSummary, EventView,
     FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, Health, Keep, KeyChange, KvKey, KvRange, KvValue, Lease, LeaseHolder,
+    GatheringView, Health, Keep, KeyChange, KvEntry, KvKey, KvRange, KvValue, Lease, LeaseHolder,
     LeaseQueue, Leased, MaybeReady, NewStep, Operate, Page, PauseChange, Pauses, Pending, Preview,
     Progress, Queue, Read, ReadOne, Recorded, Settled, Settlement, Stats, StoreError,
     StoredApproval, TreeView, Which,
@@ -28,11 +28,11 @@ mod data;
 mod failure_rows;
 mod failures;
 mod history;
-mod kept;
 mod laws;
 mod listing;
 mod operate;
 mod operations;
+mod plugin_data;
 mod positions;
 mod rows;
 mod schedule_rows;
@@ -333,6 +333,10 @@ impl Read for MemoryStore {
 
     fn kv_keys(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvKey>> {
         done(self.read(|data| data.kv_keys(&bucket, &range)))
+    }
+
+    fn kv_entries(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvEntry>> {
+        done(self.read(|data| data.kv_entries(&bucket, &range, self.clock.ahead_ms())))
     }
 
     fn kv_buckets(&self) -> MaybeReady<'_, BTreeMap<PluginName, u64>> {

@@ -45,7 +45,7 @@ pub use history::{MAX_SAMPLES, StoredSample};
 pub use hosts::{HostView, SealedSecret, SecretMark};
 pub use key_change::{KeyChange, KeyExpected};
 pub(super) use kv::number;
-pub use kv::{KvKey, KvRange, KvTransaction, KvValue, ListedKeys};
+pub use kv::{KvEntry, KvKey, KvRange, KvTransaction, KvValue, ListedKeys};
 pub use operations::{
     ItemResult, MAX_OPERATION_IDS, NewOperation, NotAnOperation, OPERATION_KEPT_FOR_MS,
     OPERATION_PLANNED_FOR_MS, Operation, OperationDeed, OperationId, OperationMarks,
@@ -59,14 +59,15 @@ pub use schedules::{
 pub use steps::{AgainSoFar, LeaseHolder, NewStep, Recorded, StepView};
 pub use tree::TreeBudget;
 pub(super) use tree::{TreeSize, tree_mark};
+pub(in crate::store) use views::MAX_SCANNED_ROWS;
 pub use views::{
     AttemptView, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventState,
     EventSummary, EventView, GatheringView, MAX_CHILDREN, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES,
     MAX_PAGE, MemberView, Page, PluginCounts, Stats,
 };
 pub use waits::{
-    MAX_MEMBERSHIPS, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, Membership, TreeDelivery, TreeEvent,
-    TreeMember, TreeView, Waits,
+    MAX_MEMBERSHIPS, MAX_TREE_ATTEMPTS, MAX_TREE_CALLS, MAX_TREE_MEMBERS, Membership, TreeDelivery,
+    TreeEvent, TreeMember, TreeView, Waits,
 };
 
 /// The result of an append.
@@ -124,7 +125,7 @@ pub struct Lease {
     pub(super) held: Option<Box<HeldLease>>,
 }
 
-/// What the store does beside when a leased delivery ends.
+/// The terms of a leased delivery that count when it ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct LeaseTerms {
     /// Its key, if it is ordered by one.
@@ -256,8 +257,8 @@ impl Next {
     }
 }
 
-/// What the store has to know of plugins. It may change at any time, and holds for what is done
-/// then.
+/// The policies of plugins that the store has to know. They may change at any time, and hold for
+/// calls from then on.
 pub trait PluginPolicies: Send + Sync + std::fmt::Debug {
     /// The order of a plugin's deliveries by a key; absent if they are in no order.
     fn key(&self, plugin: &str) -> Option<KeyPolicy>;

@@ -61,8 +61,8 @@ pub trait Operate: Send + Sync + std::fmt::Debug {
 
     /// Deletes what events hold: body, headers, subject, keys, and of their attempts errors, logs,
     /// recorded steps and the paths of requests. The same of dead letters that tell of them, and of
-    /// what joins and batches made of them. What is open is cancelled first, and dead letters are
-    /// discarded; an event whose attempt runs is erased by a later call. With `keys` the values
+    /// what joins and batches made of them. Open deliveries are cancelled first, and dead letters
+    /// are discarded; an event whose attempt runs is erased by a later call. With `keys` the values
     /// that its deliveries wrote last are deleted. Counts, trees and dedupe keys stay. An erased
     /// event cannot be replayed, and its deliveries cannot be retried.
     ///

@@ -50,7 +50,7 @@ pub trait Operations: Send + Sync + std::fmt::Debug {
     fn collect(&self, id: OperationId) -> Pending<'_, ()>;
 
     /// Ends a running operation, or stops it for a reason.
-    fn rest(&self, id: OperationId, reason: Option<String>) -> Pending<'_, ()>;
+    fn finish(&self, id: OperationId, reason: Option<String>) -> Pending<'_, ()>;
 
     /// An operation.
     fn operation(&self, id: OperationId) -> Pending<'_, Option<Operation>>;

@@ -3,8 +3,8 @@
 //! `connect`, `tls`, `schema` and `identity` open it, `error` says why not. `append` and `settle`
 //! make arrays of what a batch holds, `lease` makes leases of rows, `batch` sends it all in one
 //! flush, and `writer` is the task that groups commands into batches. `heartbeat` keeps this host's
-//! row fresh, `read` answers queries. The functions of the database are in `schema/`. What is built
-//! and what is not, and why, is in `docs/design/postgres.md`.
+//! row fresh, `read` answers queries. The functions of the database are in `schema/`. The page
+//! `docs/design/postgres.md` says what is built and what is not, and why.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -59,7 +59,6 @@ mod horizon;
 mod hosts;
 mod identity;
 mod ids;
-mod kept_limits;
 mod keys;
 mod kv;
 mod lease;
@@ -76,6 +75,7 @@ mod operating;
 mod operations;
 mod options;
 mod orphans;
+mod own_limits;
 mod pauses;
 mod read;
 mod read_connection;
@@ -163,7 +163,7 @@ impl Postgres {
         if let Some(why) = self.shared.known.lacks_standby() {
             return refused(StoreError::NotReplicated(why));
         }
-        // What would only wait is not taken.
+        // An append that would only wait is not taken.
         if let Some(error) = self.shared.unreachable_since(APPEND_WAITS) {
             return refused(error);
         }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{
     Changes, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary, EventView,
     FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Stats,
+    GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Stats,
     StoredApproval, TreeView,
 };
 use crate::event::{DeliveryId, EventId, FailureId, PluginName};
@@ -89,6 +89,9 @@ pub trait Read: ReadOne + Count {
     /// Lists keys of a bucket.
     fn kv_keys(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvKey>>;
 
+    /// Lists keys of a bucket with what is known of the last write of each.
+    fn kv_entries(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvEntry>>;
+
     /// The buckets that hold anything, each with the bytes of its keys and values.
     fn kv_buckets(&self) -> MaybeReady<'_, BTreeMap<PluginName, u64>>;
 
@@ -101,7 +104,7 @@ pub trait Read: ReadOne + Count {
     /// When the deliveries of these plugins are due; of those that have one to come.
     fn due_times(&self, plugins: Vec<PluginName>) -> Pending<'_, BTreeMap<PluginName, DueTimes>>;
 
-    /// What is paused, now and from now on: known before the change is answered.
+    /// The pauses, now and from now on: known before the change is answered.
     fn pauses(&self) -> watch::Receiver<Arc<Pauses>>;
 
     /// Hints of changes from now on, each sent after its commit is durable.

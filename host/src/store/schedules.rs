@@ -19,7 +19,7 @@ pub trait Schedules: Send + Sync + std::fmt::Debug {
     /// Every schedule that is stored, by name.
     fn schedules(&self) -> Pending<'_, Vec<StoredSchedule>>;
 
-    /// What was skipped of a schedule lately, the newest first.
+    /// The ticks of a schedule that were skipped lately, the newest first.
     fn skipped_ticks(&self, name: Arc<str>) -> Pending<'_, Vec<SkippedTicks>>;
 
     /// Changes a schedule. Returns whether its row was as the caller had seen it.

@@ -35,7 +35,7 @@ use super::{
     Action, Appended, ApprovalChange, AuditNote, Changed, DeliveryFilter, DispatchHandle, Erased,
     Erasure, Health, InFlight, Keep, KeyChange, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady,
     NewStep, Operate, PauseChange, Pending, Preview, Progress, Queue, Recorded, Settled,
-    Settlement, StoreError, Which,
+    Settlement, StoreError, StoreSpace, Which,
 };
 use crate::clock::{Clock, ClockChange};
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName, Target};
@@ -355,6 +355,11 @@ impl Health for Sqlite {
 
     fn warnings(&self) -> Vec<String> {
         self.journal.trouble().into_iter().chain(self.mark.trouble()).collect()
+    }
+
+    fn space(&self) -> Pending<'_, Option<StoreSpace>> {
+        let path = self.readers.path().to_owned();
+        Box::pin(async move { Ok(tasks::blocking(move || space::taken(&path)).await) })
     }
 
     fn stopped(&self) -> Pending<'_, ()> {

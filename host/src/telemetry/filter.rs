@@ -4,7 +4,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use super::TelemetryError;
-use crate::names::closest_within;
+use crate::names::{closest_within, hint_at};
 
 /// The default filter.
 const DEFAULT: &str = "info";
@@ -14,7 +14,8 @@ const DEFAULT: &str = "info";
 /// unless named; the prefix also covers `wasmtime_wasi_http`.
 const ALWAYS: &str = "wasmtime_wasi=off,hookbox::telemetry=warn";
 
-/// What becomes of a collector, beside [`ALWAYS`] if that much of the host is logged.
+/// The directive for messages about a collector; it joins [`ALWAYS`] if that much of the host is
+/// logged.
 const COLLECTOR: &str = "hookbox::telemetry::otlp=info";
 
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
@@ -110,9 +111,10 @@ fn check(directive: &str) -> Result<Option<String>, String> {
     }
     let warning = warning(directive);
     match near_level(directive) {
-        Some(level) if warning.is_some() => Err(format!(
-            "`{directive}` is neither a level nor a module that logs; did you mean `{level}`?"
-        )),
+        Some(level) if warning.is_some() => {
+            let hint = hint_at(Some(level));
+            Err(format!("`{directive}` is neither a level nor a module that logs{hint}"))
+        }
         _ => Ok(warning),
     }
 }
@@ -135,12 +137,12 @@ fn warning(target: &str) -> Option<String> {
         }
         _ => near(name, LIBRARIES).or_else(|| near(name, ["hookbox", PLUGIN])).map(str::to_owned),
     };
-    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let hint = hint_at(near.as_deref());
     Some(format!("HOOKBOX_LOG: nothing logs as `{target}`{hint}"))
 }
 
 fn did_you_mean(word: &str) -> String {
-    near_level(word).map(|level| format!("; did you mean `{level}`?")).unwrap_or_default()
+    hint_at(near_level(word))
 }
 
 /// The level that a mistyped word probably means, including `err` and `warning`.

@@ -1,8 +1,8 @@
 //! Sends spans and log lines to a collector: OTLP over HTTP, in protobuf.
 //!
-//! Both wait in bounded queues. Whatever finds its queue full, or is refused by the collector again
-//! and again, is dropped and counted: nobody waits for a collector. The reasons are in
-//! `docs/design/tracing.md`.
+//! Both wait in bounded queues. A span or line that finds its queue full, or that the collector
+//! refuses again and again, is dropped and counted: nobody waits for a collector. The reasons are
+//! in `docs/design/tracing.md`.
 
 use std::time::Duration;
 

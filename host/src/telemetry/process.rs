@@ -1,4 +1,4 @@
-//! What the system knows of this process, under the names that every Prometheus client uses.
+//! Facts of the system about this process, under the names that every Prometheus client uses.
 
 use std::fs;
 

@@ -18,14 +18,14 @@ pub(super) struct Tee<R> {
     pub(super) series: Arc<Series>,
 }
 
-/// What of an owner a counter counts.
-struct Counted {
+/// A counter of an owner, and the kind of count in the owner's meter.
+struct MeteredCounter {
     inner: Counter,
     meter: Arc<Meter>,
     kind: usize,
 }
 
-impl CounterFn for Counted {
+impl CounterFn for MeteredCounter {
     fn increment(&self, value: u64) {
         self.inner.increment(value);
         self.meter.count(self.kind, value);
@@ -66,7 +66,7 @@ impl<R: Recorder> Recorder for Tee<R> {
         let inner = self.inner.register_counter(key, metadata);
         let Some((owner, name, kind)) = counted(key) else { return inner };
         let meter = self.series.meter(owner, name);
-        Counter::from_arc(Arc::new(Counted { inner, meter, kind }))
+        Counter::from_arc(Arc::new(MeteredCounter { inner, meter, kind }))
     }
 
     fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {

@@ -10,7 +10,7 @@ use super::context::{SpanContext, SpanId, TraceId};
 use super::span::{SpanFields, SpanKind, SpanRecord};
 use crate::clock;
 
-/// What is traced, and how.
+/// The parts of a host that are traced, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceSettings {
     /// An attempt that begins so much later than its event is a trace of its own.
@@ -100,7 +100,7 @@ impl Tracer {
     }
 }
 
-/// A span that has not ended. One that is dropped leaves nothing.
+/// A span that has not ended. A dropped span leaves nothing.
 #[derive(Debug)]
 pub struct OpenSpan {
     tracer: Tracer,

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::pages::good;
 use super::site::{Ends, event, site};
 
 #[tokio::test]
@@ -22,7 +23,21 @@ async fn what_fails_alike_is_one_group_with_its_deliveries() {
     assert_eq!(dead["trend"].as_array().unwrap().len(), 24);
     assert_eq!(dead["on_running"], "fails");
     assert_eq!(dead["files"], json!([{"digest": "07".repeat(32), "count": 2, "running": true}]));
-    assert_eq!(&site.get(&format!("/api/v1/failures/{id}")).await, dead);
+    let detail = site.get(&format!("/api/v1/failures/{id}")).await;
+    for (name, value) in dead.as_object().unwrap() {
+        assert_eq!(&detail[name], value, "{name} is what the listing says");
+    }
+    // The newest deliveries have this in common.
+    assert_eq!((&detail["looked_at"], &detail["has_older"]), (&json!(2), &json!(false)));
+    let once = |value: &str| json!({ "value": value, "count": 1 });
+    assert_eq!(detail["types"], json!([once("video.done"), once("video.fail")]));
+    assert_eq!(detail["subjects"], json!([once("a"), once("b")]));
+    assert_eq!(detail["sources"], json!([{ "value": "heygen", "count": 2 }]));
+    let delivery = |place: &str| detail[place]["delivery_id"].clone();
+    assert_ne!(delivery("first"), delivery("last"));
+    assert_eq!(delivery("last"), detail["newest"][0]["id"], "{detail}");
+    assert_eq!(delivery("first"), detail["newest"][1]["id"]);
+    assert_eq!(detail["first"]["attempt"]["error"], "no such order");
     let waits = groups.iter().find(|group| group["outcome"] == "retry").unwrap();
     assert_eq!((&waits["dead"], &waits["waiting"]), (&json!(0), &json!(1)));
 
@@ -45,6 +60,39 @@ async fn what_fails_alike_is_one_group_with_its_deliveries() {
     assert_eq!(site.work("audit", Ends::Done).await, 2);
     assert_eq!(count("/api/v1/failures").await, 1, "the other one is open");
     assert_eq!(count("/api/v1/failures?state=all").await, 2);
+}
+
+#[tokio::test]
+async fn the_page_of_a_group_has_its_sample_and_an_empty_list_the_last_failure() {
+    let site = site();
+    site.append(event("video.done", "order_7", b"{}", &["audit"])).await;
+    site.work("audit", Ends::Dead).await;
+    let group = site.get("/api/v1/failures").await["items"][0]["id"].clone();
+    let group = group.as_str().unwrap();
+    site.admin.series.mark(hookbox::series::Mark {
+        at_ms: site.admin.clock.now_ms(),
+        what: "plugin",
+        name: "audit".to_owned(),
+        result: "loaded",
+    });
+    let page = good(&site, &format!("/failures/{group}")).await;
+    for part in [
+        "Of its 1 delivery.",
+        "First and last attempt",
+        "The newest deliveries",
+        "<title>plugin audit loaded</title>",
+        "plugin audit loaded <hb-time>",
+        &format!("/deliveries?failure={group}&#38;subject=order_7"),
+    ] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    let retried = format!("/api/v1/deliveries/retry?failure={group}");
+    assert!(site.ask("POST", &retried, None).await.0.is_success());
+    site.work("audit", Ends::Done).await;
+    let empty = good(&site, "/failures").await;
+    assert!(empty.contains("Nothing that failed is open."), "{empty}");
+    let last = format!("<a href=\"/failures/{group}\">audit: no such order</a>");
+    assert!(empty.contains("The last failure came") && empty.contains(&last), "{empty}");
 }
 
 #[tokio::test]

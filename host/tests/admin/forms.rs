@@ -101,8 +101,8 @@ async fn an_event_and_a_subject_are_erased_only_by_one_who_types_them() {
     assert_eq!((&audit[0]["target"], &audit[0]["via"]), (&id.into(), &"page".into()), "{audit}");
 
     let other = site.get("/api/v1/events?type=video.done").await["items"].clone();
-    let other = other.as_array().unwrap().iter().filter_map(|event| event["subject"].as_str());
-    let other = other.filter(|it| *it != subject).next().unwrap().to_owned();
+    let mut other = other.as_array().unwrap().iter().filter_map(|event| event["subject"].as_str());
+    let other = other.find(|it| *it != subject).unwrap().to_owned();
     let ask = good(&site, &format!("/events/erase?subject={other}")).await;
     assert!(ask.contains("1 event of") && ask.contains("SHA-256"), "{ask}");
     let refused = post(&site, "/events/erase", &format!("subject={other}&typed={subject}")).await;

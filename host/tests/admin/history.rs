@@ -57,9 +57,9 @@ async fn longer_windows_show_what_was_stored_and_what_has_come_since() {
     let meter = site.admin.series.meter(OwnerKind::Source, "github");
     meter.count(Meter::ACCEPTED, 5);
     meter.took(Duration::from_millis(4));
-    let rests = site.admin.series.rest();
+    let increments = site.admin.series.increments();
     site.admin.series.sample(NOW_MS - 3_600_000);
-    site.admin.store.keep_samples(NOW_MS - 3_600_000, rests).await.unwrap();
+    site.admin.store.keep_samples(NOW_MS - 3_600_000, increments).await.unwrap();
     meter.count(Meter::ACCEPTED, 1);
     site.admin.series.sample(NOW_MS);
     for (window, steps) in [("24h", 96), ("14d", 112)] {

@@ -27,6 +27,16 @@ async fn a_key_is_set_and_deleted_only_as_it_was_seen() {
     let shown = site.get(&format!("{VALUE}?key=a/b")).await;
     assert_eq!((&shown["value_base64"], &shown["version"]), (&json!("/wA="), &made["version"]));
     let first = made["version"].as_str().unwrap().to_owned();
+    let keys = site.get("/api/v1/kv/orders?prefix=a/").await;
+    let key = json!({
+        "key": "a/b", "bytes": 2, "version": first, "expires_at": null, "written_by": null,
+    });
+    assert_eq!(keys["items"], json!([key]), "no attempt has written it");
+    assert_eq!((&keys["count"], &keys["has_more"]), (&json!(1), &json!(false)));
+    assert_eq!((&keys["bytes"], &keys["max_bytes"]), (&json!(5), &json!(64 << 20)));
+    let text = good(&site, "/kv/orders?prefix=a/").await;
+    assert!(text.contains("hookbox kv orders --prefix a/"), "{text}");
+    assert!(text.contains("5 B of 64 MiB") && text.contains(&first), "{text}");
     let (status, again) = put(&site, "key=a/b&if_absent=true", b"x").await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(again["detail"].as_str().unwrap().contains(&first), "{again}");

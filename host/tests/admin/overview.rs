@@ -81,8 +81,12 @@ async fn the_backlog_has_its_change_and_deliveries_the_time_they_wait() {
     for _ in 0..5 {
         site.append(event("video.done", "order_1", b"{}", &["audit"])).await;
     }
-    site.admin.series.note_open(OpenCount { at_ms: NOW_MS - 15 * MINUTE_MS, open: 3 });
-    site.admin.series.note_open(OpenCount { at_ms: NOW_MS - MINUTE_MS, open: 9 });
+    let open = |minutes, open| {
+        let at_ms = NOW_MS - minutes * MINUTE_MS;
+        OpenCount { at_ms, open, ready: open, ..OpenCount::default() }
+    };
+    site.admin.series.note_open(open(15, 3));
+    site.admin.series.note_open(open(1, 9));
     let text = good(&site, "/").await;
     assert!(text.contains("<dt>backlog, +2 in 15 min</dt><dd class=\"\">5</dd>"), "{text}");
     let oldest = |age: &str| format!("<dt>age of the oldest ready</dt><dd class=\"\">{age}</dd>");

@@ -93,7 +93,9 @@ fn meant(method: &str, path: &str) -> Option<Role> {
         "/plugins/{name}/try",
     ];
     match (method, path) {
-        (_, "/livez" | "/readyz" | "/login" | "/logout" | "/assets/{hash}/{name}") => None,
+        (_, "/livez" | "/readyz" | "/login" | "/logout" | "/theme" | "/assets/{hash}/{name}") => {
+            None
+        }
         ("POST", "/api/v1/events") => Some(Role::Send),
         ("GET", path) if !asks_to_act.contains(&path) => Some(Role::Viewer),
         _ => Some(Role::Operator),

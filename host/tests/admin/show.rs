@@ -327,6 +327,14 @@ async fn a_tree_is_the_same_from_each_of_its_events() {
     assert_eq!((events.len(), &tree["root_id"]), (2, &json!(root.to_string())));
     assert_eq!(events[1]["parent_id"], json!(root.to_string()));
     assert_eq!(events[0]["deliveries"][0]["attempts"][0]["after_ms"], 0);
+    let attempt = &events[0]["deliveries"][0]["attempts"][0];
+    let call = &attempt["calls"][0];
+    assert_eq!((&call["offset_ms"], &call["status"]), (&json!(4), &json!(200)), "{attempt}");
+    assert_eq!(
+        (&attempt["more_calls"], &attempt["emitted"]),
+        (&json!(false), &json!([events[1]["id"]]))
+    );
+    assert_eq!(events[0]["deliveries"][0]["waits"], json!([]));
     let child = events[1]["id"].as_str().unwrap();
     assert_eq!(site.get(&format!("/api/v1/events/{child}/tree")).await, tree);
     let page = site.get(&format!("/api/v1/events/{child}/tree?limit=1")).await;

@@ -12,8 +12,8 @@ use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::dispatch::{Breakers, QueueViews, Trials};
 use hookbox::event::{
-    AttemptRecord, Counted, EventId, GatheringKind, GatheringTerms, HttpCall, Key, LogLine,
-    NewEvent, NewMember, Outcome,
+    AttemptRecord, Counted, EventId, GatheringKind, GatheringTerms, GuestUse, HttpCall, Key,
+    LogLine, NewEvent, NewMember, Outcome,
 };
 use hookbox::plugins::{Loaded, Registry};
 use hookbox::sandbox::{CodeSource, Sandbox, SandboxOptions};
@@ -95,6 +95,7 @@ pub(super) fn site() -> Console {
         streams: Arc::default(),
         own_address: IpAddr::from([127, 0, 0, 1]),
         operations: Arc::default(),
+        answers: Arc::default(),
         keyed_changes: Arc::default(),
         access: Arc::default(),
         role_without_token: Some(Role::Operator),
@@ -193,6 +194,7 @@ impl Console {
             let record = AttemptRecord {
                 started_at_ms: NOW_MS,
                 duration_us: 1_500,
+                used: Some(GuestUse { cpu_us: 1_200, memory_kib: 1_152 }),
                 outcome,
                 error: (outcome != Outcome::Ok).then(|| "no such order".to_owned()),
                 logs: vec![LogLine { level: "info".to_owned(), message: "looked".to_owned() }],
@@ -205,6 +207,7 @@ impl Console {
                     sent_bytes: 0,
                     received_bytes: 165,
                     duration_ms: 31,
+                    offset_ms: Some(4),
                 }],
                 steps: Vec::new(),
                 plugin_digest: Some(hookbox::event::Digest([7; 32])),

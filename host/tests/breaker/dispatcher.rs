@@ -81,7 +81,7 @@ async fn a_new_file_or_a_changed_breaker_is_tried_at_once() {
             site.configure("succeed", "{ failures = 4, pause = \"1h\" }");
         }
         assert!(!site.is_open("unruly"));
-        // Those that failed wait for their retry, the others do not wait for anything.
+        // Deliveries that failed wait for their retry, the others do not wait for anything.
         until("what waited for the breaker", async || {
             let deliveries = site.deliveries("unruly").await;
             (deliveries.iter().filter(|delivery| delivery.state == State::Done).count() == 7)
@@ -102,7 +102,7 @@ async fn a_breaker_that_is_turned_off_never_opens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn suspects_share_the_breaker_of_their_plugin() {
+async fn quarantined_deliveries_share_the_breaker_of_their_plugin() {
     let dir = tempfile::tempdir().unwrap();
     let clock = hookbox::clock::Clock::manual(0);
     let store = open_store(dir.path(), &clock).unwrap();

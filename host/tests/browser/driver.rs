@@ -242,6 +242,19 @@ impl Browser {
         self.tell("actions", json!({ "actions": [keyboard] }));
     }
 
+    /// Moves the focus by the tabulator until it is on the link or button with this text.
+    #[track_caller]
+    pub(super) fn tab_to(&self, text: &str) {
+        const TAB: &str = "\u{e004}";
+        for _ in 0..200 {
+            if self.eval("document.activeElement?.innerText?.trim()") == text {
+                return;
+            }
+            self.press(TAB);
+        }
+        panic!("no {text} is reached by the tabulator on {}", self.path());
+    }
+
     /// Moves the pointer onto an element.
     #[track_caller]
     pub(super) fn point_at(&self, css: &str) {

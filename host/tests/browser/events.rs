@@ -33,6 +33,68 @@ fn a_live_list_adds_what_comes_and_says_how_many_are_new_while_it_is_pointed_at(
 }
 
 #[test]
+fn a_live_list_rests_while_a_row_is_selected_it_is_scrolled_or_l_was_pressed() {
+    let (_site, host) = working();
+    for n in 0..60 {
+        host.send("step.one", format!("order_{n}"));
+    }
+    let browser = Browser::on(&host);
+    browser.open("/events");
+    browser.until_text("hb-live", "live ◉");
+    browser.until_text("#list tbody", "order_59");
+    browser.press("j");
+    host.send("step.one", "while_selected");
+    browser
+        .until_text("#new-rows", "1 new (shown when nothing is pointed at, selected or scrolled)");
+    assert_eq!(browser.count("tr[aria-selected=true]"), 1);
+    assert!(!browser.text("#list tbody").contains("while_selected"));
+    browser.reload();
+    browser.until_text("#list tbody", "while_selected");
+    browser.until_text("hb-live", "live ◉");
+    browser.eval("scrollTo(0, 500)");
+    host.send("step.one", "while_scrolled");
+    browser.until_text("#new-rows", "1 new");
+    assert!(!browser.text("#list tbody").contains("while_scrolled"));
+    browser.eval("scrollTo(0, 0)");
+    host.send("step.one", "at_the_top");
+    browser.until_text("#list tbody", "at_the_top");
+    browser.until_text("#list tbody", "while_scrolled");
+    browser.press("l");
+    browser.until_text("hb-live", "off");
+    host.send("step.one", "while_off");
+    until_count(&host, "done", 64);
+    assert!(!browser.text("main").contains("while_off"));
+    browser.press("l");
+    browser.until_text("#list tbody", "while_off");
+    browser.end();
+}
+
+#[test]
+fn a_list_of_deliveries_follows_what_becomes_of_them_and_the_ids_of_ticked_rows_are_copied() {
+    let (_site, host) = rejecting();
+    host.send("step.one", "order_0");
+    until_count(&host, "dead", 1);
+    let browser = Browser::on(&host);
+    browser.open("/deliveries?state=dead");
+    browser.until_text("hb-live", "live ◉");
+    host.send("step.one", "order_1");
+    browser.until_text("#list tbody", "order_1");
+    let copied = || {
+        browser.eval(
+            "(navigator.clipboard.writeText = async (text) => { window.copied = text; }) && null",
+        );
+        browser.click_on("copy ids");
+        browser.until("what was copied", "window.copied");
+        browser.eval("window.copied").as_str().unwrap().to_owned()
+    };
+    assert_eq!(copied().lines().count(), 2, "every row");
+    browser.click("#list tbody tr:last-child input");
+    let one = browser.eval("document.querySelector('#list tbody tr:last-child').dataset.row");
+    assert_eq!(copied(), one.as_str().unwrap(), "the ticked one");
+    browser.end();
+}
+
+#[test]
 fn a_flood_of_events_leaves_the_list_short_and_it_says_that_more_came() {
     let (_site, host) = working();
     host.send("step.one", "order_0");
@@ -57,6 +119,13 @@ fn a_flood_of_events_leaves_the_list_short_and_it_says_that_more_came() {
     // It answers while they come.
     browser.press("?");
     browser.until("the list of keys", "document.querySelector('hb-keys .keys')");
+    // Between two looks, which are a second apart, far more come than the list has rows; of each
+    // look the page says how many it left out.
+    browser.until(
+        "a flood of hundreds a second",
+        "/[+] ([1-9][0-9]{2}|[0-9,]+,[0-9]{3})$/.test(document.querySelector('#new-rows').innerText)",
+    );
+    assert!(browser.count("#list tbody tr") <= 50);
     senders.stop();
     browser.end();
 }
@@ -86,6 +155,38 @@ fn filters_are_in_the_address_and_back_and_forward_restore_them() {
     browser.until("one row", "document.querySelectorAll('#list tbody tr').length === 1");
     browser.click(".chips a");
     browser.until("two rows", "document.querySelectorAll('#list tbody tr').length === 2");
+    browser.end();
+}
+
+#[test]
+fn back_restores_the_place_in_a_list_and_newer_the_page_before() {
+    let (_site, host) = working();
+    for n in 0..120 {
+        host.send("step.one", format!("order_{n}"));
+    }
+    let browser = Browser::on(&host);
+    browser.open("/events?type=step.*");
+    browser.until_text("hb-live", "live ◉");
+    browser.click("#list tbody tr:last-child td.t a");
+    browser.until("the event", "location.pathname.startsWith('/events/evt_')");
+    browser.back();
+    browser.until_at("/events");
+    // The last row is far below the window; it was scrolled to.
+    browser.until("the place", "scrollY > 200");
+    assert!(browser.path().contains("type=step"), "{}", browser.path());
+    let first = browser.text("#list tbody tr td:nth-child(4)");
+    browser.press("]");
+    browser.until("the second page", "location.search.includes('cursor=')");
+    let second = browser.path();
+    browser.press("]");
+    browser.until("the third page", "location.search.includes('back=')");
+    browser.press("[");
+    browser
+        .until("the second page", &format!("location.pathname + location.search === '{second}'"));
+    browser.press("[");
+    browser.until("the first page", "!location.search.includes('cursor=')");
+    assert_eq!(browser.text("#list tbody tr td:nth-child(4)"), first);
+    assert!(first.contains("order_119"), "{first}");
     browser.end();
 }
 

@@ -64,7 +64,7 @@ fn folder() -> PathBuf {
 }
 
 /// A stand-in for the API of which `video-details` asks: its port. It lives as long as the process.
-fn api(is_out: Arc<AtomicBool>) -> u16 {
+pub(super) fn api(is_out: Arc<AtomicBool>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {

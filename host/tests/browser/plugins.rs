@@ -1,16 +1,20 @@
 //! Plugins: a file that is held, and what lets it in.
 
 use super::driver::Browser;
-use crate::support::{Host, Site, guest, wait_for};
+use crate::support::{Host, ROUTE, SOURCE, Site, guest, wait_for};
+
+/// What would grant the import of [`asking`].
+const LINES: &str =
+    "[plugins.worker]\nhttp = [{ host = \"api.example.com\", methods = [\"GET\"] }]";
 
 /// The smallest plugin with an import that is not granted.
-fn asking(mark: u32) -> String {
+pub(super) fn asking(mark: u32) -> String {
     let text = String::from_utf8(guest("ok")).unwrap();
     let import = "(component (import \"wasi:http/outgoing-handler@0.2.0\" (instance))";
     format!("{}\n;; {mark}\n", text.replacen("(component", import, 1))
 }
 
-fn hold(site: &Site, host: &Host, mark: u32) -> String {
+pub(super) fn hold(site: &Site, host: &Host, mark: u32) -> String {
     let before = host.plugin("worker")["held"]["digest"].clone();
     site.put_plugin("worker.wat", asking(mark).as_bytes());
     wait_for("the file to be held", || {
@@ -39,16 +43,46 @@ fn a_held_file_shows_what_it_asks_for_and_another_file_meanwhile_is_a_conflict()
     browser.open("/plugins/worker");
     browser.until_text("#h-held", "waits to be approved");
     browser.until_text(".panel", "http");
+    let panel = browser.text(".panel");
+    // Both files with all of their imports, what is granted, and the line that would grant it.
+    assert_eq!(panel.matches("hookbox:plugin/types@0.1.0").count(), 2, "{panel}");
+    assert!(panel.contains("+ wasi:http/outgoing-handler@0.2.0"), "{panel}");
+    assert!(panel.contains("granted\tnothing"), "{panel}");
+    assert_eq!(browser.text(".panel pre"), LINES);
+    assert!(panel.contains("Try it again"), "{panel}");
     browser.click_on("Let it in …");
+    browser.until_at("/plugins/worker/approve");
+    browser.until_text("main", "Granted by the configuration: nothing");
+    browser.until_text("main", "Instead of an approval, http = [{ host");
     let second = hold(&site, &host, 2);
     browser.click("main form button");
     browser.until_text("main", "it is another file of plugin worker that waits");
     assert_ne!(host.plugin("worker")["digest"], second);
     browser.open("/plugins/worker");
     browser.click_on("Let it in …");
+    browser.until_at("/plugins/worker/approve");
     browser.click("main form button");
     browser.until_at("/plugins/worker");
     wait_for("the file to run", || (host.plugin("worker")["digest"] == second).then_some(()));
+    browser.end();
+}
+
+#[test]
+fn the_lines_of_a_held_files_page_let_it_in_without_an_approval() {
+    let site = Site::of_worker(&guest("ok"), "");
+    let host = Host::start(&site);
+    let held = hold(&site, &host, 1);
+    let browser = Browser::on(&host);
+    browser.open("/plugins/worker");
+    let lines = browser.text(".panel pre");
+    browser.click_on("Try it again");
+    browser.until_at("/plugins/worker");
+    browser.until_text("#h-held", "waits to be approved");
+    assert_eq!(host.plugin("worker")["held"]["digest"], held, "reading it again changes nothing");
+    site.put_config(&format!("{SOURCE}{ROUTE}{lines}\n"));
+    wait_for("the file to run", || (host.plugin("worker")["digest"] == held).then_some(()));
+    browser.until("no held file", "!document.querySelector('#h-held')");
+    browser.until_text("#plugin", "https://api.example.com:443 GET");
     browser.end();
 }
 

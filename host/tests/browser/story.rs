@@ -1,7 +1,14 @@
 //! From an empty host to a failure that was found and mended.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
 use super::driver::Browser;
-use super::{AS_TOLD, rejecting, told, until_count};
+use super::{AS_TOLD, pictures, rejecting, told, until_count};
 use crate::support::{Host, Site, guest, wait_for};
 
 /// Ends a process of a shell line as a user would run it: the words of a shown command.
@@ -100,6 +107,62 @@ fn the_waterfall_has_attempts_waits_and_events_that_followed_and_every_bar_leads
         let anchor = target.split_once('#').expect("a bar leads to a place").1;
         assert_eq!(browser.count(&format!("[id='{anchor}']")), 1, "{target}");
     }
+    browser.end();
+}
+
+/// A host whose plugin has sent a request that was answered with 503, and the event of it.
+fn asking() -> (Site, Host, String) {
+    let port = pictures::api(Arc::new(AtomicBool::new(true)));
+    let config = format!(
+        "{}[routes]\n\"step.asks\" = \"asks\"\n[plugins.asks]\n\
+         http = [{{ scheme = \"http\", host = \"127.0.0.1\", port = {port}, private = true }}]\n",
+        crate::support::SOURCE
+    );
+    let site = Site::new(&config, &[("asks.wat", &guest("send")[..])]);
+    let host = Host::start(&site);
+    let where_to = STANDARD.encode(format!("0127.0.0.1:{port}/v1/orders?token=x"));
+    let event = json!({ "type": "step.asks", "data_base64": where_to });
+    let (status, made) = host.api_status("POST", "/api/v1/events", Some(event));
+    assert_eq!(status, 202, "{made}");
+    until_count(&host, "done", 1);
+    let id = made["event_id"].as_str().unwrap().to_owned();
+    (site, host, id)
+}
+
+#[test]
+fn a_request_is_a_tick_within_its_attempt_and_a_line_of_the_list_and_of_the_command() {
+    let (site, host, id) = asking();
+    let call = &host.api(&format!("/api/v1/events/{id}/tree"))["events"][0]["deliveries"][0]["attempts"]
+        [0]["calls"][0];
+    assert!(call["offset_ms"].is_u64() && call["status"] == 503, "{call}");
+    let browser = Browser::on(&host);
+    browser.open(&format!("/events/{id}"));
+    assert_eq!(browser.count(".fall svg a"), 1, "the attempt");
+    assert_eq!(browser.count(".fall tbody .b-call"), 1);
+    let title = browser.eval("document.querySelector('.fall tbody .b-call title').textContent");
+    let title = title.as_str().unwrap();
+    assert!(title.starts_with("GET http://127.0.0.1:") && title.contains(" 503 in "), "{title}");
+    assert!(title.contains("?token=*"), "no value of the query: {title}");
+    let within = "(() => {
+        const [bar, tick] = ['.b-ok', '.b-call'].map((it) =>
+          document.querySelector('.fall tbody ' + it).getBoundingClientRect());
+        return tick.left >= bar.left - 1 && tick.left <= bar.right && tick.top > bar.top;
+      })()";
+    assert_eq!(browser.eval(within), true);
+    browser.open(&format!("/events/{id}?tab=tree"));
+    let list = browser.text("#tree");
+    assert!(list.contains("GET http://127.0.0.1:") && list.contains(" 503 in "), "{list}");
+    browser.open(&format!("/events/{id}?tab=attempts"));
+    let attempt = browser.text(".attempt");
+    assert!(attempt.contains("of CPU") && attempt.contains("KiB of memory"), "{attempt}");
+    // The line with the status is of the level `info`, and so left out.
+    assert_eq!(browser.count(".attempt pre"), 1);
+    browser.click_on("error");
+    browser.until("the level in the address", "location.search.includes('level=error')");
+    assert_eq!(browser.count(".attempt pre"), 0);
+    assert!(browser.text(".attempt").contains(" lower level"));
+    let said = site.ask(&host, &["events", "tree", &id]).said();
+    assert!(said.contains("GET http://127.0.0.1:") && said.contains("  503  +"), "{said}");
     browser.end();
 }
 

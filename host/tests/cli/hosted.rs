@@ -68,8 +68,10 @@ fn a_dead_delivery_is_found_and_retried() {
         (shown["attempts"].as_array().unwrap().len() == 2).then_some(())
     });
     row(&site, &host, &["deliveries", "--state", "dead"]);
-    let retried = site
-        .ask(&host, &["deliveries", "retry", "--state", "dead", "--plugin", "refuses", "--json"]);
+    let retried = site.ask(
+        &host,
+        &["deliveries", "retry", "--state", "dead", "--plugin", "refuses", "--yes", "--json"],
+    );
     assert_eq!(retried.json(), json!({ "retried": 1, "more": false, "next_cursor": null }));
 }
 
@@ -91,7 +93,10 @@ fn what_fails_is_shown_by_groups_and_retried_by_one() {
     let none = site.ask(&host, &["failures", "--plugin", "fine"]);
     assert!(none.code == 0 && none.out.contains("nothing fails"), "{none:?}");
     row(&site, &host, &["deliveries", "--failure", id, "--min-attempts", "1"]);
-    assert_eq!(site.ask(&host, &["deliveries", "retry", "--failure", id]).out, "1 retried\n");
+    assert_eq!(
+        site.ask(&host, &["deliveries", "retry", "--failure", id, "--yes"]).out,
+        "1 retried\n"
+    );
     wait_for("the second failure", || {
         let group = site.ask(&host, &["failures", id, "--json"]).json();
         let met = group["files"][0]["count"] == 2;
@@ -111,7 +116,7 @@ fn a_dead_delivery_is_discarded_and_can_be_had_back() {
     let would = site.ask(&host, &["deliveries", "discard", "--plugin", "refuses", "--dry-run"]);
     assert!(would.out.starts_with("1 would be discarded\n") && would.out.contains(id), "{would:?}");
     assert_eq!(
-        site.ask(&host, &["deliveries", "discard", "--plugin", "refuses"]).out,
+        site.ask(&host, &["deliveries", "discard", "--plugin", "refuses", "--yes"]).out,
         "1 discarded\n"
     );
     row(&site, &host, &["deliveries", "--state", "discarded"]);
@@ -130,7 +135,7 @@ fn ctrl_c_ends_a_change_of_many_after_a_step_and_says_how_far_it_got() {
     for more in [&[][..], &["--json"]] {
         let (admin, steps) = super::pretender::endless();
         let mut command =
-            site.command(&["deliveries", "cancel", "--state", "open", "--admin", &admin]);
+            site.command(&["deliveries", "cancel", "--state", "open", "--yes", "--admin", &admin]);
         let command = command
             .args(more)
             .stdout(std::process::Stdio::piped())

@@ -1,4 +1,5 @@
-//! What a host keeps for plugins, as operators see it: key-value buckets, and recorded steps.
+//! The data that a host keeps for plugins, as operators see it: key-value buckets, and recorded
+//! steps.
 
 use serde_json::{Value, json};
 

@@ -7,6 +7,17 @@ use crate::support::{Host, Site, wait_for};
 
 /// The output of a command on a terminal so wide; `None` where there is no `script` of util-linux.
 fn shown(site: &Site, columns: u16, env: &[(&str, &str)], command: &str) -> Option<String> {
+    answered(site, columns, env, command, "")
+}
+
+/// The same for a command that asks, and gets this answer.
+fn answered(
+    site: &Site,
+    columns: u16,
+    env: &[(&str, &str)],
+    command: &str,
+    answer: &str,
+) -> Option<String> {
     let help = Command::new("script").arg("--help").output().ok()?;
     if !String::from_utf8_lossy(&help.stdout).contains("--return") {
         println!("SKIPPED: there is no `script` of util-linux");
@@ -21,7 +32,10 @@ fn shown(site: &Site, columns: u16, env: &[(&str, &str)], command: &str) -> Opti
     for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "HOOKBOX_ADMIN", "HOOKBOX_CONFIG"] {
         script.env_remove(variable);
     }
-    let output = script.envs(env.iter().copied()).stdin(Stdio::null()).output().unwrap();
+    let typed = site.path("typed");
+    std::fs::write(&typed, answer).unwrap();
+    script.stdin(std::fs::File::open(&typed).unwrap());
+    let output = script.envs(env.iter().copied()).output().unwrap();
     Some(String::from_utf8(output.stdout).unwrap().replace('\r', ""))
 }
 
@@ -70,6 +84,50 @@ fn colour_is_for_terminals_that_have_it() {
     }
     let forced = site.command(&["check"]).env("CLICOLOR_FORCE", "1").output().unwrap();
     assert!(forced.stdout.contains(&0x1b), "{forced:?}");
+}
+
+#[test]
+fn a_change_of_many_is_asked_about_and_made_only_after_a_yes() {
+    let site = site();
+    let host = Host::start(&site);
+    for number in 0..2 {
+        let set = format!("event_data.callback_id=order_{number}");
+        let sent =
+            ["send", "heygen", "avatar_video.fail", "--set", &set, "--url", &host.public_url];
+        assert_eq!(site.run(&sent).code, 0);
+    }
+    wait_for("dead letters", || (host.count("dead") == 2).then_some(()));
+    let retry = format!("deliveries retry --state dead --admin {}", host.admin_url);
+    // Nobody can be asked in a pipe.
+    let piped = site.ask(&host, &["deliveries", "retry", "--state", "dead"]);
+    let refused = "2 would be retried, and nobody can be asked here: add --yes";
+    assert!(piped.code == 2 && piped.err.contains(refused) && piped.out.is_empty(), "{piped:?}");
+    let ask = |command: &str, answer| answered(&site, 200, &[("NO_COLOR", "1")], command, answer);
+    for no in ["n\n", "\n", ""] {
+        let Some(shown) = ask(&retry, no) else { return };
+        for part in ["2 would be retried\n", "order_0", "order_1", "retry them? [y/N]"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        assert!(shown.contains("nothing was changed"), "{shown}");
+    }
+    let attempts = || {
+        let listed = host.api("/api/v1/deliveries");
+        let rows = listed["items"].as_array().unwrap();
+        rows.iter().map(|row| row["attempts"][0]["number"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!((host.count("dead"), attempts()), (2, 2));
+    let first = ask(&format!("{retry} --first"), "n\n").unwrap();
+    assert!(first.contains("2 would be retried, as of 2"), "{first}");
+    assert!(first.contains("nothing was changed"), "{first}");
+    let planned = host.api("/api/v1/operations")["items"][0]["state"].clone();
+    assert_eq!(planned, "cancelled", "nothing is left that could be started");
+    let put_away = ask(&retry.replace("retry", "discard"), "y\n").unwrap();
+    assert!(put_away.contains("discard them? [y/N]"), "{put_away}");
+    assert!(put_away.contains("2 discarded"), "{put_away}");
+    assert_eq!(host.count("discarded"), 2);
+    // Where nothing matches there is nothing to ask.
+    let none = ask(&retry, "").unwrap();
+    assert!(none.contains("0 retried") && !none.contains("[y/N]"), "{none}");
 }
 
 #[test]

@@ -229,7 +229,7 @@ fn drain(host: &Host) {
     }
 }
 
-/// What is stored at the end.
+/// The contents of the store at the end.
 struct Stored {
     /// The type of the event of each join that has ended, by its key.
     joins: HashMap<String, String>,

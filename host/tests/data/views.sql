@@ -5,10 +5,10 @@ CREATE VIEW books.events AS
     FROM hookbox.events;
 CREATE VIEW books.deliveries AS
     SELECT event, ordinal, plugin, CASE WHEN holder IS NOT NULL THEN 1 WHEN waits THEN 2 ELSE 0 END AS state,
-        attempt, pardoned, deaths, key, entered, due AS due_ms
+        attempt, uncounted AS pardoned, deaths, key, entered, due AS due_ms
     FROM hookbox.open
     UNION ALL
-    SELECT event, ordinal, plugin, state, attempt, pardoned, deaths, key, entered, NULL FROM hookbox.settled;
+    SELECT event, ordinal, plugin, state, attempt, uncounted, deaths, key, entered, NULL FROM hookbox.settled;
 CREATE VIEW books.attempts AS
     SELECT event, ordinal, number, started_ms, duration_us, outcome, error FROM hookbox.attempts
     UNION ALL

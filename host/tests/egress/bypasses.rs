@@ -1,4 +1,4 @@
-//! What the rules refuse and what they allow, and how a refusal is told.
+//! Requests that the rules refuse and allow, and how a refusal is told.
 
 use self::rows::{ALLOWED, HOSTS, LOCAL_V6, METHODS, NUMBERS, PATHS, PORTS};
 use super::addresses;

@@ -156,6 +156,7 @@ impl World {
             grants: Arc::clone(grants),
             limits,
             idempotency_key: "dlv_1_0".into(),
+            began: Instant::now(),
             deadline: Instant::now() + Duration::from_millis(limits.timeout_ms),
             trace: None,
             warn: Box::new(move |line| lines.lock().unwrap().push(line.to_owned())),

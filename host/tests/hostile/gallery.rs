@@ -52,7 +52,7 @@ pub(crate) fn guests() -> Vec<Guest> {
     gallery.guests
 }
 
-/// One of them.
+/// The guest of this name.
 pub(crate) fn guest(name: &str) -> Guest {
     guests()
         .into_iter()

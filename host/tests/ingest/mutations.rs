@@ -286,7 +286,7 @@ fn mutated(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// What became of the mutations of one case.
+/// The results of the mutations of one case.
 #[derive(Debug, Default)]
 struct Counts {
     signature: usize,

@@ -41,7 +41,7 @@ pub(crate) struct ProviderVector {
     answer: Option<Answer>,
 }
 
-/// What a handshake is answered with.
+/// The answer to a handshake.
 #[derive(Debug, Clone, Deserialize)]
 struct Answer {
     status: u16,

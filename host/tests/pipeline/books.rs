@@ -59,7 +59,7 @@ const NEVER: [(&str, &str); 7] = [
     ),
 ];
 
-/// What was counted.
+/// The counts of a run.
 pub(super) struct Counts {
     /// Of each end.
     pub(super) ends: BTreeMap<String, usize>,
@@ -139,7 +139,8 @@ fn stored_ends(store: &Books<'_>) -> BTreeMap<String, String> {
     ends.collect()
 }
 
-/// Who answers too late was reminded once, and the answer is noted as a straggler of its join.
+/// A customer who answers too late was reminded once, and the answer is noted as a straggler of its
+/// join.
 fn late_answers_change_nothing(
     store: &Books<'_>,
     stand_ins: &StandIns,

@@ -1,4 +1,4 @@
-//! What is to happen to each order and each video, drawn from a seed before anything begins.
+//! The fate of each order and each video, drawn from a seed before anything begins.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -20,7 +20,7 @@ pub(super) enum Fate {
     Undeliverable,
 }
 
-/// What HeyGen says of a video.
+/// The end of a video, as HeyGen reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum VideoFate {
     Made,

@@ -14,7 +14,7 @@ use crate::support::{Answer, Request, serve};
 pub(super) const HEYGEN_KEY: &str = "the-key-of-heygens-api";
 pub(super) const SHOP_KEY: &str = "the-key-of-the-shops-api";
 
-/// What HeyGen does with every request.
+/// How HeyGen fails every request, if it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outage {
     None,
@@ -33,7 +33,7 @@ pub(super) struct Effect {
     pub(super) body: Value,
 }
 
-/// What the stand-ins know.
+/// The state of the stand-ins.
 pub(super) struct Ledger {
     /// By order, and by what was done: `video-1`, `approval`, `reminder`, `delivery`, `refund`.
     pub(super) effects: BTreeMap<(usize, String), Effect>,
@@ -42,7 +42,7 @@ pub(super) struct Ledger {
     pub(super) outage: Outage,
     /// Requests that were turned away since the outage last changed.
     pub(super) turned_away: usize,
-    /// What is still to be sent to the host.
+    /// The messages still to be sent to the host.
     pub(super) outbox: VecDeque<Message>,
 }
 
@@ -178,7 +178,7 @@ impl StandIns {
             return failure(410, "the customer has left");
         }
         if ledger.enter(order, what, request, body) {
-            // Who is late answers when the money is back.
+            // A late customer answers when the money is back.
             let answer = match (what, fate) {
                 ("approval", Fate::Denied) => Some("approval.denied"),
                 ("approval", Fate::Granted | Fate::Undeliverable) => Some("approval.granted"),

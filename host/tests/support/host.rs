@@ -107,8 +107,8 @@ impl Host {
         Self::start_observed(site, &Clock::system(), Observed::default(), path.to_str().unwrap())
     }
 
-    /// The same for a host that is measured, with its series. What measures is there once in a
-    /// process, so a test starts one such host.
+    /// The same for a host that is measured, with its series. The recorder of metrics exists once
+    /// in a process, so a test starts one such host.
     pub(crate) fn start_measured_by(site: &Site, clock: &Clock) -> (Self, Arc<Series>) {
         let series = Arc::<Series>::default();
         let render_metrics = telemetry::metrics(series.clone()).expect("the one of this process");

@@ -21,7 +21,7 @@ impl Request {
     }
 }
 
-/// What a stand-in does with a request.
+/// The reaction of a stand-in to a request.
 pub(crate) enum Answer {
     Reply(u16, String),
     HangUp,

@@ -26,6 +26,52 @@ pub(super) fn tokens(source: &str) -> Vec<Token> {
     found
 }
 
+/// A comment of one line.
+pub(super) struct Comment {
+    pub(super) line: usize,
+    /// The characters before it on its line.
+    column: usize,
+    /// With its slashes.
+    whole: String,
+}
+
+impl Comment {
+    /// The slashes, which say whether it is about what follows or what it stands in.
+    fn mark(&self) -> &str {
+        ["///", "//!"].into_iter().find(|mark| self.whole.starts_with(mark)).unwrap_or("//")
+    }
+
+    /// The text, with the spaces in front of it but for the first.
+    pub(super) fn text(&self) -> &str {
+        let text = &self.whole[self.mark().len()..];
+        text.strip_prefix(' ').unwrap_or(text)
+    }
+
+    /// Whether it stands under another one of the same kind.
+    pub(super) fn goes_on_from(&self, last: &Self) -> bool {
+        let below = (last.line + 1, last.column, last.mark());
+        below == (self.line, self.column, self.mark())
+    }
+}
+
+/// The comments that begin with two slashes, line by line.
+pub(super) fn comments(source: &str) -> Vec<Comment> {
+    let chars: Vec<char> = source.chars().collect();
+    let (mut at, mut line, mut column, mut found) = (0, 1, 0, Vec::new());
+    while at < chars.len() {
+        let (end, _) = token(&chars, at);
+        let part = &chars[at..end];
+        if part.starts_with(&['/', '/']) {
+            found.push(Comment { line, column, whole: part.iter().collect() });
+        }
+        for c in part {
+            (line, column) = if *c == '\n' { (line + 1, 0) } else { (line, column + 1) };
+        }
+        at = end;
+    }
+    found
+}
+
 /// How wide each line is, in characters. Texts do not count, because a message that people search
 /// for stays on one line; nor do names of functions, because a test's is a sentence.
 pub(super) fn widths(source: &str) -> Vec<usize> {

@@ -3,37 +3,40 @@
 use std::collections::BTreeMap;
 
 use super::Source;
-use super::lexer::Token;
 
-/// The types that a file shows to others outside its tests: name and line.
+/// Names that may stand for two types, each with its reason: at most [`MAX_EXCEPTIONS`].
+const EXCEPTIONS: &[(&str, &str)] = &[];
+
+const MAX_EXCEPTIONS: usize = 5;
+
+/// The types of a file outside its tests, private ones too: name and line.
 fn types(source: &Source) -> Vec<(String, usize)> {
     let (tokens, mut depth, mut found) = (source.program(), 0, Vec::new());
-    for (at, pair) in tokens.windows(2).enumerate() {
-        match pair[0].text.as_str() {
-            "{" => depth += 1,
-            "}" => depth -= 1,
-            "struct" | "enum" | "trait" if is_shown(&tokens[..at]) => {
-                found.push((pair[1].text.clone(), pair[1].line));
+    for pair in tokens.windows(2) {
+        let is_type = match pair[0].text.as_str() {
+            "{" => {
+                depth += 1;
+                false
             }
-            // Deeper ones belong to a trait.
-            "type" if depth == 0 && is_shown(&tokens[..at]) => {
-                found.push((pair[1].text.clone(), pair[1].line));
+            "}" => {
+                depth -= 1;
+                false
             }
-            _ => {}
+            "struct" | "enum" | "trait" => true,
+            // Deeper ones belong to a trait, or to one function.
+            "type" => depth == 0,
+            _ => false,
+        };
+        // A macro has `$name` there, and an argument `r#type` has a colon.
+        if is_type && pair[1].text.starts_with(char::is_alphabetic) {
+            found.push((pair[1].text.clone(), pair[1].line));
         }
     }
     found
 }
 
-/// Whether what follows these tokens is `pub`, to whomever.
-fn is_shown(before: &[Token]) -> bool {
-    let words = before.iter().rev().map(|token| token.text.as_str());
-    let mut words = words.skip_while(|word| matches!(*word, ")" | "crate" | "super" | "in" | "("));
-    words.next() == Some("pub")
-}
-
 /// Every name that more than one type has, and a sentence with their places.
-pub(super) fn shared(sources: &[Source]) -> BTreeMap<String, String> {
+fn shared(sources: &[Source]) -> BTreeMap<String, String> {
     let mut places = BTreeMap::<String, Vec<String>>::new();
     for source in sources.iter().filter(|source| !source.is_test()) {
         for (name, line) in types(source) {
@@ -44,6 +47,19 @@ pub(super) fn shared(sources: &[Source]) -> BTreeMap<String, String> {
     let text =
         |name: &str, places: Vec<String>| format!("`{name}` is at {}", places.join(" and at "));
     places.into_iter().map(|(name, places)| (name.clone(), text(&name, places))).collect()
+}
+
+/// Every name that two types share, without the exceptions; and every exception that no two share.
+pub(super) fn violations(sources: &[Source]) -> Vec<String> {
+    let mut shared = shared(sources);
+    let unused = EXCEPTIONS.iter().filter(|(name, _)| shared.remove(*name).is_none());
+    let mut found: Vec<String> =
+        unused.map(|(name, _)| format!("`{name}` is an exception that nothing needs")).collect();
+    if EXCEPTIONS.len() > MAX_EXCEPTIONS {
+        found.push(format!("{} names are exceptions, not {MAX_EXCEPTIONS}", EXCEPTIONS.len()));
+    }
+    found.extend(shared.into_values());
+    found
 }
 
 #[test]
@@ -63,13 +79,11 @@ fn a_name_of_two_types_is_found() {
         ["A", "B"]
     );
     assert_eq!(names(&["fn f() { pub struct A; }", "pub(super) trait A {}"]), ["A"]);
-    assert_eq!(
-        names(&["pub struct A;", "struct A; fn f(B: C) { struct A; }"]),
-        [""; 0],
-        "a file's own"
-    );
+    assert_eq!(names(&["pub(in crate::b) struct A;", "pub(in crate::c) struct A;"]), ["A"]);
+    assert_eq!(names(&["pub struct A;", "struct A; type B = C;", "type B = D;"]), ["A", "B"]);
+    assert_eq!(names(&["struct A;", "fn f(b: B) { struct A; }"]), ["A"], "a function's own");
+    assert_eq!(names(&["fn f() { type A = B; }", "fn g(r#type: A) { type A = C; }"]), [""; 0]);
     assert_eq!(names(&["pub trait B { type A; }", "impl B for E { type A = D; }"]), [""; 0]);
-    let tests =
-        ["pub struct A; #[cfg(test)] mod tests { pub struct A; }", "#[cfg(test)] pub struct A;"];
+    let tests = ["struct A; #[cfg(test)] mod tests { struct A; }", "#[cfg(test)] pub struct A;"];
     assert_eq!(names(&tests), [""; 0]);
 }

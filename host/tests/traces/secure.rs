@@ -155,7 +155,7 @@ fn what_a_collector_wants_later_is_sent_later_and_its_limit_is_said_once() {
     let lines = |text: &str| site.log().lines().filter(|line| of_spans(line, text)).count();
     const AGAIN: &str = "the collector takes what is sent again";
     for event in 1..=3 {
-        host.send("step.one", &format!("order_{event}"));
+        host.send("step.one", format!("order_{event}"));
         collector.wait_for_spans("process test", event);
         assert_eq!((lines("status 429 Too Many Requests"), lines(AGAIN)), (1, 0), "{event}");
     }

@@ -124,8 +124,8 @@ struct Journal {
 }
 
 impl Journal {
-    /// Sends as a provider does that has lost its memory: every other event is an old one. What is
-    /// not acknowledged is sent again, whoever answers then.
+    /// Sends as a provider does that has lost its memory: every other event is an old one. A
+    /// request that is not acknowledged is sent again, whoever answers then.
     fn keep_sending(&self, to: SocketAddr) {
         let agent = agent();
         while !self.stop.load(Ordering::Relaxed) {

@@ -53,7 +53,7 @@ fn a_delayed_delivery_waits_and_an_event_of_its_subject_cancels_it() {
     host.send("order.done", "order_1");
     states(&first, [("next", "done"), ("refund", "cancelled")]);
     states(&second, waiting);
-    // What comes after the event that cancels is not cancelled by it.
+    // An event after the one that cancels is not cancelled by it.
     let third = host
         .provide(&body("order.paid", "order_1").replace("{\"event_type", "{\"n\":3,\"event_type"));
     states(third["id"].as_str().unwrap(), waiting);

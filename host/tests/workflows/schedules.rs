@@ -29,6 +29,10 @@ fn a_schedule_ticks_by_the_clock_and_shows_what_became_of_it() {
     });
     assert_eq!(shown("daily")["upcoming"][1], "2026-03-29T01:00:00.000Z", "the end of the gap");
     assert_eq!((&shown("off")["next"], &shown("off")["last"]), (&json!(null), &json!(null)));
+    assert_eq!(shown("daily")["upcoming"].as_array().unwrap().len(), 5);
+    let in_words = |name: &str| (shown(name)["words"].clone(), shown(name)["zone"].clone());
+    assert_eq!(in_words("daily"), (json!("every day at 02:30"), json!("Europe/Berlin")));
+    assert_eq!(in_words("off"), (json!("every 5 minutes"), json!("UTC")));
     clock.set(START_MS + 2 * HOUR_MS);
     wait_for("a tick", || (events(&host, "report.due").len() == 1).then_some(()));
     host.settled();
@@ -47,6 +51,10 @@ fn a_schedule_ticks_by_the_clock_and_shows_what_became_of_it() {
         assert!(list.contains(part), "{part} is not in\n{list}");
     }
     assert!(list.contains(event["id"].as_str().unwrap()), "{list}");
+    let ticks = host.api("/api/v1/schedules/daily")["ticks"].clone();
+    assert_eq!((ticks.as_array().unwrap().len(), &ticks[0]["id"]), (1, &event["id"]), "{ticks}");
+    let one = site.ask(&host, &["schedules", "daily"]).said();
+    assert!(one.contains("every day at 02:30") && one.contains("done next"), "{one}");
     // Set back: nothing comes twice. Then three ticks are due at once, and two are missed.
     clock.step(START_MS);
     clock.set(START_MS + 80 * HOUR_MS);

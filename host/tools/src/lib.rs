@@ -31,9 +31,9 @@ pub fn command(program: &str, arguments: &str) -> Command {
     command
 }
 
-/// Cargo, the one that runs this program, without the variables that describe this program's
-/// package: build scripts that read them (ring's does) would take them for a change, and half of
-/// the host would be compiled once more.
+/// The Cargo that runs this program, without the variables that describe this program's package.
+/// Build scripts that read them (ring's does) would take them for a change, and half of the host
+/// would be compiled once more.
 pub fn cargo(arguments: &str) -> Command {
     let mut cargo =
         command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), arguments);

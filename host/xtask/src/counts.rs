@@ -39,12 +39,18 @@ const TIMED_ONLY: [&str; 1] = ["invoke-fresh"];
 /// The tools that the baseline was made with; other instructions are other counts.
 const MACHINE: (&str, &str) = ("linux", "x86_64");
 
+/// Why counts on this machine cannot be compared with the baseline; `None` if they can.
+pub(crate) fn unfit() -> Option<String> {
+    let fits = (std::env::consts::OS, std::env::consts::ARCH) == MACHINE;
+    (!fits).then(|| format!("the baseline is of {} on {}", MACHINE.1, MACHINE.0))
+}
+
 /// Counts the stages of these names, all if none is given, and compares. An error if a stage takes
 /// much more than the baseline says; a note if one takes much less.
 pub(crate) fn check(names: &[&str]) -> Result<Option<String>> {
     let stages = named(names)?;
-    if (std::env::consts::OS, std::env::consts::ARCH) != MACHINE {
-        return Ok(Some(format!("SKIPPED, the baseline is of {} on {}", MACHINE.1, MACHINE.0)));
+    if let Some(reason) = unfit() {
+        return Ok(Some(format!("nothing is compared: {reason}")));
     }
     let baseline = Baseline::read(&file())?;
     baseline.fits(&STAGES.map(|(name, _)| name))?;

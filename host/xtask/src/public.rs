@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::plugins::TARGET;
 use hookbox_tools::{Result, cargo, output, run, say, target_dir};
 
-/// Which crate, exactly: what is tested here is the host.
+/// The crate with its exact version: the test is of the host.
 const CRATE: &str = "wstd";
 const VERSION: &str = "0.6.8";
 /// Its example that exports `wasi:http/incoming-handler`.

@@ -9,9 +9,9 @@ use crate::site::Site;
 /// in which nothing has changed.
 const PACKAGE: &str = "schemathesis==4.32.5";
 
-/// Which requests are made. A stream does not end, and an import takes no JSON. A request that fits
-/// the document may still be refused: a cursor has to be one that was given out, a name has to
-/// exist.
+/// The options that choose the requests. A stream does not end, and an import takes no JSON. A
+/// request that fits the document may still be refused: a cursor has to be one that was given out,
+/// a name has to exist.
 const OPTIONS: &str = "--max-examples 20 --phases examples,coverage,fuzzing \
                        --exclude-path-regex stream|events/import \
                        --exclude-checks positive_data_acceptance --generation-deterministic";

@@ -21,7 +21,7 @@ const LOG_KIB: f64 = 64.0;
 /// way by then, and one each half a minute.
 const BROKEN_ATTEMPTS: f64 = 64.0;
 
-/// One of them.
+/// An attack by a backlog of events for a hostile plugin.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Backlog {
     pub(super) name: &'static str,

@@ -12,8 +12,8 @@ use crate::figures::{Figure, Wanted};
 use crate::watch::Counts;
 use hookbox_tools::Result;
 
-/// `max_size`, and the most that there may be on the disk: a quarter more, and the log that is
-/// moved into the database.
+/// `max_size`, and the most that there may be on the disk: a quarter more, and the WAL
+/// until its checkpoint.
 const MAX_SIZE_MIB: f64 = 64.0;
 const ON_DISK_MIB: f64 = MAX_SIZE_MIB * 1.25 + 16.0;
 
@@ -28,7 +28,7 @@ const LOGGED: usize = 3_000;
 const SETTLING: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Those of this file.
+/// The attacks of this file.
 pub(super) fn attacks() -> Vec<Box<dyn Attack>> {
     vec![
         Box::new(Full {

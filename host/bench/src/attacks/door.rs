@@ -19,7 +19,7 @@ const FLOOD_RATE: f64 = 10_000.0;
 /// Seconds of them.
 const FLOOD: usize = 12;
 
-/// Those of this file.
+/// The attacks of this file.
 pub(super) fn attacks() -> Vec<Box<dyn Attack>> {
     let mut all: Vec<Box<dyn Attack>> = Vec::new();
     all.extend(IDLE.map(|count| Box::new(Idle { count, peers: 1 }) as Box<dyn Attack>));
@@ -124,7 +124,7 @@ impl Attack for Slow {
 struct Flood {
     /// A plugin gets them, which does nothing.
     routed: bool,
-    /// Those that were answered, and acknowledged.
+    /// Requests that were answered; below, those that were acknowledged.
     answered: AtomicUsize,
     acknowledged: AtomicUsize,
 }

@@ -22,7 +22,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// One with that much memory, in MiB.
+    /// A group with that much memory, in MiB.
     pub(super) fn new(memory_mib: u64) -> Result<Self> {
         let v1 = Path::new(V1).join("memory.limit_in_bytes").exists();
         let (parent, limit, deaths) = match v1 {

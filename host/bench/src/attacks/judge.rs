@@ -39,7 +39,7 @@ pub(super) struct Measured {
     pub(super) figures: Vec<Figure>,
     /// A remark for the reader.
     pub(super) notes: Vec<String>,
-    /// Processor time of the attacker, of one core in percent.
+    /// CPU time of the attacker, of one core in percent.
     pub(super) attacker_percent: Option<f64>,
     pub(super) tries: u32,
 }
@@ -82,8 +82,8 @@ impl Summary {
         Self { sent: answers.len(), answered, ack_ms }
     }
 
-    /// The one with the shorter 99th percentile: what else the machine does only makes one longer,
-    /// and a line by a longer one is no line.
+    /// The result with the shorter 99th percentile: other work of the machine only makes a
+    /// percentile longer, and a line by a longer one is no line.
     pub(super) fn calmer(self, other: Self) -> Self {
         if other.ack_ms[1] < self.ack_ms[1] { other } else { self }
     }

@@ -26,7 +26,7 @@ const MIX: &[&str] = &[
     "stats",
 ];
 
-/// Those of this file.
+/// The attacks of this file.
 pub(super) fn attacks() -> Vec<Box<dyn Attack>> {
     vec![
         Box::new(Listings { name: "operators-q", what: "with `q=`", paths: SEARCHES }),

@@ -39,7 +39,7 @@ pub(super) fn print(rows: &[Row], took: Duration, options: &Options) {
         println!("- known of `{}`, {}: {}", known.attack, known.line, known.reason);
     }
     println!(
-        "\n{} attacks in {} s. Attacker: its processor time, in percent of a core.",
+        "\n{} attacks in {} s. Attacker: its CPU time, in percent of a core.",
         rows.len(),
         took.as_secs()
     );

@@ -92,7 +92,7 @@ const LARGE: Backlog = Backlog {
     ..PLAIN
 };
 
-/// Those of this file.
+/// The attacks of this file.
 pub(super) fn attacks() -> Vec<Box<dyn Attack>> {
     let mut all: Vec<Box<dyn Attack>> = vec![Box::new(Storm::default())];
     all.extend(BACKLOGS.map(|backlog| Box::new(backlog) as Box<dyn Attack>));
@@ -164,7 +164,7 @@ impl Attack for Storm {
             Load { requests: &requests[1..], count: ROOTS - 1, ..load },
             turn.over(),
         )?;
-        // One whose answer did not come may be stored all the same.
+        // An event may be stored although its answer did not come.
         self.roots.store(1 + answers.len(), Ordering::Relaxed);
         Ok(())
     }

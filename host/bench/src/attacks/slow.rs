@@ -30,7 +30,7 @@ const SENDING: usize = 16;
 /// How long they have been at it when the good client starts: by then, 260 of them are in memory.
 const BEGINNING: Duration = Duration::from_millis(7_500);
 
-/// One of them, and how much of its request is sent.
+/// A slow connection, and how much of its request is sent.
 struct Slow {
     stream: TcpStream,
     sent_bytes: usize,

@@ -21,7 +21,7 @@ pub(super) struct Turn {
     over: AtomicBool,
     started: OnceLock<Instant>,
     early: OnceLock<Instant>,
-    /// Processor time of the attacker's thread when it had begun, and at its end.
+    /// CPU time of the attacker's thread when it had begun, and at its end.
     cost: [OnceLock<Duration>; 2],
 }
 
@@ -92,7 +92,7 @@ impl Turn {
         Some(early.saturating_duration_since(*started))
     }
 
-    /// Processor time that the attacker took from when it had begun.
+    /// CPU time that the attacker took from when it had begun.
     pub(super) fn cost(&self) -> Duration {
         let [before, after] =
             self.cost.each_ref().map(|cost| cost.get().copied().unwrap_or_default());

@@ -113,7 +113,7 @@ pub(super) fn beside(
     Ok(compared(pair, rates, micros, memory))
 }
 
-/// What both hosts did, those with nothing first.
+/// The figures of both hosts, those of the host with nothing first.
 fn compared(pair: &Pair<'_>, rates: [f64; 2], micros: [f64; 2], memory: [f64; 2]) -> Vec<Figure> {
     let Pair { what, without, least, .. } = pair;
     vec![
@@ -124,9 +124,9 @@ fn compared(pair: &Pair<'_>, rates: [f64; 2], micros: [f64; 2], memory: [f64; 2]
             "",
             Wanted::AtLeast(*least),
         ),
-        Figure::new(format!("processor an event {without}"), micros[0], "µs", Wanted::Known),
+        Figure::new(format!("CPU time an event {without}"), micros[0], "µs", Wanted::Known),
         Figure::new(
-            format!("processor an event {what}, of that"),
+            format!("CPU time an event {what}, of that"),
             micros[1] / micros[0],
             "",
             Wanted::Known,

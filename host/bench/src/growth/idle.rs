@@ -12,11 +12,11 @@ use hookbox_tools::{Result, say};
 /// Until the start, or a load before, is over with all that follows it.
 const CALM: Duration = Duration::from_secs(10);
 
-/// How long it is watched: the kernel tells processor time in hundredths of a second, and a host
+/// How long it is watched: the kernel tells CPU time in hundredths of a second, and a host
 /// without work takes two or three of them a minute.
 const WATCHED: Duration = Duration::from_secs(60);
 
-/// Processor time and memory with two plugins in Rust.
+/// CPU time and memory with two plugins in Rust.
 pub(super) fn measure(sites: &Path) -> Result<Vec<Figure>> {
     say("doing nothing");
     let plugins = ["audit.wasm", "video-orders.wasm"].map(|file| (file, plugin(file)));
@@ -28,8 +28,8 @@ pub(super) fn measure(sites: &Path) -> Result<Vec<Figure>> {
     until_loaded(host.admin()?)?;
     Ok(vec![
         Figure::new(
-            "processor, idle, two Rust plugins",
-            processor(&host)?,
+            "CPU, idle, two Rust plugins",
+            cpu_percent(&host)?,
             "% of a core",
             Wanted::AtMost(0.5),
         ),
@@ -42,8 +42,8 @@ pub(super) fn measure(sites: &Path) -> Result<Vec<Figure>> {
     ])
 }
 
-/// The processor time of a host that has nothing to do, in percent of a core.
-pub(super) fn processor(host: &Running) -> Result<f64> {
+/// The CPU time of a host that has nothing to do, in percent of a core.
+pub(super) fn cpu_percent(host: &Running) -> Result<f64> {
     std::thread::sleep(CALM);
     let before = cpu(host.pid())?;
     std::thread::sleep(WATCHED);

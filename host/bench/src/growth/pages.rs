@@ -62,9 +62,9 @@ pub(super) fn measure(sites: &Path, seconds: u32, count: usize) -> Result<Vec<Fi
     figures.extend(share(sites, &host, seconds, first, (what, &greedy, Wanted::Known))?);
 
     let one = Operators::one(admin);
-    let idle = idle::processor(&host)?;
+    let idle = idle::cpu_percent(&host)?;
     one.end()?;
-    let name = format!("processor, idle, a page open, {count} stored");
+    let name = format!("CPU, idle, a page open, {count} stored");
     figures.push(Figure::new(name, idle, "% of a core", Wanted::AtMost(0.1)));
     Ok(figures)
 }

@@ -15,7 +15,7 @@ const HOSTS: [u32; 4] = [1, 2, 4, 8];
 /// Cores of the server, which has them for itself.
 const SERVER_CORES: [u32; 2] = [2, 8];
 
-/// What bounds a rate.
+/// The resource that bounds a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bound {
     /// The cores of the hosts.
@@ -32,7 +32,7 @@ pub(super) struct Scaling {
     rows: Vec<(u32, u32, f64, Bound)>,
 }
 
-/// The rates that follow from the processor time of an event, in microseconds.
+/// The rates that follow from the CPU time of an event, in microseconds.
 pub(super) fn scaling(host_us: f64, postgres_us: f64) -> Scaling {
     let mut rows = Vec::new();
     for cores in SERVER_CORES {

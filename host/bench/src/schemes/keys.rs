@@ -20,7 +20,7 @@ const TIMED: Duration = Duration::from_secs(1);
 /// The usual length of an ECDSA signature in DER: requests of one length are read in one go.
 const ECDSA_BYTES: usize = 71;
 
-/// What stands in front of a point on P-256 in a `SubjectPublicKeyInfo`.
+/// The bytes in front of a point on P-256 in a `SubjectPublicKeyInfo`.
 const P256_PREFIX: &str = "3059301306072a8648ce3d020106082a8648ce3d030107034200";
 
 /// The algorithm of RSA in a `SubjectPublicKeyInfo`.
@@ -71,7 +71,7 @@ impl Key {
         Self::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
-    /// A new key. One of RSA is made by openssl.
+    /// A new key. An RSA key is made by openssl.
     pub(super) fn make(scheme: SigningScheme) -> Result<Self> {
         let random = SystemRandom::new();
         let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", scheme.name());
@@ -146,7 +146,7 @@ impl Key {
         UnparsedPublicKey::new(algorithm, key).verify(message, signature).is_ok()
     }
 
-    /// Microseconds of processor time of a verification on this thread.
+    /// Microseconds of CPU time of a verification on this thread.
     pub(super) fn verify_us(&self, message: &str) -> Result<f64> {
         let signature = self.sign(message.as_bytes());
         let (started, before, mut count) = (Instant::now(), thread_cpu()?, 0_u32);

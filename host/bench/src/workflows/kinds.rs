@@ -20,7 +20,7 @@ pub(super) type PluginFiles = Vec<(String, PathBuf)>;
 /// A host's configuration, its load, and what has to come of it.
 pub(super) struct Workflow {
     pub(super) name: &'static str,
-    /// What a webhook makes.
+    /// The deliveries and events that a webhook makes, in words.
     pub(super) counted: &'static str,
     /// Webhooks for each second that is asked for.
     pub(super) per_second: usize,

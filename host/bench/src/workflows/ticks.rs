@@ -81,7 +81,7 @@ pub(super) fn measure(folder: &Path, seconds: u32) -> Result<Ticks> {
     let length = length.as_millisecond() - Timestamp::now().as_millisecond();
     std::thread::sleep(Duration::from_millis(length.unsigned_abs()));
     let ticks = until_emitted(admin, first..end, asked)?;
-    // What ticks meanwhile is handled too, so all that is stored by now has to be done.
+    // Ticks that come meanwhile are handled too, so all that is stored by now has to be done.
     let stored = ask(admin, "stats")?["events"].as_u64().unwrap_or_default();
     until_done(admin, &[(PLUGIN, stored)])?;
     summary(asked, ticks)

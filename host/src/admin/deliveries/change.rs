@@ -95,7 +95,7 @@ pub(in crate::admin) enum Bulk<T: ToSchema> {
 }
 
 /// Retry one delivery: a dead, cancelled or discarded one begins anew, its attempts counted from 0;
-/// a waiting one is due at once. What it has recorded stays, unless it is to begin fresh.
+/// a waiting one is due at once. Its recorded steps stay, unless it is to begin fresh.
 #[utoipa::path(post, path = "/api/v1/deliveries/{id}/retry", tag = "deliveries",
     params(("id" = String, Path, description = "A delivery id (`dlv_…`)"), FreshQuery),
     request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),

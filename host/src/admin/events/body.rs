@@ -54,14 +54,14 @@ pub(in crate::admin) async fn show_body(
         (header::ACCEPT_RANGES, HeaderValue::from_static("bytes")),
     ];
     let of_all = |piece: &str| [(header::CONTENT_RANGE, format!("bytes {piece}/{length}"))];
-    match range.map_or(Piece::All, |range| piece(range, length)) {
-        Piece::All => Ok((headers, bytes).into_response()),
-        Piece::Part(from, to) => {
+    match range.map_or(ByteRange::All, |range| piece(range, length)) {
+        ByteRange::All => Ok((headers, bytes).into_response()),
+        ByteRange::Part(from, to) => {
             let part = bytes.slice(from..to);
             let of_all = of_all(&format!("{from}-{}", to - 1));
             Ok((StatusCode::PARTIAL_CONTENT, headers, of_all, part).into_response())
         }
-        Piece::None => {
+        ByteRange::None => {
             let detail = format!("`Range` begins behind the end: the body has {length} bytes");
             let problem = ProblemJson::new(StatusCode::RANGE_NOT_SATISFIABLE, detail);
             Ok((of_all("*"), problem).into_response())
@@ -71,7 +71,7 @@ pub(in crate::admin) async fn show_body(
 
 /// The bytes that a range means.
 #[derive(Debug, PartialEq, Eq)]
-enum Piece {
+enum ByteRange {
     /// Anything but a range of one piece is ignored.
     All,
     /// From this byte up to that one, which is none of it.
@@ -81,27 +81,27 @@ enum Piece {
 }
 
 /// Reads `bytes=A-B`, `bytes=A-` or `bytes=-COUNT` for a body of this length.
-fn piece(range: &str, length: usize) -> Piece {
+fn piece(range: &str, length: usize) -> ByteRange {
     let Some((from, to)) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'))
     else {
-        return Piece::All;
+        return ByteRange::All;
     };
     let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     if !is_number(from) || !is_number(to) || from.is_empty() && to.is_empty() {
-        return Piece::All;
+        return ByteRange::All;
     }
-    // What is too long for a number is behind every end.
+    // A position that is too long for a number is behind every end.
     let number = |text: &str| text.parse().unwrap_or(usize::MAX);
     if from.is_empty() {
         let count = number(to).min(length);
-        return if count == 0 { Piece::None } else { Piece::Part(length - count, length) };
+        return if count == 0 { ByteRange::None } else { ByteRange::Part(length - count, length) };
     }
     let from = number(from);
     let to = if to.is_empty() { length } else { number(to).saturating_add(1).min(length) };
     match from {
-        from if from >= length => Piece::None,
-        from if from >= to => Piece::All,
-        from => Piece::Part(from, to),
+        from if from >= length => ByteRange::None,
+        from if from >= to => ByteRange::All,
+        from => ByteRange::Part(from, to),
     }
 }
 
@@ -112,21 +112,21 @@ mod tests {
     #[test]
     fn a_range_of_one_piece_is_read_and_everything_else_is_the_whole() {
         for (range, wanted) in [
-            ("bytes=0-3", Piece::Part(0, 4)),
-            ("bytes=4-", Piece::Part(4, 10)),
-            ("bytes=8-99999999999999999999999", Piece::Part(8, 10)),
-            ("bytes=-3", Piece::Part(7, 10)),
-            ("bytes=-99", Piece::Part(0, 10)),
-            ("bytes=10-", Piece::None),
-            ("bytes=-0", Piece::None),
-            ("bytes=3-2", Piece::All),
-            ("bytes=0-1,3-4", Piece::All),
-            ("bytes=a-b", Piece::All),
-            ("bytes=-", Piece::All),
-            ("lines=0-1", Piece::All),
+            ("bytes=0-3", ByteRange::Part(0, 4)),
+            ("bytes=4-", ByteRange::Part(4, 10)),
+            ("bytes=8-99999999999999999999999", ByteRange::Part(8, 10)),
+            ("bytes=-3", ByteRange::Part(7, 10)),
+            ("bytes=-99", ByteRange::Part(0, 10)),
+            ("bytes=10-", ByteRange::None),
+            ("bytes=-0", ByteRange::None),
+            ("bytes=3-2", ByteRange::All),
+            ("bytes=0-1,3-4", ByteRange::All),
+            ("bytes=a-b", ByteRange::All),
+            ("bytes=-", ByteRange::All),
+            ("lines=0-1", ByteRange::All),
         ] {
             assert_eq!(piece(range, 10), wanted, "{range}");
         }
-        assert_eq!(piece("bytes=0-", 0), Piece::None);
+        assert_eq!(piece("bytes=0-", 0), ByteRange::None);
     }
 }

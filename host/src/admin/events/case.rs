@@ -32,7 +32,7 @@ pub(in crate::admin) struct CaseJson {
     expected: ExpectedJson,
 }
 
-/// What `hookbox test` compares with.
+/// The result that `hookbox test` compares with.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ExpectedResult)]
 struct ExpectedJson {
@@ -44,13 +44,13 @@ struct ExpectedJson {
     logs: Vec<String>,
     /// Events that it returned; absent if they cannot be told from those of another attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
-    emitted: Option<Vec<EmittedJson>>,
+    emitted: Option<Vec<ExpectedEventJson>>,
 }
 
 /// An event that a plugin returns.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ExpectedEvent)]
-struct EmittedJson {
+struct ExpectedEventJson {
     r#type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
@@ -139,7 +139,7 @@ async fn emitted(
     admin: &Admin,
     view: &EventView,
     plugin: &str,
-) -> Result<Option<Vec<EmittedJson>>, ProblemJson> {
+) -> Result<Option<Vec<ExpectedEventJson>>, ProblemJson> {
     let mut found = Vec::new();
     if view.children.len() > MAX_EMITTED {
         return Ok(None);
@@ -151,7 +151,7 @@ async fn emitted(
             continue;
         }
         let data = serde_json::from_slice::<Box<RawValue>>(&attributes.body).ok();
-        found.push(EmittedJson {
+        found.push(ExpectedEventJson {
             data_base64: data.is_none().then(|| STANDARD.encode(&attributes.body)),
             r#type: attributes.kind,
             subject: attributes.subject,

@@ -25,13 +25,13 @@ use crate::event::EventId;
 use crate::store::{Changes, EventFilter, Page, StoreError};
 use crate::tasks;
 
-/// The least time between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The least time between two scans.
+const SCAN_EVERY: Duration = Duration::from_secs(1);
 
-/// The most events that are sent after one look.
+/// The most events that are sent after one scan.
 const MOST: usize = 1_000;
 
-/// Pages of so many events that one look counts; what is beyond is skipped uncounted.
+/// Pages of so many events that one scan counts; what is beyond is skipped uncounted.
 const MAX_PAGES: usize = 5;
 
 const EVENT_STREAM: &str = "text/event-stream";
@@ -146,14 +146,14 @@ impl Follower {
                 permit = ready(&sender, next), if self.is_new => {
                     let Some(permit) = permit else { return };
                     self.is_new = false;
-                    next = Instant::now() + LOOK_EVERY;
-                    match self.look(&admin).await {
+                    next = Instant::now() + SCAN_EVERY;
+                    match self.scan(&admin).await {
                         Ok(text) if text.is_empty() => {}
                         Ok(text) => {
                             permit.send(text.into());
                             comment = Instant::now() + COMMENT_EVERY;
                         }
-                        // What is new stays new.
+                        // New events stay new.
                         Err(error) => {
                             tracing::debug!(%error, "a stream of events could not look for more");
                             self.is_new = true;
@@ -169,9 +169,9 @@ impl Follower {
         }
     }
 
-    /// The events since the last look, oldest first.
-    async fn look(&mut self, admin: &Admin) -> Result<String, StoreError> {
-        // What comes in meanwhile is for the next look.
+    /// The events since the last scan, oldest first.
+    async fn scan(&mut self, admin: &Admin) -> Result<String, StoreError> {
+        // Events that come in meanwhile are for the next scan.
         let Some(newest) = newest(admin).await?.filter(|newest| *newest > self.last) else {
             return Ok(String::new());
         };

@@ -121,7 +121,7 @@ impl MapBuilder<'_> {
         (from, to)
     }
 
-    /// What came, and what was emitted.
+    /// Adds received and emitted events.
     fn came(&mut self, totals: &[PairTotal]) {
         for total in totals {
             let source = source_of(total);

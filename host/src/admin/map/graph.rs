@@ -22,7 +22,7 @@ pub(super) struct MapNode {
     pub(super) types: Option<usize>,
 }
 
-/// What goes from one node to another.
+/// The flow from one node to another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct MapEdge {
     pub(super) kind: &'static str,

@@ -78,8 +78,7 @@ impl FirstTriedJson {
         before: Option<&AttemptView>,
         now: Option<&AttemptView>,
     ) -> Self {
-        let parts = |attempt: &AttemptView| (attempt.record.outcome, attempt.record.error.clone());
-        let verdict = before.zip(now).map(|(before, now)| verdict(&parts(before), &parts(now)));
+        let verdict = before.zip(now).map(|(before, now)| verdict(&before.record, &now.record));
         let record = now.map(|now| &now.record);
         let was = before.map(|before| &before.record);
         Self {

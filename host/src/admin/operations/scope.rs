@@ -15,6 +15,7 @@ pub(super) fn event_parts(filter: &EventFilter, sees: Sees) -> BTreeMap<&'static
         kind,
         pattern,
         source,
+        emitted,
         subject,
         state,
         plugin,
@@ -28,10 +29,12 @@ pub(super) fn event_parts(filter: &EventFilter, sees: Sees) -> BTreeMap<&'static
     let state = state.map(|state| match state {
         EventState::Has(state) => state.name().to_owned(),
         EventState::Unrouted => "unrouted".to_owned(),
+        EventState::Failing => "failing".to_owned(),
     });
     let given = [
         ("type", kind),
         ("source", source.clone()),
+        ("emitted", emitted.map(|emitted| emitted.to_string())),
         ("subject", subject.clone()),
         ("state", state),
         ("plugin", plugin.clone()),

@@ -1,12 +1,13 @@
-//! What a page is asked for: its path and the fields of its query.
+//! The request for a page: its path and the fields of its query.
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use axum::http::{Uri, header};
+use axum::http::{HeaderMap, Uri, header};
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
-use super::parts::link::Link;
+use super::parts::link::{Link, word};
+use super::theme;
 use crate::admin::params::read_fields;
 use crate::admin::problem::ProblemJson;
 use crate::admin::role::{Identity, OPERATOR};
@@ -15,17 +16,30 @@ use crate::admin::sees::Sees;
 /// The field of a query that asks for the part of a page that changes.
 const FRAGMENT: &str = "fragment";
 
+/// The field that has the cursors of the pages before this one, the oldest first.
+const BACK: &str = "back";
+
+/// Joins the cursors of the pages before; none of them has it.
+const BETWEEN: char = '.';
+
+/// Pages that a page knows the way back to; before them it is the newest one.
+const MAX_BACK: usize = 40;
+
 /// An address: a form of a browser sends empty fields too, which stand for nothing.
 #[derive(Debug, Clone, Default)]
 pub(in crate::admin::page) struct Asked {
     path: String,
     fields: Vec<(String, String)>,
+    /// The cursors of the pages before this one, but for the newest, which has none.
+    back: Vec<String>,
     /// Whether only the part that changes is asked for.
     pub(in crate::admin::page) fragment: bool,
     /// The host that it asked, as it calls it; the guard has let it pass.
     pub(in crate::admin::page) host: Option<String>,
     /// The client, if somebody knows it.
     pub(in crate::admin::page) client: Option<Identity>,
+    /// The theme that its browser asks for.
+    pub(in crate::admin::page) theme: &'static str,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Asked {
@@ -34,7 +48,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ProblemJson> {
         let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let asked = Self { host: host.map(str::to_owned), ..Self::read(&parts.uri)? };
-        Ok(asked.by(parts.extensions.get().cloned()))
+        Ok(asked.dressed(&parts.headers).by(parts.extensions.get().cloned()))
     }
 }
 
@@ -42,15 +56,24 @@ impl Asked {
     fn read(uri: &Uri) -> Result<Self, ProblemJson> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| ProblemJson::bad_request(error.body_text()))?;
-        let (asked, mut fields): (Vec<_>, Vec<_>) =
+        let (asked, fields): (Vec<_>, Vec<_>) =
             pairs.into_iter().partition(|(name, _)| name == FRAGMENT);
+        let (back, mut fields): (Vec<_>, Vec<_>) =
+            fields.into_iter().partition(|(name, _)| name == BACK);
+        let back = back.iter().flat_map(|(_, cursors)| cursors.split(BETWEEN));
+        let back = back.filter(|cursor| !cursor.is_empty()).map(str::to_owned).collect();
         fields.retain(|(_, value)| !value.trim().is_empty());
         for (_, value) in &mut fields {
             *value = value.trim().to_owned();
         }
         let fragment = !asked.is_empty();
         let path = uri.path().to_owned();
-        Ok(Self { path, fields, fragment, ..Self::default() })
+        Ok(Self { path, fields, back, fragment, ..Self::default() })
+    }
+
+    /// The same, in the theme of a browser.
+    pub(in crate::admin::page) fn dressed(self, headers: &HeaderMap) -> Self {
+        Self { theme: theme::of(headers), ..self }
     }
 
     /// The same, asked by a client.
@@ -63,7 +86,7 @@ impl Asked {
         self.client.as_ref().is_some_and(|client| client.may(OPERATOR))
     }
 
-    /// What the client reads.
+    /// The data that the client may read.
     pub(in crate::admin::page) fn sees(&self) -> Sees {
         self.client.as_ref().map_or(Sees::NO_PAYLOADS, |client| client.sees)
     }
@@ -122,13 +145,37 @@ impl Asked {
 
     /// The same address with another value of a field, or without it; from the first row on.
     pub(in crate::admin::page) fn but(&self, name: &str, value: Option<&str>) -> String {
+        self.link_but(name, value).into_text()
+    }
+
+    fn link_but(&self, name: &str, value: Option<&str>) -> Link {
         let mut link = Link::to(&self.path);
         for (field, old) in self.fields.iter().filter(|(field, _)| field != name) {
             if field != "cursor" {
                 link = link.with(field, old);
             }
         }
-        link.maybe(name, value).into_text()
+        link.maybe(name, value)
+    }
+
+    /// The page after this one, which begins at a cursor.
+    pub(in crate::admin::page) fn older(&self, cursor: &str) -> String {
+        let here = self.field("cursor").map(str::to_owned);
+        let back: Vec<String> = self.back.iter().cloned().chain(here).collect();
+        self.page_at(cursor, &back[back.len().saturating_sub(MAX_BACK)..])
+    }
+
+    /// The page before this one, unless that is the newest one or is not known.
+    pub(in crate::admin::page) fn newer(&self) -> Option<String> {
+        self.field("cursor")?;
+        let (last, before) = self.back.split_last()?;
+        Some(self.page_at(last, before))
+    }
+
+    fn page_at(&self, cursor: &str, back: &[String]) -> String {
+        let back = back.join(&BETWEEN.to_string());
+        let back = Some(&*back).filter(|back| !back.is_empty());
+        self.link_but("cursor", Some(cursor)).maybe(BACK, back).into_text()
     }
 
     /// The call of the API with the same fields.
@@ -136,11 +183,80 @@ impl Asked {
         let link = Link::to(path);
         self.fields.iter().fold(link, |link, (name, value)| link.with(name, value)).into_text()
     }
+
+    /// The command with the same fields as its options.
+    pub(in crate::admin::page) fn command(&self, command: &str) -> String {
+        let mut text = command.to_owned();
+        for (name, value) in &self.fields {
+            text.push_str(&option(name, value));
+        }
+        text
+    }
+
+    /// The fields that are parameters of `T`, but for where its page begins.
+    pub(in crate::admin::page) fn filters<T: IntoParams>(&self) -> Vec<(String, String)> {
+        let known: Vec<String> =
+            T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect();
+        let is_filter = |name: &str| name != "cursor" && known.iter().any(|known| known == name);
+        self.fields.iter().filter(|(name, _)| is_filter(name)).cloned().collect()
+    }
+}
+
+/// A field as an option of a command.
+pub(in crate::admin::page) fn option(name: &str, value: &str) -> String {
+    let flag = if name == "q" { "query".to_owned() } else { name.replace('_', "-") };
+    // What begins with a dash would be taken for another option.
+    let between = if value.starts_with('-') { '=' } else { ' ' };
+    match (name, value) {
+        ("emitted", "true") => format!(" --{flag}"),
+        ("emitted", _) => format!(" --{flag}={}", word(value)),
+        _ => format!(" --{flag}{between}{}", word(value)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::params::EventQuery;
+
+    #[test]
+    fn pages_know_the_way_back() {
+        let asked = |address: &str| Asked::of(&address.parse().unwrap());
+        let second = asked("/events?type=a").older("C1");
+        assert_eq!(second, "/events?type=a&cursor=C1");
+        assert_eq!((asked(&second).newer(), asked("/events?type=a").newer()), (None, None));
+        let third = asked(&second).older("C2");
+        assert_eq!(third, "/events?type=a&cursor=C2&back=C1");
+        assert_eq!(asked(&third).newer().as_deref(), Some(&*second));
+        let fourth = asked(&third).older("C3");
+        assert_eq!(fourth, "/events?type=a&cursor=C3&back=C1.C2");
+        assert_eq!(asked(&fourth).newer().as_deref(), Some(&*third));
+        assert_eq!(asked(&fourth).but("type", None), "/events");
+        assert_eq!(asked(&fourth).call("/x"), "/x?type=a&cursor=C3");
+        let far = (0..100).fold("/events".to_owned(), |at, n| asked(&at).older(&format!("c{n}")));
+        assert!(far.contains("cursor=c99&back=c59.c60.") && far.ends_with(".c98"), "{far}");
+    }
+
+    #[test]
+    fn a_command_has_every_field_as_its_option() {
+        let asked = |address: &str| Asked::of(&address.parse().unwrap());
+        let events =
+            asked("/events?type=a.*&min_attempts=2&subject=-x&emitted=true&cursor=c&q=a+b");
+        assert_eq!(
+            events.command("hookbox events"),
+            "hookbox events --type 'a.*' --min-attempts 2 --subject=-x --emitted --cursor c --query 'a b'"
+        );
+        let not = asked("/events?emitted=false&limit=7").command("hookbox events");
+        assert_eq!(not, "hookbox events --emitted=false --limit 7");
+    }
+
+    #[test]
+    fn filters_are_what_the_listing_takes_but_for_where_it_begins() {
+        let asked = Asked::of(&"/events?type=a&after=b&cursor=c&nothing=d".parse().unwrap());
+        let names: Vec<String> =
+            asked.filters::<EventQuery>().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["type", "after"]);
+    }
 
     #[test]
     fn empty_fields_stand_for_nothing() {

@@ -17,13 +17,13 @@ pub(in crate::admin::page) struct Choice {
     pub(in crate::admin::page) checked: bool,
 }
 
-/// What an action will do, and the form that does it.
+/// The effect of an action, and the form that does it.
 #[derive(Template)]
 #[template(path = "confirm.html")]
 pub(in crate::admin::page) struct ConfirmPage {
     pub(in crate::admin::page) frame: PageFrame,
     pub(in crate::admin::page) heading: String,
-    /// What will happen, and why it may be a mistake.
+    /// The effect, and why it may be a mistake.
     pub(in crate::admin::page) lines: Vec<Html>,
     /// Where the form goes.
     pub(in crate::admin::page) action: String,

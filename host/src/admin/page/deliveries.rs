@@ -9,11 +9,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::asked::Asked;
-use super::events::{FilterField, chips, choices, older};
+use super::filters::{FilterField, FilterForm};
 use super::form::see_other;
 use super::frame::PageFrame;
 use super::parts::html::{Html, coded, shown};
-use super::parts::link::{Link, word};
+use super::parts::link::Link;
 use super::parts::state::badge;
 use super::parts::when::when_text;
 use super::{html, params};
@@ -31,12 +31,12 @@ pub(super) mod act;
 #[template(path = "deliveries.html")]
 struct DeliveriesPage {
     frame: PageFrame,
-    filters: Vec<FilterField>,
-    chips: Vec<(Html, String)>,
+    filters: FilterForm,
     views: Vec<(&'static str, String, bool)>,
     problem: Option<Html>,
     rows: Vec<DeliveryRow>,
     older: Option<String>,
+    newer: Option<String>,
     newest: Option<String>,
     is_first: bool,
 }
@@ -77,19 +77,16 @@ pub(super) async fn show(
         Err(problem) => return Err(problem),
     };
     let (now_ms, is_first) = (admin.clock.now_ms(), asked.field("cursor").is_none());
-    let mut command = "hookbox deliveries".to_owned();
-    for (name, value) in asked.fields().iter().filter(|(name, _)| name != "cursor") {
-        command.push_str(&format!(" --{name} {}", word(value)));
-    }
+    let command = asked.command("hookbox deliveries");
     let frame = PageFrame::of(&admin, &asked, "deliveries", "Deliveries").await;
     let page = DeliveriesPage {
         frame: frame.live("stats").same_as(command, asked.call("/api/v1/deliveries")),
         filters: filters(&admin, &asked),
-        chips: chips(&asked),
         views: views(&asked),
         problem,
         rows: items.into_iter().map(|row| DeliveryRow::of(row, &asked, now_ms)).collect(),
-        older: next_cursor.as_deref().map(|cursor| older(&asked, cursor)),
+        older: next_cursor.as_deref().map(|cursor| asked.older(cursor)),
+        newer: asked.newer(),
         newest: (!is_first).then(|| asked.but("cursor", None)),
         is_first,
     };
@@ -112,33 +109,20 @@ fn path(event: &str, delivery: &str) -> String {
     format!("{page}#{delivery}")
 }
 
-fn filters(admin: &Admin, asked: &Asked) -> Vec<FilterField> {
+fn filters(admin: &Admin, asked: &Asked) -> FilterForm {
     let registry = admin.registry.load();
-    let field = |name, hint| FilterField {
-        name,
-        label: match name {
-            "since" => "from",
-            "until" => "to",
-            name => name,
-        },
-        value: asked.field(name).unwrap_or_default().to_owned(),
-        hint,
-        choices: Vec::new(),
-    };
-    let of = |name| asked.field(name).unwrap_or_default();
+    let field = |name, label, hint| FilterField::of(asked, name, label, hint);
     let states = crate::event::State::ALL.map(crate::event::State::name);
-    let mut plugins: Vec<&str> = registry.entries().map(|(name, _)| name.as_ref()).collect();
-    if !of("plugin").is_empty() && !plugins.contains(&of("plugin")) {
-        plugins.push(of("plugin"));
-    }
-    vec![
-        FilterField { choices: choices(states, of("state")), ..field("state", "") },
-        FilterField { choices: choices(plugins, of("plugin")), ..field("plugin", "") },
-        field("type", "exactly"),
-        field("subject", "exactly"),
-        field("since", "2026-11-23T15:04:05Z"),
-        field("until", "now"),
-    ]
+    let plugins = registry.entries().map(|(name, _)| name.as_ref());
+    let fields = vec![
+        field("state", "state", "").among(states),
+        field("plugin", "plugin", "").among(plugins),
+        field("type", "type", "exactly"),
+        field("subject", "subject", "exactly"),
+        field("since", "from", "2026-11-23T15:04:05Z"),
+        field("until", "to", "now"),
+    ];
+    FilterForm::of::<DeliveryQuery>(asked, fields)
 }
 
 fn views(asked: &Asked) -> Vec<(&'static str, String, bool)> {

@@ -19,27 +19,31 @@ use super::parts::when::when_text;
 use super::trail::Trail;
 use super::{html, params};
 use crate::admin::events::{body::body, routed, show_event};
-use crate::admin::params::{Id, NoQuery, TreeQuery};
+use crate::admin::params::{Id, NoQuery};
 use crate::admin::problem::ProblemJson;
 use crate::admin::sources::keys_set;
 use crate::admin::state::Admin;
-use crate::admin::tree::show_tree;
-use crate::admin::view::EventDetail;
+use crate::admin::view::{AttributesJson, EventDetail};
 use crate::event::EventId;
 use crate::text::grouped;
-use attempts::DeliveryPart;
+use attempts::{Beside, DeliveryPart, LEVELS};
+use copies::copies;
 use fall::{Fall, MAX_ROWS};
+use part::{AFTER, TreePart, tree_part};
 
 mod attempts;
+mod bars;
 pub(super) mod cancel;
+mod copies;
 pub(super) mod edit;
 pub(super) mod emit;
 pub(super) mod erase;
 mod fall;
+mod part;
 pub(super) mod replay;
 mod tries;
 
-/// What the lower half of the page shows.
+/// The tabs in the lower half of the page.
 const TABS: [(&str, &str); 5] = [
     ("payload", "Payload"),
     ("headers", "Headers"),
@@ -68,6 +72,8 @@ struct EventShown {
     erased: Option<(Html, bool)>,
     trail: Trail,
     fall: Fall,
+    /// Says so if that is not the whole tree.
+    part: Option<TreePart>,
     more_rows: Option<String>,
     /// To which plugins a replay goes, in the label of its button.
     replay: String,
@@ -78,6 +84,8 @@ struct EventShown {
     hidden: Option<String>,
     headers: Vec<(Html, Html)>,
     deliveries: Vec<DeliveryPart>,
+    /// Levels of lines, with their addresses, and whether each is the one asked for.
+    levels: Vec<(&'static str, String, bool)>,
     copies: Vec<(&'static str, String)>,
     is_settled: bool,
 }
@@ -98,11 +106,10 @@ pub(super) async fn show(
     Id(id): Id<EventId>,
     asked: Asked,
 ) -> Result<Response, ProblemJson> {
-    let Wanted { tab, view, all } = Wanted::of(&asked)?;
+    let Wanted { tab, view, all, level, after } = Wanted::of(&asked)?;
     let shared = || State(Arc::clone(&admin));
     let Json(event) = show_event(shared(), asked.sees(), params(NoQuery {}), Id(id)).await?;
-    let Json(tree) =
-        show_tree(shared(), asked.sees(), params(TreeQuery::default()), Id(id)).await?;
+    let (tree, part) = tree_part(&admin, &asked, id, after.as_deref()).await?;
     let now_ms = admin.clock.now_ms();
     let attributes = &event.attributes;
     let fall = Fall::of(&tree, &attributes.id, now_ms, if all { usize::MAX } else { MAX_ROWS });
@@ -115,11 +122,14 @@ pub(super) async fn show(
     let title = format!("{} {}", attributes.kind, attributes.subject.as_deref().unwrap_or(""));
     let frame = PageFrame::of(&admin, &asked, "events", shown_title(&title)).await;
     let (settled, may_act) = (fall.open == 0, frame.may_act);
+    // Only when something of the tree has changed is the page made anew. A part of a large tree is
+    // not read again with each change.
+    let topics = if part.is_none() { format!("event:{id}") } else { String::new() };
+    let (command, call) = same(&attributes.id, tab);
+    let registry = admin.registry.load_full();
+    let beside = Beside { now_ms, may_act, level, registry: &registry, tree: &tree };
     let page = EventShown {
-        frame: frame.live(format!("event:{id}")).same_as(
-            format!("hookbox events {id}"),
-            Link::to("/api/v1/events").segment(&attributes.id).into_text(),
-        ),
+        frame: frame.live(topics).same_as(command, call),
         kind: shown(&attributes.kind),
         subject: attributes.subject.as_deref().map(|subject| {
             (shown(subject), Link::to("/events").with("subject", subject).into_text())
@@ -127,10 +137,7 @@ pub(super) async fn show(
         facts: facts(&admin, &event, now_ms),
         summary: summary(&fall),
         note: attributes.note.as_deref().map(coded),
-        erased: attributes
-            .erased_at
-            .as_deref()
-            .map(|at| (when_text(at, now_ms), attributes.erased_by == Some("request"))),
+        erased: erased(attributes, now_ms),
         // The ids of its deliveries have the same digits.
         trail: Trail::of_id(&admin, asked.sees(), attributes.id.trim_start_matches("evt_")).await?,
         replay: replay_label(&admin, may_act, id).await,
@@ -139,18 +146,39 @@ pub(super) async fn show(
         tab,
         body,
         headers: event.headers.iter().map(|it| (shown(&it.name), shown(&it.value))).collect(),
-        copies: copies(&event),
+        copies: copies(&admin, &event),
         hidden: event.hidden.filter(|_| tab == "payload"),
-        deliveries: event
-            .deliveries
-            .into_iter()
-            .map(|delivery| DeliveryPart::of(delivery, now_ms, may_act))
-            .collect(),
+        deliveries: event.deliveries.into_iter().map(|it| DeliveryPart::of(it, &beside)).collect(),
+        levels: levels(&asked, level),
         id: attributes.id.clone(),
         fall,
+        part,
         is_settled: settled,
     };
     html(StatusCode::OK, &page)
+}
+
+/// The command and the call that show the same.
+fn same(id: &str, tab: &str) -> (String, String) {
+    let call = Link::to("/api/v1/events").segment(id);
+    match tab {
+        "tree" => (format!("hookbox events tree {id}"), call.segment("tree").into_text()),
+        _ => (format!("hookbox events {id}"), call.into_text()),
+    }
+}
+
+/// When the event's data was deleted, and whether somebody asked for it.
+fn erased(attributes: &AttributesJson, now_ms: i64) -> Option<(Html, bool)> {
+    let at = attributes.erased_at.as_deref()?;
+    Some((when_text(at, now_ms), attributes.erased_by == Some("request")))
+}
+
+/// Levels of lines, with their addresses, and whether each is the one asked for.
+fn levels(asked: &Asked, level: usize) -> Vec<(&'static str, String, bool)> {
+    let of = |(place, name): (usize, &'static str)| {
+        (name, asked.but("level", (place > 0).then_some(name)), place == level)
+    };
+    LEVELS.into_iter().enumerate().map(of).collect()
 }
 
 /// The label of the button that replays: to whom, if that is short.
@@ -174,11 +202,15 @@ fn shown_title(text: &str) -> String {
     crate::text::plain(text.trim(), 120)
 }
 
-/// What the address asks for.
+/// The view that the address asks for.
 struct Wanted {
     tab: &'static str,
     view: Option<BodyView>,
     all: bool,
+    /// The least level of lines, as a place in [`LEVELS`].
+    level: usize,
+    /// Where the part of the tree begins.
+    after: Option<String>,
 }
 
 impl Wanted {
@@ -201,10 +233,17 @@ impl Wanted {
                 return Err(ProblemJson::bad_request(detail));
             }
         };
-        let all = rest.take("rows").is_some();
+        let level = rest
+            .take("level")
+            .map_or(Some(0), |name| LEVELS.iter().position(|level| *level == name));
+        let level = level.ok_or_else(|| {
+            let detail = format!("`level` must be one of {}", LEVELS.join(", "));
+            ProblemJson::bad_request(detail)
+        })?;
+        let (all, after) = (rest.take("rows").is_some(), rest.take(AFTER));
         rest.take("wrap");
         rest.query::<NoQuery>()?;
-        Ok(Self { tab, view, all })
+        Ok(Self { tab, view, all, level, after })
     }
 }
 
@@ -232,7 +271,7 @@ fn body_shown(raw: &[u8], event: &EventDetail, view: Option<BodyView>, asked: &A
     }
 }
 
-/// What is known of the event, in a line.
+/// The facts about the event, in a line.
 fn facts(admin: &Admin, event: &EventDetail, now_ms: i64) -> Vec<Html> {
     let attributes = &event.attributes;
     let mut facts = Vec::new();
@@ -322,21 +361,4 @@ fn tabs(
             (*label, asked.but("tab", value), *key == tab, count(key))
         })
         .collect()
-}
-
-/// Commands that make the event again.
-fn copies(event: &EventDetail) -> Vec<(&'static str, String)> {
-    use super::parts::link::word;
-    let attributes = &event.attributes;
-    let (id, source, kind) = (&attributes.id, &attributes.source, &attributes.kind);
-    let mut found = vec![
-        ("replay", format!("hookbox events replay {id}")),
-        ("tree", format!("hookbox events tree {id}")),
-    ];
-    let is_outside = !source.contains('/');
-    if is_outside {
-        let send = format!("hookbox send {} {} --data -", word(source), word(kind));
-        found.push(("send (signed again)", format!("hookbox events body {id} | {send}")));
-    }
-    found
 }

@@ -9,9 +9,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::asked::Asked;
+use super::filters::{FilterField, FilterForm};
 use super::frame::PageFrame;
 use super::parts::html::{Html, coded, shown};
-use super::parts::link::{Link, word};
+use super::parts::link::Link;
 use super::parts::measure::bytes;
 use super::parts::state::{badge, named};
 use super::parts::when::when_text;
@@ -32,31 +33,22 @@ const FEW_DELIVERIES: usize = 3;
 #[template(path = "events.html")]
 struct EventsPage {
     frame: PageFrame,
-    filters: Vec<FilterField>,
-    chips: Vec<(Html, String)>,
+    filters: FilterForm,
     views: Vec<(&'static str, String, bool)>,
     /// The problem of the query, if it has one.
     problem: Option<Html>,
     rows: Vec<EventRow>,
     bound: Option<String>,
     older: Option<String>,
+    newer: Option<String>,
     newest: Option<String>,
     /// Where all that match are replayed, if there is a filter.
     replay_all: Option<String>,
+    /// Where the lines of all that match are.
+    export: String,
     is_first: bool,
     /// How many events there are, where the list has all of them.
     total: Option<u64>,
-}
-
-/// A field of the form.
-#[derive(Debug)]
-pub(super) struct FilterField {
-    pub(super) name: &'static str,
-    pub(super) label: &'static str,
-    pub(super) value: String,
-    pub(super) hint: &'static str,
-    /// The values to choose from; none if any text is one.
-    pub(super) choices: Vec<(String, bool)>,
 }
 
 /// An event in the list.
@@ -104,13 +96,16 @@ pub(super) async fn show(
     let topics = if is_first && problem.is_none() { "stats,events" } else { "stats" };
     let is_whole = problem.is_none() && asked.fields().is_empty();
     let shows = EventsPage {
-        frame: frame.live(topics).same_as(command(&asked), asked.call("/api/v1/events")),
+        frame: frame
+            .live(topics)
+            .same_as(asked.command("hookbox events"), asked.call("/api/v1/events")),
         filters: filters(&admin, &asked),
-        chips: chips(&asked),
         views: views(&asked),
         problem,
         bound: bound(&page),
-        older: page.next_cursor.as_deref().map(|cursor| older(&asked, cursor)),
+        older: page.next_cursor.as_deref().map(|cursor| asked.older(cursor)),
+        newer: asked.newer(),
+        export: export(&asked),
         newest: (!is_first).then(|| asked.but("cursor", None)),
         replay_all: replay_all(&asked),
         rows: page.items.into_iter().map(|item| EventRow::of(item, &asked, now_ms)).collect(),
@@ -145,11 +140,6 @@ fn replay_all(asked: &Asked) -> Option<String> {
     is_filtered.then(|| all.with("list", &asked.call(asked.path())).into_text())
 }
 
-/// The page after this one.
-pub(super) fn older(asked: &Asked, cursor: &str) -> String {
-    asked.but("cursor", Some(cursor))
-}
-
 /// How far was looked, where that is not to the end.
 fn bound(page: &EventPage) -> Option<String> {
     let back_to = page.back_to.as_deref()?;
@@ -163,90 +153,51 @@ fn bound(page: &EventPage) -> Option<String> {
     })
 }
 
-/// The command that lists the same.
-fn command(asked: &Asked) -> String {
-    let mut command = "hookbox events".to_owned();
-    for (name, value) in asked.fields().iter().filter(|(name, _)| name != "cursor") {
-        let flag = if name == "q" { "query".to_owned() } else { name.replace('_', "-") };
-        command.push_str(&format!(" --{flag} {}", word(value)));
-    }
-    command
-}
-
-/// The values of a select: any, and these.
-pub(super) fn choices<'v>(
-    known: impl IntoIterator<Item = &'v str>,
-    value: &str,
-) -> Vec<(String, bool)> {
-    known.into_iter().map(|it| (it.to_owned(), it == value)).collect()
-}
-
-fn filters(admin: &Admin, asked: &Asked) -> Vec<FilterField> {
+fn filters(admin: &Admin, asked: &Asked) -> FilterForm {
     let config = admin.config.load();
     let registry = admin.registry.load();
-    let field = |name, label, hint| FilterField {
-        name,
-        label,
-        value: asked.field(name).unwrap_or_default().to_owned(),
-        hint,
-        choices: Vec::new(),
-    };
+    let field = |name, label, hint| FilterField::of(asked, name, label, hint);
     let states = crate::event::State::ALL.map(crate::event::State::name);
-    let plugins: Vec<&str> = registry.entries().map(|(name, _)| name.as_ref()).collect();
-    let of = |name| asked.field(name).unwrap_or_default();
-    // A source of the address may be one that is gone, or a plugin.
-    let mut sources: Vec<&str> = config.sources.keys().map(String::as_str).collect();
-    if !of("source").is_empty() && !sources.contains(&of("source")) {
-        sources.push(of("source"));
-    }
+    let plugins = registry.entries().map(|(name, _)| name.as_ref());
     let mut fields = vec![
         field("type", "type", "order.*"),
-        FilterField { choices: choices(sources, of("source")), ..field("source", "source", "") },
+        field("source", "source", "").among(config.sources.keys().map(String::as_str)),
         field("subject", "subject", "exactly"),
-        FilterField {
-            choices: choices(states.into_iter().chain(["unrouted"]), of("state")),
-            ..field("state", "state", "")
-        },
-        FilterField { choices: choices(plugins, of("plugin")), ..field("plugin", "plugin", "") },
+        field("state", "state", "").among(states.into_iter().chain(["unrouted", "failing"])),
+        field("plugin", "plugin", "").among(plugins),
         field("q", "text", "in id, type, body …"),
         field("since", "from", "2026-11-23T15:04:05Z"),
         field("until", "to", "now"),
     ];
-    // Who reads no payload cannot search in them.
+    // A client that reads no payload cannot search in them.
     fields.retain(|field| field.name != "q" || asked.sees() == Sees::ALL);
-    fields
-}
-
-/// The filters that apply, each with the address without it.
-pub(super) fn chips(asked: &Asked) -> Vec<(Html, String)> {
-    let fields = asked.fields().iter().filter(|(name, _)| name != "cursor");
-    fields
-        .map(|(name, value)| {
-            let value: String = value.chars().take(80).collect();
-            (shown(&format!("{name}: {value}")), asked.but(name, None))
-        })
-        .collect()
+    let mut form = FilterForm::of::<EventQuery>(asked, fields);
+    form.kept.retain(|(name, _)| name != "q");
+    form
 }
 
 fn views(asked: &Asked) -> Vec<(&'static str, String, bool)> {
-    let all = Link::to("/events");
-    let current = |name: &str, value: &str| asked.field(name) == Some(value);
+    let of = |label, name, value: &str| {
+        let path = Link::to("/events").with(name, value).into_text();
+        (label, path, asked.field(name) == Some(value))
+    };
     vec![
-        ("all", all.clone().into_text(), asked.fields().is_empty()),
-        ("dead", all.clone().with("state", "dead").into_text(), current("state", "dead")),
-        ("waiting", all.clone().with("state", "waiting").into_text(), current("state", "waiting")),
-        (
-            "tried again",
-            all.clone().with("min_attempts", "2").into_text(),
-            current("min_attempts", "2"),
-        ),
-        (
-            "unrouted",
-            all.clone().with("state", "unrouted").into_text(),
-            current("state", "unrouted"),
-        ),
-        ("unidentified", all.with("type", UNIDENTIFIED).into_text(), current("type", UNIDENTIFIED)),
+        ("all", "/events".to_owned(), asked.fields().is_empty()),
+        of("failing", "state", "failing"),
+        of("dead", "state", "dead"),
+        of("waiting", "state", "waiting"),
+        of("tried again", "min_attempts", "2"),
+        of("unrouted", "state", "unrouted"),
+        of("unidentified", "type", UNIDENTIFIED),
+        of("emitted by plugins", "emitted", "true"),
     ]
+}
+
+/// The lines of all that match: neither where this page begins nor how long it is.
+fn export(asked: &Asked) -> String {
+    let fields = asked.filters::<EventQuery>().into_iter().filter(|(name, _)| name != "limit");
+    let link = Link::to("/api/v1/events/export");
+    fields.fold(link, |link, (name, value)| link.with(&name, &value)).into_text()
 }
 
 impl EventRow {
@@ -314,9 +265,14 @@ mod tests {
     }
 
     #[test]
-    fn the_command_has_the_filters() {
-        let uri = "/events?type=a.*&min_attempts=2&cursor=x&q=a+b".parse().unwrap();
-        let command = command(&Asked::of(&uri));
-        assert_eq!(command, "hookbox events --type 'a.*' --min-attempts 2 --query 'a b'");
+    fn the_command_and_the_export_have_the_filters() {
+        let uri = "/events?type=a.*&min_attempts=2&cursor=x&q=a+b&limit=5".parse().unwrap();
+        let asked = Asked::of(&uri);
+        assert_eq!(
+            asked.command("hookbox events"),
+            "hookbox events --type 'a.*' --min-attempts 2 --cursor x --query 'a b' --limit 5"
+        );
+        let path = "/api/v1/events/export?type=a.%2A&min_attempts=2&q=a%20b";
+        assert_eq!(export(&asked), path);
     }
 }

@@ -9,35 +9,44 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::asked::Asked;
-use super::events::{FilterField, chips, choices, older};
+use super::filters::{FilterField, FilterForm};
 use super::frame::PageFrame;
 use super::parts::html::{Html, coded, shown};
 use super::parts::link::{Link, word};
 use super::parts::spark::spark;
 use super::parts::state::badge;
-use super::parts::when::when_text;
+use super::parts::when::{when, when_text};
 use super::plugins::short;
 use super::trail::Trail;
 use super::{html, params};
-use crate::admin::failures::{FailureJson, list_failures, show_failure};
+use crate::admin::failures::{FailedAttempt, FailureJson, list_failures, show_failure};
 use crate::admin::params::{FailureQuery, Id, NoQuery};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::admin::view::Listing;
 use crate::event::{FailureId, Outcome};
+use crate::store::FailureFilter;
 use crate::text::grouped;
+use group::{AttemptColumn, GroupDelivery, GroupValues};
+
+mod group;
+
+/// Groups that are looked at for the failure that came last.
+const LOOKED_AT: usize = 50;
 
 #[derive(Template)]
 #[template(path = "failures.html")]
 struct FailuresPage {
     frame: PageFrame,
-    filters: Vec<FilterField>,
-    chips: Vec<(Html, String)>,
+    filters: FilterForm,
     problem: Option<Html>,
     rows: Vec<FailureRow>,
     older: Option<String>,
+    newer: Option<String>,
     /// The address that also lists groups of which nothing is open.
     all: Option<String>,
+    /// The failure that came last, if nothing is listed: its time, its address and its text.
+    last: Option<(Html, String, Html)>,
 }
 
 #[derive(Template)]
@@ -49,6 +58,13 @@ struct FailureShown {
     verdict: &'static str,
     deliveries: String,
     sample: Option<String>,
+    /// What was changed within the hours of the trend, the newest change first.
+    marks: Vec<Html>,
+    looked_at: String,
+    values: Vec<GroupValues>,
+    /// The first attempt and the last one.
+    attempts: Vec<(&'static str, AttemptColumn)>,
+    newest: Vec<GroupDelivery>,
     /// Where to retry and to discard the dead ones, if there are any.
     retry: Option<String>,
     discard: Option<String>,
@@ -71,6 +87,10 @@ struct FailureRow {
     first: Html,
     last: Html,
     trend: Html,
+    /// Where to retry and to discard its dead ones, if there are any.
+    retry: String,
+    discard: String,
+    has_dead: bool,
     /// The last file it was met on, and whether that one runs.
     file: Option<(String, &'static str)>,
 }
@@ -90,12 +110,20 @@ impl FailureRow {
             waiting: grouped(group.waiting),
             first: when_text(&group.first_at, now_ms),
             last: when_text(&group.last_at, now_ms),
+            retry: bulk("retry", &group.id),
+            discard: bulk("discard", &group.id),
+            has_dead: group.dead > 0,
             trend: spark(&group.trend, &format!("{} in 24 h", grouped(lately.into()))),
             file,
             id: group.id.clone(),
             plugin: group.plugin.clone(),
         }
     }
+}
+
+/// Where an action on the deliveries of a group is asked about.
+fn bulk(action: &str, group: &str) -> String {
+    Link::to("/operations/new").with("action", action).with("failure", group).into_text()
 }
 
 /// Lists groups of failures.
@@ -117,45 +145,63 @@ pub(super) async fn show(
         Err(problem) => return Err(problem),
     };
     let now_ms = admin.clock.now_ms();
+    let last = match items.is_empty() && problem.is_none() {
+        true => last(&admin, &asked, now_ms).await?,
+        false => None,
+    };
     let frame = PageFrame::of(&admin, &asked, "failures", "Failures").await;
     let call = asked.call("/api/v1/failures");
     let page = FailuresPage {
-        frame: frame.live("stats,failures").same_as("hookbox failures".to_owned(), call),
+        frame: frame.live("stats,failures").same_as(command(&asked), call),
         filters: filters(&admin, &asked),
-        chips: chips(&asked),
         problem,
+        last,
         rows: items.iter().map(|group| FailureRow::of(group, now_ms)).collect(),
-        older: next_cursor.as_deref().map(|cursor| older(&asked, cursor)),
+        older: next_cursor.as_deref().map(|cursor| asked.older(cursor)),
+        newer: asked.newer(),
         all: (asked.field("state") != Some("all")).then(|| asked.but("state", Some("all"))),
     };
     html(status, &page)
 }
 
-fn filters(admin: &Admin, asked: &Asked) -> Vec<FilterField> {
+/// The failure that came last of those that are known, whether or not something of it is open.
+async fn last(
+    admin: &Admin,
+    asked: &Asked,
+    now_ms: i64,
+) -> Result<Option<(Html, String, Html)>, ProblemJson> {
+    let plugin = asked.field("plugin").map(str::to_owned);
+    let filter = FailureFilter { plugin, ..FailureFilter::default() };
+    let (groups, _) = admin.store.failures(filter, LOOKED_AT, None).await?;
+    let last = groups.into_iter().max_by_key(|group| group.last_ms);
+    Ok(last.map(|group| {
+        let path = Link::to("/failures").segment(&group.id.to_string()).into_text();
+        let mut text = shown(&group.plugin);
+        text.text(": ").raw(shown(&group.text));
+        (when(group.last_ms, now_ms), path, text)
+    }))
+}
+
+fn filters(admin: &Admin, asked: &Asked) -> FilterForm {
     let registry = admin.registry.load();
-    let of = |name| asked.field(name).unwrap_or_default();
-    let field = |name, label, hint| FilterField {
-        name,
-        label,
-        value: of(name).to_owned(),
-        hint,
-        choices: Vec::new(),
-    };
-    let plugins: Vec<&str> = registry.entries().map(|(name, _)| name.as_ref()).collect();
+    let field = |name, label, hint| FilterField::of(asked, name, label, hint);
+    let plugins = registry.entries().map(|(name, _)| name.as_ref());
     let failing = Outcome::ALL.into_iter().filter(|outcome| outcome.is_failure());
-    vec![
-        FilterField {
-            choices: choices(["open", "all"], of("state")),
-            ..field("state", "state", "")
-        },
-        FilterField { choices: choices(plugins, of("plugin")), ..field("plugin", "plugin", "") },
-        FilterField {
-            choices: choices(failing.map(Outcome::name), of("outcome")),
-            ..field("outcome", "outcome", "")
-        },
+    let fields = vec![
+        field("state", "state", "").among(["open", "all"]),
+        field("plugin", "plugin", "").among(plugins),
+        field("outcome", "outcome", "").among(failing.map(Outcome::name)),
         field("since", "met after", "2026-11-23T15:04:05Z"),
         field("until", "began before", "now"),
-    ]
+    ];
+    FilterForm::of::<FailureQuery>(asked, fields)
+}
+
+/// The command that lists the same: for it, what is open is the usual state.
+fn command(asked: &Asked) -> String {
+    let mut asked = asked.clone();
+    let all = if asked.take("state").as_deref() == Some("all") { " --all" } else { "" };
+    asked.command(&format!("hookbox failures{all}"))
 }
 
 /// The relation of the file that runs to a group.
@@ -175,14 +221,24 @@ pub(super) async fn one(
 ) -> Result<Response, ProblemJson> {
     asked.query::<NoQuery>()?;
     let shared = State(Arc::clone(&admin));
-    let Json(group) = show_failure(shared, params(NoQuery {}), Id(id)).await?;
+    let sees = asked.sees();
+    let Json(detail) = show_failure(shared, sees, params(NoQuery {}), Id(id)).await?;
     let now_ms = admin.clock.now_ms();
+    let (trend, marks) = group::trend(&detail, now_ms);
+    let column = |label, of: &Option<FailedAttempt>| {
+        of.as_ref().map(|of| (label, AttemptColumn::of(of, now_ms)))
+    };
+    let attempts = [column("first", &detail.first), column("last", &detail.last)];
+    let looked_at = group::looked_at(&detail);
+    let (values, newest) = (group::values(&detail), &detail.newest);
+    let newest = newest.iter().map(|row| GroupDelivery::of(row, now_ms)).collect();
+    let group = detail.group;
     let frame = PageFrame::of(&admin, &asked, "failures", format!("Failure {id}")).await;
     let api = Link::to("/api/v1/failures").segment(&group.id).into_text();
-    let new = |action| Link::to("/operations/new").with("action", action);
-    let of_group = |action| new(action).with("failure", &group.id).into_text();
+    let of_group = |action| bulk(action, &group.id);
     let sample = group.sample.as_deref().filter(|_| group.dead > 0);
-    let try_one = sample.map(|id| new("retry").with("ids", id).into_text());
+    let try_one = sample
+        .map(|id| Link::to("/operations/new").with("action", "retry").with("ids", id).into_text());
     let file = |file: &crate::admin::failures::FileCount| {
         (file.digest.clone(), grouped(file.count.into()), file.running)
     };
@@ -190,7 +246,12 @@ pub(super) async fn one(
         frame: frame
             .live("stats,failures")
             .same_as(format!("hookbox failures {}", word(&group.id)), api),
-        row: FailureRow::of(&group, now_ms),
+        row: FailureRow { trend, ..FailureRow::of(&group, now_ms) },
+        marks,
+        looked_at,
+        values,
+        attempts: attempts.into_iter().flatten().collect(),
+        newest,
         files: group.files.iter().map(file).collect(),
         verdict: verdict(group.on_running),
         deliveries: Link::to("/deliveries").with("failure", &group.id).into_text(),
@@ -198,7 +259,7 @@ pub(super) async fn one(
         retry: (group.dead > 0).then(|| of_group("retry")),
         discard: (group.dead > 0).then(|| of_group("discard")),
         try_one,
-        trail: Trail::of_id(&admin, asked.sees(), &group.id).await?,
+        trail: Trail::of_id(&admin, sees, &group.id).await?,
     };
     html(StatusCode::OK, &page)
 }

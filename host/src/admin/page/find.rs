@@ -11,6 +11,7 @@ use super::parts::link::Link;
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::event::{DeliveryId, EventId, FailureId};
+use crate::store::OperationId;
 
 /// Leads to a thing by its id or name.
 pub(super) async fn show(
@@ -34,6 +35,9 @@ fn place(admin: &Admin, query: &str) -> String {
     if query.parse::<FailureId>().is_ok() {
         return Link::to("/failures").segment(query).into_text();
     }
+    if query.parse::<OperationId>().is_ok() {
+        return Link::to("/operations").segment(query).into_text();
+    }
     let registry = admin.registry.load();
     let is_digest = |digest: String| query.len() >= 6 && digest.starts_with(query);
     let plugin = registry.entries().find(|(name, entry)| {
@@ -44,8 +48,19 @@ fn place(admin: &Admin, query: &str) -> String {
     if let Some((name, _)) = plugin {
         return Link::to("/plugins").segment(name).into_text();
     }
-    if admin.config.load().sources.contains_key(query) {
+    let config = admin.config.load();
+    if config.sources.contains_key(query) {
         return Link::to("/sources").segment(query).into_text();
+    }
+    if config.schedules.contains_key(query) {
+        return "/schedules".to_owned();
+    }
+    let gathers = ["", "joins/", "batches/"].map(|kind| format!("{kind}{query}"));
+    if let Some(name) = gathers.iter().find(|name| config.routes.gatherings.get(name).is_some()) {
+        return Link::to("/joins").with("name", name).into_text();
+    }
+    if registry.entries().any(|(name, _)| *config.plugin(name).kv.bucket_of(name) == *query) {
+        return Link::to("/kv").segment(query).into_text();
     }
     Link::to("/events").with("q", query).into_text()
 }

@@ -61,8 +61,8 @@ impl FormFields {
         Some(self.0.remove(at).1)
     }
 
-    /// The fields that were not taken.
-    pub(in crate::admin::page) fn rest(self) -> Vec<(String, String)> {
+    /// The other fields: those that were not taken.
+    pub(in crate::admin::page) fn others(self) -> Vec<(String, String)> {
         self.0
     }
 }

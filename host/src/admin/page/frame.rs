@@ -6,8 +6,10 @@ use super::asked::Asked;
 use super::assets;
 use super::parts::html::{Html, shown};
 use super::parts::when::{as_of, clock, when};
-use super::recent::RateSpan;
+use super::theme::THEMES;
+use crate::admin::attention::{self, HostFacts, OpenTrouble};
 use crate::admin::health::readiness;
+use crate::admin::recent::RateSpan;
 use crate::admin::role::{Identity, VIEWER};
 use crate::admin::state::Admin;
 use crate::config::{AdminUrl, Server};
@@ -21,11 +23,11 @@ pub(in crate::admin::page) struct NavItem {
     pub(in crate::admin::page) key: &'static str,
     pub(in crate::admin::page) label: &'static str,
     pub(in crate::admin::page) path: &'static str,
-    /// What is to be decided there: number and word, and the class that colours it.
+    /// The decisions that wait there: number and word, and the class that colours it.
     pub(in crate::admin::page) badge: Option<(String, &'static str)>,
 }
 
-/// What templates need around every page.
+/// The values that templates need around every page.
 #[derive(Debug)]
 pub(in crate::admin::page) struct PageFrame {
     pub(in crate::admin::page) title: String,
@@ -37,9 +39,11 @@ pub(in crate::admin::page) struct PageFrame {
     pub(in crate::admin::page) active: &'static str,
     pub(in crate::admin::page) assets: &'static str,
     pub(in crate::admin::page) fragment: bool,
+    /// The theme that its browser asks for.
+    pub(in crate::admin::page) theme: &'static str,
     /// The address of the page.
     pub(in crate::admin::page) here: String,
-    /// What the page is told of when it changes.
+    /// The topics of which a change is told to the page.
     pub(in crate::admin::page) topics: Cow<'static, str>,
     pub(in crate::admin::page) health: &'static str,
     /// Since when the host runs, on the page that is about the host.
@@ -87,6 +91,7 @@ impl PageFrame {
             active: "",
             assets: assets::hash(),
             fragment: false,
+            theme: THEMES[0],
             here: String::new(),
             topics: "".into(),
             health: "",
@@ -110,8 +115,20 @@ impl PageFrame {
         active: &'static str,
         title: impl Into<String>,
     ) -> Self {
-        let (_, health) = readiness(admin).await;
-        let stats = admin.store.stats().await.unwrap_or_default();
+        Self::of_facts(admin, asked, active, title, &HostFacts::at_once(admin).await)
+    }
+
+    /// The same, with what is known of the host.
+    pub(in crate::admin::page) fn of_facts(
+        admin: &Admin,
+        asked: &Asked,
+        active: &'static str,
+        title: impl Into<String>,
+        facts: &HostFacts,
+    ) -> Self {
+        let stats = facts.stats.value.clone().unwrap_or_default();
+        let (_, health) = readiness(admin, &stats);
+        let troubles = attention::all(admin, facts);
         let count = |state| Some(stats.deliveries(state)).filter(|n| *n > 0).map(grouped);
         let held = admin.registry.load().entries().filter(|(_, it)| it.held().is_some()).count();
         let dead = count(DeliveryState::Dead);
@@ -125,14 +142,15 @@ impl PageFrame {
             active,
             assets: assets::hash(),
             fragment: asked.fragment,
+            theme: asked.theme,
             here: asked.call(asked.path()),
             topics: "stats".into(),
             health: health_word(health.status),
             since: None,
             accepted: accepted(admin),
-            as_of: Some(as_of(admin.clock.now_ms())),
+            as_of: Some(as_of(facts.stats.as_of_ms.unwrap_or_else(|| admin.clock.now_ms()))),
             waiting: count(DeliveryState::Waiting),
-            nav: nav(dead.clone(), held),
+            nav: nav(open(&troubles), dead.clone(), held),
             dead,
             origin: origin(&config.server, asked),
             has_tokens: !config.server.admin_tokens.is_empty(),
@@ -149,8 +167,18 @@ impl PageFrame {
     ) -> Self {
         match asked.client.as_ref().is_some_and(|client| client.may(VIEWER)) {
             true => Self { topics: "".into(), ..Self::of(admin, asked, "", title).await },
-            false => Self::bare(title),
+            false => Self { theme: asked.theme, ..Self::bare(title) },
         }
+    }
+
+    /// The same in a theme.
+    pub(in crate::admin::page) fn themed(self, theme: &'static str) -> Self {
+        Self { theme, ..self }
+    }
+
+    /// Every theme, and whether it is this page's.
+    pub(in crate::admin::page) fn themes(&self) -> [(&'static str, bool); 3] {
+        THEMES.map(|theme| (theme, theme == self.theme))
     }
 
     /// The command, for people to read.
@@ -192,10 +220,14 @@ fn origin(server: &Server, asked: &Asked) -> String {
 }
 
 /// The pages of the navigation, with the open trouble of each.
-fn nav(dead: Option<String>, held: Option<String>) -> Vec<NavItem> {
+fn nav(
+    troubles: Option<(String, &'static str)>,
+    dead: Option<String>,
+    held: Option<String>,
+) -> Vec<NavItem> {
     let item = |key, label, path, badge| NavItem { key, label, path, badge };
     vec![
-        item("overview", "Overview", "/", None),
+        item("overview", "Overview", "/", troubles),
         item("events", "Events", "/events", None),
         item("failures", "Failures", "/failures", dead.map(|dead| (format!("{dead} dead"), "bad"))),
         item("deliveries", "Deliveries", "/deliveries", None),
@@ -207,6 +239,17 @@ fn nav(dead: Option<String>, held: Option<String>) -> Vec<NavItem> {
         item("keys", "Keys", "/kv", None),
         item("settings", "Settings", "/settings", None),
     ]
+}
+
+/// How much wants attention, and the class that colours it.
+fn open(troubles: &[OpenTrouble]) -> Option<(String, &'static str)> {
+    let is_grave = troubles.iter().any(|trouble| trouble.is_grave);
+    let says = match troubles.len() {
+        0 => return None,
+        1 => "1 trouble".to_owned(),
+        n => format!("{n} troubles"),
+    };
+    Some((says, if is_grave { "bad" } else { "warn" }))
 }
 
 /// Events that came in lately.

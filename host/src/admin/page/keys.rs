@@ -14,12 +14,14 @@ use super::parts::html::{Html, shown};
 use super::parts::link::{Link, word};
 use super::parts::measure::bytes;
 use super::parts::payload::{self, BodyView};
+use super::parts::when::when_text;
 use super::trail::Trail;
 use super::{html, params};
-use crate::admin::kv::{found_value, list_buckets, list_keys, show_value};
+use crate::admin::kv::{KeyJson, WriterJson, found_value, list_buckets, list_keys, show_value};
 use crate::admin::params::{Id, KeyQuery, KeysQuery, NoQuery};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
+use crate::text::grouped;
 
 pub(super) mod change;
 
@@ -57,9 +59,43 @@ struct KeysPage {
     bucket: String,
     prefix: String,
     new_path: String,
-    /// Key, path and size.
-    rows: Vec<(Html, String, String)>,
+    rows: Vec<KeyRow>,
     next: Option<String>,
+    /// How many keys there are, and how full the bucket is.
+    count: String,
+    size: String,
+}
+
+/// A key in the list.
+#[derive(Debug)]
+struct KeyRow {
+    key: Html,
+    path: String,
+    size: String,
+    version: String,
+    expires: Option<Html>,
+    writer: Option<(String, String)>,
+}
+
+impl KeyRow {
+    fn of(it: KeyJson, bucket: &str, now_ms: i64) -> Self {
+        let path = Link::to("/kv").segment(bucket).segment("value").with("key", &it.key);
+        Self {
+            key: shown(&it.key),
+            path: path.into_text(),
+            size: bytes(it.bytes),
+            version: it.version,
+            expires: it.expires_at.as_deref().map(|at| when_text(at, now_ms)),
+            writer: it.written_by.as_ref().map(written_by),
+        }
+    }
+}
+
+/// The attempt that wrote a value: its address and its name.
+fn written_by(writer: &WriterJson) -> (String, String) {
+    let WriterJson { event_id, delivery_id, attempt } = writer;
+    let page = Link::to("/events").segment(event_id).with("tab", "attempts").into_text();
+    (format!("{page}#{delivery_id}"), format!("{delivery_id} #{attempt}"))
 }
 
 /// Lists keys of a bucket.
@@ -71,15 +107,17 @@ pub(super) async fn list(
     let query = asked.query::<KeysQuery>()?;
     let shared = State(Arc::clone(&admin));
     let Json(found) = list_keys(shared, params(query), Id(bucket.clone())).await?;
-    let rows = found.items.into_iter().map(|it| {
-        let path = Link::to("/kv").segment(&bucket).segment("value").with("key", &it.key);
-        (shown(&it.key), path.into_text(), bytes(it.bytes))
-    });
+    let now_ms = admin.clock.now_ms();
+    let rows = found.items.into_iter().map(|it| KeyRow::of(it, &bucket, now_ms)).collect();
+    let more = if found.has_more { "more than " } else { "" };
     let api = Link::to("/api/v1/kv").segment(&bucket).into_text();
     let frame = PageFrame::of(&admin, &asked, "keys", format!("Keys of {bucket}")).await;
+    let command = asked.command(&format!("hookbox kv {}", word(&bucket)));
     let page = KeysPage {
-        rows: rows.collect(),
-        frame: frame.same_as(format!("hookbox kv {}", word(&bucket)), asked.call(&api)),
+        rows,
+        frame: frame.same_as(command, asked.call(&api)),
+        count: format!("{more}{}", grouped(found.count as u64)),
+        size: format!("{} of {}", bytes(found.bytes), bytes(found.max_bytes)),
         prefix: asked.field("prefix").unwrap_or_default().to_owned(),
         new_path: Link::to("/kv").segment(&bucket).segment("set").into_text(),
         next: found.next_after.map(|after| asked.but("after", Some(&after))),
@@ -99,6 +137,8 @@ struct ValuePage {
     version: String,
     set_path: String,
     delete_path: String,
+    expires: Option<Html>,
+    writer: Option<(String, String)>,
     number: Option<i64>,
     body: Html,
     is_cut: bool,
@@ -137,6 +177,8 @@ pub(super) async fn value(
         key: shown(&key),
         size: bytes(found.bytes),
         version: found.version,
+        expires: found.expires_at.as_deref().map(|at| when_text(at, admin.clock.now_ms())),
+        writer: found.written_by.as_ref().map(written_by),
         set_path: own("set"),
         delete_path: own("delete"),
         number: found.number,

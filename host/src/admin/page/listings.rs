@@ -12,9 +12,9 @@ use super::asked::Asked;
 use super::frame::PageFrame;
 use super::parts::html::{Html, shown};
 use super::parts::link::Link;
-use super::parts::state::badge;
 use super::parts::when::when_text;
 use super::pauses;
+use super::schedules::{schedule_acts, schedule_state, skipped_line};
 use super::{html, params};
 use crate::admin::joins::{JoinJson, list_joins};
 use crate::admin::params::{JoinQuery, NoQuery};
@@ -28,6 +28,7 @@ struct JoinsPage {
     frame: PageFrame,
     rows: Vec<JoinRow>,
     older: Option<String>,
+    newer: Option<String>,
 }
 
 /// An open join or batch.
@@ -72,9 +73,10 @@ pub(super) async fn joins(
     let page = JoinsPage {
         frame: frame
             .live("stats,events")
-            .same_as("hookbox joins".to_owned(), asked.call("/api/v1/joins")),
+            .same_as(asked.command("hookbox joins"), asked.call("/api/v1/joins")),
         rows: found.items.into_iter().map(row).collect(),
-        older: found.next_cursor.map(|cursor| asked.but("cursor", Some(&cursor))),
+        older: found.next_cursor.as_deref().map(|cursor| asked.older(cursor)),
+        newer: asked.newer(),
     };
     html(StatusCode::OK, &page)
 }
@@ -90,7 +92,10 @@ struct SchedulesPage {
 #[derive(Debug)]
 struct ScheduleRow {
     name: String,
-    spec: String,
+    path: String,
+    when: String,
+    words: Option<String>,
+    zone: String,
     emits: Html,
     emits_path: String,
     last: Option<(Html, Option<String>, Option<&'static str>)>,
@@ -124,13 +129,7 @@ pub(super) async fn schedules(
 impl ScheduleRow {
     fn of(schedule: ScheduleJson, now_ms: i64) -> Self {
         let source = format!("schedules/{}", schedule.name);
-        let own =
-            |action| Link::to("/schedules").segment(&schedule.name).segment(action).into_text();
-        let skipped = schedule.skipped.iter().map(|it| {
-            let mut html = shown(&format!("{} skipped ({}), the last ", it.ticks, it.reason));
-            html.raw(when_text(&it.last, now_ms));
-            html
-        });
+        let own = Link::to("/schedules").segment(&schedule.name);
         Self {
             emits: shown(&schedule.emit),
             emits_path: Link::to("/events").with("source", &source).into_text(),
@@ -141,21 +140,14 @@ impl ScheduleRow {
             }),
             upcoming: schedule.upcoming.iter().map(|at| when_text(at, now_ms)).collect(),
             missed: schedule.missed,
-            state: match (schedule.enabled, &schedule.paused) {
-                (true, Some(_)) => badge("paused"),
-                (true, None) => badge("on"),
-                (false, _) => badge("off"),
-            },
-            actions: vec![
-                (own("run"), "run now …"),
-                match &schedule.paused {
-                    Some(_) => (own("resume"), "let it go on …"),
-                    None => (own("pause"), "pause …"),
-                },
-            ],
+            state: schedule_state(&schedule),
+            actions: schedule_acts(&schedule, &own),
             paused: schedule.paused.as_ref().map(|paused| pauses::line(paused, now_ms)),
-            skipped: skipped.collect(),
-            spec: schedule.spec,
+            skipped: schedule.skipped.iter().map(|it| skipped_line(it, now_ms)).collect(),
+            path: own.into_text(),
+            when: schedule.when,
+            words: schedule.words,
+            zone: schedule.zone,
             name: schedule.name,
         }
     }

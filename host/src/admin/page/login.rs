@@ -15,12 +15,13 @@ use super::form::{FormFields, see_other};
 use super::frame::PageFrame;
 use super::html;
 use super::parts::link::Link;
+use super::theme;
 use crate::admin::access::{COOKIE, SESSION, find};
 use crate::admin::guard::is_private;
 use crate::admin::problem::ProblemJson;
 use crate::admin::role::{Identity, VIEWER};
 use crate::admin::state::Admin;
-use crate::server::{Client, Peer, ShareKey};
+use crate::server::{Client, ClientKey, Peer};
 use crate::store::{Actor, AuditNote, Via};
 
 /// The field of the address that says where to go on.
@@ -74,7 +75,7 @@ pub(super) async fn act(
     }
     let peer = peer.map_or((Ipv4Addr::LOCALHOST, 0).into(), |Extension(Peer(peer))| peer);
     let client = Client::of(peer, &headers, &config.server.trusted_proxies);
-    let address = client.share.unwrap_or_else(|| ShareKey::of(peer.ip()));
+    let address = client.key.unwrap_or_else(|| ClientKey::of(peer.ip()));
     if let Some(wait) = admin.access.wait(address, Instant::now()) {
         let seconds = wait.as_secs() + 1;
         let why = format!("Too many tokens did not work: try again in {seconds} s.");
@@ -129,7 +130,7 @@ fn page(
 ) -> Result<Response, ProblemJson> {
     let config = admin.config.load();
     let page = LoginPage {
-        frame: PageFrame::bare("Log in"),
+        frame: PageFrame::bare("Log in").themed(theme::of(headers)),
         next: safe(next),
         is_private: is_private(headers, config.server.admin_url.as_ref()),
         has_tokens: !config.server.admin_tokens.is_empty(),
@@ -144,7 +145,7 @@ fn note(actor: &str, role: &'static str, action: &'static str, target: &str) -> 
 }
 
 /// A path of this host, whatever was asked for.
-fn safe(next: Option<String>) -> String {
+pub(in crate::admin::page) fn safe(next: Option<String>) -> String {
     let is_path = |next: &String| {
         next.starts_with('/')
             && !next[1..].starts_with(['/', '\\'])

@@ -11,7 +11,6 @@ use axum::response::Response;
 
 use super::asked::Asked;
 use super::deliveries::DeliveryRow;
-use super::events::older;
 use super::form::{FormFields, ONCE, once, see_other};
 use super::frame::PageFrame;
 use super::parts::html::{Html, shown};
@@ -47,7 +46,7 @@ struct OperationsPage {
 struct OperationPage {
     frame: PageFrame,
     row: OperationRow,
-    /// What is left to do about it: verb and label.
+    /// The actions that are left: verb and label.
     verbs: Vec<(&'static str, &'static str)>,
     once: String,
     is_running: bool,
@@ -191,9 +190,9 @@ pub(super) async fn show(
     let frame = PageFrame::of(&admin, &asked, "failures", "Operations").await;
     let call = asked.call("/api/v1/operations");
     let page = OperationsPage {
-        frame: frame.live("stats,operations").same_as("hookbox operations".to_owned(), call),
+        frame: frame.live("stats,operations").same_as(asked.command("hookbox operations"), call),
         rows: items.iter().map(|operation| OperationRow::of(operation, now_ms)).collect(),
-        older: next_cursor.as_deref().map(|cursor| older(&asked, cursor)),
+        older: next_cursor.as_deref().map(|cursor| asked.older(cursor)),
     };
     html(StatusCode::OK, &page)
 }
@@ -222,16 +221,15 @@ pub(super) async fn one(
         verbs.push(("undo", "Undo"));
     }
     let api = Link::to("/api/v1/operations").segment(&operation.id).into_text();
+    let command = asked.command(&format!("hookbox operations {id}"));
     let page = OperationPage {
-        frame: frame
-            .live(format!("operation:{id}"))
-            .same_as(format!("hookbox operations {id}"), api),
+        frame: frame.live(format!("operation:{id}")).same_as(command, asked.call(&api)),
         verbs,
         once: once(),
         is_running: operation.state == "running",
         row: OperationRow::of(&operation, now_ms),
         failed: items.into_iter().map(|row| DeliveryRow::of(row, &asked, now_ms)).collect(),
-        older: next_cursor.as_deref().map(|cursor| older(&asked, cursor)),
+        older: next_cursor.as_deref().map(|cursor| asked.older(cursor)),
         tried: operation.first_tried.as_ref().map(TriedRow::of),
         back,
     };

@@ -10,5 +10,6 @@ pub(super) mod measure;
 pub(super) mod payload;
 pub(super) mod spark;
 pub(super) mod state;
+mod stretches;
 pub(super) mod waterfall;
 pub(super) mod when;

@@ -130,7 +130,7 @@ pub(in crate::admin::page) async fn resume(
     Ok(see_other(&Link::to("/plugins").segment(&resumed.name).into_text()))
 }
 
-/// Who has paused it, when and why.
+/// The operator who has paused it, when and why.
 pub(in crate::admin::page) fn line(paused: &PausedJson, now_ms: i64) -> Html {
     let mut html = shown(&format!("Paused by {}, ", paused.by));
     html.raw(when_text(&paused.since, now_ms)).text(": ").text(&paused.reason);

@@ -14,7 +14,7 @@ use super::frame::PageFrame;
 use super::moves;
 use super::parts::html::{Html, coded, coded_lines, shown};
 use super::parts::link::{Link, word};
-use super::parts::measure::{bytes, duration};
+use super::parts::measure::bytes;
 use super::parts::state::{OLD_RUNS, badge};
 use super::parts::when::when_text;
 use super::pauses;
@@ -22,12 +22,16 @@ use super::trail::Trail;
 use super::{html, params};
 use crate::admin::by::By;
 use crate::admin::params::{Id, NoQuery};
-use crate::admin::plugins::{HeldJson, PluginJson, list_plugins, load_plugin, show_plugin};
+use crate::admin::plugins::{PluginJson, list_plugins, load_plugin, show_plugin};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::text::grouped;
+use held::HeldPart;
 
 pub(super) mod approve;
+mod facts;
+mod held;
+mod lately;
 mod reloads;
 
 #[derive(Template)]
@@ -47,6 +51,11 @@ struct PluginLine {
     contract: String,
     digest: String,
     loaded: Option<Html>,
+    /// What it did in the last minute, and the most memory of an attempt.
+    calls: String,
+    succeeded: String,
+    percentiles: String,
+    memory: String,
     ready: String,
     waiting: String,
     dead: String,
@@ -80,6 +89,10 @@ impl PluginLine {
             path: Link::to("/plugins").segment(&plugin.name).into_text(),
             state: state(&plugin),
             remark: remark(&plugin, now_ms),
+            calls: lately::per_second(&plugin.recent),
+            succeeded: lately::succeeded(&plugin.recent),
+            percentiles: lately::percentiles(&plugin.recent),
+            memory: bytes(plugin.peak.memory_bytes),
             contract: plugin.contract.unwrap_or_default(),
             digest: plugin.digest.map(|digest| short(&digest)).unwrap_or_default(),
             loaded: plugin.loaded_at.map(|at| when_text(&at, now_ms)),
@@ -137,9 +150,14 @@ struct PluginShown {
     warnings: Vec<Html>,
     held: Option<HeldPart>,
     /// Headings, and under each the names and values that belong there.
-    groups: Vec<(&'static str, Vec<(&'static str, Html)>)>,
+    groups: facts::Groups,
     links: Vec<(&'static str, String, String)>,
     trail: Trail,
+    hours: lately::Hours,
+    /// Key, value and line of its configuration.
+    settings: Vec<(String, String, Option<usize>)>,
+    /// Where its dead letters are retried, if there are any.
+    retry: Option<String>,
     failures: Vec<reloads::FailureLine>,
     emits: Vec<reloads::EmitsLine>,
     reloads: Vec<reloads::ReloadLine>,
@@ -149,39 +167,6 @@ impl PluginShown {
     /// The name of a form.
     fn once(&self) -> String {
         once()
-    }
-}
-
-/// A file that waits.
-#[derive(Debug)]
-struct HeldPart {
-    digest: String,
-    since: Html,
-    runs: Option<String>,
-    /// Sizes and capabilities of the file that runs, and of the one that waits.
-    sizes: [String; 2],
-    uses: [String; 2],
-    capabilities: Vec<&'static str>,
-    imports: Vec<String>,
-    path: String,
-    command: String,
-}
-
-impl HeldPart {
-    fn of(plugin: &PluginJson, held: &HeldJson, now_ms: i64) -> Self {
-        let HeldJson { digest, imports_added, capabilities_added, since, .. } = held;
-        let path = Link::to("/plugins").segment(&plugin.name).segment("approve");
-        Self {
-            digest: digest.clone(),
-            since: when_text(since, now_ms),
-            runs: plugin.digest.clone(),
-            sizes: [plugin.size.map(bytes).unwrap_or_default(), bytes(held.size)],
-            uses: [plugin.capabilities.join(", "), held.capabilities.join(", ")],
-            capabilities: capabilities_added.clone(),
-            imports: imports_added.clone(),
-            path: path.with("digest", digest).into_text(),
-            command: format!("hookbox plugins approve {} --digest {digest}", word(&plugin.name)),
-        }
     }
 }
 
@@ -229,7 +214,13 @@ pub(super) async fn one(
         error: plugin.error.as_deref().map(coded_lines),
         warnings: plugin.warnings.iter().map(|warning| coded(warning)).collect(),
         held: plugin.held.as_ref().map(|held| HeldPart::of(&plugin, held, now_ms)),
-        groups: groups(&plugin, now_ms),
+        groups: facts::groups(&plugin, now_ms),
+        hours: lately::Hours::of(&admin, &plugin.name).await,
+        settings: lately::settings(&admin, &plugin.name),
+        retry: (counts.dead > 0).then(|| {
+            let new = Link::to("/operations/new").with("action", "retry").with("state", "dead");
+            new.with("plugin", &plugin.name).into_text()
+        }),
         failures: reloads::failures(&plugin),
         emits: reloads::emits(&plugin, now_ms),
         reloads,
@@ -251,123 +242,4 @@ pub(super) async fn load(
     let load = load_plugin(State(admin), by, Id(name.clone()), params(NoQuery {}));
     let (_, Json(_)) = load.await?;
     Ok(see_other(&Link::to("/plugins").segment(&name).into_text()))
-}
-
-type Pairs = Vec<(&'static str, Html)>;
-
-fn groups(plugin: &PluginJson, now_ms: i64) -> Vec<(&'static str, Pairs)> {
-    let mut file: Pairs = Vec::new();
-    let mut add = |label, value: Option<&str>| {
-        file.extend(value.map(|value| (label, shown(value))));
-    };
-    add("contract", plugin.contract.as_deref());
-    add("instances", plugin.instance);
-    add("file", plugin.path.as_deref());
-    add("digest", plugin.digest.as_deref());
-    let size = plugin.size.map(bytes);
-    add("size", size.as_deref());
-    let compiled = match (plugin.compile_ms, plugin.compiled) {
-        (Some(ms), _) => Some(format!("in {}", duration(ms as f64))),
-        (None, compiled) => compiled.map(|when| format!("{when} it was loaded")),
-    };
-    add("compiled", compiled.as_deref());
-    if let Some(at) = &plugin.loaded_at {
-        file.push(("loaded", when_text(at, now_ms)));
-    }
-    if let Some(at) = &plugin.compiling_since {
-        file.push(("compiling since", when_text(at, now_ms)));
-    }
-    let list = |items: &[String]| match items.is_empty() {
-        true => shown("none"),
-        false => shown(&items.join(", ")),
-    };
-    let used = &plugin.used;
-    let http = &used.http;
-    let mut may = vec![
-        ("imports", list(&plugin.imports)),
-        ("granted", list(&plugin.grants)),
-        (
-            "requests",
-            shown(&format!(
-                "{} answered, {} refused, {} unanswered, since the start of the host",
-                grouped(http.answered),
-                grouped(http.refused),
-                grouped(http.unanswered)
-            )),
-        ),
-        (
-            "keys",
-            shown(&format!("{} read, {} written", grouped(used.kv.reads), grouped(used.kv.writes))),
-        ),
-        ("bucket", bucket(&plugin.kv.bucket)),
-    ];
-    if let Some(last) = &http.last_unanswered {
-        may.push(("last without an answer", shown(&format!("{}: {}", last.url, last.error))));
-    }
-    vec![
-        ("File", file),
-        ("What it may do, and did", may),
-        ("How it is called", calls(plugin, now_ms)),
-        ("Limits of an attempt: used at most since the start of the host", limits(plugin)),
-    ]
-}
-
-fn bucket(name: &str) -> Html {
-    let mut html = Html::default();
-    let path = Link::to("/kv").segment(name).into_text();
-    html.raw("<a href=\"").text(&path).raw("\">").text(name).raw("</a>");
-    html
-}
-
-fn calls(plugin: &PluginJson, now_ms: i64) -> Pairs {
-    let retry = &plugin.retry;
-    let mut pairs = vec![
-        (
-            "routes",
-            match plugin.routes.is_empty() {
-                true => shown("no route leads here"),
-                false => shown(&plugin.routes.join(", ")),
-            },
-        ),
-        ("at once", shown(&plugin.concurrency.to_string())),
-        (
-            "retries",
-            shown(&format!(
-                "{} attempts, the first after {}, at most {} apart",
-                retry.max_attempts,
-                duration(retry.initial_ms as f64),
-                duration(retry.max_ms as f64)
-            )),
-        ),
-    ];
-    pairs.extend(plugin.rate.as_deref().map(|rate| ("rate", shown(rate))));
-    pairs.extend(plugin.key.as_ref().map(|key| {
-        ("ordered by", shown(&format!("{}, {} of a key at once", key.by, key.per_key)))
-    }));
-    if let Some(breaker) = &plugin.breaker {
-        let mut html =
-            shown(&format!("{}, {} failures in a row", breaker.state, breaker.failures_in_a_row));
-        if let Some(next) = &breaker.next_attempt_at {
-            html.text("; next attempt ").raw(when_text(next, now_ms));
-        }
-        pairs.push(("circuit breaker", html));
-    }
-    pairs
-}
-
-/// The limits, each beside the most that an attempt used of it.
-fn limits(plugin: &PluginJson) -> Pairs {
-    let (limits, peak) = (&plugin.limits, &plugin.peak);
-    let of = |used: String, limit: String| shown(&format!("{used} of {limit}"));
-    let count = |used: u64, limit: usize| of(grouped(used), grouped(limit as u64));
-    vec![
-        ("time", of(duration(peak.duration_ms), duration(limits.timeout_ms as f64))),
-        ("CPU", of(duration(peak.cpu_ms), duration(limits.cpu_ms as f64))),
-        ("memory", of(bytes(peak.memory_bytes), bytes(limits.memory_bytes as u64))),
-        ("events emitted", count(peak.emitted, limits.emitted)),
-        ("lines of the log", count(peak.log_lines, limits.log_lines)),
-        ("requests", count(peak.http_requests, limits.http_requests)),
-        ("sent", of(bytes(peak.http_sent_bytes), bytes(limits.http_sent_bytes))),
-        ("received", of(bytes(peak.http_received_bytes), bytes(limits.http_received_bytes))),
-    ]
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use askama::Template;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -11,20 +12,146 @@ use super::asked::Asked;
 use super::confirm::{Choice, ConfirmPage};
 use super::form::{FormFields, ONCE, see_other};
 use super::frame::PageFrame;
-use super::html;
-use super::parts::html::shown;
+use super::parts::html::{Html, shown};
 use super::parts::link::{Link, word};
+use super::parts::measure::duration;
+use super::parts::state::badge;
+use super::parts::when::when_text;
 use super::pauses::line;
+use super::trail::Trail;
+use super::{html, params};
 use crate::admin::by::By;
 use crate::admin::params::{Id, NoQuery, ParamsOrBody, PauseQuery};
 use crate::admin::paused::of;
 use crate::admin::pauses::{pause_schedule, resume_schedule};
 use crate::admin::problem::ProblemJson;
-use crate::admin::schedules::{known_schedule, run_schedule};
+use crate::admin::schedules::{
+    ScheduleDetail, ScheduleJson, SkippedJson, known_schedule, run_schedule, show_schedule,
+};
 use crate::admin::state::Admin;
+use crate::admin::view::{DeliveryState, EventItem};
 use crate::store::Pausable;
 
-/// What can be done with a schedule.
+#[derive(Template)]
+#[template(path = "schedule.html")]
+struct SchedulePage {
+    frame: PageFrame,
+    name: String,
+    state: Html,
+    paused: Option<Html>,
+    facts: Vec<(&'static str, Html)>,
+    /// Paths and labels.
+    actions: Vec<(String, &'static str)>,
+    events: String,
+    next: Vec<Html>,
+    ticks: Vec<TickRow>,
+    has_older: bool,
+    skipped: Vec<Html>,
+    trail: Trail,
+}
+
+/// The event of a tick.
+#[derive(Debug)]
+struct TickRow {
+    id: String,
+    path: String,
+    time: Html,
+    /// State and plugin.
+    deliveries: Vec<(Html, String)>,
+    note: Option<Html>,
+}
+
+impl TickRow {
+    fn of(event: EventItem, now_ms: i64) -> Self {
+        let EventItem { attributes, deliveries } = event;
+        let delivery = |it: DeliveryState| (badge(it.state), it.plugin);
+        Self {
+            path: Link::to("/events").segment(&attributes.id).into_text(),
+            time: when_text(&attributes.time, now_ms),
+            deliveries: deliveries.into_iter().map(delivery).collect(),
+            note: attributes.note.as_deref().map(shown),
+            id: attributes.id,
+        }
+    }
+}
+
+/// Shows one schedule.
+pub(in crate::admin::page) async fn one(
+    State(admin): State<Arc<Admin>>,
+    Id(name): Id<String>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    asked.query::<NoQuery>()?;
+    let shared = State(Arc::clone(&admin));
+    let Json(detail) = show_schedule(shared, params(NoQuery {}), Id(name)).await?;
+    let ScheduleDetail { schedule, ticks, has_older } = detail;
+    let now_ms = admin.clock.now_ms();
+    let own = Link::to("/schedules").segment(&schedule.name);
+    let api = Link::to("/api/v1/schedules").segment(&schedule.name).into_text();
+    let command = format!("hookbox schedules {}", word(&schedule.name));
+    let frame = PageFrame::of(&admin, &asked, "schedules", schedule.name.clone()).await;
+    let source = format!("schedules/{}", schedule.name);
+    let page = SchedulePage {
+        frame: frame.live("stats,events").same_as(command, api),
+        state: schedule_state(&schedule),
+        paused: schedule.paused.as_ref().map(|paused| line(paused, now_ms)),
+        facts: facts(&schedule),
+        actions: schedule_acts(&schedule, &own),
+        events: Link::to("/events").with("source", &source).into_text(),
+        next: schedule.upcoming.iter().map(|at| when_text(at, now_ms)).collect(),
+        ticks: ticks.into_iter().map(|event| TickRow::of(event, now_ms)).collect(),
+        has_older,
+        skipped: schedule.skipped.iter().map(|it| skipped_line(it, now_ms)).collect(),
+        trail: Trail::of_name(&admin, asked.sees(), &schedule.name, "schedules").await?,
+        name: schedule.name,
+    };
+    html(StatusCode::OK, &page)
+}
+
+fn facts(schedule: &ScheduleJson) -> Vec<(&'static str, Html)> {
+    let mut facts = vec![("when", shown(&schedule.when))];
+    facts.extend(schedule.words.as_deref().map(|words| ("in words", shown(words))));
+    facts.push(("time zone", shown(&schedule.zone)));
+    facts.push(("emits", shown(&schedule.emit)));
+    facts.push(("subject", shown(&schedule.subject)));
+    facts.push(("missed ticks", shown(schedule.missed)));
+    facts.push(("while one is open", shown(schedule.overlap)));
+    if schedule.jitter_ms > 0 {
+        facts.push(("late by at most", shown(&duration(schedule.jitter_ms as f64))));
+    }
+    facts
+}
+
+/// Whether it ticks.
+pub(in crate::admin::page) fn schedule_state(schedule: &ScheduleJson) -> Html {
+    match (schedule.enabled, &schedule.paused) {
+        (true, Some(_)) => badge("paused"),
+        (true, None) => badge("on"),
+        (false, _) => badge("off"),
+    }
+}
+
+/// The paths and labels of its actions.
+pub(in crate::admin::page) fn schedule_acts(
+    schedule: &ScheduleJson,
+    own: &Link,
+) -> Vec<(String, &'static str)> {
+    let to = |action| own.clone().segment(action).into_text();
+    let pause = match &schedule.paused {
+        Some(_) => (to("resume"), "let it go on …"),
+        None => (to("pause"), "pause …"),
+    };
+    vec![(to("run"), "run now …"), pause]
+}
+
+/// Ticks in a row that were skipped.
+pub(in crate::admin::page) fn skipped_line(skipped: &SkippedJson, now_ms: i64) -> Html {
+    let mut html = shown(&format!("{} skipped ({}), the last ", skipped.ticks, skipped.reason));
+    html.raw(when_text(&skipped.last, now_ms));
+    html
+}
+
+/// The actions on a schedule.
 const ACTIONS: [&str; 3] = ["run", "pause", "resume"];
 
 fn action(name: &str) -> Result<&'static str, ProblemJson> {

@@ -9,9 +9,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::asked::Asked;
-use super::events::{FilterField, chips, older};
+use super::filters::{FilterField, FilterForm};
 use super::frame::PageFrame;
 use super::parts::html::{Html, coded, shown};
+use super::parts::link::Link;
 use super::parts::measure::duration;
 use super::parts::when::{when, when_text};
 use super::{html, params};
@@ -45,6 +46,7 @@ fn parts(asked: &Asked) -> PartLinks {
 struct SettingsPage {
     frame: PageFrame,
     parts: PartLinks,
+    read: Option<Html>,
     config: ConfigJson,
 }
 
@@ -59,8 +61,9 @@ pub(super) async fn show(
     let page = SettingsPage {
         frame: frame
             .live("stats,plugins")
-            .same_as("hookbox check".to_owned(), "/api/v1/config".to_owned()),
+            .same_as("hookbox config".to_owned(), "/api/v1/config".to_owned()),
         parts: parts(&asked),
+        read: config.read_at.as_deref().map(|at| when_text(at, admin.clock.now_ms())),
         config,
     };
     html(StatusCode::OK, &page)
@@ -71,11 +74,13 @@ pub(super) async fn show(
 struct AuditPage {
     frame: PageFrame,
     parts: PartLinks,
-    filters: Vec<FilterField>,
-    chips: Vec<(Html, String)>,
+    filters: FilterForm,
     problem: Option<Html>,
     rows: Vec<AuditRow>,
     older: Option<String>,
+    newer: Option<String>,
+    /// Where the lines of all that match are.
+    export: String,
 }
 
 /// An entry of the audit log.
@@ -125,30 +130,35 @@ pub(super) async fn audit(
         Err(problem) => return Err(problem),
     };
     let now_ms = admin.clock.now_ms();
-    let field = |name, label, hint| FilterField {
-        name,
-        label,
-        value: asked.field(name).unwrap_or_default().to_owned(),
-        hint,
-        choices: Vec::new(),
-    };
+    let field = |name, label, hint| FilterField::of(&asked, name, label, hint);
+    let fields = vec![
+        field("actor", "who", "jo"),
+        field("action", "action", "deliveries"),
+        field("target", "on", "an id, a name"),
+        field("since", "from", "2026-11-23T15:04:05Z"),
+        field("until", "to", "now"),
+    ];
     let frame = PageFrame::of(&admin, &asked, "settings", "Audit").await;
     let page = AuditPage {
-        frame: frame.live("stats").same_as("hookbox audit".to_owned(), asked.call("/api/v1/audit")),
+        frame: frame
+            .live("stats")
+            .same_as(asked.command("hookbox audit"), asked.call("/api/v1/audit")),
         parts: parts(&asked),
-        filters: vec![
-            field("actor", "who", "jo"),
-            field("action", "action", "deliveries"),
-            field("target", "on", "an id, a name"),
-            field("since", "from", "2026-11-23T15:04:05Z"),
-            field("until", "to", "now"),
-        ],
-        chips: chips(&asked),
+        filters: FilterForm::of::<AuditQuery>(&asked, fields),
         problem,
         rows: items.into_iter().map(|entry| AuditRow::of(entry, now_ms)).collect(),
-        older: next.as_deref().map(|cursor| older(&asked, cursor)),
+        older: next.as_deref().map(|cursor| asked.older(cursor)),
+        newer: asked.newer(),
+        export: lines(&asked),
     };
     html(status, &page)
+}
+
+/// The lines of all entries that match.
+fn lines(asked: &Asked) -> String {
+    let fields = asked.filters::<AuditQuery>().into_iter().filter(|(name, _)| name != "limit");
+    let link = Link::to("/api/v1/audit/export");
+    fields.fold(link, |link, (name, value)| link.with(&name, &value)).into_text()
 }
 
 #[derive(Template)]

@@ -23,14 +23,16 @@ use crate::admin::params::{Id, NoQuery};
 use crate::admin::problem::ProblemJson;
 use crate::admin::sources::test::{TestRequest, Tested, send};
 use crate::admin::sources::{
-    ReasonJson, RefusalJson, SecretJson, SourceDetail, SourceJson, TypeSeenJson, list_refusals,
-    list_sources, show_source,
+    ReasonJson, RefusalJson, SecretJson, SourceDetail, SourceJson, list_refusals, list_sources,
+    show_source,
 };
 use crate::admin::state::Admin;
 use crate::text::grouped;
 
+mod types;
 mod window;
 
+use types::TypeRow;
 pub(super) use window::take_secret;
 use window::{WindowShown, confirmed};
 
@@ -135,7 +137,9 @@ struct SourceShown {
     url: String,
     looks_for: String,
     secrets: Vec<(Html, &'static str, Option<Html>)>,
-    rotation: Vec<String>,
+    /// Since when last uses of keys are known.
+    uses_since: Html,
+    rotation: Vec<Html>,
     types: Vec<TypeRow>,
     reasons: Vec<ReasonRow>,
     refusals: Vec<RefusalRow>,
@@ -146,34 +150,6 @@ struct SourceShown {
     confirmation: Option<Html>,
     events: String,
     trail: Trail,
-}
-
-/// A type that came.
-#[derive(Debug)]
-struct TypeRow {
-    kind: String,
-    path: String,
-    hour: String,
-    day: String,
-    last: Option<Html>,
-    routed: bool,
-    /// The map around it.
-    map: String,
-}
-
-impl TypeRow {
-    fn of(seen: TypeSeenJson, source: &str, now_ms: i64) -> Self {
-        let focus = format!("type:{}", seen.kind);
-        Self {
-            path: Link::to("/events").with("source", source).with("type", &seen.kind).into_text(),
-            hour: grouped(seen.hour),
-            day: grouped(seen.day),
-            last: seen.last_at.as_deref().map(|at| when_text(at, now_ms)),
-            routed: seen.routed,
-            map: Link::to("/map").with("focus", &focus).into_text(),
-            kind: seen.kind,
-        }
-    }
 }
 
 /// A reason.
@@ -278,7 +254,8 @@ pub(super) async fn one(
         looks_for: signature_headers.join(", "),
         types: types.into_iter().map(|seen| TypeRow::of(seen, &name, now_ms)).collect(),
         secrets: source.secrets.iter().map(secret).collect(),
-        rotation: rotation(&source.secrets),
+        rotation: rotation(&source.secrets, &when_text(&source.key_uses_since, now_ms)),
+        uses_since: when_text(&source.key_uses_since, now_ms),
         reasons: reasons.into_iter().map(|it| ReasonRow::of(it, now_ms)).collect(),
         refusals: refusals.items.into_iter().map(|it| RefusalRow::of(it, now_ms)).collect(),
         tested,
@@ -331,8 +308,8 @@ fn tiles(detail: &SourceDetail) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Keys that may not be needed any more.
-fn rotation(secrets: &[SecretJson]) -> Vec<String> {
+/// Keys that may not be needed any more; `since` is the time from which on uses are known.
+fn rotation(secrets: &[SecretJson], since: &Html) -> Vec<Html> {
     let is_used = |secret: &&SecretJson| secret.last_used_at.is_some();
     let set = || secrets.iter().filter(|secret| secret.set);
     if set().count() < 2 || !set().any(|secret| is_used(&secret)) {
@@ -340,10 +317,9 @@ fn rotation(secrets: &[SecretJson]) -> Vec<String> {
     }
     let unused = set().filter(|secret| !is_used(secret));
     let remark = |secret: &SecretJson| {
-        format!(
-            "No request was signed with {} since the host started: if that is long enough, it can go.",
-            secret.from
-        )
+        let mut html = coded(&format!("No request was signed with {} since ", secret.from));
+        html.raw(since).text(": if that is long enough, it can go.");
+        html
     };
     unused.map(remark).collect()
 }
@@ -382,8 +358,13 @@ mod tests {
     #[test]
     fn a_key_that_nobody_uses_beside_one_that_is_used_can_go() {
         let (old, new) = (secret("old", None), secret("new", Some("2026-02-02T00:00:00.000Z")));
+        let rotation = |secrets: &[SecretJson]| -> Vec<String> {
+            let remarks = super::rotation(secrets, &shown("3 d ago"));
+            remarks.iter().map(ToString::to_string).collect()
+        };
         let remarks = rotation(&[old, new]);
         assert!(remarks.len() == 1 && remarks[0].contains(" old "), "{remarks:?}");
+        assert!(remarks[0].contains("since 3 d ago: if that is long enough"), "{remarks:?}");
         assert_eq!(rotation(&[secret("old", None), secret("new", None)]), Vec::<String>::new());
         assert_eq!(rotation(&[secret("old", None)]), Vec::<String>::new());
         assert_eq!(keys(&[secret("a", None), secret("b", Some("x"))]), "1 of 2 used");

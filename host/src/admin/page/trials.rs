@@ -19,7 +19,8 @@ use crate::admin::params::{EventEdit, Id, NoQuery};
 use crate::admin::plugins::known;
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
-use crate::admin::trials::{AgainstJson, TrialJson, tried};
+use crate::admin::trials::{TrialJson, tried};
+use crate::admin::verdict::AgainstJson;
 use crate::event::EventId;
 
 /// The end of a trial as it is shown.
@@ -69,8 +70,9 @@ impl From<TrialJson> for TrialPart {
         Self {
             outcome: badge(trial.outcome),
             facts: format!(
-                "in {}, with {}",
+                "in {}, {} of CPU, with {}",
                 duration(trial.duration_ms),
+                duration(trial.cpu_ms),
                 bytes(trial.memory_bytes)
             ),
             error: trial.error.as_deref().map(shown_lines),

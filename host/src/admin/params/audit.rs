@@ -31,6 +31,11 @@ pub(in crate::admin) struct AuditQuery {
 }
 
 impl AuditQuery {
+    /// Whether it says how many rows.
+    pub(in crate::admin) fn is_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+
     pub(in crate::admin) fn filter(&self) -> Result<AuditFilter, ProblemJson> {
         Ok(AuditFilter {
             actor: self.actor.clone(),

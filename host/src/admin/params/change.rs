@@ -185,6 +185,7 @@ impl ChangeQuery {
         self,
         after: Option<String>,
         q: Option<String>,
+        emitted: Option<String>,
     ) -> Result<EventQuery, ProblemJson> {
         let Self { state, plugin, kind, source, subject, min_attempts, since, until, .. } = self;
         let others = [
@@ -205,6 +206,7 @@ impl ChangeQuery {
             min_attempts,
             after,
             q,
+            emitted,
             since,
             until,
             ..EventQuery::default()

@@ -29,10 +29,14 @@ pub(in crate::admin) struct EventQuery {
     pub(in crate::admin) kind: Option<String>,
     /// Exactly this source.
     pub(super) source: Option<String>,
+    /// `true`: emitted by a plugin; `false`: not emitted by one.
+    #[param(value_type = Option<bool>)]
+    pub(super) emitted: Option<String>,
     /// Exactly this subject.
     pub(super) subject: Option<String>,
     /// With at least one delivery in this state (`ready`, `leased`, `waiting`, `done`, `dead`,
-    /// `cancelled`, `discarded`), or `unrouted`.
+    /// `cancelled`, `discarded`); or `failing`: with one that is dead, or is open after an attempt
+    /// that failed; or `unrouted`.
     pub(super) state: Option<String>,
     /// With at least one delivery of this plugin; in that `state`, if both are given.
     pub(super) plugin: Option<String>,
@@ -131,6 +135,7 @@ impl EventQuery {
             min_attempts: attempts(self.min_attempts.as_deref())?,
             after: self.after.as_deref().map(after).transpose()?,
             source: self.source.clone(),
+            emitted: self.emitted.as_deref().map(emitted).transpose()?,
             subject: self.subject.clone(),
             state: self.state.as_deref().map(event_state).transpose()?,
             text: self.q.clone(),
@@ -184,6 +189,10 @@ fn type_pattern(text: &str) -> Result<TypePattern, ProblemJson> {
     })
 }
 
+fn emitted(text: &str) -> Result<bool, ProblemJson> {
+    text.parse().map_err(|_| ProblemJson::bad_request("`emitted` must be `true` or `false`"))
+}
+
 fn after(text: &str) -> Result<EventId, ProblemJson> {
     text.parse().map_err(|error| ProblemJson::bad_request(format!("`after`: {error}")))
 }
@@ -193,13 +202,13 @@ fn state(name: &str) -> Result<State, ProblemJson> {
 }
 
 fn event_state(name: &str) -> Result<EventState, ProblemJson> {
-    const UNROUTED: &str = "unrouted";
-    if name == UNROUTED {
-        return Ok(EventState::Unrouted);
+    match name {
+        "unrouted" => Ok(EventState::Unrouted),
+        "failing" => Ok(EventState::Failing),
+        _ => State::from_name(name)
+            .map(EventState::Has)
+            .ok_or_else(|| no_state(name, &State::ALL, &["unrouted", "failing"])),
     }
-    State::from_name(name)
-        .map(EventState::Has)
-        .ok_or_else(|| no_state(name, &State::ALL, &[UNROUTED]))
 }
 
 /// A refusal that names the states there are to choose from.

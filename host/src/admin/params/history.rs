@@ -48,9 +48,14 @@ impl HistoryQuery {
         Self { window: Some(window.to_owned()), ..Self::default() }
     }
 
-    /// What a source did over this window.
+    /// The acts of a source over this window.
     pub(in crate::admin) fn of_source(window: &str, source: &str) -> Self {
         Self { source: Some(source.to_owned()), ..Self::over(window) }
+    }
+
+    /// What a plugin did over this window.
+    pub(in crate::admin) fn of_plugin(window: &str, plugin: &str) -> Self {
+        Self { plugin: Some(plugin.to_owned()), ..Self::over(window) }
     }
 
     pub(in crate::admin) fn window(&self) -> Result<TimeWindow, ProblemJson> {
@@ -82,8 +87,8 @@ impl HistoryQuery {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct StreamQuery {
-    /// What to tell of, joined by commas: `stats`, `events`, `plugins`, `failures`, `sources`,
-    /// `operations`; and up to four of `event:ID` (its whole tree) and `operation:ID`.
+    /// The topics to tell of, joined by commas: `stats`, `events`, `plugins`, `failures`,
+    /// `sources`, `operations`; and up to four of `event:ID` (its whole tree) and `operation:ID`.
     #[param(example = "stats,events")]
     topics: Option<String>,
 }

@@ -65,7 +65,7 @@ impl ChangeKeyQuery {
         self.key.as_deref().ok_or_else(missing)
     }
 
-    /// What the client believes to be there; `sets` if a value is to be set.
+    /// The value that the client expects there; `sets` if a value is to be set.
     pub(in crate::admin) fn expected(&self, sets: bool) -> Result<KeyExpected, ProblemJson> {
         let flag = |name: &str, value: &Option<String>| match value.as_deref() {
             None | Some("false") => Ok(false),

@@ -25,7 +25,7 @@ const MAX_LISTED: usize = 200;
 /// The actions that an operation can have.
 const ACTIONS: [&str; 4] = ["retry", "discard", "cancel", "replay"];
 
-/// What an operation does, and to which deliveries or events: those of `ids`, or those that match
+/// The action of an operation, and its deliveries or events: those of `ids`, or those that match
 /// filters.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -46,6 +46,9 @@ pub(in crate::admin) struct DeedQuery {
     after: Option<String>,
     /// With `replay`: this text occurs in the id, type, subject, provider id or body.
     q: Option<String>,
+    /// With `replay` and `true`: events that a plugin emitted; with `false`: the others.
+    #[param(value_type = Option<bool>)]
+    emitted: Option<String>,
     /// Unix ms: leave deliveries alone whose last attempt ended later, and events that came later;
     /// now if absent.
     #[param(value_type = Option<i64>)]
@@ -91,7 +94,8 @@ impl OperationQuery {
             let (action, scope) = replay(deed, change, sees)?;
             return Ok(Deed { action, scope, as_of_ms });
         }
-        let others = [("to", &deed.to), ("after", &deed.after), ("q", &deed.q)];
+        let others =
+            [("to", &deed.to), ("after", &deed.after), ("q", &deed.q), ("emitted", &deed.emitted)];
         if let Some((name, _)) = others.into_iter().find(|(_, value)| value.is_some()) {
             let detail = format!("`{name}` is for `action=replay`: this is for deliveries");
             return Err(ProblemJson::bad_request(detail));
@@ -133,12 +137,13 @@ fn replay(
     let to = deed.to.as_deref().into_iter().flat_map(|names| names.split(','));
     let action = OperationDeed::Replay(to.map(|name| PluginName::from(name.trim())).collect());
     if let Some(ids) = deed.ids {
-        if !change.is_empty() || deed.after.is_some() || deed.q.is_some() {
+        let others = [&deed.after, &deed.q, &deed.emitted];
+        if !change.is_empty() || others.into_iter().any(Option::is_some) {
             return Err(ids_and_filters("events"));
         }
         return Ok((action, OperationScope::EventIds(read_ids(&ids, "events")?)));
     }
-    let filter = change.of_events(deed.after, deed.q)?.filter(sees)?;
+    let filter = change.of_events(deed.after, deed.q, deed.emitted)?.filter(sees)?;
     if filter == EventFilter::default() {
         let detail = "no filter given: say `type=**` to replay every event";
         return Err(ProblemJson::bad_request(detail));

@@ -1,4 +1,4 @@
-//! What is asked of a replay: to whom, and with what other attributes and body.
+//! The parameters of a replay: its plugins, and the other attributes and body.
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
@@ -56,11 +56,11 @@ pub(in crate::admin) struct ReplayBody {
 pub(in crate::admin) struct ReplayAsked {
     /// To these plugins; to what is routed, if there is none.
     pub(in crate::admin) plugins: Vec<String>,
-    /// What is to be another.
+    /// The changes to the event.
     pub(in crate::admin) edit: EventEdit,
 }
 
-/// What an operator changes of an event.
+/// The changes that an operator makes to an event.
 #[derive(Debug, Default)]
 pub(in crate::admin) struct EventEdit {
     /// The body.

@@ -37,6 +37,11 @@ pub(in crate::admin) struct JoinQuery {
 }
 
 impl TreeQuery {
+    /// Asks for the page after this cursor.
+    pub(in crate::admin) fn after(cursor: Option<String>) -> Self {
+        Self { limit: None, cursor }
+    }
+
     pub(in crate::admin) fn page(&self) -> Result<(usize, Option<EventId>), ProblemJson> {
         let limit = limit_of(self.limit.as_deref(), MAX_PAGE, MAX_PAGE)?;
         Ok((limit, cursor_of(self.cursor.as_deref(), |text| text.parse().ok())?))

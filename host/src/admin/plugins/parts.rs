@@ -5,8 +5,9 @@ use utoipa::ToSchema;
 
 use crate::clock::rfc3339;
 use crate::dispatch::BreakerView;
+use crate::event::HttpCall;
 use crate::plugins;
-use crate::sandbox::Plugin;
+use crate::sandbox::{Capability, Plugin};
 
 /// The capabilities that a plugin has used.
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,7 +28,9 @@ pub(in crate::admin) struct UsedHttp {
     pub(in crate::admin) refused: u64,
     /// Requests without an answer.
     pub(in crate::admin) unanswered: u64,
-    /// The last request that was refused or not answered.
+    /// The last request that the host refused.
+    pub(in crate::admin) last_refused: Option<Unanswered>,
+    /// The last request without an answer.
     pub(in crate::admin) last_unanswered: Option<Unanswered>,
 }
 
@@ -59,6 +62,9 @@ pub(in crate::admin) struct HeldJson {
     pub(in crate::admin) imports_added: Vec<String>,
     /// Capabilities it asks for that the plugin does not have: `http`, `kv`, `config`.
     pub(in crate::admin) capabilities_added: Vec<&'static str>,
+    /// For each of these capabilities a line of the configuration that grants it. With it the file
+    /// needs no approval.
+    pub(in crate::admin) granted_by: Vec<GrantLineJson>,
     /// Interfaces it imports.
     pub(in crate::admin) imports: Vec<String>,
     /// Capabilities it uses.
@@ -67,6 +73,18 @@ pub(in crate::admin) struct HeldJson {
     pub(in crate::admin) size: u64,
     /// The time since which it waits, RFC 3339 with milliseconds.
     pub(in crate::admin) since: String,
+}
+
+/// A line of the configuration that would grant a capability.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = GrantLine)]
+pub(in crate::admin) struct GrantLineJson {
+    /// The capability.
+    pub(in crate::admin) capability: &'static str,
+    /// The heading of the section that the line belongs to.
+    pub(in crate::admin) section: String,
+    /// The line: an example, whose hosts and values the operator knows better.
+    pub(in crate::admin) line: String,
 }
 
 /// The most that one attempt used of its limits, since the host started.
@@ -148,9 +166,16 @@ pub(in crate::admin) struct BreakerJson {
     pub(in crate::admin) last_error: Option<String>,
 }
 
-impl From<&plugins::PendingApproval> for HeldJson {
-    fn from(held: &plugins::PendingApproval) -> Self {
+impl HeldJson {
+    /// The file of a plugin of this name.
+    pub(super) fn of(held: &plugins::PendingApproval, plugin: &str) -> Self {
+        let grant = |it: &Capability| GrantLineJson {
+            capability: it.name(),
+            section: format!("[plugins.{plugin}]"),
+            line: it.grant_line(plugin),
+        };
         Self {
+            granted_by: held.capabilities_added.iter().map(grant).collect(),
             digest: held.candidate.digest.to_string(),
             imports_added: held.imports_added.clone(),
             capabilities_added: held
@@ -186,17 +211,17 @@ impl From<BreakerView> for BreakerJson {
 
 impl From<plugins::UsageSnapshot> for UsedJson {
     fn from(now: plugins::UsageSnapshot) -> Self {
-        let last = now.http_last_unanswered;
-        let last_unanswered = last.map(|call| Unanswered {
+        let last = |call: HttpCall| Unanswered {
             url: call.url,
             error: call.error.unwrap_or_else(|| "no answer".to_owned()),
-        });
+        };
         Self {
             http: UsedHttp {
                 answered: now.http_answered,
                 refused: now.http_refused,
                 unanswered: now.http_unanswered,
-                last_unanswered,
+                last_refused: now.http_last_refused.map(last),
+                last_unanswered: now.http_last_unanswered.map(last),
             },
             kv: UsedKv { reads: now.kv_reads, writes: now.kv_writes },
         }

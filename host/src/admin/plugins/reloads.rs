@@ -1,4 +1,4 @@
-//! What became of the files of a plugin, and what it emits: the parts that only one plugin shows.
+//! The reloads of a plugin's files, and what it emits: the parts that only one plugin shows.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::store::FailureFilter;
 /// How many types that a plugin emits are shown, and how many of its groups of failures.
 const MAX_SHOWN: usize = 20;
 
-/// What became of a plugin's file.
+/// The result of loading a plugin's file, or of its removal.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Reload)]
 pub(in crate::admin) struct ReloadJson {
@@ -35,7 +35,7 @@ pub(in crate::admin) struct ReloadJson {
     /// `loaded`: it runs; `held`: it waits to be approved; `kept`: it was not taken, and the file
     /// of before goes on; `removed`: nothing runs.
     pub(in crate::admin) result: &'static str,
-    /// What it took, what it asks for or what is wrong with it.
+    /// The time it took, the rights it asks for, or the reason of a failure.
     pub(in crate::admin) detail: String,
     /// The share of failed attempts, from 0 to 1, of the file that ran until then; null if it had
     /// none.

@@ -69,7 +69,7 @@ pub(in crate::admin) struct RevealedSecret {
     secret: String,
 }
 
-/// What became of the confirmation of a subscription.
+/// The result of confirming a subscription.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Confirmation)]
 pub(in crate::admin) struct ConfirmationJson {

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::admin::sees::Sees;
 use crate::clock::rfc3339;
 use crate::dispatch::RECORD_BYTES_PER_SECOND;
-use crate::event::{HttpCall, LogLine, StepUse};
+use crate::event::{GuestUse, HttpCall, LogLine, StepUse};
 use crate::store::{AttemptView, StepView};
 use crate::text;
 
@@ -20,6 +20,10 @@ pub(in crate::admin) struct AttemptJson {
     pub(in crate::admin) started_at: String,
     /// From the call to the verdict.
     pub(in crate::admin) duration_ms: f64,
+    /// The time that the handler computed; absent if none ran, or an earlier version recorded it.
+    pub(in crate::admin) cpu_ms: Option<f64>,
+    /// The most memory that the handler held; likewise.
+    pub(in crate::admin) memory_bytes: Option<u64>,
     /// `ok`, `retry`, `reject`, `trap`, `timeout`, `memory`, `error`, `crash` or `again`.
     pub(in crate::admin) outcome: &'static str,
     /// `cancelled` if its delivery was cancelled while it ran: nothing but its record was stored.
@@ -66,6 +70,8 @@ pub(in crate::admin) struct CallJson {
     pub(in crate::admin) received_bytes: u64,
     /// From the request to the end of the response.
     pub(in crate::admin) duration_ms: u64,
+    /// From the beginning of the attempt to the request; absent if an earlier version recorded it.
+    pub(in crate::admin) offset_ms: Option<u64>,
 }
 
 /// A step that an attempt recorded or recalled.
@@ -119,6 +125,8 @@ impl AttemptJson {
             number,
             started_at: rfc3339(record.started_at_ms),
             duration_ms: record.duration_us as f64 / 1000.0,
+            cpu_ms: record.used.map(|used| used.cpu_us as f64 / 1000.0),
+            memory_bytes: record.used.map(GuestUse::memory_bytes),
             outcome: record.outcome.name(),
             settled: super::cut_off(number, cut_off),
             error: record.error,
@@ -147,8 +155,19 @@ impl From<HttpCall> for CallJson {
             sent_bytes,
             received_bytes,
             duration_ms,
+            offset_ms,
         } = call;
-        Self { method, url, status, error, refused, sent_bytes, received_bytes, duration_ms }
+        Self {
+            method,
+            url,
+            status,
+            error,
+            refused,
+            sent_bytes,
+            received_bytes,
+            duration_ms,
+            offset_ms,
+        }
     }
 }
 

@@ -78,7 +78,7 @@ pub(in crate::admin) struct PluginStatsJson {
     pub(in crate::admin) oldest_ready_at: Option<String>,
 }
 
-/// What happened in ten seconds.
+/// The rates of ten seconds.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Lately)]
 pub(in crate::admin) struct LatelyJson {

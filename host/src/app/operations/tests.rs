@@ -104,7 +104,7 @@ impl Operations for HalfBroken {
         unasked()
     }
 
-    fn rest(&self, _: OperationId, _: Option<String>) -> Pending<'_, ()> {
+    fn finish(&self, _: OperationId, _: Option<String>) -> Pending<'_, ()> {
         unasked()
     }
 

@@ -60,7 +60,7 @@ pub(super) async fn page(
     provider.events(&body).map_err(ApiError::Strange)
 }
 
-/// What this request may reach: the host of the API, and nothing else.
+/// The context of a request that may reach the host of the API, and nothing else.
 fn context(
     provider: &dyn Provider,
     source: &Source,
@@ -82,7 +82,7 @@ fn context(
         port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
         methods: Some(vec!["GET".to_owned()]),
         path: "/".to_owned(),
-        // Whoever names the address means it.
+        // The configuration names the address itself, so it may be private.
         private: source.provider.api_url.is_some(),
         headers: vec![Injected {
             name: header.to_ascii_lowercase(),
@@ -99,6 +99,7 @@ fn context(
         grants: Arc::new(Grants { http: vec![Arc::new(rule)] }),
         limits: Limits { http_received_bytes: MAX_PAGE_BYTES as u64, ..Limits::default() },
         idempotency_key: "".into(),
+        began: Instant::now(),
         deadline: Instant::now() + TIMEOUT,
         trace: None,
         warn: Box::new(move |line| tracing::warn!(source.name = %name, "{line}")),

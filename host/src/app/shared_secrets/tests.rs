@@ -81,8 +81,8 @@ impl TestHost {
         fs::read(self.path(NAME)).ok()
     }
 
-    async fn look(&mut self) -> bool {
-        self.shared.look().await.unwrap()
+    async fn compare(&mut self) -> bool {
+        self.shared.compare().await.unwrap()
     }
 }
 
@@ -92,15 +92,15 @@ async fn a_secret_that_changes_at_one_host_is_that_of_the_other() {
     let (mut east, mut west) = (host(&store), host(&store));
     let (first, second) = (file("the first secret"), file("the second secret"));
     east.put(&first);
-    assert!(!east.look().await, "its own file is as it was");
-    assert!(west.look().await);
+    assert!(!east.compare().await, "its own file is as it was");
+    assert!(west.compare().await);
     assert_eq!(west.content(), Some(first.clone()));
     assert_eq!(fs::metadata(west.path(NAME)).unwrap().permissions().mode() & 0o777, 0o600);
     west.put(&second);
-    assert!(!west.look().await);
-    assert!(east.look().await);
+    assert!(!west.compare().await);
+    assert!(east.compare().await);
     assert_eq!(east.content(), Some(second));
-    assert!(!east.look().await && !west.look().await);
+    assert!(!east.compare().await && !west.compare().await);
     assert_eq!(store.secrets()[NAME].version, 2, "nothing is put twice");
 }
 
@@ -110,20 +110,20 @@ async fn a_file_that_is_gone_at_two_looks_is_removed_at_the_other_host() {
     let (mut east, mut west) = (host(&store), host(&store));
     let kept = file("a secret of a provider");
     east.put(&kept);
-    east.look().await;
-    west.look().await;
+    east.compare().await;
+    west.compare().await;
     fs::remove_file(east.path(NAME)).unwrap();
-    east.look().await;
-    assert!(!west.look().await, "it may be on its way into its place");
-    east.look().await;
-    assert!(west.look().await);
+    east.compare().await;
+    assert!(!west.compare().await, "it may be on its way into its place");
+    east.compare().await;
+    assert!(west.compare().await);
     assert_eq!((west.content(), store.secrets()[NAME].deleted), (None, true));
     store.secrets().clear();
-    assert!(!east.look().await && !west.look().await);
+    assert!(!east.compare().await && !west.compare().await);
     assert!(store.secrets()[NAME].deleted, "a failover had lost it");
     west.put(&kept);
-    west.look().await;
-    assert!(east.look().await, "it is registered anew");
+    west.compare().await;
+    assert!(east.compare().await, "it is registered anew");
     assert_eq!(east.content(), Some(kept));
 }
 
@@ -133,13 +133,13 @@ async fn a_folder_that_is_lost_removes_nothing_and_is_filled_again() {
     let mut east = host(&store);
     let kept = file("a secret of a provider");
     east.put(&kept);
-    east.look().await;
+    east.compare().await;
     fs::remove_dir_all(&east.shared.folder.path).unwrap();
-    assert!(east.look().await);
+    assert!(east.compare().await);
     assert_eq!(east.content(), Some(kept.clone()));
     // A damaged note is like none.
     fs::write(east.path("shared.json"), "{").unwrap();
-    assert!(!east.look().await);
+    assert!(!east.compare().await);
     assert_eq!((east.content(), store.secrets()[NAME].version), (Some(kept), 1));
 }
 
@@ -149,17 +149,17 @@ async fn of_two_changes_the_stored_one_holds_and_the_other_one_is_kept_beside_it
     let (mut east, mut west) = (host(&store), host(&store));
     let [before, of_east, of_west] = ["a first secret", "a secret of east", "a secret of west"];
     east.put(&file(before));
-    east.look().await;
-    west.look().await;
+    east.compare().await;
+    west.compare().await;
     east.put(&file(of_east));
     west.put(&file(of_west));
-    east.look().await;
-    assert!(west.look().await);
+    east.compare().await;
+    assert!(west.compare().await);
     assert_eq!(west.content(), Some(file(of_east)));
     let beside = west.path("heygen.registered.replaced");
     assert_eq!(fs::read(&beside).unwrap(), file(of_west));
     assert_eq!(fs::metadata(&beside).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(!east.look().await && !east.path("heygen.registered.replaced").exists());
+    assert!(!east.compare().await && !east.path("heygen.registered.replaced").exists());
 }
 
 #[tokio::test]
@@ -168,25 +168,25 @@ async fn what_was_kept_beside_a_secret_goes_with_it() {
     let (mut east, mut west) = (host(&store), host(&store));
     east.put(&file("a secret of east"));
     west.put(&file("a secret of west"));
-    east.look().await;
-    assert!(west.look().await);
+    east.compare().await;
+    assert!(west.compare().await);
     let beside = west.path("heygen.registered.replaced");
     fs::remove_file(east.path(NAME)).unwrap();
-    east.look().await;
-    west.look().await;
+    east.compare().await;
+    west.compare().await;
     assert!(beside.exists(), "it may be on its way into its place");
-    east.look().await;
-    assert!(west.look().await);
+    east.compare().await;
+    assert!(west.compare().await);
     assert!(west.content().is_none() && !beside.exists());
     // A version that nobody else has is kept.
     east.put(&file("a new secret"));
-    east.look().await;
-    west.look().await;
+    east.compare().await;
+    west.compare().await;
     west.put(&file("a newer secret"));
     fs::remove_file(east.path(NAME)).unwrap();
-    east.look().await;
-    east.look().await;
-    assert!(west.look().await);
+    east.compare().await;
+    east.compare().await;
+    assert!(west.compare().await);
     assert_eq!((west.content(), fs::read(&beside).unwrap()), (None, file("a newer secret")));
 }
 
@@ -196,7 +196,7 @@ async fn nothing_of_a_secret_is_in_the_store() {
     let mut east = host(&store);
     let secret = "whsec_0123456789abcdef";
     east.put(&file(secret));
-    east.look().await;
+    east.compare().await;
     let stored = store.secrets()[NAME].clone();
     let has = |part: &[u8]| stored.sealed.windows(part.len()).any(|it| it == part);
     assert!(!secret.as_bytes().windows(4).any(has), "{stored:?}");
@@ -213,10 +213,11 @@ async fn another_key_is_known_before_there_is_a_secret_and_opens_none() {
     west.shared.key = key("2");
     assert_eq!(west.shared.unopened().await.unwrap().as_deref(), Some(CHECK));
     east.put(&file("a secret of a provider"));
-    east.look().await;
-    assert!(!west.look().await);
+    east.compare().await;
+    assert!(!west.compare().await);
     assert!(west.shared.told[NAME].contains("sealed with another key"), "{:?}", west.shared.told);
-    // Whoever may write the database keeps no host from starting by a row that nobody opens.
+    // A row that nobody opens keeps no host from starting, whoever has written it into the
+    // database.
     store.secrets().get_mut(NAME).unwrap().sealed.reverse();
     assert_eq!(east.shared.unopened().await.unwrap(), None);
     store.secrets().get_mut(NAME).unwrap().sealed.reverse();
@@ -236,15 +237,15 @@ async fn a_damaged_file_is_not_shared_and_a_foreign_name_is_not_taken() {
     let store = Arc::new(TestHosts::default());
     let (mut east, mut west) = (host(&store), host(&store));
     east.put(b"half of a");
-    east.look().await;
+    east.compare().await;
     assert!(east.shared.told[NAME].contains("damaged"), "{:?}", east.shared.told);
     assert!(store.secrets().is_empty());
     east.put(&file("a secret of a provider"));
-    east.look().await;
+    east.compare().await;
     assert_eq!((store.secrets().len(), east.shared.told.len()), (1, 0));
     let name = "../heygen.registered";
     store.secrets().insert(name.to_owned(), east.shared.sealed(name, 1, Some(b"x")));
-    assert!(west.look().await);
+    assert!(west.compare().await);
     let around = west.shared.folder.path.parent().unwrap();
     assert_eq!(fs::read_dir(around).unwrap().count(), 1, "the folder alone");
 }
@@ -254,18 +255,18 @@ async fn a_version_that_a_failover_has_lost_is_put_again() {
     let store = Arc::new(TestHosts::default());
     let (mut east, mut west) = (host(&store), host(&store));
     east.put(&file("a first secret"));
-    east.look().await;
-    west.look().await;
+    east.compare().await;
+    west.compare().await;
     let before = store.secrets().clone();
     let second = file("a second secret");
     east.put(&second);
-    east.look().await;
+    east.compare().await;
     *store.secrets() = before;
-    assert!(!east.look().await);
-    assert!(west.look().await);
+    assert!(!east.compare().await);
+    assert!(west.compare().await);
     assert_eq!((west.content(), store.secrets()[NAME].version), (Some(second.clone()), 3));
     store.secrets().clear();
-    assert!(!west.look().await && !east.look().await);
+    assert!(!west.compare().await && !east.compare().await);
     assert_eq!((east.content(), store.secrets().len()), (Some(second), 1));
 }
 

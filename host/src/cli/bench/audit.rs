@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use self::page::{AuditPage, AuditRow, DONE, FAILED, Stage, pause, times_of};
+use self::page::{DONE, EventStates, FAILED, Stage, StatesPage, pause, times_of};
 use crate::cli::client::AdminClient;
 use crate::cli::failure::Failure;
 use crate::cli::output::text;
@@ -90,7 +90,7 @@ pub(super) fn trace(client: &AdminClient, mut ids: Vec<EventId>, times: Times) -
     let mut patience = times.patience;
     loop {
         let events =
-            match AuditPage::ask_patiently(client, &range, cursor.as_deref(), &mut patience) {
+            match StatesPage::ask_patiently(client, &range, cursor.as_deref(), &mut patience) {
                 Ok(events) => events,
                 Err(failure) => {
                     (audit.unknown, audit.unknown_reason) =
@@ -134,13 +134,13 @@ impl DeliveryAudit {
 
     /// Ticks off the ids that the page speaks of, which are the newest: those down to its last row,
     /// and all of them if no page comes after it.
-    fn take(&mut self, events: &AuditPage, ids: &mut Vec<EventId>) {
+    fn take(&mut self, events: &StatesPage, ids: &mut Vec<EventId>) {
         let oldest = match (&events.next, events.rows.last()) {
             (None, _) => 0,
             (Some(_), Some(row)) => ids.partition_point(|id| *id < row.id),
             (Some(_), None) => ids.len(),
         };
-        let rows: HashMap<EventId, &AuditRow> =
+        let rows: HashMap<EventId, &EventStates> =
             events.rows.iter().map(|row| (row.id, row)).collect();
         for id in ids.drain(oldest..).rev() {
             match rows.get(&id) {
@@ -153,7 +153,7 @@ impl DeliveryAudit {
         }
     }
 
-    fn count(&mut self, row: &AuditRow) {
+    fn count(&mut self, row: &EventStates) {
         let ended = row
             .states
             .iter()
@@ -225,12 +225,12 @@ mod tests {
         EventId::from_row(number)
     }
 
-    fn events(rows: &[(i64, &[&str])], next: Option<&str>) -> AuditPage {
-        let rows = rows.iter().map(|(number, states)| AuditRow {
+    fn events(rows: &[(i64, &[&str])], next: Option<&str>) -> StatesPage {
+        let rows = rows.iter().map(|(number, states)| EventStates {
             id: id(*number),
             states: states.iter().map(|state| (*state).to_owned()).collect(),
         });
-        AuditPage { rows: rows.collect(), next: next.map(str::to_owned) }
+        StatesPage { rows: rows.collect(), next: next.map(str::to_owned) }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `hookbox deliveries retry | cancel | discard | move`: one delivery by its id, or all that match.
 //!
-//! The host works for a bounded time and gives a cursor; this asks until there are no more. A
-//! change that was made when it is stopped stays, and the same command goes on with the rest.
+//! A change of many is asked about, unless `--yes` is given. The host works for a bounded time and
+//! gives a cursor; this asks until there are no more. A change that was made when it is stopped
+//! stays, and the same command goes on with the rest.
 
 use std::process::{ExitCode, exit};
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::filter::{DeliveryFilterArgs, delivery_id};
 use super::operation::OperationArgs;
+use super::question::confirmed;
+use crate::cli::asking::somebody_is_there;
 use crate::cli::client::{AdminClient, Param};
 use crate::cli::failure::Failure;
 use crate::cli::listing::{delivery_table, elements};
@@ -36,6 +39,9 @@ pub(super) struct ChangeArgs {
     /// Change nothing: say how many there are and show the first few
     #[arg(long, conflicts_with = "id")]
     dry_run: bool,
+    /// Do not ask, however many there are
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     operation: OperationArgs,
 }
@@ -73,11 +79,34 @@ impl ChangeArgs {
                     "a move is no operation: leave --first, --pace and --stop-after out",
                 ))
             }
-            None if self.operation.is_given() => {
-                self.operation.run(action, &self.filter.query(), client, as_json)
+            None => {
+                let asks = !self.yes;
+                // An operation is counted when it is planned, which needs somebody to start it.
+                if asks && (!self.operation.is_given() || !somebody_is_there()) {
+                    self.ask(action, client)?;
+                }
+                match self.operation.is_given() {
+                    true => {
+                        self.operation.run(action, &self.filter.query(), client, (asks, as_json))
+                    }
+                    false => self.all(action, client, as_json),
+                }
             }
-            None => self.all(action, client, as_json),
         }
+    }
+
+    /// Asks whether all that match are meant.
+    fn ask(&self, action: &Action, client: &AdminClient) -> Result<(), Failure> {
+        let answer = self.step(action, client, &[("dry_run", Some("true"))], None)?;
+        let (matched, is_all) = (count(&answer, "matched"), !answer["next_cursor"].is_string());
+        if !somebody_is_there() {
+            let at_least = if is_all { "" } else { "at least " };
+            return Err(Failure::usage(format!(
+                "{at_least}{matched} would be {}, and nobody can be asked here: add --yes, or --dry-run to see them",
+                action.done()
+            )));
+        }
+        confirmed(action, (matched, is_all), "", elements(&answer["first"]))
     }
 
     fn all(
@@ -147,20 +176,30 @@ impl ChangeArgs {
         mut see: impl FnMut(&Value),
     ) -> Result<Value, Failure> {
         let interrupt = Interrupt::listen()?;
-        let path = format!("/api/v1/deliveries/{}", action.name());
         let mut next = Value::Null;
         loop {
-            let mut query = self.filter.query().to_vec();
-            query.extend(to(action));
-            query.extend_from_slice(more);
-            query.push(("cursor", next.as_str()));
-            let mut answer = client.post(&path, &query)?;
+            let mut answer = self.step(action, client, more, next.as_str())?;
             see(&answer);
             next = answer["next_cursor"].take();
             if !next.is_string() || interrupt.is_there() {
                 return Ok(next);
             }
         }
+    }
+
+    /// One call of the host.
+    fn step(
+        &self,
+        action: &Action,
+        client: &AdminClient,
+        more: &[Param<'_>],
+        cursor: Option<&str>,
+    ) -> Result<Value, Failure> {
+        let mut query = self.filter.query().to_vec();
+        query.extend(to(action));
+        query.extend_from_slice(more);
+        query.push(("cursor", cursor));
+        client.post(&format!("/api/v1/deliveries/{}", action.name()), &query)
     }
 
     /// A bound for the bar: deliveries of the plugin in states that may be meant.
@@ -189,7 +228,8 @@ fn to(action: &Action) -> Option<Param<'_>> {
     }
 }
 
-fn one(
+/// Changes one.
+pub(super) fn one(
     action: &Action,
     id: DeliveryId,
     client: &AdminClient,

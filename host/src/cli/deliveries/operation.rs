@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::Value;
 
+use super::question::confirmed;
 use crate::cli::client::{AdminClient, Param};
 use crate::cli::failure::Failure;
+use crate::cli::listing::elements;
 use crate::cli::operations::{report, watch};
 use crate::cli::output::text;
 use crate::store::Action;
@@ -36,19 +39,24 @@ impl OperationArgs {
         self.first || self.pace.is_some() || self.stop_after.is_some()
     }
 
-    /// Plans and starts it, and watches it to its end.
+    /// Plans it, asks if that is wanted, starts it, and watches it to its end.
     pub(super) fn run(
         &self,
         action: &Action,
         filter: &[Param<'_>],
         client: &AdminClient,
-        as_json: bool,
+        (asks, as_json): (bool, bool),
     ) -> Result<ExitCode, Failure> {
         let mut query = filter.to_vec();
         query.push(("action", Some(action.name())));
         query.extend((*action == Action::RetryFresh).then_some(("fresh", Some("true"))));
         let planned = client.post("/api/v1/operations", &query)?;
         let path = format!("/api/v1/operations/{}", text(&planned["id"]));
+        if asks && let Err(refused) = ask(action, &planned) {
+            // It could be started within the hour.
+            client.post(&format!("{path}/cancel"), &[])?;
+            return Err(refused);
+        }
         let [pace, stop_after] =
             [self.pace, self.stop_after].map(|number| number.map(|number| number.to_string()));
         let options = [
@@ -60,4 +68,12 @@ impl OperationArgs {
         let now = watch(client, &path, started)?;
         report(&now, as_json)
     }
+}
+
+/// Asks whether what was planned is to be done.
+fn ask(action: &Action, planned: &Value) -> Result<(), Failure> {
+    let matched = planned["total"].as_u64().unwrap_or(0);
+    let as_of = format!(", as of {}: what fails later is not touched", text(&planned["as_of"]));
+    let sample = elements(&planned["sample"]);
+    confirmed(action, (matched, planned["exact"] == true), &as_of, sample)
 }

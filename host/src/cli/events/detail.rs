@@ -19,6 +19,7 @@ pub(super) fn detail(event: &Value) -> Printout {
         "datacontenttype",
         "provider_id",
         "parent_id",
+        "root_id",
         "replay_of",
         "edited_by",
         "trace_id",

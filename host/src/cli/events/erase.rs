@@ -1,12 +1,12 @@
 //! `hookbox events erase`: deletes the data of events for ever.
 
-use std::io::{IsTerminal as _, Write as _, stderr, stdin};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::event_id;
+use crate::cli::asking::{says_yes, somebody_is_there};
 use crate::cli::client::{AdminClient, Param};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Printout, print_json, printable};
@@ -80,7 +80,7 @@ impl EraseArgs {
 
     /// Asks whoever is there.
     fn confirmed(&self) -> Result<bool, Failure> {
-        if !stdin().is_terminal() {
+        if !somebody_is_there() {
             return Err(Failure::usage("what is erased does not come back: add --yes"));
         }
         let what = match (self.event(), &self.subject) {
@@ -89,11 +89,7 @@ impl EraseArgs {
                 format!("every event of subject {}", printable(subject.as_deref().unwrap_or("")))
             }
         };
-        let asked = write!(stderr(), "erase {what}? What is erased does not come back. [y/N] ");
-        let mut answer = String::new();
-        let read = asked.and_then(|()| stdin().read_line(&mut answer));
-        read.map_err(|error| Failure::failed(format!("nobody can be asked: {error}")))?;
-        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+        says_yes("", &format!("erase {what}? What is erased does not come back."))
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn import(
 ) -> Result<(), Failure> {
     let unreadable =
         |error: io::Error| Failure::failed(format!("{} cannot be read: {error}", printable(file)));
-    let mut lines = Lines::open(file).map_err(unreadable)?;
+    let mut lines = FileLines::open(file).map_err(unreadable)?;
     let mut sums = [0_u64; 3];
     while let Some((batch, numbers)) = lines.last_batch().map_err(unreadable)? {
         let path = format!("/api/v1/events/import?route={route}");
@@ -63,13 +63,13 @@ pub(super) fn import(
 type Batch = (Vec<u8>, Range<usize>);
 
 /// The lines of a file, taken from its end.
-struct Lines {
+struct FileLines {
     file: File,
     /// Where each line begins, and where the last one ends.
     begins: Vec<u64>,
 }
 
-impl Lines {
+impl FileLines {
     fn open(name: &str) -> Result<Self, io::Error> {
         let mut file = if name == "-" {
             // Its end is needed first.
@@ -121,7 +121,7 @@ mod tests {
             [("", vec![]), ("a\nb", vec![("a\nb", 0..2)]), ("a\n\nb\n", vec![("a\n\nb\n", 0..3)])]
         {
             std::fs::write(&path, text).unwrap();
-            let mut lines = Lines::open(path.to_str().unwrap()).unwrap();
+            let mut lines = FileLines::open(path.to_str().unwrap()).unwrap();
             for (batch, numbers) in batches {
                 let found = lines.last_batch().unwrap().unwrap();
                 assert_eq!(found, (batch.as_bytes().to_vec(), numbers));
@@ -130,7 +130,7 @@ mod tests {
         }
         let many = "x\n".repeat(BATCH_LINES) + &"y".repeat(BATCH_BYTES as usize + 1) + "\nz\n";
         std::fs::write(&path, many).unwrap();
-        let mut lines = Lines::open(path.to_str().unwrap()).unwrap();
+        let mut lines = FileLines::open(path.to_str().unwrap()).unwrap();
         let mut numbers = Vec::new();
         while let Some((batch, range)) = lines.last_batch().unwrap() {
             assert!(batch.ends_with(b"\n"));

@@ -36,9 +36,6 @@ pub(super) struct ReplayArgs {
     to: Vec<String>,
     #[command(flatten)]
     filter: EventMatchArgs,
-    /// Stored after the event with this id
-    #[arg(long, value_name = "ID", value_parser = event_id)]
-    after: Option<EventId>,
     /// Try one first, and go on only if that succeeds
     #[arg(long)]
     first: bool,
@@ -55,8 +52,7 @@ pub(super) struct ReplayArgs {
 
 impl ReplayArgs {
     pub(super) fn run(&self, client: &AdminClient, as_json: bool) -> Result<ExitCode, Failure> {
-        let is_filtered =
-            self.after.is_some() || self.filter.query().iter().any(|(_, value)| value.is_some());
+        let is_filtered = self.filter.query().iter().any(|(_, value)| value.is_some());
         if is_filtered && !self.ids.is_empty() {
             return Err(Failure::usage("the IDs name the events: leave the filters out"));
         }
@@ -121,14 +117,12 @@ impl ReplayArgs {
             false => to.extend(self.plugins.iter().cloned()),
         }
         let (ids, to) = (ids.join(","), to.join(","));
-        let after = self.after.map(|after| after.to_string());
         let given = |value: &'_ str| !value.is_empty();
         let mut query: Vec<Param<'_>> = self.filter.query().to_vec();
         query.push(("action", Some("replay")));
         query.push(("ids", Some(&*ids).filter(|ids| given(ids))));
         query.push(("to", Some(&*to).filter(|to| given(to))));
         query.push(("plugin", of));
-        query.push(("after", after.as_deref()));
         client.post("/api/v1/operations", &query)
     }
 }

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use self::lines::{after, attempt, ran, requests, steps};
 use crate::cli::listing::elements;
 use crate::cli::output::{Printout, printable, text};
+
+mod lines;
 
 /// An event or a delivery, with what hangs below it.
 #[derive(Debug, Default)]
@@ -33,7 +36,7 @@ pub(super) fn tree(page: &Value, events: &[Value]) -> Printout {
 
 /// The lines of a tree, each with the word in it that is a state.
 fn lines(events: &[Value]) -> Vec<(String, Option<String>)> {
-    let hangs = Hangs::of(events);
+    let hangs = EventsBelow::of(events);
     let mut lines = Vec::new();
     for top in hangs.below(None, None) {
         let branch = hangs.event(top);
@@ -44,14 +47,14 @@ fn lines(events: &[Value]) -> Vec<(String, Option<String>)> {
 }
 
 /// Which event hangs below which delivery.
-struct Hangs<'e> {
+struct EventsBelow<'e> {
     events: &'e [Value],
     /// By the id of an event and of its delivery, the places of events in the list. An event of
     /// which no delivery is known hangs below the event alone, or below nothing.
     below: BTreeMap<(Option<&'e str>, Option<&'e str>), Vec<usize>>,
 }
 
-impl<'e> Hangs<'e> {
+impl<'e> EventsBelow<'e> {
     fn of(events: &'e [Value]) -> Self {
         let ids: BTreeMap<&str, &Value> =
             events.iter().filter_map(|event| Some((event["id"].as_str()?, event))).collect();
@@ -112,12 +115,16 @@ impl<'e> Hangs<'e> {
         match attempts {
             [only] if only["outcome"] == "ok" && only["settled"].is_null() && began == 1 => {
                 head.push_str(&format!("  {}", ran(only)));
+                details.extend(requests(only));
             }
             some => {
                 if began > some.len() as u64 && !some.is_empty() {
                     details.push(format!("the last {} of {began} attempts:", some.len()));
                 }
-                details.extend(some.iter().map(attempt));
+                for one in some {
+                    details.push(attempt(one));
+                    details.extend(requests(one));
+                }
             }
         }
         details.extend(attempts.iter().flat_map(steps));
@@ -148,11 +155,11 @@ impl<'e> Hangs<'e> {
     }
 }
 
-type Place<'e> = (Option<&'e str>, Option<&'e str>);
+type BelowKey<'e> = (Option<&'e str>, Option<&'e str>);
 
 /// The delivery of the join or batch that emitted an event: of those with this name, the one that
 /// the event's parent is a member of.
-fn joined<'e>(events: &'e [Value], emitted: &Value) -> Option<Place<'e>> {
+fn joined<'e>(events: &'e [Value], emitted: &Value) -> Option<BelowKey<'e>> {
     let (source, parent) = (emitted["source"].as_str()?, emitted["parent_id"].as_str()?);
     let is_member = |delivery: &Value| {
         elements(&delivery["join"]["members"]).iter().any(|member| member["id"] == *parent)
@@ -179,18 +186,6 @@ fn emitter<'e>(parent: &'e Value, emitted: &Value) -> Option<&'e str> {
     found.or_else(|| of_plugin().next())?["id"].as_str()
 }
 
-fn attempt(attempt: &Value) -> String {
-    let settled = if attempt["settled"] == "cancelled" { ", cancelled meanwhile" } else { "" };
-    let error = attempt["error"].as_str().map(|error| format!(": {error}")).unwrap_or_default();
-    let (number, outcome) = (&attempt["number"], text(&attempt["outcome"]));
-    format!("#{number}  {}  {outcome}{settled}{error}", ran(attempt))
-}
-
-fn steps(attempt: &Value) -> Option<String> {
-    let names: Vec<_> = elements(&attempt["steps"]).iter().map(text).collect();
-    (!names.is_empty()).then(|| format!("#{} steps: {}", attempt["number"], names.join(", ")))
-}
-
 fn joins(join: &Value) -> String {
     let why = join["why"].as_str().map(|why| format!(", complete by {why}")).unwrap_or_default();
     format!("key {}, {} counted{why}", text(&join["key"]), join["count"])
@@ -198,29 +193,6 @@ fn joins(join: &Value) -> String {
 
 fn other_tree(member: &Value) -> String {
     member["other_root_id"].as_str().map(|root| format!("  tree {root}")).unwrap_or_default()
-}
-
-/// When an attempt began, and how long it took.
-fn ran(attempt: &Value) -> String {
-    let ms = attempt["duration_ms"].as_f64().unwrap_or(0.0);
-    let took = if ms < 10.0 { format!("{ms:.1} ms") } else { span(ms as i64) };
-    format!("{}, {took}", after(&attempt["after_ms"]))
-}
-
-fn after(ms: &Value) -> String {
-    let ms = ms.as_i64().unwrap_or(0);
-    let sign = if ms < 0 { "-" } else { "+" };
-    format!("{sign}{}", span(ms.abs()))
-}
-
-/// A time in the unit that shows it best.
-fn span(ms: i64) -> String {
-    match ms {
-        ..10_000 => format!("{ms} ms"),
-        10_000..600_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
-        600_000..36_000_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
-        _ => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000),
-    }
 }
 
 impl Branch {
@@ -277,8 +249,16 @@ mod tests {
         ]);
         let join = json!({ "key": "order_1", "count": 2, "why": "need", "members": members,
                            "more_members": false });
+        let mut asked = attempt(1, 3, "retry", Some("HTTP 503"));
+        asked["calls"] = json!([
+            { "method": "GET", "url": "https://pay.example/v1", "status": 503, "refused": false,
+              "offset_ms": 2, "duration_ms": 11 },
+            { "method": "PUT", "url": "https://b/", "status": null, "refused": true,
+              "offset_ms": null, "duration_ms": 0 },
+        ]);
+        asked["more_calls"] = json!(true);
         let retries = json!({ "state": "waiting", "attempt": 1,
-            "attempts": [attempt(1, 3, "retry", Some("HTTP 503"))],
+            "attempts": [asked],
             "waits_for": { "kind": "time", "text": "the time of its next attempt, 2026-02-02T02:41:00.000Z" } });
         vec![
             event(
@@ -319,6 +299,9 @@ order.created  evt_0000000000000001  shop  order_1
 │        unrouted
 ├─ charge  waiting  dlv_0000000000000001_1
 │     #1  +3 ms, 14 ms  retry: HTTP 503
+│       GET https://pay.example/v1  503  +5 ms, 11 ms
+│       PUT https://b/  refused  0 ms
+│       and more requests
 │     waits for the time of its next attempt, 2026-02-02T02:41:00.000Z
 └─ joins/videos  done  +2 ms, 14 ms
    │  key order_1, 2 counted, complete by need

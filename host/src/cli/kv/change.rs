@@ -11,7 +11,7 @@ use crate::cli::client::{AdminClient, encoded};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Printout, print_json, printable, text};
 
-/// What is believed to be there.
+/// The stored value that the operator expects.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct Believed {

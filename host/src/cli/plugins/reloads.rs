@@ -69,6 +69,7 @@ pub(super) fn diff(client: &AdminClient, name: &str, as_json: bool) -> Result<()
             "imports_added": added,
             "imports_removed": removed,
             "grants": plugin["grants"],
+            "granted_by": held["granted_by"],
         }));
     }
     let mut out = Printout::new();
@@ -95,6 +96,10 @@ pub(super) fn diff(client: &AdminClient, name: &str, as_json: bool) -> Result<()
     }
     let grants = words(&plugin["grants"]);
     out.line(format!("granted: {}", if grants.is_empty() { "nothing" } else { &grants }));
+    for grant in elements(&held["granted_by"]) {
+        let (capability, section) = (text(&grant["capability"]), text(&grant["section"]));
+        out.line(format!("to grant {capability}: {} in {section}", text(&grant["line"])));
+    }
     out.line(format!("let it in: {}", command(&plugin)));
     out.print()
 }

@@ -1,4 +1,4 @@
-//! What of a plugin has a size or a bound: its file, its settings, and what was used of its limits.
+//! The sizes and bounds of a plugin: its file, its settings, and how much of its limits it used.
 
 use serde_json::Value;
 

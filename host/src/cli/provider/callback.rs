@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::kept;
+use super::secret_files;
 use super::talk::{Talk, random};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Printout, print_json};
@@ -29,10 +29,10 @@ pub(super) fn show(talk: &Talk, is_new: bool) -> Result<(), Failure> {
             return out.print();
         }
         None => {
-            let (folder, token) = (kept::folder(&talk.secrets_dir)?, random()?);
-            kept::write(&folder, &file, format!("{token}\n").as_bytes()).map_err(|error| {
-                Failure::failed(format!("cannot write {}: {error}", path.display()))
-            })?;
+            let (folder, token) = (secret_files::folder(&talk.secrets_dir)?, random()?);
+            secret_files::write(&folder, &file, format!("{token}\n").as_bytes()).map_err(
+                |error| Failure::failed(format!("cannot write {}: {error}", path.display())),
+            )?;
             token
         }
     };

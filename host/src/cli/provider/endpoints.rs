@@ -1,8 +1,8 @@
-//! What is registered at a provider: the verbs on endpoints.
+//! The registrations at a provider: the verbs on endpoints.
 
 use serde_json::{Value, json};
 
-use super::kept;
+use super::secret_files;
 use super::talk::Talk;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Printout, print_json, printable};
@@ -34,7 +34,7 @@ impl Talk {
                 self.source.name
             )));
         }
-        let folder = kept::folder(&self.secrets_dir)?;
+        let folder = secret_files::folder(&self.secrets_dir)?;
         self.refuse_known(&url)?;
         let answer = self.ask_json(&request)?;
         let endpoint = self.endpoint(&answer)?;
@@ -53,7 +53,7 @@ impl Talk {
             events: Registration::types(events),
             secrets: vec![TimedSecret { secret: secret.0, until_ms: None }],
         };
-        if let Err(error) = kept::write(&folder, &self.file_name(), &registration.text()) {
+        if let Err(error) = secret_files::write(&folder, &self.file_name(), &registration.text()) {
             // Nobody could ever sign for it.
             let removed = match self.ask(&ApiRequest::Delete { id: &endpoint.id }) {
                 Ok(_) => "the registration was removed again".to_owned(),
@@ -115,13 +115,13 @@ impl Talk {
         if self.shows_only(&request)? {
             return Ok(());
         }
-        let folder = kept::folder(&self.secrets_dir)?;
+        let folder = secret_files::folder(&self.secrets_dir)?;
         let answer = self.ask_json(&request)?;
         let own = self.source.provider.registration.clone();
         if let Some(own) = own.filter(|own| own.endpoint_id == id) {
             let events = Registration::types(events);
             let moved = Registration { url: url.clone(), events, ..own };
-            kept::write(&folder, &self.file_name(), &moved.text()).map_err(|error| {
+            secret_files::write(&folder, &self.file_name(), &moved.text()).map_err(|error| {
                 Failure::failed(format!("cannot write {}: {error}", self.file().display()))
             })?;
         }
@@ -148,7 +148,7 @@ impl Talk {
             return Ok(());
         }
         self.call(&request)?;
-        let folder = kept::folder(&self.secrets_dir)?;
+        let folder = secret_files::folder(&self.secrets_dir)?;
         let mut kept = match own {
             Some(own) => own,
             None => self.taken_over(&id, &url)?,
@@ -161,7 +161,7 @@ impl Talk {
         let until_ms = now_ms.saturating_add(overlap_ms);
         let had_one = !kept.secrets.is_empty();
         kept.rotate(secret, until_ms, now_ms);
-        kept::write(&folder, &self.file_name(), &kept.text()).map_err(|error| {
+        secret_files::write(&folder, &self.file_name(), &kept.text()).map_err(|error| {
             Failure::failed(format!(
                 "the new secret is lost, {} cannot be written: {error}; rotate once more when it can",
                 self.file().display()
@@ -224,9 +224,9 @@ impl Talk {
             Err(error) => return Err(self.failure(&request, &error)),
         }
         if is_own {
-            kept::remove(&self.file())?;
+            secret_files::remove(&self.file())?;
             let replaced = registered::replaced_file_name(&self.file_name());
-            kept::remove(&self.secrets_dir.join(replaced))?;
+            secret_files::remove(&self.secrets_dir.join(replaced))?;
         }
         let endpoint =
             RegisteredEndpoint { id, url, events: Vec::new(), status: None, secret: None };

@@ -15,7 +15,7 @@ use crate::cli::output::{Printout, print_json, printable};
 use crate::cli::remarks::remark;
 use crate::cli::send::is_loopback;
 use crate::config::Source;
-use crate::names::closest;
+use crate::names::{closest, did_you_mean};
 use crate::providers::{self, ApiAnswer, ApiCall, ApiError, ApiRequest, Provider};
 
 /// The longest time for an answer.
@@ -53,7 +53,7 @@ impl Talk {
         let mut config = known::partial(common)?;
         let Some(source) = config.take_source(name) else {
             let near = closest(name, config.source_names());
-            let hint = near.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
+            let hint = near.map(|near| format!(": {}", did_you_mean(near))).unwrap_or_default();
             return Err(Failure::usage(format!("there is no source `{}`{hint}", printable(name))));
         };
         let source = source?;

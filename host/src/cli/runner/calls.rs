@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::kept::{Kept, Values};
+use super::run_store::{RunStore, Values};
 use super::{PluginRunner, Task};
 use crate::event::LogLine;
 use crate::sandbox::{Emitted, Invocation, Plugin, Verdict};
@@ -42,7 +42,7 @@ pub(in crate::cli) fn run(
     bound: Bound,
     mut see: impl FnMut(&Invocation),
 ) -> Calls {
-    let kept: Arc<Kept> = Arc::clone(&task.kept);
+    let kept: Arc<RunStore> = Arc::clone(&task.kept);
     let (mut count, mut emitted, mut logs) = (0, Vec::new(), Vec::new());
     loop {
         let mut invocation = runner.run(plugin, task.clone());

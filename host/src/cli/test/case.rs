@@ -11,7 +11,7 @@ use super::folder::{CaseFolder, EVENT};
 use crate::cli::failure::Failure;
 use crate::cli::runner::calls::{Bound, Calls};
 use crate::cli::runner::event;
-use crate::cli::runner::kept::{Values, read_values};
+use crate::cli::runner::run_store::{Values, read_values};
 use crate::event::Event;
 
 /// The expected result.
@@ -23,7 +23,7 @@ const KV: &str = "kv.json";
 
 /// A case that was read.
 #[derive(Debug)]
-pub(super) struct Case {
+pub(super) struct TestCase {
     pub(super) name: String,
     pub(super) event: Event,
     pub(super) config: BTreeMap<String, String>,
@@ -47,7 +47,7 @@ pub(super) enum CaseResult {
     Updated,
 }
 
-impl Case {
+impl TestCase {
     /// Reads them all, or says everything that is wrong with them.
     pub(super) fn read_all(folders: &[CaseFolder], may_be_new: bool) -> Result<Vec<Self>, String> {
         let (mut cases, mut problems) = (Vec::new(), Vec::new());

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::output::printable;
 use crate::cli::runner::answer;
 use crate::cli::runner::calls::Calls;
-use crate::cli::runner::kept::{Values, all_shown, bytes_of, shown};
+use crate::cli::runner::run_store::{Values, all_shown, bytes_of, shown};
 use crate::event::Outcome;
 use crate::names::hint;
 use crate::sandbox::Emitted;

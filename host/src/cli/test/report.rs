@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
-use super::case::{Case, CaseResult};
+use super::case::{CaseResult, TestCase};
 use super::expected::Expected;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Ink, Printout, print_json, printable};
@@ -38,7 +38,7 @@ impl<'a> TestReport<'a> {
     /// Adds a case, and shows it at once to people.
     pub(super) fn add(
         &mut self,
-        case: &Case,
+        case: &TestCase,
         calls: &Calls,
         actual: &Expected,
         mark: CaseResult,
@@ -76,7 +76,7 @@ impl<'a> TestReport<'a> {
     }
 }
 
-fn to_json(case: &Case, invocation: &Invocation, actual: &Expected, mark: CaseResult) -> Value {
+fn to_json(case: &TestCase, invocation: &Invocation, actual: &Expected, mark: CaseResult) -> Value {
     json!({
         "name": case.name,
         "result": match mark { CaseResult::Ok => "ok", CaseResult::Failed => "failed",
@@ -89,7 +89,12 @@ fn to_json(case: &Case, invocation: &Invocation, actual: &Expected, mark: CaseRe
     })
 }
 
-fn printout(case: &Case, invocation: &Invocation, actual: &Expected, mark: CaseResult) -> Printout {
+fn printout(
+    case: &TestCase,
+    invocation: &Invocation,
+    actual: &Expected,
+    mark: CaseResult,
+) -> Printout {
     let mut out = Printout::new();
     let mark = match mark {
         CaseResult::Ok => out.ink(Ink::Green, "ok     "),

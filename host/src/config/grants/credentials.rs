@@ -119,7 +119,7 @@ fn read_prefix(item: &Item<'_>) -> Option<String> {
             format!("write at most {MAX_PREFIX_BYTES} visible ASCII characters"),
         );
     }
-    Some(text.to_owned()).filter(|_| fits)
+    fits.then(|| text.to_owned())
 }
 
 /// Reads the certificates of the authorities to trust.

@@ -20,7 +20,7 @@ pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
 /// answer comes.
 const OF_THE_REQUEST: [&str; 3] = ["accept-encoding", "content-length", "range"];
 
-/// What a rule may add.
+/// The terms for headers that a rule may add.
 const HEADERS: HeaderTerms = HeaderTerms {
     own: &OF_THE_REQUEST,
     min_value_bytes: 8,
@@ -211,5 +211,5 @@ fn read_path(item: &Item<'_>) -> Option<String> {
         );
         item.refuse(format_args!("is \"{path}\", which no path begins with"), help);
     }
-    Some(path.to_owned()).filter(|_| fits)
+    fits.then(|| path.to_owned())
 }

@@ -59,6 +59,7 @@ impl Routes {
         let mut reached = BTreeSet::from([start]);
         let mut paths = VecDeque::from([Vec::<CycleStep>::new()]);
         let mut ends = VecDeque::from([start]);
+        // Breadth first, so that the first way back is the shortest.
         while let (Some(end), Some(path)) = (ends.pop_front(), paths.pop_front()) {
             for (pattern, next) in self.steps_from(end) {
                 let step = CycleStep { plugin: end.clone(), pattern: pattern.to_owned() };

@@ -16,7 +16,7 @@ use crate::names::PluginName;
 const MAX_PAIRS: usize = 2_000;
 const MAX_DIFFERING: usize = 10;
 
-type Sources = BTreeMap<String, Arc<Source>>;
+type SourcesByName = BTreeMap<String, Arc<Source>>;
 
 /// A pattern of the table: that of a line, or one that cancels.
 struct TablePattern<'a> {
@@ -29,7 +29,7 @@ struct TablePattern<'a> {
 
 impl Routes {
     /// A sentence for each doubtful pattern, in the order of the file.
-    pub fn doubts(&self, sources: &Sources) -> Vec<String> {
+    pub fn doubts(&self, sources: &SourcesByName) -> Vec<String> {
         let patterns = self.routes.iter().flat_map(|route| {
             let items = route.items.iter();
             let cancels = items.flat_map(move |item| cancelling(route, item, sources));
@@ -93,12 +93,12 @@ impl Route {
 }
 
 impl<'a> TablePattern<'a> {
-    /// That of a line.
+    /// The pattern of a line.
     fn of(route: &'a Route) -> Self {
         Self { text: &route.pattern, source: route.source.as_deref(), cancels: None }
     }
 
-    /// What it is and where it stands, for people.
+    /// The kind of the pattern and its route, for people.
     fn place(&self) -> String {
         match self.cancels {
             Some(line) => format!("the `cancel_on` \"{}\" of the route \"{line}\"", self.text),
@@ -116,7 +116,7 @@ impl<'a> TablePattern<'a> {
 fn cancelling<'a>(
     route: &'a Route,
     item: &'a RouteItem,
-    sources: &'a Sources,
+    sources: &'a SourcesByName,
 ) -> impl Iterator<Item = TablePattern<'a>> {
     item.cancel_on.iter().map(move |text| {
         let pattern = Pattern::parse(text, |name| sources.contains_key(name) || is_maker(name));
@@ -126,7 +126,7 @@ fn cancelling<'a>(
 }
 
 /// A pattern whose author likely takes the text in front of the colon for a source.
-fn misread(pattern: &TablePattern<'_>, sources: &Sources) -> Option<String> {
+fn misread(pattern: &TablePattern<'_>, sources: &SourcesByName) -> Option<String> {
     let (before, after) = pattern.text.split_once(':').filter(|_| pattern.source.is_none())?;
     let names = || sources.keys().map(String::as_str);
     let near = did_you_mean(before, names());
@@ -154,7 +154,7 @@ fn misread(pattern: &TablePattern<'_>, sources: &Sources) -> Option<String> {
 
 /// A pattern that no type of its source can match, as far as that is known; without a source, one
 /// that is meant for types which its sources do not send. A plugin may emit types of any kind.
-fn unmatched(pattern: &TablePattern<'_>, sources: &Sources) -> Option<String> {
+fn unmatched(pattern: &TablePattern<'_>, sources: &SourcesByName) -> Option<String> {
     if let Some(name) = pattern.source {
         let source = sources.get(name).filter(|source| !takes(pattern, source))?;
         return Some(format!("{} can match nothing: {}", pattern.place(), types_of(source)));

@@ -66,7 +66,7 @@ pub struct Gatherings {
 }
 
 impl Gatherings {
-    /// Those that take an event of this source and type. None takes what it emits itself.
+    /// The gatherings that take an event of this source and type. None takes what it emits itself.
     pub fn of(&self, source: &str, kind: &str) -> impl Iterator<Item = &Arc<Gathering>> {
         let hits = self.table.as_ref().map(|table| table.targets(source, kind)).unwrap_or_default();
         hits.into_iter()
@@ -74,7 +74,7 @@ impl Gatherings {
             .filter_map(|hit| self.by_plugin.get(&hit.plugin))
     }
 
-    /// That of a plugin of the host, `joins/NAME` or `batches/NAME`.
+    /// The gathering of a plugin of the host, `joins/NAME` or `batches/NAME`.
     pub fn get(&self, plugin: &str) -> Option<&Arc<Gathering>> {
         self.by_plugin.get(plugin)
     }

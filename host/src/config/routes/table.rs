@@ -50,13 +50,14 @@ impl PatternTable {
     pub(super) fn hits(&self, source: &str, kind: &str) -> Vec<usize> {
         let exact = self.exact.get(kind).into_iter().flatten().copied();
         let exact = exact.filter(|number| self.comes_from(*number, source));
+        // The text before a star ends in front of a separator, so only these lengths are looked up.
         let ends = kind
             .bytes()
             .enumerate()
             .skip(1)
             .filter(|(_, byte)| is_separator(*byte))
             .map(|(at, _)| at);
-        // What a pattern for the host's own types begins with: the first segment, written out.
+        // A pattern for the host's own types begins with their first segment, written out.
         let least = if is_reserved(kind) { RESERVED.len() - 1 } else { 0 };
         let ends = [0].into_iter().chain(ends).chain([kind.len()]);
         let ends = ends.take_while(|end| *end <= self.longest).filter(|end| *end >= least);

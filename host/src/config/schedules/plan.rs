@@ -81,7 +81,7 @@ impl Schedule {
         ticks.windows(2).map(|pair| pair[0].abs_diff(pair[1])).min()
     }
 
-    /// Whether a schedule that has not been changed goes on with this tick. One that comes long
+    /// Whether a schedule that has not been changed goes on with this tick. A tick that comes long
     /// after the first tick that can come now was found while the clock was ahead.
     pub fn goes_on_with(&self, next_ms: i64, now_ms: i64, last_ms: Option<i64>) -> bool {
         let late_ms = || next_ms.saturating_sub(self.first_tick(now_ms, last_ms));
@@ -117,7 +117,7 @@ impl Schedule {
             MissedTicks::All => MAX_CAUGHT_UP,
             MissedTicks::Once | MissedTicks::Skip => 1,
         };
-        // One more: the last one that is not emitted.
+        // One tick more: the last one that is not emitted.
         let mut due = self.last_due(next_ms, now_ms, most + 1);
         let mut skipped = if due.len() > most { due.pop_front() } else { None };
         let last_ms = due.back().copied().unwrap_or(next_ms);
@@ -149,7 +149,7 @@ impl Schedule {
         };
         let mut back_ms = shortest_ms.saturating_mul(most as u64 + 1);
         loop {
-            // Whatever is older than the longest jitter is due for certain.
+            // A tick that is older than the longest jitter is due for certain.
             let since_ms = now_ms.saturating_sub_unsigned(back_ms.saturating_add(self.jitter_ms));
             let whole = since_ms < next_ms;
             let mut tick_ms = if whole { next_ms } else { self.next_after(since_ms) };

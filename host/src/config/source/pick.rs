@@ -56,7 +56,7 @@ pub enum EventTypes {
     Any,
     /// They are words of a to z, 0 to 9 and `_`.
     Words {
-        /// Those that are known by name; there may be more.
+        /// The types that are known by name; there may be more.
         known: Arc<[String]>,
         /// A help text: the way to route by more than these words.
         more: Arc<str>,

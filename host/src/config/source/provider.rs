@@ -1,4 +1,4 @@
-//! What a source has of its provider's API: the key, the addresses, what is registered.
+//! The settings of a source for its provider's API: the key, the addresses, the registration.
 
 use secrecy::SecretString;
 
@@ -30,7 +30,7 @@ pub struct ProviderSettings {
     pub takes_secrets: bool,
     /// Whether `secrets` names the registration.
     pub names_registration: bool,
-    /// What is registered, if `secrets` names it and there is something.
+    /// The registration, if `secrets` names it and there is one.
     pub registration: Option<Registration>,
     /// When each active secret ends, Unix ms, in the order of the secrets.
     pub key_ends: Vec<Option<i64>>,

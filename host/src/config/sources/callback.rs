@@ -21,7 +21,7 @@ const MAX_KEY_BYTES: usize = 200;
 /// The longest file that is read as a token, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 10;
 
-/// What stands for the subject in a key: HeyGen's word for it, and ours.
+/// Words that stand for the subject in a key: HeyGen's word for it, and ours.
 const PLACES: [&str; 2] = ["{callback_id}", "{subject}"];
 
 /// Reads `true` or a table.

@@ -41,7 +41,9 @@ pub(super) fn read(
                 &help,
             );
         }
-        if let Some(item) = url_item.filter(|_| !uses_url) {
+        if let Some(item) = url_item
+            && !uses_url
+        {
             let help = "take it out, or sign the {url}";
             item.refuse_key("has no use: nothing of this source depends on its address", help);
         }

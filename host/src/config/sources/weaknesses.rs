@@ -1,9 +1,9 @@
-//! What the rules of a source leave unproved, for warnings.
+//! Weaknesses that the rules of a source leave, for warnings.
 
 use crate::config::presets;
 use crate::config::source::{DedupeBy, Part, Pick, SignatureScheme, SourceTemplate};
 
-/// What a rule leaves unproved, for people.
+/// The weaknesses that the rules of a source leave, for people.
 pub(super) fn weaknesses(template: &SourceTemplate) -> Vec<&'static str> {
     let mut found = Vec::new();
     for rule in std::iter::once(template).chain(&template.others) {

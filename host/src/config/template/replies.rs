@@ -47,7 +47,9 @@ fn read_answer(item: &Item<'_>) -> Option<FixedReply> {
         item.refuse(format_args!("has a body with the status {status}"), help);
         return None;
     }
-    if let Some(kind_item) = kind_item.filter(|_| body_item.is_none()) {
+    if let Some(kind_item) = kind_item
+        && body_item.is_none()
+    {
         kind_item.refuse_key("says of no body what it is", "add `body`, or take it out");
         return None;
     }

@@ -204,7 +204,7 @@ fn read_public_keys(section: &mut Section<'_>, template: &mut SourceTemplate) {
     if has_secrets {
         return read_key(section, &mut template.key);
     }
-    // One says which keys count, so it takes the place of the other in a preset.
+    // Each of them says which keys count, so it takes the place of the other in a preset.
     let (keys, address) = (section.take("public_keys"), section.take("key_url"));
     match (keys, address) {
         (Some(keys), Some(_)) => {

@@ -180,6 +180,7 @@ impl CircuitBreaker {
     /// open.
     pub(super) fn begin(&mut self, probe: Option<u64>, now_ms: u64) -> bool {
         let Some(open) = &mut self.open else { return true };
+        // A probe of an earlier opening does not count.
         if probe.is_none() || probe != open.reserved {
             return false;
         }

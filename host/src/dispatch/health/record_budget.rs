@@ -99,6 +99,7 @@ mod tests {
         AttemptRecord {
             started_at_ms: 0,
             duration_us: 1,
+            used: None,
             outcome: Outcome::Retry,
             error: Some("e".repeat(2_000)),
             logs: vec![LogLine { level: "info".to_owned(), message: log.to_owned() }],
@@ -111,6 +112,7 @@ mod tests {
                 sent_bytes: 0,
                 received_bytes: 0,
                 duration_ms: 1,
+                offset_ms: None,
             }],
             steps: Vec::new(),
             plugin_digest: None,

@@ -119,6 +119,7 @@ pub(in crate::egress) fn credential(
     let name = HeaderName::from_bytes(injected.name.as_bytes()).map_err(|_| invalid())?;
     let value = HeaderValue::from_str(&format!("{}{}", injected.prefix, secret.expose_secret()));
     let mut value = value.map_err(|_| invalid())?;
+    // Keeps it out of debug output.
     value.set_sensitive(true);
     Ok((name, value))
 }

@@ -48,7 +48,9 @@ fn mismatches(rule: &HttpRule, method: &Method, target: &RequestTarget) -> Optio
     }
     if !begins_with(target.path(), &rule.path) {
         found.push(format!("the path, which must begin with {}", rule.path));
-    } else if let Some(ambiguity) = target.ambiguity.filter(|_| rule.path != "/") {
+    } else if let Some(ambiguity) = target.ambiguity
+        && rule.path != "/"
+    {
         found.push(format!("the path: {ambiguity}, which a server could read differently"));
     }
     Some(found)

@@ -81,7 +81,7 @@ impl RequestTarget {
         self.port == default_port(self.tls)
     }
 
-    /// TargetHost and port, as `Host` states them.
+    /// Host and port, as `Host` states them.
     pub(super) fn authority(&self) -> String {
         if self.default_port() {
             self.host.to_string()

@@ -75,6 +75,7 @@ impl RuleClient {
     ) -> Result<(Response<Incoming>, PooledConnection), RequestError> {
         let name = host.to_string();
         loop {
+            // An idle connection that fails is gone from the pool, so the loop ends with a new one.
             let idle = self.pool.take(&name);
             let was_idle = idle.is_some();
             let mut connection = match idle {
@@ -92,9 +93,9 @@ impl RuleClient {
                     return Ok((response, PooledConnection { connection, host: name, pool }));
                 }
                 // The server closed an idle connection, and no byte of the request was sent.
-                Err(mut error) => match error.take_message().filter(|_| was_idle) {
-                    Some(unsent) => request = unsent,
-                    None => return Err(RequestError::of_exchange(error.error())),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if was_idle => request = unsent,
+                    _ => return Err(RequestError::of_exchange(error.error())),
                 },
             }
         }

@@ -61,6 +61,7 @@ impl ConnectionPool {
         let list = &mut self.idle().list;
         while let Some(at) = list.iter().rposition(|idle| idle.host == host) {
             let IdleConnection { connection, until, .. } = list.remove(at);
+            // Otherwise the server has closed it, or it is too old: it is dropped here.
             if connection.sender.is_ready() && now < until {
                 return Some(connection);
             }
@@ -73,6 +74,7 @@ impl ConnectionPool {
         if connection.sender.is_ready() {
             return self.keep(host, connection);
         }
+        // The wait must not keep the pool of a plugin that is gone.
         let pool = Arc::downgrade(self);
         drop(tasks::spawn(async move {
             let ready = timeout(READY_TIMEOUT, connection.sender.ready()).await;
@@ -88,6 +90,7 @@ impl ConnectionPool {
         let same_host = idle.list.iter().filter(|idle| idle.host == host).count();
         if idle.list.len() < MAX_IDLE && same_host < MAX_IDLE_PER_HOST {
             idle.list.push(IdleConnection { host, connection, until });
+            // One task for all connections of the pool, for as long as there are some.
             if !std::mem::replace(&mut idle.swept, true) {
                 drop(tasks::spawn(sweep(Arc::downgrade(self))));
             }
@@ -203,7 +206,8 @@ mod tests {
         let permits = Arc::new(Semaphore::new(1));
         let (mut connection, mut server) = connection(&permits).await;
         // More than the stream holds, so that most of it waits to be written.
-        let accounting = Accounting::new("guest".into(), Limits::default());
+        let accounting =
+            Accounting::new("guest".into(), Limits::default(), std::time::Instant::now());
         let call = accounting.begin(&http::Method::GET, &"http://a/".parse().unwrap()).unwrap();
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
         let mut request = Request::new(SentBody::new(body, call.handle.clone(), None));

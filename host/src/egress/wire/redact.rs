@@ -87,6 +87,7 @@ impl Redactor {
 
     fn look_for(&mut self, form: Vec<u8>) {
         let mut form = Zeroizing::new(form);
+        // Compared without case, so that one form stands for all spellings.
         form.make_ascii_lowercase();
         if form.len() >= MIN_BYTES && !self.forms.contains(&form) {
             self.begins[usize::from(form[0])] = true;
@@ -125,6 +126,7 @@ impl Redactor {
             let is = |form: &[u8]| {
                 bytes[at..].get(..form.len()).is_some_and(|here| here.eq_ignore_ascii_case(form))
             };
+            // All of them, because a longer form may begin at the same byte.
             self.forms.iter().filter(|form| is(form)).for_each(|form| found(at, form.len()));
         }
     }

@@ -40,7 +40,9 @@ pub(in crate::egress) fn passed_head(
     }
     let coding =
         parts.headers.get_all(CONTENT_ENCODING).iter().find(|coding| *coding != "identity");
-    if let Some(coding) = coding.filter(|_| !rule.headers.is_empty()) {
+    if let Some(coding) = coding
+        && !rule.headers.is_empty()
+    {
         let coding = String::from_utf8_lossy(coding.as_bytes());
         let coding = redactor.redact(&coding);
         let why = format!(
@@ -91,6 +93,7 @@ impl ReceivedBody {
         let open = Some(OpenBody { incoming, connection, call });
         let mut this =
             Self { open, redactor: StreamRedactor::new(redactor), between_bytes, timer: None };
+        // Nobody may read a body that is empty, and its connection is free.
         if ended {
             this.end();
         }
@@ -147,6 +150,7 @@ impl Body for ReceivedBody {
                     return this.poll_timer(cx).map(|error| Some(Err(this.fail(error))));
                 }
             };
+            // The limit is for each part, so it begins anew.
             this.timer = None;
             // Trailers are not passed on.
             let Ok(data) = frame.into_data() else { continue };

@@ -46,6 +46,7 @@ pub(in crate::egress) fn config(
     let builder =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = builder.map_err(invalid)?.with_root_certificates(roots).with_no_client_auth();
+    // The host speaks no HTTP/2, so a server must not choose it.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::server::ShareKey;
+use crate::server::ClientKey;
 
 /// One client may hold this part of it.
 const CLIENT_PART: usize = 4;
@@ -20,7 +20,7 @@ pub(in crate::ingest) struct BodyMemory {
 #[derive(Debug, Default)]
 struct MemoryInUse {
     all: usize,
-    clients: HashMap<ShareKey, usize>,
+    clients: HashMap<ClientKey, usize>,
 }
 
 impl BodyMemory {
@@ -32,7 +32,7 @@ impl BodyMemory {
     }
 
     /// An empty reservation that counts for `client`, or for nobody.
-    pub(in crate::ingest) fn reserve(self: &Arc<Self>, client: Option<ShareKey>) -> Reservation {
+    pub(in crate::ingest) fn reserve(self: &Arc<Self>, client: Option<ClientKey>) -> Reservation {
         Reservation { memory: Arc::clone(self), client, bytes: 0 }
     }
 
@@ -53,8 +53,8 @@ pub(in crate::ingest) enum NoMemory {
     /// All of it is in use.
     #[error("request bodies fill the memory set aside for them")]
     Full,
-    /// The client has used up its share.
-    #[error("request bodies of this client fill its share of the memory set aside for them")]
+    /// The client has reserved as much as one client may.
+    #[error("request bodies of this client fill the memory that one client may reserve for them")]
     ClientShare,
 }
 
@@ -62,7 +62,7 @@ pub(in crate::ingest) enum NoMemory {
 #[derive(Debug)]
 pub(in crate::ingest) struct Reservation {
     memory: Arc<BodyMemory>,
-    client: Option<ShareKey>,
+    client: Option<ClientKey>,
     bytes: usize,
 }
 
@@ -109,13 +109,13 @@ impl Drop for Reservation {
 mod tests {
     use super::*;
 
-    fn key(last: u8) -> Option<ShareKey> {
-        Some(ShareKey::of([192, 0, 2, last].into()))
+    fn key(last: u8) -> Option<ClientKey> {
+        Some(ClientKey::of([192, 0, 2, last].into()))
     }
 
     fn grown(
         memory: &Arc<BodyMemory>,
-        client: Option<ShareKey>,
+        client: Option<ClientKey>,
         bytes: usize,
     ) -> Result<Reservation, NoMemory> {
         let mut reservation = memory.reserve(client);

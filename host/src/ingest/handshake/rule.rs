@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 use subtle::ConstantTimeEq;
 
 use super::consent::Consent;
-use super::{HandshakeAnswer, MAX_ECHO_BYTES, Offer};
+use super::{HandshakeAnswer, MAX_ECHO_BYTES, OfferedSecret};
 use crate::config::source::{
     AnswerPart, AnswerValue, Encoding, HandshakeMethod, HandshakeRule, ParamText, Place, Secrets,
     Source, ThenGet, Verify,
@@ -22,7 +22,7 @@ use crate::config::source::{
 use crate::ingest::head::Head;
 use crate::ingest::identify::items::{items, tokens};
 use crate::ingest::identify::json::Pointers;
-use crate::ingest::verify::{Check, Proof, Reading, Spot, is_challenge, is_pinned};
+use crate::ingest::verify::{ConditionCheck, PointedRequest, Proof, Spot, is_challenge, is_pinned};
 use crate::ingest::window::OFFER_BYTES;
 
 /// The handshakes of one source.
@@ -37,7 +37,7 @@ pub(in crate::ingest) struct Handshakes {
 struct ReadyHandshake {
     rule: HandshakeRule,
     method: Method,
-    when: Vec<Check>,
+    when: Vec<ConditionCheck>,
     empty: Option<Vec<String>>,
     check: Option<(Spot, ParamText)>,
     pointers: Pointers,
@@ -64,7 +64,7 @@ impl Handshakes {
 
     /// Whether a POST that has not proved itself may be one, by its head.
     pub(in crate::ingest) fn may_be_open_post(&self, head: &Head) -> bool {
-        let reading = Reading { head, body: &[], found: &[] };
+        let reading = PointedRequest { head, body: &[], found: &[] };
         self.rules.iter().any(|ready| {
             ready.method == Method::POST
                 && !ready.rule.verified
@@ -95,7 +95,7 @@ impl Handshakes {
 impl ReadyHandshake {
     fn new(rule: &HandshakeRule, source: &Source) -> Result<Self, String> {
         let mut pointers = Pointers::default();
-        let when = rule.when.iter().map(|when| Check::new(when, &mut pointers));
+        let when = rule.when.iter().map(|when| ConditionCheck::new(when, &mut pointers));
         let when = when.collect::<Result<_, _>>()?;
         let check = match &rule.check {
             Some((place, param)) => {
@@ -143,7 +143,7 @@ impl ReadyHandshake {
     fn answer(&self, head: &Head, body: &[u8], key: usize) -> Option<HandshakeAnswer> {
         let key = if self.rule.verified { key } else { 0 };
         let found = self.pointers.find(body, "").unwrap_or_else(|_| self.pointers.nothing());
-        let reading = Reading { head, body, found: &found };
+        let reading = PointedRequest { head, body, found: &found };
         let is_empty =
             |path: &Vec<String>| items(body, path, 1).is_some_and(|items| items.is_empty());
         if !self.when.iter().all(|when| when.holds(reading))
@@ -191,7 +191,7 @@ impl ReadyHandshake {
     }
 
     /// The address that is to be asked; `None` if it is none of a host that may be.
-    fn address(&self, then: &ThenGet, reading: Reading<'_>) -> Option<String> {
+    fn address(&self, then: &ThenGet, reading: PointedRequest<'_>) -> Option<String> {
         let bytes = self.value(&AnswerValue::Request(then.from.clone()), reading)?;
         let url = String::from_utf8(bytes).ok()?;
         let rest = url.strip_prefix("https://")?;
@@ -201,11 +201,11 @@ impl ReadyHandshake {
     }
 
     /// The secret at a place; `None` if it is none that can be kept.
-    fn offer(&self, place: &Place, reading: Reading<'_>) -> Option<Offer> {
+    fn offer(&self, place: &Place, reading: PointedRequest<'_>) -> Option<OfferedSecret> {
         let bytes = self.value(&AnswerValue::Request(place.clone()), reading)?;
         let text = String::from_utf8(bytes).ok()?;
         let fits = OFFER_BYTES.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        fits.then(|| Offer { secret: text.into(), shows: self.rule.shows_offer })
+        fits.then(|| OfferedSecret { secret: text.into(), shows: self.rule.shows_offer })
     }
 
     /// The text of an answer, signed with the secret at `key`; `None` if a value is missing or too
@@ -213,7 +213,7 @@ impl ReadyHandshake {
     fn text(
         &self,
         parts: &[AnswerPart],
-        reading: Reading<'_>,
+        reading: PointedRequest<'_>,
         (key, is_json): (usize, bool),
     ) -> Option<String> {
         let mut text = String::new();
@@ -248,12 +248,12 @@ impl ReadyHandshake {
         Some(text)
     }
 
-    fn values(&self, values: &[AnswerValue], reading: Reading<'_>) -> Option<Vec<u8>> {
+    fn values(&self, values: &[AnswerValue], reading: PointedRequest<'_>) -> Option<Vec<u8>> {
         let values = values.iter().map(|value| self.value(value, reading));
         Some(values.collect::<Option<Vec<_>>>()?.concat())
     }
 
-    fn value(&self, value: &AnswerValue, reading: Reading<'_>) -> Option<Vec<u8>> {
+    fn value(&self, value: &AnswerValue, reading: PointedRequest<'_>) -> Option<Vec<u8>> {
         let bytes = match value {
             AnswerValue::Param(name) => self.params.get(name)?.as_str().as_bytes().to_vec(),
             AnswerValue::Url => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::dedupe::{Deduplicator, KeyParts};
 use super::json::{PointerValue, Pointers};
-use super::location::{Location, Reader};
+use super::location::{AttributeReader, Location};
 use super::notes::NoteLine;
 use super::split::{BatchFault, Split};
 use crate::config::source::{Pick, Source};
@@ -173,7 +173,7 @@ impl Extractor {
         let is_json = problem.is_none();
         let noted = notes.len();
         let request = item.map_or(&[][..], |(_, request)| request);
-        let mut reader = Reader { head, body, found: &found, request, notes: &mut notes };
+        let mut reader = AttributeReader { head, body, found: &found, request, notes: &mut notes };
         let kind = reader.name("type", &self.kind, name::escaped_type);
         // One note says why the body cannot be read, for all that might be in it.
         let explained = reader.notes.len() > noted || (!is_json && self.kind.needs_body());

@@ -36,7 +36,7 @@ pub(in crate::ingest) fn list<'a>(
     }
     let said = |error: serde_json::Error| error.to_string();
     for key in path {
-        text = whole(text, Member { key, found: None }).map_err(said)?.get();
+        text = whole(text, JsonMember { key, found: None }).map_err(said)?.get();
     }
     whole(text, List { max }).map_err(said)
 }
@@ -50,12 +50,12 @@ fn whole<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: S) -> serde_json::Resu
 }
 
 /// One member of an object.
-struct Member<'k, 'a> {
+struct JsonMember<'k, 'a> {
     key: &'k str,
     found: Option<&'a RawValue>,
 }
 
-impl<'a> DeserializeSeed<'a> for Member<'_, 'a> {
+impl<'a> DeserializeSeed<'a> for JsonMember<'_, 'a> {
     type Value = &'a RawValue;
 
     fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<Self::Value, D::Error> {
@@ -63,7 +63,7 @@ impl<'a> DeserializeSeed<'a> for Member<'_, 'a> {
     }
 }
 
-impl<'a> Visitor<'a> for Member<'_, 'a> {
+impl<'a> Visitor<'a> for JsonMember<'_, 'a> {
     type Value = &'a RawValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,7 +71,7 @@ impl<'a> Visitor<'a> for Member<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
-        while let Some(is_it) = map.next_key_seed(Key(self.key))? {
+        while let Some(is_it) = map.next_key_seed(KeyMatcher(self.key))? {
             if !is_it {
                 map.next_value::<IgnoredAny>()?;
             } else if self.found.replace(map.next_value()?).is_some() {
@@ -85,12 +85,12 @@ impl<'a> Visitor<'a> for Member<'_, 'a> {
 /// The name of the first member of an object that is not `name`.
 pub(in crate::ingest) fn beside(body: &[u8], name: &str) -> Option<String> {
     let text = std::str::from_utf8(body).ok().filter(|_| !is_too_deep(body))?;
-    whole(text, Beside(name)).ok().flatten()
+    whole(text, BesideMember(name)).ok().flatten()
 }
 
-struct Beside<'k>(&'k str);
+struct BesideMember<'k>(&'k str);
 
-impl<'a> DeserializeSeed<'a> for Beside<'_> {
+impl<'a> DeserializeSeed<'a> for BesideMember<'_> {
     type Value = Option<String>;
 
     fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<Self::Value, D::Error> {
@@ -98,7 +98,7 @@ impl<'a> DeserializeSeed<'a> for Beside<'_> {
     }
 }
 
-impl<'a> Visitor<'a> for Beside<'_> {
+impl<'a> Visitor<'a> for BesideMember<'_> {
     type Value = Option<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,9 +118,9 @@ impl<'a> Visitor<'a> for Beside<'_> {
 }
 
 /// Whether a key is this one.
-struct Key<'k>(&'k str);
+struct KeyMatcher<'k>(&'k str);
 
-impl<'a> DeserializeSeed<'a> for Key<'_> {
+impl<'a> DeserializeSeed<'a> for KeyMatcher<'_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<bool, D::Error> {
@@ -128,7 +128,7 @@ impl<'a> DeserializeSeed<'a> for Key<'_> {
     }
 }
 
-impl Visitor<'_> for Key<'_> {
+impl Visitor<'_> for KeyMatcher<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -97,7 +97,7 @@ impl Location {
 }
 
 /// Reads the attributes of one request, and notes why one cannot be read.
-pub(super) struct Reader<'a> {
+pub(super) struct AttributeReader<'a> {
     pub(super) head: &'a Head,
     pub(super) body: &'a [u8],
     pub(super) found: &'a [PointerValue],
@@ -106,7 +106,7 @@ pub(super) struct Reader<'a> {
     pub(super) notes: &'a mut NoteLine,
 }
 
-impl Reader<'_> {
+impl AttributeReader<'_> {
     /// A type or a subject, percent-escaped by `escape` where it breaks the rule of names.
     pub(super) fn name(
         &mut self,

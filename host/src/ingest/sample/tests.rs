@@ -1,4 +1,4 @@
-//! What a sample holds, and what becomes of a body that is given.
+//! The content of samples, with and without a given body.
 
 use super::*;
 use crate::config::source::{Dedupe, DedupeBy, EventTypes, Joined, Verify};

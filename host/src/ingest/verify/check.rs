@@ -8,7 +8,7 @@ use super::field::Items;
 use super::keyed;
 use super::keys::KeyRing;
 use super::message::{Message, MessageTemplate};
-use super::place::{Check, Reading, Spot};
+use super::place::{ConditionCheck, PointedRequest, Spot};
 use super::refusal::Refusal;
 use super::scheme::Scheme;
 use super::timestamp::TimestampCheck;
@@ -28,7 +28,7 @@ pub(in crate::ingest) struct SignatureCheck {
     pub(super) scheme: Box<dyn Scheme>,
     /// Whether the head, and the raw body, have all that is needed, by one rule.
     pub(super) is_plain: bool,
-    pub(super) when: Vec<Check>,
+    pub(super) when: Vec<ConditionCheck>,
     pub(super) matches_any: bool,
     /// The names on the way to the list whose items are signed.
     pub(super) each: Option<Vec<String>>,
@@ -83,7 +83,7 @@ impl SignatureCheck {
             _ => None,
         };
         let id = id.map(|place| Spot::new(&place, &mut pointers)).transpose()?;
-        let when = signature.when.iter().map(|when| Check::new(when, &mut pointers));
+        let when = signature.when.iter().map(|when| ConditionCheck::new(when, &mut pointers));
         let when = when.collect::<Result<_, _>>()?;
         let body_hash = match &signature.body_hash {
             Some(hash) => Some((Spot::new(&hash.place, &mut pointers)?, hash.encoding)),
@@ -164,7 +164,7 @@ impl SignatureCheck {
     /// Refuses a head without a signature for which no other place is left.
     fn claim_early(&self, head: &Head) -> Result<Candidates, Refusal> {
         let mut rules = std::iter::once(self).chain(&self.others);
-        let reading = Reading { head, body: &[], found: &[] };
+        let reading = PointedRequest { head, body: &[], found: &[] };
         let may_sign = |rule: &Self| {
             rule.signatures.iter().any(|(spot, _)| match spot {
                 Spot::Header(name) => head.headers.contains_key(name),
@@ -218,7 +218,7 @@ impl SignatureCheck {
 
     /// The address of the public key that the request is checked with; `None` for keys that are
     /// known.
-    pub(super) fn key_url(&self, reading: Reading<'_>) -> Result<Option<String>, Refusal> {
+    pub(super) fn key_url(&self, reading: PointedRequest<'_>) -> Result<Option<String>, Refusal> {
         let Some((ring, spot)) = &self.ring else { return Ok(None) };
         let Some(spot) = spot else { return Ok(ring.fixed().map(str::to_owned)) };
         let named = spot.value(reading)?.ok_or(Refusal::NoPart)?;
@@ -232,7 +232,7 @@ impl SignatureCheck {
             let (ring, _) = rule.ring.as_ref()?;
             let json = rule.json(head, body);
             let found = rule.pointers.find(&json, "").unwrap_or_else(|_| rule.pointers.nothing());
-            let reading = Reading { head, body, found: &found };
+            let reading = PointedRequest { head, body, found: &found };
             if !rule.when.iter().all(|when| when.holds(reading)) {
                 return None;
             }

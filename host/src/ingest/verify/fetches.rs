@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::server::ShareKey;
+use crate::server::ClientKey;
 
 /// The most addresses that are asked at once for requests of one client.
 const MAX_OF_CLIENT: usize = 2;
@@ -31,7 +31,7 @@ pub(super) struct Fetches(Mutex<HashMap<String, OpenFetch>>);
 #[derive(Debug)]
 struct OpenFetch {
     /// The client that named the address, unless it is one that has answered before.
-    counts_for: Option<Option<ShareKey>>,
+    counts_for: Option<Option<ClientKey>>,
     ended: FetchEnded,
 }
 
@@ -40,7 +40,7 @@ impl Fetches {
     pub(super) fn join(
         &self,
         url: &str,
-        client: Option<ShareKey>,
+        client: Option<ClientKey>,
         is_known: bool,
     ) -> Option<(FetchEnded, Option<FetchEnd>)> {
         let mut open = self.open();
@@ -74,8 +74,8 @@ impl Fetches {
 mod tests {
     use super::*;
 
-    fn client(last: u8) -> Option<ShareKey> {
-        Some(ShareKey::of([192, 0, 2, last].into()))
+    fn client(last: u8) -> Option<ClientKey> {
+        Some(ClientKey::of([192, 0, 2, last].into()))
     }
 
     #[test]

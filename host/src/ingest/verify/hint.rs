@@ -34,7 +34,7 @@ pub(in crate::ingest) const MAX_BODY_BYTES: usize = 64 << 10;
 const MAX_OTHERS: usize = 32;
 
 /// A refused request, and the source that refused it.
-struct Trial<'a> {
+struct RefusedCheck<'a> {
     check: &'a SignatureCheck,
     signature: &'a Signature,
     candidates: Candidates,
@@ -62,7 +62,7 @@ pub(in crate::ingest) fn find<'o>(
     if body.len() > MAX_BODY_BYTES || !is_tried {
         return None;
     }
-    let trial = Trial {
+    let trial = RefusedCheck {
         check,
         signature,
         candidates: check.candidates(head).ok()?,
@@ -75,7 +75,7 @@ pub(in crate::ingest) fn find<'o>(
     what.or_else(|| trial.others(others)).map(|what| format!("matches {what}"))
 }
 
-impl Trial<'_> {
+impl RefusedCheck<'_> {
     fn is_made_by(&self, scheme: &dyn Scheme, template: &MessageTemplate, body: &[u8]) -> bool {
         let (timestamp, id) = (self.timestamp, self.id);
         let message = Message { timestamp, id, ..Message::plain(template, self.head, body) };

@@ -1,7 +1,7 @@
 //! JSON Web Tokens (RFC 7519) in the compact form of RFC 7515.
 //!
 //! The configuration lists the algorithms, all of one family: a token never chooses whether a key
-//! is a secret. What a token may be is bounded before it is decoded.
+//! is a secret. The size and form of a token are checked before it is decoded.
 
 use std::fmt;
 

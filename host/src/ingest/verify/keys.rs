@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fetches::{FetchEnd, FetchEnded, Fetches};
 use crate::config::source::{KeyAddress, KeyDocument, KeyFrom, PublicKey};
-use crate::server::ShareKey;
+use crate::server::ClientKey;
 
 /// The most documents that are kept of a source.
 const MAX_DOCUMENTS: usize = 32;
@@ -33,7 +33,7 @@ pub(in crate::ingest) struct KeyRing(Arc<Ring>);
 #[derive(Debug)]
 struct Ring {
     address: KeyAddress,
-    documents: Mutex<HashMap<String, Document>>,
+    documents: Mutex<HashMap<String, FetchedKeys>>,
     /// The addresses that failed, and when.
     failed: Mutex<HashMap<String, i64>>,
     fetches: Fetches,
@@ -49,7 +49,7 @@ pub(in crate::ingest) struct FetchDuty {
 
 /// The keys of one document, and when it was fetched.
 #[derive(Debug)]
-struct Document {
+struct FetchedKeys {
     keys: Arc<[PublicKey]>,
     fetched_ms: i64,
 }
@@ -66,8 +66,8 @@ impl KeyRing {
             return;
         }
         for (url, document) in &*older.documents() {
-            let Document { keys, fetched_ms } = document;
-            let document = Document { keys: Arc::clone(keys), fetched_ms: *fetched_ms };
+            let FetchedKeys { keys, fetched_ms } = document;
+            let document = FetchedKeys { keys: Arc::clone(keys), fetched_ms: *fetched_ms };
             self.documents().entry(url.clone()).or_insert(document);
         }
     }
@@ -110,7 +110,7 @@ impl KeyRing {
     /// have others meanwhile.
     pub(in crate::ingest) fn is_renewable(&self, url: &str, now_ms: i64) -> bool {
         let documents = self.documents();
-        let age_ms = |document: &Document| now_ms.saturating_sub(document.fetched_ms);
+        let age_ms = |document: &FetchedKeys| now_ms.saturating_sub(document.fetched_ms);
         documents.get(url).is_some_and(|document| age_ms(document) > RENEWABLE_MS)
     }
 
@@ -124,7 +124,7 @@ impl KeyRing {
     pub(in crate::ingest) fn join(
         &self,
         url: &str,
-        client: Option<ShareKey>,
+        client: Option<ClientKey>,
     ) -> Option<(FetchEnded, Option<FetchDuty>)> {
         let is_known = self.is_known(url);
         let (ended, end) = self.0.fetches.join(url, client, is_known)?;
@@ -164,13 +164,13 @@ impl KeyRing {
                 documents.remove(&oldest);
             }
         }
-        documents.insert(url.to_owned(), Document { keys, fetched_ms: now_ms });
+        documents.insert(url.to_owned(), FetchedKeys { keys, fetched_ms: now_ms });
         drop(documents);
         self.0.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(url);
         true
     }
 
-    fn documents(&self) -> MutexGuard<'_, HashMap<String, Document>> {
+    fn documents(&self) -> MutexGuard<'_, HashMap<String, FetchedKeys>> {
         self.0.documents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::http::header::HeaderName;
 use sha2::{Digest, Sha256};
 
-use super::place::{Reading, Spot};
+use super::place::{PointedRequest, Spot};
 use super::refusal::Refusal;
 use crate::config::source::{ParamText, Part, Signature};
 use crate::event::form;
@@ -26,7 +26,7 @@ const MAX_FIELDS: usize = 1_000;
 /// The parts that are signed, with header names parsed.
 #[derive(Debug)]
 pub(super) struct MessageTemplate {
-    pieces: Vec<Piece>,
+    pieces: Vec<MessagePiece>,
     pub(super) signs_timestamp: bool,
     pub(super) signs_id: bool,
     pub(super) signs_form: bool,
@@ -34,7 +34,7 @@ pub(super) struct MessageTemplate {
 
 /// [`Part`] made ready.
 #[derive(Debug)]
-enum Piece {
+enum MessagePiece {
     Literal(String),
     Param(ParamText),
     Timestamp,
@@ -60,7 +60,7 @@ enum OtherPiece {
     BodyCrc32,
     Secret,
     HeaderList(ListedHeaders),
-    Optional(Vec<Piece>),
+    Optional(Vec<MessagePiece>),
 }
 
 impl MessageTemplate {
@@ -89,20 +89,20 @@ impl MessageTemplate {
 
     /// Whether the secret is the last that is signed.
     pub(super) fn ends_with_secret(&self) -> bool {
-        matches!(self.pieces.last(), Some(Piece::Other(OtherPiece::Secret)))
+        matches!(self.pieces.last(), Some(MessagePiece::Other(OtherPiece::Secret)))
     }
 
     /// Whether the head alone, with the raw body, has all that is signed.
     pub(super) fn is_plain(&self) -> bool {
-        self.pieces.iter().all(|piece| !matches!(piece, Piece::Other(_)))
+        self.pieces.iter().all(|piece| !matches!(piece, MessagePiece::Other(_)))
     }
 
     /// Whether it has values that are looked for in the body.
     pub(super) fn needs_body(&self) -> bool {
-        let looked_for = |piece: &Piece| {
+        let looked_for = |piece: &MessagePiece| {
             matches!(
                 piece,
-                Piece::Other(
+                MessagePiece::Other(
                     OtherPiece::Json(..)
                         | OtherPiece::FormValue(..)
                         | OtherPiece::HeaderList(_)
@@ -114,7 +114,7 @@ impl MessageTemplate {
     }
 
     /// Refuses a request that lacks a part that is signed, or whose form has too many fields.
-    pub(super) fn check_whole(&self, reading: Reading<'_>) -> Result<(), Refusal> {
+    pub(super) fn check_whole(&self, reading: PointedRequest<'_>) -> Result<(), Refusal> {
         self.check(reading.head)?;
         self.check_form(reading.body)?;
         present::check(&self.pieces, reading)
@@ -132,14 +132,14 @@ impl MessageTemplate {
     pub(super) fn check(&self, head: &Head) -> Result<(), Refusal> {
         for piece in &self.pieces {
             match piece {
-                Piece::QueryValue(name, breaks) => {
+                MessagePiece::QueryValue(name, breaks) => {
                     let value = query_value(head, name)?.ok_or(Refusal::NoPart)?;
                     breaks.check(&value)?;
                 }
-                Piece::Header(name) if header::single(&head.headers, name)?.is_none() => {
+                MessagePiece::Header(name) if header::single(&head.headers, name)?.is_none() => {
                     return Err(Refusal::NoPart);
                 }
-                Piece::Form if !head.is_form() => return Err(Refusal::NoForm),
+                MessagePiece::Form if !head.is_form() => return Err(Refusal::NoForm),
                 _ => {}
             }
         }
@@ -152,46 +152,48 @@ fn pieces(
     parts: &[Part],
     (url, time): (Option<&str>, Option<&str>),
     pointers: &mut Pointers,
-) -> Result<Vec<Piece>, String> {
+) -> Result<Vec<MessagePiece>, String> {
     let mut pieces = Vec::with_capacity(parts.len());
     let address = || url.map(str::to_owned).ok_or_else(|| "`public_url` is not set".to_owned());
     for part in parts {
         let piece = match part {
-            Part::Literal(text) => Piece::Literal(text.clone()),
-            Part::Timestamp => Piece::Timestamp,
-            Part::Id => Piece::Id,
-            Part::Body => Piece::Body,
-            Part::Method => Piece::Method,
+            Part::Literal(text) => MessagePiece::Literal(text.clone()),
+            Part::Timestamp => MessagePiece::Timestamp,
+            Part::Id => MessagePiece::Id,
+            Part::Body => MessagePiece::Body,
+            Part::Method => MessagePiece::Method,
             Part::Url => {
-                pieces.push(Piece::Literal(address()?));
-                Piece::PathAndQuery
+                pieces.push(MessagePiece::Literal(address()?));
+                MessagePiece::PathAndQuery
             }
-            Part::Path => Piece::Path,
-            Part::Query => Piece::Query,
-            Part::QueryValue(name) => Piece::QueryValue(name.clone(), Breaks::Allowed),
-            Part::Form => Piece::Form,
-            Part::Header(name) => Piece::Header(header::parse_name(name)?),
+            Part::Path => MessagePiece::Path,
+            Part::Query => MessagePiece::Query,
+            Part::QueryValue(name) => MessagePiece::QueryValue(name.clone(), Breaks::Allowed),
+            Part::Form => MessagePiece::Form,
+            Part::Header(name) => MessagePiece::Header(header::parse_name(name)?),
             Part::UnescapedUrl => {
-                pieces.push(Piece::Literal(address()?));
-                Piece::Other(OtherPiece::UnescapedTarget)
+                pieces.push(MessagePiece::Literal(address()?));
+                MessagePiece::Other(OtherPiece::UnescapedTarget)
             }
             Part::Json(pointer) => {
-                Piece::Other(OtherPiece::Json(pointers.add(pointer)?, Breaks::Allowed))
+                MessagePiece::Other(OtherPiece::Json(pointers.add(pointer)?, Breaks::Allowed))
             }
             Part::FormValue(name) => {
-                Piece::Other(OtherPiece::FormValue(name.clone(), Breaks::Allowed))
+                MessagePiece::Other(OtherPiece::FormValue(name.clone(), Breaks::Allowed))
             }
-            Part::BodySha256 => Piece::Other(OtherPiece::BodySha256),
-            Part::BodyCrc32 => Piece::Other(OtherPiece::BodyCrc32),
-            Part::Secret => Piece::Other(OtherPiece::Secret),
+            Part::BodySha256 => MessagePiece::Other(OtherPiece::BodySha256),
+            Part::BodyCrc32 => MessagePiece::Other(OtherPiece::BodyCrc32),
+            Part::Secret => MessagePiece::Other(OtherPiece::Secret),
             Part::HeaderList(name) => {
-                Piece::Other(OtherPiece::HeaderList(ListedHeaders::new(name, time)?))
+                MessagePiece::Other(OtherPiece::HeaderList(ListedHeaders::new(name, time)?))
             }
-            Part::Param(_, Some(text)) => Piece::Param(text.clone()),
+            Part::Param(_, Some(text)) => MessagePiece::Param(text.clone()),
             Part::Param(name, None) => return Err(format!("the parameter `{name}` is not set")),
-            Part::Optional(parts) => {
-                Piece::Other(OtherPiece::Optional(self::pieces(parts, (url, time), pointers)?))
-            }
+            Part::Optional(parts) => MessagePiece::Other(OtherPiece::Optional(self::pieces(
+                parts,
+                (url, time),
+                pointers,
+            )?)),
         };
         pieces.push(piece);
     }
@@ -206,7 +208,7 @@ pub(super) struct Message<'a> {
     pub(super) timestamp: Option<&'a [u8]>,
     pub(super) id: Option<&'a [u8]>,
     pub(super) body: &'a [u8],
-    /// What the pointers find in the body.
+    /// The values at the pointers into the body.
     pub(super) found: &'a [PointerValue],
     /// The secret, where it is a part of what is signed.
     pub(super) secret: Option<&'a [u8]>,
@@ -245,31 +247,31 @@ impl Message<'_> {
         bytes
     }
 
-    fn pieces(&self, pieces: &[Piece], take: &mut impl FnMut(&[u8])) {
+    fn pieces(&self, pieces: &[MessagePiece], take: &mut impl FnMut(&[u8])) {
         let uri = &self.head.uri;
         for piece in pieces {
             match piece {
-                Piece::Other(other) => self.other(other, take),
-                Piece::Body => take(self.body),
-                Piece::Literal(text) => take(text.as_bytes()),
-                Piece::Param(text) => take(text.as_str().as_bytes()),
-                Piece::Timestamp => take(self.timestamp.unwrap_or_default()),
-                Piece::Id => take(self.id.unwrap_or_default()),
-                Piece::Method => take(self.head.method.as_str().as_bytes()),
-                Piece::Path => take(uri.path().as_bytes()),
-                Piece::PathAndQuery => {
+                MessagePiece::Other(other) => self.other(other, take),
+                MessagePiece::Body => take(self.body),
+                MessagePiece::Literal(text) => take(text.as_bytes()),
+                MessagePiece::Param(text) => take(text.as_str().as_bytes()),
+                MessagePiece::Timestamp => take(self.timestamp.unwrap_or_default()),
+                MessagePiece::Id => take(self.id.unwrap_or_default()),
+                MessagePiece::Method => take(self.head.method.as_str().as_bytes()),
+                MessagePiece::Path => take(uri.path().as_bytes()),
+                MessagePiece::PathAndQuery => {
                     take(uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
                 }
-                Piece::Query => take(uri.query().unwrap_or_default().as_bytes()),
-                Piece::QueryValue(name, _) => {
+                MessagePiece::Query => take(uri.query().unwrap_or_default().as_bytes()),
+                MessagePiece::QueryValue(name, _) => {
                     let value = query_value(self.head, name).ok().flatten();
                     take(&value.unwrap_or_default());
                 }
-                Piece::Header(name) => {
+                MessagePiece::Header(name) => {
                     let value = header::single(&self.head.headers, name).ok().flatten();
                     take(value.unwrap_or_default());
                 }
-                Piece::Form => {
+                MessagePiece::Form => {
                     for (name, value) in sorted_fields(self.body) {
                         take(&name);
                         take(&value);
@@ -281,8 +283,8 @@ impl Message<'_> {
 }
 
 impl Message<'_> {
-    fn reading(&self) -> Reading<'_> {
-        Reading { head: self.head, body: self.body, found: self.found }
+    fn reading(&self) -> PointedRequest<'_> {
+        PointedRequest { head: self.head, body: self.body, found: self.found }
     }
 
     fn other(&self, piece: &OtherPiece, take: &mut impl FnMut(&[u8])) {

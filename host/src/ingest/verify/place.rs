@@ -24,7 +24,7 @@ pub(in crate::ingest) enum Spot {
 
 /// A request, and what the pointers of its source find in it.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::ingest) struct Reading<'a> {
+pub(in crate::ingest) struct PointedRequest<'a> {
     pub(in crate::ingest) head: &'a Head,
     pub(in crate::ingest) body: &'a [u8],
     pub(in crate::ingest) found: &'a [PointerValue],
@@ -53,7 +53,7 @@ impl Spot {
     /// The value there, if there is one.
     pub(in crate::ingest) fn value<'a>(
         &self,
-        reading: Reading<'a>,
+        reading: PointedRequest<'a>,
     ) -> Result<Option<Cow<'a, [u8]>>, Refusal> {
         match self {
             Self::Header(name) => Ok(header::single(&reading.head.headers, name)?.map(Cow::from)),
@@ -71,9 +71,9 @@ impl Spot {
 
 /// [`ValueCondition`] made ready.
 #[derive(Debug)]
-pub(in crate::ingest) struct Check {
+pub(in crate::ingest) struct ConditionCheck {
     spot: Spot,
-    is: Option<Expected>,
+    is: Option<ExpectedText>,
     starts: Option<String>,
     hex: Option<(usize, usize)>,
     absent: bool,
@@ -81,12 +81,12 @@ pub(in crate::ingest) struct Check {
 
 /// The text that a value has to have.
 #[derive(Debug)]
-enum Expected {
+enum ExpectedText {
     Text(String),
     Param(ParamText),
 }
 
-impl Expected {
+impl ExpectedText {
     fn as_str(&self) -> &str {
         match self {
             Self::Text(text) => text,
@@ -95,16 +95,16 @@ impl Expected {
     }
 }
 
-impl Check {
+impl ConditionCheck {
     pub(in crate::ingest) fn new(
         condition: &ValueCondition,
         pointers: &mut Pointers,
     ) -> Result<Self, String> {
         let spot = Spot::new(&condition.place, pointers)?;
         let is = match &condition.param {
-            Some((_, Some(text))) => Some(Expected::Param(text.clone())),
+            Some((_, Some(text))) => Some(ExpectedText::Param(text.clone())),
             Some((name, None)) => return Err(format!("the parameter `{name}` is not set")),
-            None => condition.is.clone().map(Expected::Text),
+            None => condition.is.clone().map(ExpectedText::Text),
         };
         let ValueCondition { starts, hex, absent, .. } = condition.clone();
         Ok(Self { spot, is, starts, hex, absent })
@@ -116,7 +116,7 @@ impl Check {
     }
 
     /// Whether it holds.
-    pub(in crate::ingest) fn holds(&self, reading: Reading<'_>) -> bool {
+    pub(in crate::ingest) fn holds(&self, reading: PointedRequest<'_>) -> bool {
         match self.spot.value(reading) {
             Ok(Some(value)) => !self.absent && self.fits(&value),
             Ok(None) => self.absent,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::http::{HeaderMap, HeaderName};
 
 use super::field::Items;
-use super::place::{Reading, Spot};
+use super::place::{PointedRequest, Spot};
 use super::refusal::Refusal;
 use crate::config::source::{Field, Stale, TimeFormat, Timestamp};
 use crate::ingest::identify::json::Pointers;
@@ -43,7 +43,10 @@ impl TimestampCheck {
     }
 
     /// The timestamp's text at its place, which may be signed.
-    pub(super) fn value<'a>(&self, reading: Reading<'a>) -> Result<Option<Cow<'a, [u8]>>, Refusal> {
+    pub(super) fn value<'a>(
+        &self,
+        reading: PointedRequest<'a>,
+    ) -> Result<Option<Cow<'a, [u8]>>, Refusal> {
         if self.is_in_header() {
             return Ok(self.text(&reading.head.headers)?.map(Cow::from));
         }

@@ -8,7 +8,7 @@ use super::digest::SignedDigest;
 use super::field::Items;
 use super::jwt;
 use super::message::Message;
-use super::place::Reading;
+use super::place::PointedRequest;
 use super::refusal::Refusal;
 use crate::ingest::head::Head;
 use crate::ingest::identify::items;
@@ -61,10 +61,10 @@ fn one(
 ) -> Result<Proof, Refusal> {
     let found = match rule.pointers.is_empty() {
         true => Vec::new(),
-        // What is no JSON has nothing at any pointer.
+        // A body that is no JSON has nothing at any pointer.
         false => rule.pointers.find(json, "").unwrap_or_else(|_| rule.pointers.nothing()),
     };
-    let reading = Reading { head, body, found: &found };
+    let reading = PointedRequest { head, body, found: &found };
     if !rule.when.iter().all(|when| when.holds(reading)) {
         return Err(Refusal::NoSignature);
     }
@@ -133,7 +133,7 @@ fn judged<'a>(
 }
 
 /// The signatures at the first place that is present, or at all of them.
-fn candidates(rule: &SignatureCheck, reading: Reading<'_>) -> Result<Candidates, Refusal> {
+fn candidates(rule: &SignatureCheck, reading: PointedRequest<'_>) -> Result<Candidates, Refusal> {
     let mut candidates = Candidates::default();
     let mut is_present = false;
     for (spot, field) in &rule.signatures {

@@ -39,7 +39,7 @@ pub(super) struct Note {
 /// A note as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct WrittenNote {
     digest: Option<String>,
     capabilities: Vec<String>,
     approved: Option<String>,
@@ -132,7 +132,7 @@ fn read_note(path: &Path) -> Result<Note, String> {
         )
     };
     let text = read_regular(path, MAX_NOTE_BYTES).map_err(|error| unusable(&error))?;
-    let written: Written = serde_json::from_slice(&text).map_err(|error| unusable(&error))?;
+    let written: WrittenNote = serde_json::from_slice(&text).map_err(|error| unusable(&error))?;
     let digest = |text: Option<String>| {
         text.map(|text| text.parse().map_err(|error| unusable(&error))).transpose()
     };

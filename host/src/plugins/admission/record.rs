@@ -9,7 +9,7 @@ use crate::sandbox::Capability;
 use crate::store::StoredApproval;
 
 /// The capabilities that a file asks for.
-pub(in crate::plugins) type Asked = BTreeSet<Capability>;
+pub(in crate::plugins) type AskedCapabilities = BTreeSet<Capability>;
 
 /// The admitted, approved and held file of one plugin. A plugin that never ran has no record.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct Record {
     /// The file that was admitted last.
     pub(super) admitted: Option<Digest>,
     /// The capabilities of that file: those of the plugin.
-    pub(super) capabilities: Asked,
+    pub(super) capabilities: AskedCapabilities,
     /// The file that an operator has approved.
     pub(super) approved: Option<Digest>,
     /// Whether the approval is over, but the store does not say so yet.
@@ -25,7 +25,7 @@ pub(super) struct Record {
     /// The reason why the plugin's capabilities are not known.
     pub(super) trouble: Option<String>,
     /// The held file, and the capabilities it asks for.
-    pub(super) held: Option<(Digest, Asked)>,
+    pub(super) held: Option<(Digest, AskedCapabilities)>,
 }
 
 /// The decision on a file that can run.
@@ -36,7 +36,7 @@ pub(in crate::plugins) enum Decision {
     /// Hold the file.
     Hold {
         /// The capabilities that the plugin does not have.
-        added: Asked,
+        added: AskedCapabilities,
         /// The reason why the plugin's capabilities are not known.
         trouble: Option<String>,
     },
@@ -96,7 +96,7 @@ impl Record {
     }
 
     /// Whether the store says exactly that this file was admitted last.
-    pub(super) fn says(&self, digest: Digest, asked: &Asked) -> bool {
+    pub(super) fn says(&self, digest: Digest, asked: &AskedCapabilities) -> bool {
         let same = self.admitted == Some(digest) && self.capabilities == *asked;
         same && self.approved.is_none() && self.trouble.is_none()
     }
@@ -107,11 +107,11 @@ pub(super) fn decide(
     record: Option<&Record>,
     settings: &PluginSettings,
     digest: Digest,
-    asked: &Asked,
+    asked: &AskedCapabilities,
 ) -> Decision {
     // The first file of a plugin is what its owner put there.
     let Some(record) = record else { return Decision::Admit(None) };
-    let added: Asked = asked.difference(&record.capabilities).copied().collect();
+    let added: AskedCapabilities = asked.difference(&record.capabilities).copied().collect();
     if added.is_empty() || record.admitted == Some(digest) {
         return Decision::Admit(None);
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::event::{Digest, PluginName};
-use crate::plugins::admission::{Admission, Asked};
+use crate::plugins::admission::{Admission, AskedCapabilities};
 use crate::plugins::directory::ObservedFile;
 use crate::plugins::loader::LoadedFile;
 use crate::plugins::usage::Usage;
@@ -31,14 +31,14 @@ pub struct Entry {
     pub compiling_since_ms: Option<i64>,
     /// The file that the stage is about.
     pub(in crate::plugins) observed: ObservedFile,
-    stage: Stage,
+    stage: FileStage,
     /// Whether a route leads to the plugin; it then has an entry even if it never had a file.
     pub(super) routed: bool,
 }
 
 /// The stage of the newest file.
 #[derive(Debug, Clone, Default)]
-enum Stage {
+enum FileStage {
     /// There has been no file.
     #[default]
     NoFile,
@@ -89,14 +89,14 @@ pub struct PendingApproval {
 }
 
 /// The next step of a plugin's newest file.
-pub(in crate::plugins) enum Step {
+pub(in crate::plugins) enum NextStep {
     /// Run the file; the admission says why it may ask for more than the last one.
     Admit(Box<LoadedFile>, Option<Admission>),
     /// Hold the file, because it asks for `added`. Meanwhile `last` runs, if nothing else does.
     Hold {
         file: Box<LoadedFile>,
         last: Option<Box<LoadedFile>>,
-        added: Asked,
+        added: AskedCapabilities,
         trouble: Option<String>,
     },
     /// Run the held file.
@@ -159,7 +159,7 @@ pub enum Change {
 impl Entry {
     /// Makes the entry of a plugin that runs and has no file.
     pub(super) fn of(loaded: Arc<Loaded>) -> Self {
-        Self { loaded: Some(loaded), stage: Stage::Admitted, ..Self::default() }
+        Self { loaded: Some(loaded), stage: FileStage::Admitted, ..Self::default() }
     }
 
     /// The plugin's state, in the API's word, one of [`PLUGIN_STATES`]:
@@ -174,35 +174,35 @@ impl Entry {
     /// The state of a plugin that runs stays while a newer file is compiled.
     pub fn state(&self) -> &'static str {
         match &self.stage {
-            Stage::Held(_) => "held",
-            Stage::Admitted => "loaded",
-            Stage::Failed(_) if self.loaded.is_some() => "stale",
+            FileStage::Held(_) => "held",
+            FileStage::Admitted => "loaded",
+            FileStage::Failed(_) if self.loaded.is_some() => "stale",
             _ if self.compiling_since_ms.is_some() => "compiling",
-            Stage::Failed(_) => "failed",
-            Stage::NoFile | Stage::Removed => "missing",
+            FileStage::Failed(_) => "failed",
+            FileStage::NoFile | FileStage::Removed => "missing",
         }
     }
 
     /// The reason why the newest file was not admitted, for people.
     pub fn problem(&self) -> Option<&str> {
         match &self.stage {
-            Stage::Failed(problem) => Some(problem),
+            FileStage::Failed(problem) => Some(problem),
             // The file that is compiled now is not at fault.
             _ if self.compiling_since_ms.is_some() => None,
-            Stage::NoFile if self.routed => Some(NO_FILE),
-            Stage::Removed => Some(REMOVED),
+            FileStage::NoFile if self.routed => Some(NO_FILE),
+            FileStage::Removed => Some(REMOVED),
             _ => None,
         }
     }
 
     /// The newest file, if it waits to be approved.
     pub fn held(&self) -> Option<&PendingApproval> {
-        if let Stage::Held(held) = &self.stage { Some(held) } else { None }
+        if let FileStage::Held(held) = &self.stage { Some(held) } else { None }
     }
 
     /// Whether the entry says more than that a file was observed.
     pub(super) fn is_known(&self) -> bool {
-        self.routed || !matches!(self.stage, Stage::NoFile)
+        self.routed || !matches!(self.stage, FileStage::NoFile)
     }
 
     /// Whether the plugin has a file, or a route leads to it.
@@ -218,16 +218,16 @@ impl Entry {
     /// Whether the digest of its newest file is known. A file that is still to be compiled, or
     /// cannot be read, has none.
     pub(in crate::plugins) fn knows_its_file(&self) -> bool {
-        let unread =
-            matches!(self.observed, ObservedFile::Unfit(_)) || matches!(self.stage, Stage::NoFile);
+        let unread = matches!(self.observed, ObservedFile::Unfit(_))
+            || matches!(self.stage, FileStage::NoFile);
         self.compiling_since_ms.is_none() && !unread
     }
 
-    pub(super) fn apply(&mut self, name: &PluginName, step: Step, now_ms: i64) -> Vec<Change> {
+    pub(super) fn apply(&mut self, name: &PluginName, step: NextStep, now_ms: i64) -> Vec<Change> {
         let previous = self.loaded.as_ref().map(|loaded| loaded.digest);
         match step {
-            Step::Admit(file, admission) => vec![self.run(name, *file, admission, now_ms)],
-            Step::Hold { file, last, added, trouble } => {
+            NextStep::Admit(file, admission) => vec![self.run(name, *file, admission, now_ms)],
+            NextStep::Hold { file, last, added, trouble } => {
                 let restarted = last
                     .filter(|_| self.loaded.is_none())
                     .map(|last| self.run(name, *last, None, now_ms));
@@ -235,21 +235,25 @@ impl Entry {
                 let held = PendingApproval::new(candidate, self.loaded.as_deref(), added, trouble);
                 restarted.into_iter().chain([self.hold(name, held)]).collect()
             }
-            Step::Release(admission) => match std::mem::replace(&mut self.stage, Stage::Admitted) {
-                Stage::Held(held) => {
-                    let (name, digest, source) = (name.clone(), held.candidate.digest, None);
-                    self.loaded = Some(held.candidate);
-                    vec![Change::Loaded { name, digest, previous, source, admission }]
+            NextStep::Release(admission) => {
+                match std::mem::replace(&mut self.stage, FileStage::Admitted) {
+                    FileStage::Held(held) => {
+                        let (name, digest, source) = (name.clone(), held.candidate.digest, None);
+                        self.loaded = Some(held.candidate);
+                        vec![Change::Loaded { name, digest, previous, source, admission }]
+                    }
+                    other => {
+                        self.stage = other;
+                        Vec::new()
+                    }
                 }
-                other => {
-                    self.stage = other;
-                    Vec::new()
-                }
-            },
-            Step::Wait => Vec::new(),
-            Step::Restore => {
-                let was = std::mem::replace(&mut self.stage, Stage::Admitted);
-                let digest = previous.filter(|_| !matches!(was, Stage::Admitted));
+            }
+            NextStep::Wait => Vec::new(),
+            NextStep::Restore => {
+                // The file that runs is the newest again, after another one that failed or was
+                // held.
+                let was = std::mem::replace(&mut self.stage, FileStage::Admitted);
+                let digest = previous.filter(|_| !matches!(was, FileStage::Admitted));
                 let change = |digest| Change::Loaded {
                     name: name.clone(),
                     digest,
@@ -259,13 +263,13 @@ impl Entry {
                 };
                 digest.map(change).into_iter().collect()
             }
-            Step::Fail(problem) => self.fail(name, problem),
-            Step::Postpone(problem) => {
+            NextStep::Fail(problem) => self.fail(name, problem),
+            NextStep::Postpone(problem) => {
                 // No file equals this one, so every refresh tries again.
                 self.observed = ObservedFile::Unfit(problem.clone());
                 self.fail(name, problem)
             }
-            Step::Remove => self.remove(name),
+            NextStep::Remove => self.remove(name),
         }
     }
 
@@ -276,26 +280,27 @@ impl Entry {
             asks_for: held.asks_for(),
             command: held.command(),
         };
-        self.stage = Stage::Held(held);
+        self.stage = FileStage::Held(held);
         change
     }
 
     fn remove(&mut self, name: &PluginName) -> Vec<Change> {
-        let ran = self.loaded.take().is_some() || matches!(self.stage, Stage::Held(_));
+        let ran = self.loaded.take().is_some() || matches!(self.stage, FileStage::Held(_));
         match self.stage {
-            Stage::Removed => Vec::new(),
+            FileStage::Removed => Vec::new(),
             _ if ran => {
-                self.stage = Stage::Removed;
+                self.stage = FileStage::Removed;
                 vec![Change::Removed { name: name.clone() }]
             }
             _ => {
-                self.stage = Stage::NoFile;
+                self.stage = FileStage::NoFile;
                 Vec::new()
             }
         }
     }
 
     fn load(&self, name: &PluginName, file: LoadedFile, now_ms: i64) -> Loaded {
+        // The counts are those of the plugin, whichever file runs.
         let usage =
             self.loaded.as_ref().map(|loaded| Arc::clone(&loaded.usage)).unwrap_or_default();
         let LoadedFile { plugin, digest, source, size_bytes, path } = file;
@@ -314,13 +319,14 @@ impl Entry {
         let previous = self.loaded.as_ref().map(|loaded| loaded.digest);
         let (digest, source) = (file.digest, Some(file.source));
         self.loaded = Some(Arc::new(self.load(name, file, now_ms)));
-        self.stage = Stage::Admitted;
+        self.stage = FileStage::Admitted;
         Change::Loaded { name: name.clone(), digest, previous, source, admission }
     }
 
     fn fail(&mut self, name: &PluginName, problem: String) -> Vec<Change> {
+        // A failure that every refresh meets again is reported once.
         let said = self.problem() == Some(&problem);
-        self.stage = Stage::Failed(problem.clone());
+        self.stage = FileStage::Failed(problem.clone());
         if said { Vec::new() } else { vec![Change::Failed { name: name.clone(), problem }] }
     }
 }
@@ -329,7 +335,7 @@ impl PendingApproval {
     fn new(
         candidate: Arc<Loaded>,
         runs: Option<&Loaded>,
-        added: Asked,
+        added: AskedCapabilities,
         trouble: Option<String>,
     ) -> Self {
         let imported = runs.map(|loaded| loaded.plugin.imports()).unwrap_or_default();

@@ -12,8 +12,8 @@ use std::path::{Component, Path, PathBuf};
 /// The most links that are followed, as in Linux.
 const MAX_LINKS: u32 = 40;
 
-/// The folders that contain a link on the way to `path`, and the folder at its end: `path` itself
-/// if it is a folder, else its parent, or the last one on the way that exists.
+/// The folders that contain a link on the way to `path`, and the folder at its end. That is `path`
+/// itself if it is a folder, else its parent, or the last folder on the way that exists.
 pub(super) fn folders(path: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let (mut here, mut links) = (PathBuf::from("/"), 0);

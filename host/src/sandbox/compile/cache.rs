@@ -116,6 +116,7 @@ impl Cache {
                     let path = self.dir.join(name);
                     tracing::warn!(error = %why, path = %path.display(), "a compiled plugin is not used, and is compiled again");
                     if self.writes {
+                        // If it stays, the next start finds it damaged once more.
                         let _ = unlinkat(&dir, name.as_str(), AtFlags::empty());
                     }
                     None
@@ -160,6 +161,7 @@ impl Cache {
             self.take_back(&dir)
                 .map_err(|error| format!("its mode cannot be set right: {error}"))?;
         }
+        // Asked again, because its mode may be another one now.
         let stat = fstat(&dir).map_err(|errno| errno.to_string())?;
         fit(&stat, FileType::Directory, geteuid())?;
         match Mode::from_raw_mode(stat.st_mode).contains(EMPTYING) {
@@ -285,9 +287,12 @@ fn prune(dir: impl AsFd, max_bytes: u64, max: usize) {
     let (mut bytes, mut count) = (0, 0);
     for ((second, _), size, name) in entries {
         let goes = match name.ends_with(temp_file::ENDING) {
+            // A younger one may be in use by another process.
             true => second < newest_s - STALE_S,
             false => {
                 (bytes, count) = (bytes + size, count + 1);
+                // The newest entry stays even if it alone is too large, since it was made only just
+                // now.
                 count > 1 && (bytes > max_bytes || count > max)
             }
         };

@@ -139,6 +139,7 @@ async fn talk(mut stdin: Sender, mut stderr: Receiver, file: &[u8]) -> Vec<u8> {
         let (mut said, mut buffer) = (Vec::new(), [0; 1 << 10]);
         while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
             said.extend_from_slice(&buffer[..count]);
+            // Read on without keeping it, or the child would wait for a full pipe.
             said.truncate(MAX_STDERR_BYTES);
         }
         said
@@ -166,6 +167,7 @@ fn explain(status: ExitStatus, said: &[u8], limits: Confinement) -> String {
         Some(signal) if signal == Signal::XFSZ.as_raw() => {
             format!("made more than {} MiB of machine code", mib(limits.code_bytes))
         }
+        // The host's own kill after its time limit does not come here.
         Some(signal) if signal == Signal::KILL.as_raw() => {
             "was killed, by hand or because the machine is out of memory".to_owned()
         }

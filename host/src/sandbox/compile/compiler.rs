@@ -151,7 +151,9 @@ fn compiled_since(started: Instant) -> CodeSource {
 fn key(engine: &Engine, file: &[u8]) -> String {
     let mut hasher = IntoSha(Sha256::new());
     hasher.0.update(Sha256::digest(file));
+    // Another release may bring a file into another form before it is compiled.
     hasher.0.update(env!("CARGO_PKG_VERSION"));
+    // Covers the version of wasmtime, its settings and the kind of machine.
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hex::encode(hasher.0.finalize())
 }

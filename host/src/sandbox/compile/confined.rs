@@ -1,6 +1,6 @@
 //! The child's side: limits first, then a file from stdin, then its machine code to stdout.
 //!
-//! A hostile file can do no more to a compiler than this process lets it: beside a host it has the
+//! A hostile file can do no more to a compiler than this process lets it. Beside a host it has the
 //! lowest priority, an empty environment, nothing open but three standard files, and is killed
 //! first when memory runs out. It ends with its host, also with one that is killed.
 
@@ -83,6 +83,7 @@ fn end_with_host() -> io::Result<()> {
 
 fn answer() -> io::Result<ExitCode> {
     let mut file = Vec::new();
+    // One byte more than is allowed, so that a file that is too long is seen to be.
     io::stdin().lock().take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut file)?;
     let engine = engine::compiling().map_err(|error| io::Error::other(format!("{error:#}")))?;
     let (answer, code) = match precompile(&engine, &file) {

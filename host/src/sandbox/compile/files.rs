@@ -29,6 +29,7 @@ impl Cache {
         }
         let dir = self.open().map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
         let name = file_name(digest);
+        // The size is enough here: a damaged file is found when it is read, by its digest.
         if let Ok(found) = statat(&dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
             && FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
             && u64::try_from(found.st_size) == Ok(file.len() as u64)

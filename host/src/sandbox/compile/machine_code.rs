@@ -29,15 +29,16 @@ impl MachineCode {
         // as long as it is mapped. It checks itself that engine and version
         // are those the code was made for.
         // - A `MachineCode` is made of a file that a child of this process has just written under a
-        //   name that nobody was told, or of a file found in the cache: a regular file of this user
-        //   that nobody else may write, in a folder of this user that nobody else may write. Both
-        //   were checked through the descriptors that are used here, and the file's SHA-256 is the
-        //   one that was taken when a child had written it. A torn or damaged file has another. All
-        //   files that a folder held while a group could write it are deleted unread, but for
-        //   plugin files: their names do not end with a SHA-256, so none is taken for machine code.
+        //   name that nobody was told, or of a file found in the cache. The latter is a regular
+        //   file of this user that nobody else may write, in a folder of this user that nobody else
+        //   may write. Both were checked through the descriptors that are used here, and the file's
+        //   SHA-256 is the one that was taken when a child had written it. A torn or damaged file
+        //   has another. All files that a folder held while a group could write it are deleted
+        //   unread, but for plugin files: their names do not end with a SHA-256, so none is taken
+        //   for machine code.
         // - No process of this host opens such a file for writing once it has its name. It is
         //   replaced and deleted by name only, which leaves what is mapped as it is.
-        // - What remains is this user, who may write it, and root. Both can replace the program.
+        // - This user, who may write it, and root remain. Both can replace the program.
         unsafe {
             let mapped = match Engine::detect_precompiled_file(&path) {
                 Ok(Some(Precompiled::Component)) => {

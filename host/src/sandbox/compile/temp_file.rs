@@ -49,6 +49,7 @@ impl TempFile {
     pub(super) fn unnamed(dir: &Path) -> io::Result<Self> {
         let path = dir.join(unused_name()?);
         let file = create(CWD, &path)?.into();
+        // The open file lives on without its name, and is gone with the last descriptor.
         unlinkat(CWD, &path, AtFlags::empty())?;
         Ok(Self { file, name: None })
     }
@@ -62,6 +63,7 @@ impl TempFile {
     pub(super) fn text(&self) -> String {
         let mut text = Vec::new();
         let mut file = &self.file;
+        // The child has written through the same open file, and left its position at the end.
         let read = file.rewind().and_then(|()| file.take(MAX_REASON_BYTES).read_to_end(&mut text));
         match read {
             Ok(_) => String::from_utf8_lossy(&text).into_owned(),

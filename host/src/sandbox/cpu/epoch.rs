@@ -21,12 +21,12 @@ const IDLE_TICKS: u32 = 100;
 /// The thread, stopped and joined on drop.
 #[derive(Debug)]
 pub(in crate::sandbox) struct Epoch {
-    shared: Arc<Shared>,
+    shared: Arc<EpochState>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct EpochState {
     running: AtomicUsize,
     asleep: AtomicBool,
     stop: AtomicBool,
@@ -34,11 +34,11 @@ struct Shared {
 
 /// Keeps the epoch going.
 #[derive(Debug)]
-pub(in crate::sandbox) struct Ticking<'a>(&'a Shared);
+pub(in crate::sandbox) struct Ticking<'a>(&'a EpochState);
 
 impl Epoch {
     pub(in crate::sandbox) fn start(engine: Engine) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(EpochState::default());
         let thread = tasks::thread("epoch", {
             let shared = Arc::clone(&shared);
             move || shared.tick(&engine)
@@ -48,6 +48,7 @@ impl Epoch {
 
     /// Ticks until the guard is dropped.
     pub(in crate::sandbox) fn hold(&self) -> Ticking<'_> {
+        // Counted before `asleep` is read: see `Shared::sleep`.
         self.shared.running.fetch_add(1, SeqCst);
         if self.shared.asleep.swap(false, SeqCst) {
             self.wake();
@@ -68,7 +69,7 @@ impl Drop for Ticking<'_> {
     }
 }
 
-impl Shared {
+impl EpochState {
     fn tick(&self, engine: &Engine) {
         let mut idle_ticks = 0;
         while !self.stop.load(SeqCst) {
@@ -81,6 +82,7 @@ impl Shared {
                 idle_ticks = 0;
                 continue;
             }
+            // Parked and not asleep, so that a stop ends it at once.
             thread::park_timeout(TICK);
             engine.increment_epoch();
         }

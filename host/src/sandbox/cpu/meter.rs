@@ -19,7 +19,7 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// a system call and most guests need far less. From then on the guest is CPU-bound and its CPU
 /// time is counted.
 #[derive(Debug, Default)]
-pub(in crate::sandbox) struct Meter {
+pub(in crate::sandbox) struct GuestMeter {
     cpu_bound: AtomicBool,
     /// Up to the present poll, in microseconds.
     computed_us: AtomicU64,
@@ -27,7 +27,7 @@ pub(in crate::sandbox) struct Meter {
     polled_at_us: AtomicU64,
 }
 
-impl Meter {
+impl GuestMeter {
     /// Whether the guest has computed for longer than [`GRACE`].
     pub(in crate::sandbox) fn is_cpu_bound(&self) -> bool {
         self.cpu_bound.load(Relaxed)
@@ -58,6 +58,7 @@ impl Meter {
         cx: &mut Context<'_>,
     ) -> Poll<F::Output> {
         let began = START.elapsed();
+        // The callback of the epoch reads it from within the poll.
         self.polled_at_us.store(us(began), Relaxed);
         let polled = guest.poll(cx);
         self.add(START.elapsed().saturating_sub(began));

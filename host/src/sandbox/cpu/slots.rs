@@ -12,14 +12,14 @@ use std::thread;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::Meter;
+use super::GuestMeter;
 
 /// The slots of all plugins.
 #[derive(Debug, Clone)]
-pub(in crate::sandbox) struct RunSlots(Arc<Shared>);
+pub(in crate::sandbox) struct RunSlots(Arc<SlotPool>);
 
 #[derive(Debug)]
-struct Shared {
+struct SlotPool {
     cores: usize,
     /// One for each core but one.
     usual: Semaphore,
@@ -32,7 +32,7 @@ struct Shared {
 /// The slots as one plugin sees them.
 #[derive(Debug)]
 pub(in crate::sandbox) struct PluginSlots {
-    shared: Arc<Shared>,
+    shared: Arc<SlotPool>,
     /// One for each core: the guests of a plugin that wait for more do so here, and keep no other
     /// plugin waiting.
     own: Semaphore,
@@ -43,14 +43,14 @@ pub(in crate::sandbox) struct PluginSlots {
 }
 
 /// A slot that is held.
-type Slot<'a> = (SemaphorePermit<'a>, SemaphorePermit<'a>, Wanted<'a>);
+type HeldSlot<'a> = (SemaphorePermit<'a>, SemaphorePermit<'a>, WantedSlot<'a>);
 
 impl RunSlots {
     pub(in crate::sandbox) fn new(cores: usize) -> Self {
         let cores = cores.max(1);
         let usual = Semaphore::new((cores - 1).max(1));
         let spare = Semaphore::new(usize::from(cores > 1));
-        Self(Arc::new(Shared { cores, usual, spare, wanting: AtomicUsize::new(0) }))
+        Self(Arc::new(SlotPool { cores, usual, spare, wanting: AtomicUsize::new(0) }))
     }
 
     /// The slots for one more plugin.
@@ -67,16 +67,22 @@ impl RunSlots {
 impl PluginSlots {
     /// Runs a guest: once it is CPU-bound, or if the plugin's last one was, it polls only in a
     /// slot. It holds none while it waits for the host.
-    pub(in crate::sandbox) async fn run<F: Future>(&self, guest: F, meter: &Meter) -> F::Output {
+    pub(in crate::sandbox) async fn run<F: Future>(
+        &self,
+        guest: F,
+        meter: &GuestMeter,
+    ) -> F::Output {
         let begins_in_slot = self.last_was_cpu_bound.load(Relaxed);
         let (mut guest, mut slot) = (pin!(guest), None);
         let ended = poll_fn(|cx| {
             if !begins_in_slot && !meter.is_cpu_bound() {
+                // Most guests end within their grace, and never meet a semaphore.
                 return meter.poll(guest.as_mut(), cx);
             }
             let waiting = slot.get_or_insert_with(|| Box::pin(self.slot()));
             let held = ready!(waiting.as_mut().poll(cx));
             let polled = meter.poll_cpu_bound(guest.as_mut(), cx);
+            // Each poll asks for a slot anew, so that guests take turns.
             drop(held);
             slot = None;
             if polled.is_pending() {
@@ -91,29 +97,32 @@ impl PluginSlots {
         ended
     }
 
-    async fn slot(&self) -> Slot<'_> {
+    async fn slot(&self) -> HeldSlot<'_> {
         const OPEN: &str = "the semaphores are never closed";
-        let wanted = Wanted::new(self);
+        let wanted = WantedSlot::new(self);
         let own = self.own.acquire().await.expect(OPEN);
         let mut usual = pin!(self.shared.usual.acquire());
         let spare = tokio::select! {
+            // The last core is only for a plugin that finds no usual slot.
             biased;
             usual = usual.as_mut() => return (own, usual.expect(OPEN), wanted),
             spare = self.shared.spare.acquire() => spare.expect(OPEN),
         };
+        // Only this plugin wants slots, so no other one misses the last core.
         if self.shared.wanting.load(SeqCst) == 1 {
             return (own, spare, wanted);
         }
         drop(spare);
+        // The same future as above, which has kept its place in the queue.
         (own, usual.await.expect(OPEN), wanted)
     }
 }
 
 /// Counts a guest that wants a slot or holds one.
 #[derive(Debug)]
-struct Wanted<'a>(&'a PluginSlots);
+struct WantedSlot<'a>(&'a PluginSlots);
 
-impl<'a> Wanted<'a> {
+impl<'a> WantedSlot<'a> {
     fn new(slots: &'a PluginSlots) -> Self {
         if slots.wanting.fetch_add(1, SeqCst) == 0 {
             slots.shared.wanting.fetch_add(1, SeqCst);
@@ -122,7 +131,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-impl Drop for Wanted<'_> {
+impl Drop for WantedSlot<'_> {
     fn drop(&mut self) {
         if self.0.wanting.fetch_sub(1, SeqCst) == 1 {
             self.0.shared.wanting.fetch_sub(1, SeqCst);

@@ -11,9 +11,9 @@ use crate::config::PluginSettings;
 use crate::sandbox::bindings::hookbox::plugin::config;
 
 /// The values that a guest may read.
-pub(super) struct Values(Arc<BTreeMap<String, String>>);
+pub(super) struct ConfigValues(Arc<BTreeMap<String, String>>);
 
-impl HostImport for Values {
+impl HostImport for ConfigValues {
     const OFFER: Offer = Offer {
         interfaces: &["hookbox:plugin/config"],
         version: "0.1.",
@@ -23,6 +23,7 @@ impl HostImport for Values {
             interface: "hookbox:plugin/config",
             lets: "read `config` under `[plugins.NAME]`",
             grants,
+            line: |_| "config = { name = \"value\" }".to_owned(),
         }),
     };
 
@@ -35,7 +36,7 @@ impl HostImport for Values {
     }
 }
 
-impl config::Host for Values {
+impl config::Host for ConfigValues {
     fn get(&mut self, key: String) -> Option<String> {
         self.0.get(&key).cloned()
     }

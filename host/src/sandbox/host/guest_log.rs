@@ -100,6 +100,7 @@ impl BoundedLog {
         let message = text::plain(message, MAX_LINE_BYTES);
         if self.kept.len() >= self.max_lines || self.bytes + message.len() > self.max_bytes {
             self.full = true;
+            // Unfinished lines would be dropped too; the memory is given back now.
             self.open = Default::default();
             self.kept.push(LogLine {
                 level: "warn".to_owned(),
@@ -117,6 +118,7 @@ impl BoundedLog {
 
     fn write(&mut self, stream: StdStream, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            // The last line of a command is its reason, so its standard error is read on.
             if self.full && !matches!(stream, StdStream::CommandErr) {
                 return;
             }

@@ -34,6 +34,8 @@ pub(super) struct Outgoing {
     limits: Limits,
     /// Empty for a plugin without rules, which needs none.
     idempotency_key: Option<Arc<str>>,
+    /// When the attempt began.
+    began: Instant,
     deadline: Instant,
     trace: Option<SpanParent>,
     logs: GuestLog,
@@ -51,6 +53,7 @@ impl HostImport for Outgoing {
             interface: "wasi:http/outgoing-handler",
             lets: "send HTTP requests, where `http` under `[plugins.NAME]` has a rule for them",
             grants,
+            line: |_| "http = [{ host = \"api.example.com\", methods = [\"GET\"] }]".to_owned(),
         }),
     };
 
@@ -63,6 +66,7 @@ impl HostImport for Outgoing {
             grants: Arc::clone(grants),
             limits: *limits,
             idempotency_key: granted.then(|| Arc::from(idempotency_key.as_str())),
+            began: Instant::now(),
             deadline: start.deadline,
             trace: start.call.trace.clone(),
             logs: start.log.clone(),
@@ -114,6 +118,7 @@ impl Outgoing {
 
     /// Ends the session and returns its requests. Later changes are not recorded.
     fn close(&mut self) -> Vec<HttpCall> {
+        // Unwanted bodies end with the attempt.
         self.drain = None;
         self.session.as_ref().map(Session::close).unwrap_or_default()
     }
@@ -131,6 +136,7 @@ impl Outgoing {
                 grants: Arc::clone(&self.grants),
                 limits: self.limits,
                 idempotency_key: self.idempotency_key.clone().unwrap_or_default(),
+                began: self.began,
                 deadline: self.deadline,
                 trace: self.trace.clone(),
                 warn: Box::new(move |line| logs.line("warn", line)),
@@ -167,6 +173,7 @@ impl Drop for Drain {
 async fn drain(mut bodies: Receiver<RequestBody>) {
     let mut reading = JoinSet::new();
     loop {
+        // While all are busy the channel fills up, and a guest cannot pile up tasks.
         let spare = reading.len() < DRAINED_AT_ONCE;
         tokio::select! {
             body = bodies.recv(), if spare => match body {
@@ -196,6 +203,7 @@ impl Body for Drained {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(cx));
+        // A body that has ended or failed is not polled again, and not drained.
         if !matches!(frame, Some(Ok(_))) {
             self.body = None;
         }
@@ -239,6 +247,7 @@ impl WasiHttpHooks for Outgoing {
             first_byte: options.first_byte_timeout,
             between_bytes: options.between_bytes_timeout,
         });
+        // Most attempts send nothing, so the task begins with the first request.
         let unread = self.drain.get_or_insert_with(Drain::new).unread.clone();
         let request = request.map(|body| {
             let body = Some(body.map_err(BoxError::from).boxed_unsync());

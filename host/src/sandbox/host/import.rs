@@ -67,4 +67,6 @@ pub(in crate::sandbox) struct CapabilityInfo {
     pub(in crate::sandbox) lets: &'static str,
     /// The configuration's grants of it, one text each, without any secret.
     pub(in crate::sandbox) grants: fn(&PluginSettings) -> Vec<String>,
+    /// A line of `[plugins.NAME]` that grants some of it, for the plugin of this name.
+    pub(in crate::sandbox) line: fn(&str) -> String,
 }

@@ -51,6 +51,7 @@ impl HostImport for Overlay {
             grants: |settings| {
                 settings.kv.bucket.iter().map(|it| format!("bucket: {it}")).collect()
             },
+            line: |plugin| format!("kv = {{ bucket = \"{plugin}\" }}"),
         }),
     };
 
@@ -138,6 +139,7 @@ impl Overlay {
             return Err(Error::ValueTooLarge);
         }
         self.make_room(&key, value.as_ref().map_or(0, Vec::len))?;
+        // A value that is set replaces the number, whatever was added to it before.
         self.adds.remove(&key);
         self.writes.insert(key, value);
         Ok(())
@@ -146,6 +148,7 @@ impl Overlay {
     /// Adds to a number, which is read when the attempt is settled.
     fn add_to(&mut self, key: String, delta: i64) -> Result<(), Error> {
         self.touch(&key)?;
+        // The own value is known, so the sum is a write and needs no read when it is settled.
         if let Some(own) = self.writes.get_mut(&key)
             && let Some(before) = number(own.as_deref())
         {
@@ -161,6 +164,7 @@ impl Overlay {
     /// Counts what is left written under a key now.
     fn make_room(&mut self, key: &str, value_bytes: usize) -> Result<(), Error> {
         let written = self.writes.get(key).map(|value| value.as_ref().map_or(0, Vec::len));
+        // A new value takes the place of the old one, whose bytes are free again.
         let before = written.or(self.adds.get(key).map(|_| NUMBER_BYTES));
         let others_bytes = self.written_bytes - before.map_or(0, |bytes| key.len() + bytes);
         let written_bytes = others_bytes + key.len() + value_bytes;
@@ -186,6 +190,7 @@ impl Overlay {
         if limit == 0 {
             return Ok(Vec::new());
         }
+        // Each list is kept until the settlement, which compares it with what is stored then.
         if self.lists.len() >= MAX_LISTS {
             return Err(Error::TooManyKeys);
         }
@@ -219,6 +224,7 @@ impl Overlay {
                 || self.writes.contains_key(key)
                 || self.adds.contains_key(key)
         };
+        // A key that was read and written counts once.
         let written = self.writes.keys().chain(self.adds.keys());
         let only_written = || written.filter(|key| !self.reads.contains_key(*key)).count();
         if !is_known(key) && self.reads.len() + only_written() >= MAX_KEYS {

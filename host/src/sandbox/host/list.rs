@@ -54,7 +54,7 @@ imports! {
     http: http::Outgoing,
     kv: kv::Overlay,
     steps: steps::Steps,
-    config: config::Values,
+    config: config::ConfigValues,
     wasi: wasi::Wasi,
 }
 
@@ -105,6 +105,12 @@ impl Capability {
     /// Whether the configuration grants any of it, which is of use for nothing else.
     pub fn is_granted(self, settings: &PluginSettings) -> bool {
         !self.grants(settings).is_empty()
+    }
+
+    /// A line of `[plugins.NAME]` that grants some of it: an example, with a name or a host that the
+    /// operator knows better.
+    pub fn grant_line(self, plugin: &str) -> String {
+        (self.info().line)(plugin)
     }
 
     fn info(self) -> &'static CapabilityInfo {

@@ -13,7 +13,7 @@ use super::list::HostState;
 use super::stdout::Stdio;
 use crate::config::Limits;
 use crate::egress::{Egress, Redactor};
-use crate::sandbox::cpu::Meter;
+use crate::sandbox::cpu::GuestMeter;
 use crate::sandbox::limits::MemoryBudget;
 use crate::sandbox::{Call, Invocation};
 
@@ -32,7 +32,7 @@ pub(in crate::sandbox) struct AttemptState {
     /// When the guest's time is up.
     pub(in crate::sandbox) deadline: Instant,
     /// Counts what the guest computes.
-    pub(in crate::sandbox) meter: Arc<Meter>,
+    pub(in crate::sandbox) meter: Arc<GuestMeter>,
     /// Why the guest was stopped, if it was.
     pub(in crate::sandbox) stopped: Option<Stopped>,
     pub(in crate::sandbox) limits: Limits,
@@ -44,7 +44,7 @@ impl AttemptState {
         call: &Call,
         egress: &Egress,
         deadline: Instant,
-        meter: Arc<Meter>,
+        meter: Arc<GuestMeter>,
     ) -> Self {
         let log = &GuestLog::new(&call.limits);
         Self {
@@ -63,7 +63,7 @@ impl AttemptState {
         call: &Call,
         egress: &Egress,
         deadline: Instant,
-        meter: Arc<Meter>,
+        meter: Arc<GuestMeter>,
     ) {
         let log = &self.host.log.0.clone();
         self.memory.renew(&call.limits);

@@ -63,6 +63,8 @@ impl EmittedLines {
         let mut output = self.output();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             if output.open.is_empty() && !output.is_log {
+                // A line that is no JSON object goes to the log piece by piece, so that it is never
+                // held whole.
                 output.is_log = piece.trim_ascii_start().first() != Some(&b'{');
             }
             if output.is_log {
@@ -83,11 +85,13 @@ impl EmittedLines {
         output.is_log = false;
         let line = std::mem::take(&mut output.open);
         if cloudevents::is_document(&line) {
+            // Told by `finish`: writing to standard output never fails.
             output.too_many |= output.events.len() == self.limits.emitted;
             if !output.too_many {
                 output.events.push(line);
             }
         } else {
+            // It turned out to be log, which has a limit of its own.
             output.bytes -= line.len();
             self.log.write(StdStream::Out, &line);
         }

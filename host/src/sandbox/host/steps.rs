@@ -1,7 +1,7 @@
 //! `hookbox:plugin/steps`: results that outlive the attempt, and the wish to be called again.
 //!
-//! What earlier attempts have recorded is read once, when the guest first asks. A record waits
-//! until the store has it on disk; a guest that waits computes nothing.
+//! The records of earlier attempts are read once, when the guest first asks. A record waits until
+//! the store has it on disk; a guest that waits computes nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -99,10 +99,12 @@ impl Steps {
             self.note(&name, bytes, None);
             return Ok(());
         }
+        // Steps of earlier attempts count too, since the delivery keeps them all.
         let bytes: usize = known.values().map(Vec::len).sum();
         if known.len() >= MAX_STEPS || bytes + value.len() > MAX_STEPS_BYTES {
             return Err(Error::Full);
         }
+        // Only a result that is on disk is noted: a later attempt recalls nothing else.
         match self.store.record(&name, value.clone()).await {
             Ok(StepRecorded::Kept) => {}
             Ok(StepRecorded::Lost) => return Err(Error::Lost),

@@ -88,6 +88,7 @@ impl Wasi {
         let (log, limits, stdio) = (&self.log, &self.limits, &self.stdio);
         self.preview2.get_or_insert_with(|| {
             let mut table = ResourceTable::new();
+            // Resources live in the host's memory, which the guest could fill otherwise.
             table.set_max_capacity(limits.handles);
             let mut http = WasiHttpCtx::new();
             http.set_field_size_limit(MAX_FIELDS_BYTES);

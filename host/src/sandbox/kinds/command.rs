@@ -1,4 +1,4 @@
-//! A command: the event as CloudEvents JSON on standard call. The exit code is the verdict, lines
+//! A command: the event as CloudEvents JSON on standard input. The exit code is the verdict, lines
 //! of standard output that are CloudEvents JSON are emitted, and standard error is the log. So a
 //! handler can be any program.
 
@@ -14,9 +14,10 @@ use crate::sandbox::bindings::exports::hookbox::plugin::handler::Failure;
 use crate::sandbox::bindings::hookbox::plugin::types::RetryLater;
 use crate::sandbox::host::{AttemptState, EmittedLines, Stdio};
 
-/// The exit code of `sysexits.h` for call that is not good: the event is rejected.
+/// The exit code of `sysexits.h` for input that is not good: the event is rejected.
 const EX_DATAERR: i32 = 65;
-/// The one for what may succeed later. Unlike others it never stands for a lack of memory.
+/// The exit code of a failure after which another attempt may succeed. Unlike others it never
+/// stands for a lack of memory.
 const EX_TEMPFAIL: i32 = 75;
 
 /// Sets up the streams of a command that is about to be instantiated.

@@ -27,7 +27,7 @@ pub(in crate::sandbox) enum PluginInstance {
 }
 
 impl EntryPoint {
-    /// Makes an instance. A command gets its event now, on its standard call.
+    /// Makes an instance. A command gets its event now, on its standard input.
     pub(in crate::sandbox) async fn instantiate(
         &self,
         store: &mut Store<AttemptState>,

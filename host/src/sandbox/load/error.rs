@@ -81,7 +81,7 @@ pub enum LoadError {
     /// An interface has the right name and another shape.
     #[error("an interface does not fit this host: {0}")]
     Mismatch(String),
-    /// One of the above, as the process that compiled the file reported it.
+    /// An error above, as the process that compiled the file reported it.
     #[error("{0}")]
     Refused(String),
     /// The compiler failed: the rest of a sentence about it.

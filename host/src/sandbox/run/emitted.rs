@@ -30,6 +30,7 @@ pub(super) fn take(
             "the handler returned events of {bytes} bytes; at most {most} are taken: {key}"
         ));
     }
+    // One bad event refuses all of them: a part would be settled as if it were the whole.
     let count = returned.len();
     let mut emitted = Vec::with_capacity(count);
     for (index, event) in returned.into_iter().enumerate() {

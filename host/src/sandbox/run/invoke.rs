@@ -10,7 +10,7 @@ use super::linked::LinkedPlugin;
 use super::outcome;
 use super::warm::WarmInstance;
 use crate::egress::Redactor;
-use crate::sandbox::cpu::Meter;
+use crate::sandbox::cpu::GuestMeter;
 use crate::sandbox::host::{AttemptState, Stopped};
 use crate::sandbox::kinds::{Ended, PluginInstance};
 use crate::sandbox::limits::{CALL_BOOKKEEPING_BYTES, MAX_TIMEOUT_MS, SLACK_MS};
@@ -22,10 +22,12 @@ const TICKS: u64 = 1;
 
 /// Runs one attempt.
 pub(super) async fn invoke(plugin: &LinkedPlugin, call: Call) -> Invocation {
-    let (core, meter, started) = (&*plugin.core, Arc::<Meter>::default(), Instant::now());
+    let (core, meter, started) = (&*plugin.core, Arc::<GuestMeter>::default(), Instant::now());
     let deadline = started + Duration::from_millis(call.limits.timeout_ms.min(MAX_TIMEOUT_MS));
+    // Before the guest begins, because without ticks nothing would interrupt its first loop.
     let ticking = core.epoch.hold();
     let reuses = call.reuse && !call.is_apart;
+    // Without reuse, instances that were kept under another setting are of no use.
     if !call.reuse && !call.is_apart {
         plugin.warm.clear();
     }
@@ -33,6 +35,7 @@ pub(super) async fn invoke(plugin: &LinkedPlugin, call: Call) -> Invocation {
     let (mut store, mut instance, past) = match warm {
         Some(WarmInstance { mut store, instance, past }) => {
             store.data_mut().renew(&call, &core.egress, deadline, Arc::clone(&meter));
+            // The limits may have changed since its last event.
             set_bounds(&mut store, &call);
             (store, Some(instance), Some(past))
         }
@@ -109,6 +112,7 @@ fn conclude(verdict: Verdict, state: &mut AttemptState, started: Instant) -> Inv
     };
     state.record(&mut invocation);
     invocation.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    // Most attempts succeed without a word, and there is nothing to search for credentials.
     let silent = invocation.logs.is_empty() && invocation.calls.is_empty();
     if !(silent && matches!(invocation.verdict, Verdict::Ok(_)))
         && let Some(redactor) = state.redactor()
@@ -142,7 +146,7 @@ fn store(
     plugin: &LinkedPlugin,
     call: &Call,
     deadline: Instant,
-    meter: Arc<Meter>,
+    meter: Arc<GuestMeter>,
 ) -> Store<AttemptState> {
     let state = AttemptState::new(call, &plugin.core.egress, deadline, meter);
     let mut store = Store::new(&plugin.core.engine, state);

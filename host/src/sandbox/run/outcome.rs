@@ -28,6 +28,7 @@ pub(super) fn of(ended: Ended, state: &AttemptState, call: &Call) -> Verdict {
         Ended::Returned(Err(Failure::Reject(reason))) => Verdict::Reject(text::error(&reason)),
         Ended::Refused(why) => Verdict::Error(text::error(&why)),
         Ended::NotStarted(error) if error.is::<PoolConcurrencyLimitError>() => Verdict::NoCapacity,
+        // Code of the guest runs while its instance is made, and may trap like any other.
         Ended::NotStarted(error) if error.is::<Trap>() => failed(&error, state, call),
         Ended::NotStarted(error) => refused(state).unwrap_or_else(|| {
             Verdict::Error(text::error(&format!("no instance could be made: {error:#}")))
@@ -68,6 +69,7 @@ fn refused(state: &AttemptState) -> Option<Verdict> {
 }
 
 fn failed(error: &wasmtime::Error, state: &AttemptState, call: &Call) -> Verdict {
+    // The host has interrupted it: the error is only the trap by which that is done.
     match state.stopped {
         Some(Stopped::TimeUp) => return timed_out(call),
         Some(Stopped::ComputedTooLong) => {
@@ -82,6 +84,7 @@ fn failed(error: &wasmtime::Error, state: &AttemptState, call: &Call) -> Verdict
     if let Some(verdict) = refused(state) {
         return verdict;
     }
+    // WASI ends a guest that exits by an error, whatever its code.
     if let Some(I32Exit(code)) = error.downcast_ref() {
         return Verdict::Trap(format!("the handler exited with code {code} instead of returning"));
     }

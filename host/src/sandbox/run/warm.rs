@@ -31,7 +31,7 @@ pub(super) struct WarmInstance {
 pub(super) struct Past {
     /// Events that it has served.
     events: u32,
-    /// One of the instances that may be kept.
+    /// Counts it among the instances that may be kept.
     permit: OwnedSemaphorePermit,
 }
 
@@ -51,6 +51,7 @@ impl WarmInstances {
     pub(super) fn plugin(&self) -> Arc<PluginInstances> {
         let instances = Arc::new(PluginInstances::default());
         let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        // Plugins that were replaced leave nothing but their entry here.
         plugins.retain(|plugin| plugin.strong_count() > 0);
         plugins.push(Arc::downgrade(&instances));
         instances
@@ -85,8 +86,10 @@ impl WarmInstances {
                 .max_by_key(|plugin| plugin.kept().len())?;
             let oldest = {
                 let mut kept = most.kept();
+                // A plugin that keeps the most itself would only exchange its instances.
                 (!kept.is_empty() && !std::ptr::eq(&*most, plugin)).then(|| kept.remove(0))
             };
+            // Outside the lock, as in `clear`. Its permit is free from here on.
             drop(oldest?);
             free()
         })

@@ -63,6 +63,7 @@ fn forwarded_for(element: &str) -> Option<&str> {
         name.eq_ignore_ascii_case("for").then_some(value)
     });
     let node = nodes.next()?;
+    // Of two nodes in one element, nobody can say which one the proxy has added.
     if nodes.next().is_some() {
         return None;
     }

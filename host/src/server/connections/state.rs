@@ -26,12 +26,12 @@ pub(in crate::server) struct ConnectionState {
     /// The length of the last request's body, as declared; [`UNKNOWN`] if it was not.
     body_bytes: AtomicU64,
     close: Notify,
-    signals: Arc<Signals>,
+    signals: Arc<ConnectionSignals>,
 }
 
 /// State that the connections of one listener share.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(super) struct ConnectionSignals {
     started: Instant,
     /// Whether a newcomer waits for a permit.
     wanted: AtomicBool,
@@ -39,7 +39,7 @@ pub(super) struct Signals {
     change: Notify,
 }
 
-impl Signals {
+impl ConnectionSignals {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             started: Instant::now(),
@@ -67,7 +67,7 @@ impl Signals {
 
 impl ConnectionState {
     /// A connection that is opened now.
-    pub(super) fn new(signals: &Arc<Signals>, now_us: u64) -> Self {
+    pub(super) fn new(signals: &Arc<ConnectionSignals>, now_us: u64) -> Self {
         let (phase, body_bytes) = (AtomicU64::new(now_us), AtomicU64::new(UNKNOWN));
         Self { phase, body_bytes, close: Notify::new(), signals: Arc::clone(signals) }
     }
@@ -113,6 +113,7 @@ impl ConnectionState {
 
     pub(super) fn idle_from(&self, now_us: u64) -> bool {
         let idle = self.swap(REPLYING, now_us);
+        // Connections become idle all the time, and mostly nobody waits.
         if idle && self.signals.wanted.load(Ordering::SeqCst) {
             self.signals.tell();
         }

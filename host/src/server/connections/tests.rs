@@ -7,15 +7,15 @@ use super::*;
 const SECOND: u64 = 1_000_000;
 const LIMIT: Duration = Duration::from_secs(1);
 
-fn client(last: u8) -> Option<ShareKey> {
-    Some(ShareKey::of([192, 0, 2, last].into()))
+fn client(last: u8) -> Option<ClientKey> {
+    Some(ClientKey::of([192, 0, 2, last].into()))
 }
 
 /// A permit for a connection, and why another was closed for it.
 #[track_caller]
 fn admitted(
     connections: &Arc<Connections>,
-    client: Option<ShareKey>,
+    client: Option<ClientKey>,
     now_us: u64,
 ) -> (ConnectionPermit, Option<Closed>) {
     match connections.admit(client, now_us) {

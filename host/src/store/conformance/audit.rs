@@ -1,4 +1,4 @@
-//! Who changed what, and requests that are repeated.
+//! The audit log, and requests that are repeated.
 
 use super::*;
 use crate::store::{

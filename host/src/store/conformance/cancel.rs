@@ -85,7 +85,7 @@ pub(in crate::store) async fn a_delivery_that_an_acknowledged_event_has_cancelle
     assert_eq!(view.attempts[0].record.outcome, Outcome::Ok, "the attempt keeps its own outcome");
     assert!(store.event(id.event).await.unwrap().children.is_empty());
     assert!(store.kv_get("reminder".into(), "key".to_owned()).await.unwrap().is_none());
-    // Whatever crashes.
+    // The same across a crash.
     let id = wait_for(&store, "o1", 1).await;
     run_on(&store, &lease_one(&store, "reminder").await).await;
     append(&store, cancelling("o1", &[1])).await;

@@ -2,7 +2,7 @@
 
 use super::audit::{entries, keyed_note};
 use super::*;
-use crate::store::{KeyChange, KeyExpected};
+use crate::store::{KeyChange, KeyExpected, KvEntry, KvRange};
 
 fn change(value: Option<&[u8]>, expected: KeyExpected) -> KeyChange {
     KeyChange {
@@ -84,4 +84,52 @@ pub(in crate::store) async fn a_value_of_a_client_has_a_time_to_live_and_conflic
     pass(&harness, 5_001);
     store.sweep(ALL).await.unwrap();
     assert_eq!(value(&store).await, None);
+}
+
+pub(in crate::store) async fn a_key_says_its_version_its_end_and_the_attempt_that_wrote_it(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let id = deliver(&store, "orders").await;
+    let lease = lease_one(&store, "orders").await;
+    let number = lease.attempt;
+    let write = |key: &str, value: &[u8]| (key.to_owned(), Some(value.to_vec()));
+    let writes = KvTransaction {
+        ttl: Some(Duration::from_secs(3_600)),
+        adds: vec![("a/2".to_owned(), 7)],
+        writes: vec![write("a/1", b"one"), write("b", b"")],
+        ..KvTransaction::default()
+    };
+    assert_eq!(settle(&store, lease, done_with(Vec::new(), writes)).await, Settled::Kept);
+    let range = || KvRange { prefix: "a/".to_owned(), after: None, limit: 9 };
+    let found = store.kv_entries("orders".into(), range()).await.unwrap();
+    let of = |entry: &KvEntry| (entry.key.clone(), entry.bytes, entry.writer);
+    let writer = Some((id, number));
+    assert_eq!(
+        found.iter().map(of).collect::<Vec<_>>(),
+        [("a/1".to_owned(), 3, writer), ("a/2".to_owned(), 8, writer)]
+    );
+    for entry in &found {
+        let value = store.kv_get("orders".into(), entry.key.clone()).await.unwrap();
+        assert_eq!(value.unwrap().version, entry.version);
+        assert!(entry.expires_ms.is_some(), "{entry:?}");
+    }
+    // A client leaves no attempt, and without a time to live a value stays.
+    let change = change(Some(b"1"), KeyExpected::Anything);
+    let change = KeyChange { bucket: "orders".into(), key: "a/1".to_owned(), ..change };
+    let changed = store.change_key(None, change).await.unwrap();
+    let found = store.kv_entries("orders".into(), KvRange { limit: 1, ..range() }).await.unwrap();
+    let expected = KvEntry {
+        key: "a/1".to_owned(),
+        bytes: 1,
+        version: changed.unwrap(),
+        expires_ms: None,
+        writer: None,
+    };
+    assert_eq!(found, [expected]);
+    let after = KvRange { after: Some("a/1".to_owned()), ..range() };
+    let found = store.kv_entries("orders".into(), after).await.unwrap();
+    assert_eq!(found.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), ["a/2"]);
+    let all = KvRange { limit: 9, ..KvRange::default() };
+    assert_eq!(store.kv_entries("orders".into(), all).await.unwrap().len(), 3);
 }

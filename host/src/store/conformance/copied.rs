@@ -8,7 +8,7 @@ use super::policies::TestPolicies;
 use super::queries::all_deliveries;
 use super::*;
 use crate::event::{DEAD_LETTERS, KeyPolicy, KeySource, NewDelivery, TargetOptions};
-use crate::series::{COUNTS, OwnerKind, Rest, SeriesOwner, Spread};
+use crate::series::{COUNTS, Increment, OwnerKind, SeriesOwner, Spread};
 use crate::store::{
     Action, Approval, ApprovalChange, DeliveryFilter, Erasure, EventFilter, FailureFilter,
     GatheringFilter, KvRange, NewOperation, NewStep, OperationOptions, OperationScope, Page,
@@ -27,7 +27,7 @@ const KEY: &str = "order\u{0}1";
 /// The number of a schedule's times.
 const SPEC: i64 = 7;
 
-/// What a store was filled with.
+/// The rows that a store was filled with.
 #[derive(Debug)]
 pub(in crate::store) struct FilledStore {
     retry: DeliveryId,
@@ -174,7 +174,7 @@ async fn fill_values(store: &Arc<dyn Store>) -> i64 {
     store.kv_get("orders".into(), "n".to_owned()).await.unwrap().unwrap().version
 }
 
-/// What hosts share: approvals, pauses, positions in logs, schedules.
+/// The rows that hosts share: approvals, pauses, positions in logs, schedules.
 async fn fill_shared(store: &Arc<dyn Store>) {
     let approval = |digest| Approval {
         plugin: "audit".into(),
@@ -197,14 +197,14 @@ async fn fill_shared(store: &Arc<dyn Store>) {
     store.tick(missed).await.unwrap();
 }
 
-/// What is kept over time: samples, the audit log with answers, operations.
+/// The rows that are kept over time: samples, the audit log with answers, operations.
 async fn fill_log(store: &Arc<dyn Store>) {
     let owner = SeriesOwner { kind: OwnerKind::Plugin, name: Some("audit".into()) };
     let durations = Spread::from_pairs(vec![(3, 1), (40, 1)]).unwrap();
     for at_ms in [100, 400] {
         let counts = [2; COUNTS];
-        let rest = Rest { owner: owner.clone(), counts, durations: durations.clone() };
-        store.keep_samples(at_ms, vec![rest]).await.unwrap();
+        let increment = Increment { owner: owner.clone(), counts, durations: durations.clone() };
+        store.keep_samples(at_ms, vec![increment]).await.unwrap();
     }
     store.note(keyed_note("first", "k1")).await.unwrap();
     store.keep_answer(keyed_note("second", "k2"), "\"kept\"".to_owned()).await.unwrap();

@@ -27,9 +27,12 @@ pub(in crate::store) async fn an_event_that_tells_of_a_dead_letter_is_stored_wit
         };
         let lease = lease_one(&store, "ship").await;
         assert_eq!(lease.deaths, death, "an operator's retry does not forget");
+        let retried_after = (death > 0).then_some(death);
+        assert_eq!(delivery(&store, id).await.retried_after, retried_after);
         let next = Next::Dead(Some(Box::new(told(id.event))));
         let settlement = Settlement { next, record: Some(record(Outcome::Reject)) };
         assert_eq!(settle(&store, lease, settlement).await, Settled::Kept);
+        assert_eq!(delivery(&store, id).await.retried_after, retried_after, "it is dead again");
         let children = store.event(id.event).await.unwrap().children;
         assert_eq!(children.len(), death as usize + 1);
         let child = store.event(children[death as usize]).await.unwrap();

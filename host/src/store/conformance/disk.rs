@@ -27,6 +27,20 @@ fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
 }
 
+pub(in crate::store) async fn a_store_tells_the_place_that_it_takes_on_its_disk(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let before = store.space().await.unwrap().expect("its files are on this host");
+    for _ in 0..8 {
+        append(&store, large(&[])).await;
+    }
+    let after = store.space().await.unwrap().unwrap();
+    assert!(after.store_bytes > before.store_bytes + (1 << 20), "{before:?} {after:?}");
+    let (free, all) = after.disk.expect("the system tells");
+    assert!(free <= all && after.store_bytes <= all, "{after:?}");
+}
+
 pub(in crate::store) async fn a_full_disk_refuses_appends_until_it_has_room(harness: impl Harness) {
     let store = harness.open().await;
     append(&store, large(&[])).await;

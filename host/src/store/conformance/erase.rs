@@ -1,4 +1,4 @@
-//! What is erased is gone, and what counts stays.
+//! Erased data is gone, and counts stay.
 
 use super::edits::edited;
 use super::gatherings::{JOIN, end, ids, join, member, video};

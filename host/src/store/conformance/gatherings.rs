@@ -277,7 +277,7 @@ pub(in crate::store) async fn a_gathering_that_is_complete_is_leased_with_its_la
     let late = append(&store, member(&terms, "o", video("v3"))).await;
     assert!(store.event(late).await.unwrap().note.is_some(), "it was frozen by the lease");
     settle(&store, lease, done()).await;
-    // One that is complete at once is leased on insert.
+    // A gathering that is complete at once is leased on insert.
     append(&store, needs(&join(), "p", 0)).await;
     assert_eq!(dispatch.delivered(&store).await.len(), 1);
 }

@@ -1,17 +1,17 @@
-//! What sources and plugins did over time.
+//! Samples of sources and plugins over time.
 
 use super::*;
-use crate::series::{COUNTS, OwnerKind, Rest, SeriesOwner, Spread};
+use crate::series::{COUNTS, Increment, OwnerKind, SeriesOwner, Spread};
 use crate::store::{MAX_SAMPLES, StoredSample};
 
 fn owner(name: Option<&str>) -> SeriesOwner {
     SeriesOwner { kind: OwnerKind::Plugin, name: name.map(Into::into) }
 }
 
-fn rest(owner: SeriesOwner, n: u32) -> Rest {
+fn increment(owner: SeriesOwner, n: u32) -> Increment {
     let mut counts = [0; COUNTS];
     counts[0] = n;
-    Rest { owner, counts, durations: Spread::from_pairs(vec![(3, n), (40, 1)]).unwrap() }
+    Increment { owner, counts, durations: Spread::from_pairs(vec![(3, n), (40, 1)]).unwrap() }
 }
 
 pub(in crate::store) async fn what_was_kept_of_an_owner_is_read_in_order_also_after_a_crash(
@@ -19,10 +19,13 @@ pub(in crate::store) async fn what_was_kept_of_an_owner_is_read_in_order_also_af
 ) {
     let store = harness.open().await;
     let (audit, all) = (owner(Some("audit")), owner(None));
-    store.keep_samples(100, vec![rest(audit.clone(), 1), rest(all.clone(), 4)]).await.unwrap();
-    store.keep_samples(400, vec![rest(all.clone(), 5)]).await.unwrap();
+    store
+        .keep_samples(100, vec![increment(audit.clone(), 1), increment(all.clone(), 4)])
+        .await
+        .unwrap();
+    store.keep_samples(400, vec![increment(all.clone(), 5)]).await.unwrap();
     // A clock that was set back changes nothing of the order.
-    store.keep_samples(300, vec![rest(audit.clone(), 2)]).await.unwrap();
+    store.keep_samples(300, vec![increment(audit.clone(), 2)]).await.unwrap();
     drop(store);
     let store = harness.open().await;
     let seen = |found: Vec<StoredSample>| -> Vec<(i64, u32)> {
@@ -41,7 +44,7 @@ pub(in crate::store) async fn of_samples_the_last_fourteen_days_are_kept(harness
     let store = harness.open().await;
     let all = owner(None);
     let kept: Vec<_> = (1..=i64::from(MAX_SAMPLES) + 2)
-        .map(|n| store.keep_samples(n, vec![rest(all.clone(), 1)]))
+        .map(|n| store.keep_samples(n, vec![increment(all.clone(), 1)]))
         .collect();
     for answer in kept {
         answer.await.unwrap();

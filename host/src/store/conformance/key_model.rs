@@ -38,7 +38,7 @@ pub(super) enum KeyHow {
     GiveBack,
 }
 
-/// One that has entered and is not settled.
+/// A delivery that has entered and is not settled.
 #[derive(Debug, Clone, Copy)]
 struct Member {
     id: DeliveryId,

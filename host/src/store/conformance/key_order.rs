@@ -224,7 +224,7 @@ pub(in crate::store) async fn a_held_key_goes_on_when_its_dead_letter_is_discard
     assert_eq!(work_off(&store).await, [next]);
     let (dead_again, later) = (enter(&store, "a").await, enter(&store, "a").await);
     settle(&store, lease_one(&store, "charge").await, dead()).await;
-    // What is deleted holds nothing.
+    // A deleted delivery holds nothing.
     pass(&harness, 10 * DAY_MS);
     let keep = Keep {
         events: Duration::ZERO,
@@ -332,7 +332,7 @@ pub(in crate::store) async fn what_an_operator_ends_lets_its_key_go_on(
     assert_eq!(behind(&store, last).await, Some(ids[2]), "it ends with its attempt");
     assert_eq!(settle(&store, leased, done()).await, Settled::Cancelled);
     assert_eq!(state(&store, last).await, State::Ready);
-    // What is retried enters anew, behind what is open.
+    // A retried delivery enters anew, behind the open ones.
     act(&store, Action::Retry, ids[0]).await;
     assert_eq!(behind(&store, ids[0]).await, Some(last));
     assert_eq!(work_off(&store).await, [last, ids[0]]);

@@ -262,7 +262,7 @@ pub(in crate::store) async fn an_addition_to_what_is_no_number_is_an_error_that_
         (None, None)
     );
     assert!(store.event(id.event).await.unwrap().children.is_empty());
-    // What counts is the value that the attempt itself has set or removed, if it has.
+    // The value that the attempt itself has set or removed counts, if there is one.
     for stored in ["n", "text"] {
         run(&store, "orders", adds(&[("n", 1)])).await;
         let set = kv(&[], &[(stored, Some(b"x"))]);
@@ -321,7 +321,7 @@ pub(in crate::store) async fn a_list_of_keys_that_changed_meanwhile_is_a_conflic
     };
     assert_eq!(run(&store, "orders", list(9, &["b/1", "b/2"])).await, Settled::Kept);
     assert_eq!(run(&store, "orders", list(1, &["b/1"])).await, Settled::Kept);
-    // One that came, and one that went.
+    // A key that came, and a key that went.
     assert_eq!(run(&store, "orders", list(9, &["b/1"])).await, Settled::Conflict);
     let again = lease_one(&store, "orders").await;
     settle(&store, again, done_with(Vec::new(), kv(&[], &[("b/2", None)]))).await;

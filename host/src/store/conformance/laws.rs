@@ -70,6 +70,7 @@ macro_rules! laws {
                 the_attempt_that_ran_when_its_delivery_was_cancelled_is_known
                 the_tree_of_an_event_is_the_same_from_each_of_its_members
                 a_tree_is_read_in_pages_that_follow_one_another
+                a_tree_shows_what_attempts_used_and_the_first_of_their_requests
             }
             tree {
                 a_tree_over_its_budget_is_a_dead_letter_that_names_key_and_root
@@ -206,6 +207,7 @@ macro_rules! laws {
                 events_are_listed_newest_first
                 an_event_is_found_by_what_its_text_holds
                 events_are_found_by_the_state_of_their_deliveries
+                events_are_found_by_who_emitted_them_and_by_whether_they_fail
                 events_are_found_by_pattern_plugin_attempts_and_what_they_came_after
                 times_bound_a_listing_from_both_sides
                 a_page_has_at_least_one_row
@@ -281,6 +283,7 @@ macro_rules! disk_laws {
     ($harness:path) => {
         crate::store::conformance::cases! { $harness;
             disk {
+                a_store_tells_the_place_that_it_takes_on_its_disk
                 a_full_disk_refuses_appends_until_it_has_room
                 a_disk_that_refuses_writes_is_one_that_is_full
                 a_full_disk_delays_settlements

@@ -33,7 +33,7 @@ async fn finish(store: &Arc<dyn Store>, id: OperationId) {
         store.find_more(id).await.unwrap();
         store.act(id, 100).await.unwrap();
         if store.operation(id).await.unwrap().unwrap().is_through() {
-            return store.rest(id, None).await.unwrap();
+            return store.finish(id, None).await.unwrap();
         }
     }
     panic!("the operation does not end");
@@ -206,7 +206,7 @@ pub(in crate::store) async fn the_rests_of_an_operation_are_not_its_work(
     store.steer(note(), id, Steer::Resume).await.unwrap();
     assert_eq!(worked(&store).await, 5_000);
     pass(&harness, 1_000);
-    store.rest(id, Some("enough".to_owned())).await.unwrap();
+    store.finish(id, Some("enough".to_owned())).await.unwrap();
     assert_eq!(worked(&store).await, 2_000);
     store.steer(note(), id, Steer::Cancel).await.unwrap();
     let ended = store.operation(id).await.unwrap().unwrap();

@@ -15,6 +15,7 @@ macro_rules! operator_laws {
             client_keys {
                 a_client_sets_what_is_as_it_expects_and_nothing_else
                 a_client_deletes_a_value_and_its_bytes
+                a_key_says_its_version_its_end_and_the_attempt_that_wrote_it
                 a_value_of_a_client_has_a_time_to_live_and_conflicts_with_an_attempt
             }
             log_positions {

@@ -1,4 +1,4 @@
-//! What operators pause, and let go on.
+//! Pauses by operators, and their ends.
 
 use super::audit::{entries, keyed_note};
 use super::*;

@@ -1,4 +1,4 @@
-//! What is past `store.payload_retention` has no data, and everything else.
+//! An event past `store.payload_retention` has everything but its data.
 
 use super::erase::about;
 use super::sweep::sweep_all;
@@ -45,7 +45,7 @@ pub(in crate::store) async fn after_its_time_an_event_loses_its_data_and_keeps_i
         matches!(&replayed, Err(StoreError::Conflict(why)) if why.contains("payload_retention")),
         "{replayed:?}"
     );
-    // Who asks for its deletion gets the rest deleted as well.
+    // A request for its deletion deletes the rest as well.
     assert_eq!(store.erase(None, Erasure::Event(id), false).await.unwrap().events, 1);
     let view = store.event(id).await.unwrap();
     assert_eq!((view.event.attributes.subject, view.emptied.unwrap().asked), (None, true));

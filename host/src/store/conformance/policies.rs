@@ -7,7 +7,7 @@ use super::Harness;
 use crate::event::KeyPolicy;
 use crate::store::PluginPolicies;
 
-/// What a test says of plugins.
+/// The policies of plugins that a test sets.
 #[derive(Debug, Default)]
 pub(in crate::store) struct TestPolicies {
     keys: Mutex<BTreeMap<String, KeyPolicy>>,
@@ -38,6 +38,6 @@ impl PluginPolicies for TestPolicies {
 
 /// A harness of stores that keep the laws of workflows. The store in memory does not.
 pub(in crate::store) trait PolicyHarness: Harness {
-    /// What the stores know of plugins.
+    /// The policies of plugins that the stores know.
     fn policies(&self) -> &Arc<TestPolicies>;
 }

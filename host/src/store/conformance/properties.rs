@@ -51,7 +51,7 @@ struct Row {
 
 /// The filter of a listing.
 #[derive(Debug, Clone)]
-struct Wanted {
+struct RandomFilter {
     kind: Option<u8>,
     source: Option<u8>,
     subject: Option<u8>,
@@ -62,7 +62,7 @@ struct Wanted {
     limit: usize,
 }
 
-impl Wanted {
+impl RandomFilter {
     /// Whether it takes the event of this row, which came at this time; its deliveries aside.
     fn takes(&self, row: &Row, at_ms: i64) -> bool {
         self.kind.is_none_or(|kind| row.kind == kind)
@@ -107,7 +107,7 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     prop::collection::vec(row, 0..25)
 }
 
-fn wanted() -> impl Strategy<Value = Wanted> {
+fn wanted() -> impl Strategy<Value = RandomFilter> {
     let small = || prop::option::weighted(0.4, 0..2u8);
     let time = || prop::option::weighted(0.3, 0..30i64);
     (
@@ -120,7 +120,7 @@ fn wanted() -> impl Strategy<Value = Wanted> {
         time(),
         1..6usize,
     )
-        .prop_map(|(kind, source, subject, state, plugin, since, until, limit)| Wanted {
+        .prop_map(|(kind, source, subject, state, plugin, since, until, limit)| RandomFilter {
             kind,
             source,
             subject,
@@ -170,7 +170,7 @@ async fn store_row(harness: &impl Harness, store: &Arc<dyn Store>, row: &Row) ->
     id
 }
 
-async fn pages(harness: impl Harness, rows: Vec<Row>, wanted: Wanted) {
+async fn pages(harness: impl Harness, rows: Vec<Row>, wanted: RandomFilter) {
     let store = harness.open().await;
     let mut stored = Vec::new();
     for row in rows {

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::config::routes::TypePattern;
-use crate::store::{Cursor, DeliveryFilter, EventFilter, EventState, EventSummary, Page};
+use crate::store::{
+    Action, Cursor, DeliveryFilter, EventFilter, EventState, EventSummary, Page, Which,
+};
 
 /// Every event that matches, page by page.
 pub(super) async fn all_events(
@@ -247,6 +249,46 @@ pub(in crate::store) async fn events_are_found_by_pattern_plugin_attempts_and_wh
         (EventFilter { min_attempts: Some(2), ..none() }, vec![]),
         (EventFilter { after: Some(late), ..none() }, vec![other]),
         (EventFilter { after: Some(other), ..none() }, vec![]),
+    ] {
+        for limit in [1, 100] {
+            let found = all_events(&store, &filter, limit).await;
+            assert_eq!(ids_of(&found), expected, "{filter:?}");
+        }
+    }
+}
+
+pub(in crate::store) async fn events_are_found_by_who_emitted_them_and_by_whether_they_fail(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let died = append(&store, event("order.paid", &["audit"])).await;
+    settle(&store, lease_one(&store, "audit").await, dead()).await;
+    let tried = append(&store, event("order.paid", &["audit", "orders"])).await;
+    settle(&store, lease_one(&store, "audit").await, retry_in(60_000)).await;
+    settle(&store, lease_one(&store, "orders").await, done()).await;
+    let put_away = append(&store, event("order.paid", &["audit"])).await;
+    settle(&store, lease_one(&store, "audit").await, dead()).await;
+    let away = Which::One(DeliveryId { event: put_away, ordinal: 0 });
+    store.change(None, Action::Discard, away).await.unwrap();
+    let ready = append(&store, event("order.paid", &["orders"])).await;
+    let from = |source: &str| {
+        let mut made = event("order.seen", &[]);
+        made.attributes.source = source.into();
+        made
+    };
+    let emitted = append(&store, from("plugins/orders")).await;
+    let like = append(&store, from("pluginsx")).await;
+    let none = EventFilter::default;
+    let failing = Some(EventState::Failing);
+    let plugin = |name: &str| Some(name.to_owned());
+    let others = vec![like, ready, put_away, tried, died];
+    for (filter, expected) in [
+        (EventFilter { emitted: Some(true), ..none() }, vec![emitted]),
+        (EventFilter { emitted: Some(false), ..none() }, others),
+        (EventFilter { state: failing, ..none() }, vec![tried, died]),
+        (EventFilter { state: failing, plugin: plugin("audit"), ..none() }, vec![tried, died]),
+        (EventFilter { state: failing, plugin: plugin("orders"), ..none() }, vec![]),
+        (EventFilter { state: failing, emitted: Some(true), ..none() }, vec![]),
     ] {
         for limit in [1, 100] {
             let found = all_events(&store, &filter, limit).await;

@@ -3,7 +3,7 @@
 use super::operator::act;
 use super::queries::all_deliveries;
 use super::*;
-use crate::store::{Action, DeliveryFilter, TreeView, Waits};
+use crate::store::{Action, DeliveryFilter, MAX_TREE_CALLS, TreeView, Waits};
 
 /// Checks that every open delivery names what it waits for, and no settled one anything.
 pub(super) async fn every_wait_is_named(harness: &impl Harness, store: &Arc<dyn Store>) {
@@ -146,5 +146,37 @@ pub(in crate::store) async fn a_tree_is_read_in_pages_that_follow_one_another(
             }
         }
         assert_eq!(found, all, "{limit} a page");
+    }
+}
+
+pub(in crate::store) async fn a_tree_shows_what_attempts_used_and_the_first_of_their_requests(
+    harness: impl Harness,
+) {
+    let mut store = harness.open().await;
+    for count in [0, 1, MAX_TREE_CALLS, MAX_TREE_CALLS + 1, 40] {
+        let id = deliver(&store, "asks").await;
+        let mut sent = record(Outcome::Retry);
+        let call = |at: usize| HttpCall { offset_ms: Some(at as u64), ..sent.calls[0].clone() };
+        sent.calls = (0..count).map(call).collect();
+        let retried =
+            Settlement { next: Next::RetryIn(Duration::ZERO), record: Some(sent.clone()) };
+        settle(&store, lease_one(&store, "asks").await, retried).await;
+        let ended = Settlement { record: Some(sent.clone()), ..dead() };
+        settle(&store, lease_one(&store, "asks").await, ended).await;
+        drop(store);
+        store = harness.open().await;
+        let seen = tree(&store, id.event).await.events.remove(0).deliveries.remove(0).view;
+        let whole = delivery(&store, id).await;
+        assert_eq!((seen.attempts.len(), whole.attempts.len()), (2, 2));
+        for (seen, whole) in seen.attempts.iter().zip(&whole.attempts) {
+            assert_eq!((seen.record.used, whole.record.used), (sent.used, sent.used));
+            assert!(sent.used.is_some() && whole.record.calls == sent.calls);
+            let first = &sent.calls[..count.min(MAX_TREE_CALLS + 1)];
+            assert_eq!(seen.record.calls, first, "one more than are shown, if there are more");
+        }
+        // Of a dead letter that is retried nothing is lost.
+        act(&store, Action::Retry, id).await;
+        assert_eq!(delivery(&store, id).await.attempts, whole.attempts);
+        settle(&store, lease_one(&store, "asks").await, done()).await;
     }
 }

@@ -108,7 +108,7 @@ pub(in crate::store) async fn open_gatherings_are_listed_until_they_end(
         assert_eq!(all[0].since_ms, START_MS);
         assert_eq!(all[0].until_ms, START_MS + HOUR_MS);
     }
-    // One that is leased is still open; one that has ended is not.
+    // A leased gathering is still open; an ended one is not.
     let mut closes = member(&join(), "c", Counted::Not);
     closes.members[0].closes = true;
     append(&store, closes).await;

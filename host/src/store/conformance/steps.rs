@@ -17,7 +17,7 @@ async fn record_step(
     store.record(holder, step).await.unwrap()
 }
 
-/// What a delivery has recorded, by name.
+/// The recorded steps of a delivery, by name.
 async fn recorded(store: &Arc<dyn Store>, id: DeliveryId) -> Vec<(String, Vec<u8>)> {
     store.steps(id).await.unwrap().into_iter().collect()
 }

@@ -46,7 +46,7 @@ pub(in crate::store) async fn an_open_join_ends_by_the_present_time_limit(
     pass(&harness, 1);
     let view = end(&store, JOIN).await.unwrap();
     assert_eq!((view.why, view.complete, view.count), (Why::Within, false, 2));
-    // What is opened by terms that were read before has the present limit as well.
+    // A gathering that is opened by terms that were read before has the present limit as well.
     append(&store, member(&terms, "p", video("v1"))).await;
     assert_eq!(open_for_ms(&store).await, 2 * HOUR_MS);
     // Less time, and not over yet.

@@ -23,7 +23,7 @@ pub(super) struct CopyTable {
     pub(super) rows: &'static str,
     /// The query for their number; none if a row becomes several.
     pub(super) count: Option<&'static str>,
-    /// What becomes of a row, if it is not itself.
+    /// The rows that a row becomes, if it is not copied as it is.
     pub(super) becomes: Option<IntoRows>,
 }
 
@@ -53,7 +53,7 @@ pub(super) const TABLES: [CopyTable; 29] = [
     },
     table(
         ("open deliveries", "open"),
-        "event, ordinal, plugin, attempt, pardoned, unrecorded, crashes, deaths, again, \
+        "event, ordinal, plugin, attempt, uncounted, unrecorded, crashes, deaths, again, \
          again_since, waits, steps, cancelled, due, key, entered, cancel_tag, cancel_subject, \
          failure",
         "SELECT d.event, d.ordinal, d.plugin, d.attempt, d.pardoned, d.unrecorded, d.crashes,
@@ -69,13 +69,13 @@ pub(super) const TABLES: [CopyTable; 29] = [
     ),
     table(
         ("settled deliveries", "settled"),
-        "event, ordinal, plugin, state, attempt, pardoned, unrecorded, deaths, again, cut_off, \
-         started_ms, duration_us, outcome, error, logs, digest, calls, steps, key, entered, \
-         cancel_tag, failure",
+        "event, ordinal, plugin, state, attempt, uncounted, unrecorded, deaths, again, cut_off, \
+         started_ms, duration_us, cpu_us, memory_kib, outcome, error, logs, digest, calls, \
+         steps, key, entered, cancel_tag, failure",
         "SELECT d.event, d.ordinal, d.plugin, d.state, d.attempt, d.pardoned, d.unrecorded,
              d.deaths, d.again, d.state = 5 AND d.cancelled, a.started_ms, a.duration_us,
-             a.outcome, a.error, a.logs, a.digest, a.calls, a.steps, CAST(d.key AS BLOB),
-             d.entered, d.cancel_tag, d.failure
+             min(a.cpu_us, 2147483647), min(a.memory_kib, 2147483647), a.outcome, a.error, a.logs,
+             a.digest, a.calls, a.steps, CAST(d.key AS BLOB), d.entered, d.cancel_tag, d.failure
          FROM deliveries d LEFT JOIN attempts a
              ON a.event = d.event AND a.ordinal = d.ordinal AND a.number = d.attempt
          WHERE d.due_ms IS NULL",
@@ -83,10 +83,11 @@ pub(super) const TABLES: [CopyTable; 29] = [
     ),
     table(
         ("attempts before the last one", "attempts"),
-        "event, ordinal, number, started_ms, duration_us, outcome, error, logs, digest, calls, \
-         steps",
-        "SELECT a.event, a.ordinal, a.number, a.started_ms, a.duration_us, a.outcome, a.error,
-             a.logs, a.digest, a.calls, a.steps
+        "event, ordinal, number, started_ms, duration_us, cpu_us, memory_kib, outcome, error, \
+         logs, digest, calls, steps",
+        "SELECT a.event, a.ordinal, a.number, a.started_ms, a.duration_us,
+             min(a.cpu_us, 2147483647), min(a.memory_kib, 2147483647), a.outcome, a.error, a.logs,
+             a.digest, a.calls, a.steps
          FROM attempts a JOIN deliveries d ON d.event = a.event AND d.ordinal = a.ordinal
          WHERE d.due_ms IS NOT NULL OR a.number <> d.attempt",
         "SELECT (SELECT count(*) FROM attempts) - (SELECT count(*) FROM deliveries d

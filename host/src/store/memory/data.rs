@@ -8,14 +8,14 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::audit::AuditRows;
 use super::failure_rows::FailureRows;
-pub(super) use super::rows::{StoredDelivery, StoredEvent};
+pub(super) use super::rows::{LastWrite, StoredDelivery, StoredEvent};
 use super::schedule_rows::ScheduleRows;
 use crate::clock::{Clock, TimeNote, until};
 use crate::event::{
     AttemptRecord, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName, State,
     Target,
 };
-use crate::series::Rest;
+use crate::series::Increment;
 use crate::store::model::LeaseTerms;
 use crate::store::{
     AgainSoFar, Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvValue,
@@ -32,8 +32,8 @@ pub(super) struct MemoryData {
     pub(super) deliveries: BTreeMap<DeliveryId, StoredDelivery>,
     pub(super) keys: HashMap<(Arc<str>, DedupeKey), EventId>,
     pub(super) kv: BTreeMap<(PluginName, String), KvValue>,
-    /// When values expire, by host time.
-    pub(super) kv_expires: BTreeMap<(PluginName, String), i64>,
+    /// The last write of each value.
+    pub(super) kv_writes: BTreeMap<(PluginName, String), LastWrite>,
     /// The in-flight journal.
     pub(super) running: BTreeMap<u32, (DeliveryId, u32)>,
     /// By plugin, the admitted one first.
@@ -41,7 +41,7 @@ pub(super) struct MemoryData {
     pub(super) pauses: watch::Sender<Arc<Pauses>>,
     pub(super) schedules: ScheduleRows,
     /// With the times at which they were stored.
-    pub(super) samples: Vec<(i64, Vec<Rest>)>,
+    pub(super) samples: Vec<(i64, Vec<Increment>)>,
     /// How far the logs of providers have been read.
     pub(super) positions: BTreeMap<Arc<str>, String>,
     pub(super) audit: AuditRows,
@@ -146,6 +146,7 @@ impl MemoryData {
             id,
             plugin: plugin.clone(),
             kind: event.attributes.kind.clone(),
+            source: event.attributes.source.to_string(),
             subject: event.attributes.subject.clone(),
             state: if delay_ms == 0 { State::Ready } else { State::Waiting },
             attempt: 0,
@@ -161,6 +162,7 @@ impl MemoryData {
             unrecorded: 0,
             failure: None,
             again: 0,
+            retried_after: None,
             steps: Vec::new(),
             attempts: Vec::new(),
         };
@@ -332,7 +334,7 @@ impl MemoryData {
                 for event in emitted {
                     self.append(event, Some(lease.event.tree()));
                 }
-                self.write_kv(&lease.plugin, kv);
+                self.write_kv(&lease.plugin, Some((lease.delivery, lease.attempt)), kv);
             }
             Next::Dead(Some(event)) => {
                 self.append(*event, Some(lease.event.tree()));
@@ -385,15 +387,5 @@ impl MemoryData {
 }
 
 fn crash(started_at_ms: i64) -> AttemptRecord {
-    let (duration_us, outcome, error) = (0, Outcome::Crash, Some("the host died".to_owned()));
-    AttemptRecord {
-        started_at_ms,
-        duration_us,
-        outcome,
-        error,
-        logs: vec![],
-        calls: vec![],
-        steps: vec![],
-        plugin_digest: None,
-    }
+    AttemptRecord::of_host(started_at_ms, Outcome::Crash, Some("the host died".to_owned()))
 }

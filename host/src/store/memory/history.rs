@@ -1,14 +1,14 @@
-//! What sources and plugins did.
+//! Samples of sources and plugins.
 
 use super::{MemoryStore, done};
-use crate::series::{Rest, SeriesOwner};
+use crate::series::{Increment, SeriesOwner};
 use crate::store::model::AuditResult;
 use crate::store::{
     AuditEntry, AuditFilter, AuditNote, History, MAX_SAMPLES, Pending, StoredSample,
 };
 
 impl History for MemoryStore {
-    fn keep_samples(&self, at_ms: i64, samples: Vec<Rest>) -> Pending<'_, ()> {
+    fn keep_samples(&self, at_ms: i64, samples: Vec<Increment>) -> Pending<'_, ()> {
         done(self.write(|data| {
             data.samples.push((at_ms, samples));
             let old = data.samples.len().saturating_sub(MAX_SAMPLES as usize);
@@ -19,9 +19,14 @@ impl History for MemoryStore {
 
     fn samples(&self, owner: SeriesOwner, limit: u32) -> Pending<'_, Vec<StoredSample>> {
         done(self.read(|data| {
-            let of_owner = |(at_ms, rests): &(i64, Vec<Rest>)| {
-                let rest = rests.iter().find(|rest| rest.owner == owner)?.clone();
-                Some(StoredSample { at_ms: *at_ms, counts: rest.counts, durations: rest.durations })
+            let of_owner = |(at_ms, increments): &(i64, Vec<Increment>)| {
+                let increment =
+                    increments.iter().find(|increment| increment.owner == owner)?.clone();
+                Some(StoredSample {
+                    at_ms: *at_ms,
+                    counts: increment.counts,
+                    durations: increment.durations,
+                })
             };
             let mut found: Vec<_> =
                 data.samples.iter().rev().filter_map(of_owner).take(limit as usize).collect();

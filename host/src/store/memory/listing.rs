@@ -5,7 +5,7 @@ use crate::event::{DeliveryId, Event, EventId, State};
 use crate::store::model::tree_mark;
 use crate::store::{
     Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView,
-    MAX_PAGE, MAX_TREE_ATTEMPTS, Page, TreeDelivery, TreeEvent, TreeView,
+    MAX_PAGE, MAX_TREE_ATTEMPTS, MAX_TREE_CALLS, Page, TreeDelivery, TreeEvent, TreeView,
 };
 
 /// Whether an event has these attributes and is of this time.
@@ -55,7 +55,9 @@ impl MemoryData {
         let waits = matches!(view.state, State::Ready | State::Waiting);
         view.due_ms = view.due_ms.filter(|_| waits).map(|due_ms| due_ms.saturating_sub(ahead_ms));
         view.attempts.drain(..view.attempts.len().saturating_sub(most));
-        view.quarantined = self.deliveries[&id].crashes > 0;
+        let StoredDelivery { crashes, deaths, uncounted, .. } = self.deliveries[&id];
+        view.quarantined = crashes > 0;
+        view.retried_after = DeliveryView::before_retry(view.state, deaths, uncounted);
         view
     }
 
@@ -104,7 +106,8 @@ impl MemoryData {
         let of_tree = |delivery: &StoredDelivery| {
             let mut view = self.delivery_view(delivery.view.id, MAX_TREE_ATTEMPTS, ahead_ms);
             for attempt in &mut view.attempts {
-                (attempt.record.logs, attempt.record.calls) = (Vec::new(), Vec::new());
+                attempt.record.logs.clear();
+                attempt.record.calls.truncate(MAX_TREE_CALLS + 1);
             }
             TreeDelivery { view, members: Vec::new(), more_members: false }
         };
@@ -156,18 +159,25 @@ impl MemoryData {
             let view = &delivery.view;
             let in_state = match filter.state {
                 Some(EventState::Has(state)) => view.state == state,
+                Some(EventState::Failing) => {
+                    let is_open = !view.state.is_settled();
+                    view.state == State::Dead || is_open && view.failure.is_some()
+                }
                 _ => true,
             };
             in_state
                 && filter.plugin.as_ref().is_none_or(|plugin| **plugin == *view.plugin)
                 && filter.min_attempts.is_none_or(|least| view.attempt >= least)
         };
-        let asks = matches!(filter.state, Some(EventState::Has(_)))
+        let asks = matches!(filter.state, Some(EventState::Has(_) | EventState::Failing))
             || filter.plugin.is_some()
             || filter.min_attempts.is_some();
         (!unrouted || self.of_event(event.id).next().is_none())
             && (!asks || self.of_event(event.id).any(is_meant))
             && filter.pattern.as_ref().is_none_or(|pattern| pattern.takes(&attributes.kind))
+            && filter
+                .emitted
+                .is_none_or(|emitted| attributes.source.starts_with("plugins/") == emitted)
             && filter.after.is_none_or(|after| event.id > after)
             && has(event, &filter.kind, &filter.source, &filter.subject)
             && within(filter.since_ms, filter.until_ms, attributes.time_ms)

@@ -52,7 +52,7 @@ impl Operations for MemoryStore {
         unable()
     }
 
-    fn rest(&self, _: OperationId, _: Option<String>) -> Pending<'_, ()> {
+    fn finish(&self, _: OperationId, _: Option<String>) -> Pending<'_, ()> {
         unable()
     }
 

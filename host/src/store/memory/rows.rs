@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{DedupeKey, State};
+use crate::event::{DedupeKey, DeliveryId, State};
 use crate::store::{DeliveryView, EventView, StepView};
 
 #[derive(Debug)]
@@ -40,4 +40,13 @@ impl StoredDelivery {
     pub(super) fn is_open(&self) -> bool {
         matches!(self.view.state, State::Ready | State::Leased | State::Waiting)
     }
+}
+
+/// What is known of the last write of a value.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LastWrite {
+    /// When the value expires, by host time.
+    pub(super) expires_ms: Option<i64>,
+    /// The attempt that wrote it.
+    pub(super) writer: Option<(DeliveryId, u32)>,
 }

@@ -19,7 +19,7 @@ use crate::event::{DeliveryId, EventId, PluginName, State};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Makes a delivery due at once. A settled one begins anew, its attempts counted from 0; a
-    /// waiting one keeps its count. What it has recorded stays, so that it goes on where it failed.
+    /// waiting one keeps its count. Its recorded steps stay, so that it goes on where it failed.
     Retry,
     /// The same, and drops what it has recorded: it begins from the first step.
     RetryFresh,

@@ -50,13 +50,13 @@ pub struct Actor {
 /// The entry that the audit log gets for a change, in the transaction of the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditNote {
-    /// Who asks.
+    /// The client that asks.
     pub actor: Actor,
     /// The action, such as `deliveries.retry`.
     pub action: &'static str,
-    /// What it is done to: an id, a name, or a filter.
+    /// The target: an id, a name, or a filter.
     pub target: String,
-    /// Whatever else distinguishes this request from others.
+    /// All else that distinguishes this request from others.
     pub detail: String,
     /// The `Idempotency-Key` of the request.
     pub key: Option<String>,
@@ -98,7 +98,7 @@ pub struct AuditEntry {
     pub id: i64,
     /// When, Unix ms of the wall clock.
     pub at_ms: i64,
-    /// Who.
+    /// The client that asked.
     pub actor: String,
     /// In which role.
     pub role: String,
@@ -106,11 +106,11 @@ pub struct AuditEntry {
     pub via: String,
     /// The action.
     pub action: String,
-    /// What it was done to.
+    /// The target.
     pub target: String,
     /// How it was asked for.
     pub detail: String,
-    /// What came of it, JSON.
+    /// The result, JSON.
     pub result: String,
 }
 

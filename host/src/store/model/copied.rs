@@ -61,8 +61,8 @@ pub(in crate::store) struct CopyMarks {
     pub(in crate::store) last_operation: i64,
     /// Every event up to here is empty.
     pub(in crate::store) emptied_up_to: i64,
-    /// Where the present round of emptying goes on.
+    /// Where the present pass of emptying goes on.
     pub(in crate::store) emptying_at: i64,
-    /// The first event that the present round of emptying has left alone.
+    /// The first event that the present pass of emptying has left alone.
     pub(in crate::store) emptying_kept: Option<i64>,
 }

@@ -1,4 +1,4 @@
-//! What is erased because somebody asked for it.
+//! Data that is erased because somebody asked for it.
 
 use crate::event::{EventId, HttpCall};
 use crate::store::StoreError;
@@ -31,7 +31,7 @@ impl Emptied {
     }
 }
 
-/// What a call has erased.
+/// The counts of a call that erases.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Erased {
     /// Events whose data is gone, copies of them among these.
@@ -100,6 +100,7 @@ mod tests {
             sent_bytes: 1,
             received_bytes: 2,
             duration_ms: 3,
+            offset_ms: None,
         };
         let urls = ["https://api.example/orders/order_1?q", "http://[::1]:80", "nonsense"];
         let calls = serde_json::to_string(&urls.map(call)).unwrap();

@@ -23,7 +23,7 @@ pub struct GatheringState {
     pub seen: u64,
     /// Whether it takes no more members, because its delivery was leased.
     pub frozen: bool,
-    /// What has completed it.
+    /// The cause of its completion.
     pub why: Option<Why>,
 }
 

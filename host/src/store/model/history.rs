@@ -1,4 +1,4 @@
-//! What was stored of the meters.
+//! Stored samples of the meters.
 
 use crate::series::{COUNTS, Spread};
 

@@ -13,16 +13,16 @@ pub struct KeyChange {
     pub key: String,
     /// The new value; `None` deletes.
     pub value: Option<Vec<u8>>,
-    /// What the client believes to be there.
+    /// The state of the key that the client expects.
     pub expected: KeyExpected,
     /// The value is deleted when nobody has written it for so long; never, if absent.
     pub ttl: Option<Duration>,
 }
 
-/// What a client believes of a key that it changes.
+/// The state that a client expects of a key that it changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyExpected {
-    /// Whatever is there goes.
+    /// Any state.
     Anything,
     /// There is no value.
     Absent,

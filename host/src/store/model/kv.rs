@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::event::DeliveryId;
+
 /// A stored value and the version that a settlement checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KvValue {
@@ -86,6 +88,21 @@ pub struct KvKey {
     pub key: String,
     /// Bytes of its value.
     pub bytes: u64,
+}
+
+/// A key with what is known of its last write, for operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KvEntry {
+    /// The key.
+    pub key: String,
+    /// Bytes of its value.
+    pub bytes: u64,
+    /// The version of its value.
+    pub version: i64,
+    /// When it goes unless it is written again, by the wall clock, Unix ms; `None` if it stays.
+    pub expires_ms: Option<i64>,
+    /// The attempt that wrote it last; `None` if a client did, or a host of an older version.
+    pub writer: Option<(DeliveryId, u32)>,
 }
 
 /// A value as a number: 8 bytes, little-endian; no value is 0.

@@ -88,7 +88,7 @@ pub struct NewOperation {
     /// Deliveries whose last attempt ended later are not touched, and events that came later are
     /// not replayed, Unix ms of the wall clock: now, unless it was counted before.
     pub as_of_ms: Option<i64>,
-    /// Who plans it.
+    /// The client that plans it.
     pub actor: Actor,
 }
 
@@ -105,7 +105,7 @@ pub enum OperationState {
     Stopped,
     /// Its end.
     Done,
-    /// An operator has ended it. What it has changed stays.
+    /// An operator has ended it. Its changes stay.
     Cancelled,
 }
 
@@ -177,7 +177,7 @@ pub struct Operation {
     pub skipped: u64,
     /// Whether the search has come to its end.
     pub is_found: bool,
-    /// Who planned it.
+    /// The client that planned it.
     pub actor: String,
 }
 
@@ -218,15 +218,15 @@ impl Operation {
     }
 }
 
-/// What an operator does to an operation.
+/// An action of an operator on an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Steer {
     /// Begins a planned one.
     Start(OperationOptions),
     /// Lets a running one rest.
     Pause,
-    /// Lets a paused or stopped one go on. One that has stopped by itself heeds no failure any
-    /// more.
+    /// Lets a paused or stopped one go on. An operation that has stopped by itself heeds no failure
+    /// any more.
     Resume,
     /// Ends it where it is.
     Cancel,

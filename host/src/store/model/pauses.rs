@@ -33,14 +33,14 @@ impl Pausable {
 pub struct Pause {
     /// Since when, Unix ms of the wall clock.
     pub since_ms: i64,
-    /// Who asked for it.
+    /// The client that asked for it.
     pub by: String,
     /// Why, as that person said.
     pub reason: String,
 }
 
 impl Pause {
-    /// Who, and why, for people.
+    /// The client and the reason, for people.
     pub fn text(&self) -> String {
         if self.reason.is_empty() {
             return format!("paused by {}", self.by);
@@ -90,7 +90,7 @@ pub enum PauseChange {
         kind: Pausable,
         /// Its name.
         name: Arc<str>,
-        /// Who asks for it.
+        /// The client that asks for it.
         by: String,
         /// Why.
         reason: String,

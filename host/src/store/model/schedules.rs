@@ -86,7 +86,7 @@ pub enum ScheduleChange {
     Begin {
         /// The schedule.
         name: Arc<str>,
-        /// What the caller has seen.
+        /// The mark that the caller has seen.
         from: Option<ScheduleMark>,
         /// How it goes on.
         to: ScheduleMark,
@@ -108,11 +108,11 @@ pub struct Tick {
     pub from_ms: i64,
     /// The nominal time of the tick after the step.
     pub next_ms: i64,
-    /// What becomes of the tick.
+    /// The step of the tick.
     pub step: TickStep,
 }
 
-/// What becomes of a tick.
+/// The step of a tick: it is emitted, or was missed.
 #[derive(Debug, Clone)]
 pub enum TickStep {
     /// It is emitted.

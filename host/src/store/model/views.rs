@@ -18,6 +18,8 @@ pub struct EventFilter {
     pub pattern: Option<TypePattern>,
     /// Exactly this source.
     pub source: Option<String>,
+    /// Emitted by a plugin, or not.
+    pub emitted: Option<bool>,
     /// Exactly this subject.
     pub subject: Option<String>,
     /// With at least one delivery in this state; of `plugin`, and with `min_attempts`, if they are
@@ -44,6 +46,8 @@ pub enum EventState {
     Has(State),
     /// No route matched it: it has no delivery.
     Unrouted,
+    /// At least one of its deliveries is dead, or is open after an attempt that failed.
+    Failing,
 }
 
 /// The filter of a list of deliveries; absent fields do not filter.
@@ -97,6 +101,37 @@ pub const MAX_LOOKED_AT: u32 = 20_000;
 
 /// The same where every body has to be read.
 pub const MAX_LOOKED_AT_BODIES: u32 = 2_000;
+
+/// The most rows that a filtered page visits before it answers with the rows found. It is more than
+/// the deliveries of an event, so that every page makes progress. Tests have few, for several
+/// pages.
+pub(in crate::store) const MAX_SCANNED_ROWS: i64 =
+    if cfg!(test) { 6 } else { MAX_LOOKED_AT as i64 };
+
+/// The same where every body has to be read.
+const MAX_SCANNED_BODIES: i64 = if cfg!(test) { 6 } else { MAX_LOOKED_AT_BODIES as i64 };
+
+impl EventFilter {
+    /// The most rows that a page of events with this filter visits.
+    pub(in crate::store) fn scan_limit(&self, page: Page) -> i64 {
+        match self {
+            Self { text: Some(_), .. } => MAX_SCANNED_BODIES,
+            // Every row matches: a page visits no more rows than it shows.
+            Self {
+                kind: None,
+                pattern: None,
+                source: None,
+                subject: None,
+                state: None,
+                plugin: None,
+                min_attempts: None,
+                emitted: None,
+                ..
+            } => page.limit as i64,
+            _ => MAX_SCANNED_ROWS,
+        }
+    }
+}
 
 /// The most rows of one page.
 pub const MAX_PAGE: usize = 1_000;
@@ -159,6 +194,8 @@ pub struct DeliveryView {
     pub plugin: PluginName,
     /// Type of its event.
     pub kind: String,
+    /// Source of its event.
+    pub source: String,
     /// Subject of its event.
     pub subject: Option<String>,
     /// Its state.
@@ -192,6 +229,8 @@ pub struct DeliveryView {
     pub failure: Option<FailureId>,
     /// How often its handler has asked to be called again since it began or was last retried.
     pub again: u32,
+    /// The attempts before somebody retried the dead letter that it was; absent if nobody has.
+    pub retried_after: Option<u32>,
     /// The steps that it has recorded, by name; not in listings.
     pub steps: Vec<StepView>,
     /// Its attempts, oldest first; in listings only the last one.

@@ -1,11 +1,11 @@
-//! What an open delivery waits for, as far as the store knows it.
+//! The thing that an open delivery waits for, as far as the store knows it.
 
 use super::DeliveryView;
 use super::gatherings::GatheringState;
 use crate::event::{DeliveryId, EventId, PluginName, State};
 
-/// What an open delivery waits for, as far as the store knows it. What keeps a due delivery from
-/// running is known to the host: its plugin, the circuit breaker, its places.
+/// The thing that an open delivery waits for, as far as the store knows it. The host knows why a
+/// due delivery does not run: its plugin, the circuit breaker, its permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waits<'d> {
     /// This time by the wall clock, Unix ms.
@@ -89,8 +89,12 @@ pub const MAX_MEMBERSHIPS: usize = 32;
 /// The most attempts of a delivery that a tree shows.
 pub const MAX_TREE_ATTEMPTS: usize = 16;
 
+/// Requests of an attempt that are shown in a tree. One more says that there are more.
+pub const MAX_TREE_CALLS: usize = 16;
+
 impl DeliveryView {
-    /// What it waits for at this time of the wall clock (Unix ms); nothing if it is settled.
+    /// Returns what it waits for at this time of the wall clock (Unix ms); nothing if it is
+    /// settled.
     pub fn waits(&self, now_ms: i64) -> Option<Waits<'_>> {
         match self.state {
             State::Leased => Some(Waits::Leased),
@@ -111,6 +115,13 @@ impl DeliveryView {
         }
     }
 
+    /// The attempts before somebody retried it: those that do not count, if it has died before.
+    /// Deaths are counted since schema version 7.
+    pub(in crate::store) fn before_retry(state: State, deaths: u32, pardoned: u32) -> Option<u32> {
+        let is_dead = matches!(state, State::Dead | State::Discarded);
+        (deaths > u32::from(is_dead)).then_some(pardoned)
+    }
+
     /// The number of the attempt that ran when the delivery was cancelled: nothing but its record
     /// was stored.
     pub fn attempt_cut_off(&self) -> Option<u32> {
@@ -129,6 +140,7 @@ mod tests {
             id: DeliveryId { event: EventId::first_at(NOW_MS), ordinal: 0 },
             plugin: "audit".into(),
             kind: "order.paid".to_owned(),
+            source: "acme".to_owned(),
             subject: None,
             state,
             attempt: 0,
@@ -144,6 +156,7 @@ mod tests {
             unrecorded: 0,
             failure: None,
             again: 0,
+            retried_after: None,
             steps: Vec::new(),
             attempts: Vec::new(),
         }

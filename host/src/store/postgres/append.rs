@@ -33,7 +33,7 @@ pub(super) struct KeyedRows<'c> {
 #[derive(Default)]
 pub(super) struct NewRows<'c> {
     origins: Vec<(&'c NewEvent, Option<EventId>)>,
-    gates: Vec<i32>,
+    requires: Vec<i32>,
     ids: Vec<i64>,
     sources: Vec<&'c str>,
     types: Vec<&'c str>,
@@ -80,18 +80,18 @@ impl<'c> NewRows<'c> {
         self.ids.is_empty()
     }
 
-    /// Adds an event and returns its place. With a `gate` it is stored only if the settlement at
+    /// Adds an event and returns its place. With `required` it is stored only if the settlement at
     /// that place, counted from 1, is kept.
     pub(super) fn add(
         &mut self,
         new: &'c NewEvent,
-        (root, gate): (Option<EventId>, i32),
+        (root, required): (Option<EventId>, i32),
         (ids, now_ms, dispatch): (&mut HostIds, i64, Option<&Arc<dyn DispatchHandle>>),
         keyed: &mut KeyedRows<'c>,
     ) -> usize {
         let attributes = &new.attributes;
         self.origins.push((new, root));
-        self.gates.push(gate);
+        self.requires.push(required);
         let id = ids.next(now_ms);
         self.ids.push(id.row());
         self.sources.push(&attributes.source);
@@ -173,7 +173,7 @@ impl<'c> NewRows<'c> {
         let parameters: [&(dyn ToSql + Sync); 29] = [
             &at,
             &me,
-            &self.gates,
+            &self.requires,
             &self.ids,
             &self.sources,
             &self.types,
@@ -208,10 +208,10 @@ impl<'c> NewRows<'c> {
     /// was a duplicate, or waits for another with its key, or its settlement was not kept.
     pub(super) async fn look_back(&self, client: &Client) -> Result<Vec<Row>, Error> {
         let sql = "SELECT (CASE WHEN EXISTS (SELECT FROM hookbox.events e WHERE e.id = u.id)
-                THEN 0 WHEN u.gate > 0 THEN 3 ELSE 2 END)::smallint, NULL::bigint
-            FROM unnest($1::bigint[], $2::integer[]) WITH ORDINALITY AS u (id, gate, n)
+                THEN 0 WHEN u.required > 0 THEN 3 ELSE 2 END)::smallint, NULL::bigint
+            FROM unnest($1::bigint[], $2::integer[]) WITH ORDINALITY AS u (id, required, n)
             ORDER BY u.n";
-        client.query(sql, &[&self.ids, &self.gates]).await
+        client.query(sql, &[&self.ids, &self.requires]).await
     }
 
     /// Events and ordinals of the deliveries that are leased on insert.

@@ -157,10 +157,10 @@ impl<'c> BatchRows<'c> {
                 ResultPlace::Step(self.steps.len() - 1)
             }
             CommandRef::Tick(tick) => {
-                let gate = self.ticks.next_gate();
+                let required = self.ticks.next_number();
                 let event = match &tick.step {
                     TickStep::Emit { event, .. } => {
-                        Some(self.add_event(event, (None, gate), ids, shared))
+                        Some(self.add_event(event, (None, required), ids, shared))
                     }
                     TickStep::Missed { .. } => None,
                 };
@@ -186,23 +186,23 @@ impl<'c> BatchRows<'c> {
         ids: &mut HostIds,
         shared: &PostgresShared,
     ) -> ResultPlace {
-        let gate = self.settlements.add(lease, settlement);
-        self.failures.add(gate, lease, settlement);
+        let required = self.settlements.add(lease, settlement);
+        self.failures.add(required, lease, settlement);
         let root = Some(lease.event.tree());
-        self.trees.add(gate, lease, settlement);
+        self.trees.add(required, lease, settlement);
         let apart = apart(&*shared.policies, lease, settlement);
-        self.settled_keys.add(gate, lease, apart, settlement, self.dispatch.as_ref());
+        self.settled_keys.add(required, lease, apart, settlement, self.dispatch.as_ref());
         self.keyed.plugins.add(&lease.plugin);
         if let Some(key) = &lease.terms.key {
             self.keyed.locked.add(&lease.plugin, key);
         }
         for event in left_by(&settlement.next) {
-            self.add_event(event, (root, gate), ids, shared);
+            self.add_event(event, (root, required), ids, shared);
         }
         if let Some((_, kv)) = settlement.next.results() {
-            self.kv.add(gate, &lease.plugin, kv, &mut self.stripes);
+            self.kv.add(required, &lease.plugin, kv, &mut self.stripes);
         }
-        let place = usize::try_from(gate - 1).expect("places begin at 1");
+        let place = usize::try_from(required - 1).expect("places begin at 1");
         // Nobody is told of a lease that the store could not hand out.
         if is_told {
             let due_in = due_again(&settlement.next);
@@ -215,12 +215,12 @@ impl<'c> BatchRows<'c> {
     fn add_event(
         &mut self,
         event: &'c NewEvent,
-        (root, gate): (Option<EventId>, i32),
+        (root, required): (Option<EventId>, i32),
         ids: &mut HostIds,
         shared: &PostgresShared,
     ) -> usize {
         let means = (ids, shared.now_ms(), self.dispatch.as_ref());
-        let place = self.events.add(event, (root, gate), means, &mut self.keyed);
+        let place = self.events.add(event, (root, required), means, &mut self.keyed);
         let id = self.events.id(place);
         self.members.add(event, (id, root), &mut self.stripes, self.dispatch.as_ref());
         place

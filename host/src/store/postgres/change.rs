@@ -102,7 +102,7 @@ pub(super) async fn lock(
     ids: &DeliveryRows,
 ) -> Result<Vec<DeliveryStands>, WorkError> {
     let mut locked = 0;
-    // One that leaves a table while it is waited for is found in the other one.
+    // A delivery that leaves a table while it is waited for is found in the other one.
     for table in ["open", "settled", "open"] {
         if locked >= ids.events.len() as u64 {
             break;
@@ -299,9 +299,9 @@ async fn end_open(work: &Work<'_>, ids: &DeliveryRows, state: State) -> Result<(
                    USING unnest($1::bigint[], $2::integer[]) AS i (event, ordinal)
                    WHERE o.event = i.event AND o.ordinal = i.ordinal RETURNING o.*
                )
-               INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned,
+               INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, uncounted,
                    unrecorded, deaths, again, cut_off, failure)
-               SELECT g.event, g.ordinal, g.plugin, $3, g.attempt, g.pardoned, g.unrecorded,
+               SELECT g.event, g.ordinal, g.plugin, $3, g.attempt, g.uncounted, g.unrecorded,
                    g.deaths, g.again, false, g.failure
                FROM gone g";
     let state = i16::from(state.code());
@@ -360,12 +360,12 @@ async fn begin_anew(
                    WHERE s.event = i.event AND s.ordinal = i.ordinal RETURNING s.*
                ), put AS (
                    INSERT INTO hookbox.attempts (event, ordinal, number, started_ms, duration_us,
-                       outcome, error, logs, digest, calls, steps)
-                   SELECT g.event, g.ordinal, g.attempt, g.started_ms, g.duration_us, g.outcome,
-                       g.error, g.logs, g.digest, g.calls, g.steps
+                       cpu_us, memory_kib, outcome, error, logs, digest, calls, steps)
+                   SELECT g.event, g.ordinal, g.attempt, g.started_ms, g.duration_us, g.cpu_us,
+                       g.memory_kib, g.outcome, g.error, g.logs, g.digest, g.calls, g.steps
                    FROM gone g WHERE g.outcome IS NOT NULL
                )
-               INSERT INTO hookbox.open (event, ordinal, plugin, attempt, pardoned, unrecorded,
+               INSERT INTO hookbox.open (event, ordinal, plugin, attempt, uncounted, unrecorded,
                    deaths, waits, steps, due, failure)
                SELECT g.event, g.ordinal, g.plugin, g.attempt, g.attempt, g.unrecorded, g.deaths,
                    false, EXISTS (SELECT FROM hookbox.steps p
@@ -384,7 +384,8 @@ async fn hand_over(
     ids: &DeliveryRows,
     to: &PluginName,
 ) -> Result<Vec<Duration>, WorkError> {
-    let sql = "UPDATE hookbox.open o SET plugin = $3, pardoned = o.attempt, crashes = 0, again = 0,
+    let sql =
+        "UPDATE hookbox.open o SET plugin = $3, uncounted = o.attempt, crashes = 0, again = 0,
                    again_since = NULL, failure = NULL
                FROM unnest($1::bigint[], $2::integer[]) AS i (event, ordinal)
                WHERE o.event = i.event AND o.ordinal = i.ordinal

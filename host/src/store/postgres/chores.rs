@@ -51,7 +51,7 @@ pub(super) async fn do_due(client: &Client, shared: &PostgresShared) -> Result<(
 pub(super) async fn look_for_due(client: &Client, shared: &PostgresShared) -> Result<(), Error> {
     let Some(dispatch) = shared.dispatch.get() else { return Ok(()) };
     let (plugins, floors) = shared.floors.for_poll();
-    let sql = "SELECT plugin, is_suspect FROM hookbox.due_v1($1, $2, $3)";
+    let sql = "SELECT plugin, is_quarantined FROM hookbox.due_v1($1, $2, $3)";
     for row in client.query(sql, &[&shared.at(), &plugins, &floors]).await? {
         let plugin = PluginName::from(row.get::<_, String>(0));
         if row.get(1) {

@@ -88,7 +88,7 @@ impl Pooler {
         (!self.is_there()).then(sql)
     }
 
-    /// What begins a transaction.
+    /// The text that begins a transaction.
     fn begin(&self, begin: &str) -> String {
         match self.is_there() {
             true => {
@@ -169,7 +169,7 @@ impl AsSql for SqlStatement {
 }
 
 /// The values of a statement.
-type Values<'a> = [&'a (dyn ToSql + Sync)];
+type SqlValues<'a> = [&'a (dyn ToSql + Sync)];
 
 /// A connection.
 #[derive(Debug)]
@@ -202,7 +202,7 @@ impl SqlClient {
     async fn typed<'a>(
         &self,
         statement: &(impl AsSql + ?Sized),
-        values: &Values<'a>,
+        values: &SqlValues<'a>,
     ) -> Result<Option<Vec<(&'a (dyn ToSql + Sync), Type)>>, Error> {
         if !self.pooler.is_there() {
             return Ok(None);
@@ -218,7 +218,7 @@ impl SqlClient {
     pub(super) async fn query(
         &self,
         statement: &(impl AsSql + ?Sized),
-        values: &Values<'_>,
+        values: &SqlValues<'_>,
     ) -> Result<Vec<Row>, Error> {
         if let Some(typed) = self.typed(statement, values).await? {
             return self.client.query_typed(statement.sql(), &typed).await;
@@ -239,7 +239,7 @@ impl SqlClient {
     }
 
     /// Runs a statement that has one row.
-    pub(super) async fn query_one(&self, sql: &str, values: &Values<'_>) -> Result<Row, Error> {
+    pub(super) async fn query_one(&self, sql: &str, values: &SqlValues<'_>) -> Result<Row, Error> {
         match self.typed(sql, values).await? {
             Some(typed) => self.client.query_typed_one(sql, &typed).await,
             None => self.learn(self.client.query_one(sql, values).await),
@@ -250,7 +250,7 @@ impl SqlClient {
     pub(super) async fn query_opt(
         &self,
         sql: &str,
-        values: &Values<'_>,
+        values: &SqlValues<'_>,
     ) -> Result<Option<Row>, Error> {
         match self.typed(sql, values).await? {
             Some(typed) => self.client.query_typed_opt(sql, &typed).await,
@@ -259,7 +259,7 @@ impl SqlClient {
     }
 
     /// Runs a statement, and returns how many rows it has changed or found.
-    pub(super) async fn execute(&self, sql: &str, values: &Values<'_>) -> Result<u64, Error> {
+    pub(super) async fn execute(&self, sql: &str, values: &SqlValues<'_>) -> Result<u64, Error> {
         match self.typed(sql, values).await? {
             Some(typed) => self.client.execute_typed(sql, &typed).await,
             None => self.learn(self.client.execute(sql, values).await),

@@ -83,6 +83,11 @@ impl Conditions {
         conditions.text("e.type = ?", filter.kind.clone());
         conditions.text("e.source = ?", filter.source.clone());
         conditions.text("e.subject = ?", filter.subject.clone());
+        conditions.sql.push_str(match filter.emitted {
+            None => "",
+            Some(true) => " AND starts_with(e.source, 'plugins/')",
+            Some(false) => " AND NOT starts_with(e.source, 'plugins/')",
+        });
         conditions.of_deliveries(filter);
         if let Some(text) = &filter.text {
             conditions.with_text(text);
@@ -110,8 +115,9 @@ impl Conditions {
 
     /// Conditions on the deliveries of `events e`: one of them meets all.
     fn of_deliveries(&mut self, filter: &EventFilter) {
+        let failing = filter.state == Some(EventState::Failing);
         let state = match filter.state {
-            None => None,
+            None | Some(EventState::Failing) => None,
             Some(EventState::Unrouted) => {
                 let none = format!(
                     " AND NOT EXISTS (SELECT FROM {} d WHERE d.event = e.id)",
@@ -122,11 +128,16 @@ impl Conditions {
             }
             Some(EventState::Has(state)) => Some(state),
         };
-        if state.is_none() && filter.plugin.is_none() && filter.min_attempts.is_none() {
+        let asks = failing || filter.plugin.is_some() || filter.min_attempts.is_some();
+        if state.is_none() && !asks {
             return;
         }
         let _ =
             write!(self.sql, " AND EXISTS (SELECT FROM {} d WHERE d.event = e.id", rows_in(state));
+        if failing {
+            // Dead, or open after a failure.
+            self.sql.push_str(" AND (d.state = 4 OR (d.state < 3 AND d.failure IS NOT NULL))");
+        }
         self.maybe("d.state = ?", state.map(|state| i16::from(state.code())));
         self.text("d.plugin = ?", filter.plugin.clone());
         self.maybe("d.attempt >= ?", filter.min_attempts.map(super::settle::small));

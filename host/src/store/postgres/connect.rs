@@ -26,7 +26,7 @@ use crate::tasks;
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// How often two connections are asked whether a pooler is between.
-const LOOKS: u32 = 3;
+const POOLER_CHECKS: u32 = 3;
 
 /// A connection whose socket is closed when this is dropped, whatever the server does. Nothing is
 /// cancelled: a commit that waits for its standby would be visible and might be lost.
@@ -99,7 +99,7 @@ pub(super) struct DatabaseAddress {
     last: Arc<AtomicUsize>,
     tls: PostgresTls,
     pub(super) known: Arc<KnownServer>,
-    /// What is between, if anything.
+    /// The pooler between, if there is one.
     pub(super) pooler: Arc<Pooler>,
     /// Hosts and ports, for people.
     pub(super) server: String,
@@ -252,7 +252,7 @@ impl DatabaseAddress {
         if let Some(sql) = self.pooler.session() {
             held.batch_execute(&sql).await.map_err(refusal)?;
         }
-        let found = server::look(held).await.map_err(refusal)?;
+        let found = server::view(held).await.map_err(refusal)?;
         if !found.takes_writes {
             return Err(PostgresOpenError::ReadOnly(server.to_owned()));
         }
@@ -271,7 +271,7 @@ impl DatabaseAddress {
         held: &[HeldConnection],
         server: &str,
     ) -> Result<(), PostgresOpenError> {
-        for _ in 0..LOOKS {
+        for _ in 0..POOLER_CHECKS {
             let mut processes = Vec::new();
             for one in held {
                 let asked = one.direct().simple_query("SELECT pg_backend_pid()").await;
@@ -291,7 +291,7 @@ impl DatabaseAddress {
         Ok(())
     }
 
-    /// What a refusal means.
+    /// The meaning of a refusal.
     pub(super) fn refusal(&self, error: &tokio_postgres::Error) -> PostgresOpenError {
         self.refusal_of(&self.server, error)
     }

@@ -132,7 +132,7 @@ pub enum PostgresOpenError {
         server: String,
         /// The user.
         user: String,
-        /// What they are.
+        /// Their isolation.
         isolation: String,
     },
     /// The user may not do what the host needs.

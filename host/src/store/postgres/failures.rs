@@ -47,7 +47,7 @@ impl<'c> FailRows<'c> {
         let spent = !matches!(settlement.next, Next::GiveBack(_));
         let Some(record) = settlement.record.as_ref().filter(|_| spent) else { return };
         let failed = record.outcome.is_failure();
-        // What is done leaves its group as it leaves `open`.
+        // A delivery that is done leaves its group as it leaves `open`.
         let may_leave = stays && lease.attempt > 1;
         if !failed && !may_leave {
             return;

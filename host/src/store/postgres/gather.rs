@@ -20,7 +20,7 @@ use crate::store::{DispatchHandle, Lease, LeasePermit, LeaseQueue};
 
 /// Calls `gather_v1`. The columns from `id` on are those of [`read_event`].
 pub(super) const GATHER: &str = "SELECT event AS id, source, type, subject, content_type, time_ms, \
-     parent, root, hops, trace, body, ordinal, plugin, attempt, pardoned, deaths, due, next_in, \
+     parent, root, hops, trace, body, ordinal, plugin, attempt, uncounted, deaths, due, next_in, \
      place FROM hookbox.gather_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
      $15, $16, $17, $18, $19)";
 
@@ -162,7 +162,7 @@ impl<'c> GatherRows<'c> {
                 delivery: DeliveryId { event: event.id, ordinal: ordinal.unsigned_abs() },
                 plugin,
                 attempt: row.get::<_, i32>("attempt").unsigned_abs(),
-                uncounted: row.get::<_, i32>("pardoned").unsigned_abs(),
+                uncounted: row.get::<_, i32>("uncounted").unsigned_abs(),
                 deaths: row.get::<_, i32>("deaths").unsigned_abs(),
                 due_ms: row.get("due"),
                 event,

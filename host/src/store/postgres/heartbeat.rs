@@ -28,8 +28,8 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The time in which a heartbeat is answered, or the connection is of no use.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// How often a host looks whether it is cut off.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often a host checks whether it is cut off.
+const CHECK_EVERY: Duration = Duration::from_millis(250);
 
 /// The heartbeat's place among those that reach the primary or not, after the writers.
 const HEART: usize = 2;
@@ -52,7 +52,7 @@ pub(super) struct Heart {
 /// The next thing that a heart does.
 enum Beat {
     Renew,
-    Look,
+    Poll,
     FindOrphans,
     Send,
     Hear,
@@ -62,7 +62,7 @@ enum Beat {
 /// When a heart does what, and what it remembers.
 struct HeartTimes {
     renew: Instant,
-    look: Instant,
+    poll: Instant,
     find_orphans: Instant,
     send: Instant,
     orphans: OrphanSearch,
@@ -76,7 +76,7 @@ pub(super) async fn beat(mut heart: Heart) {
     let now = Instant::now();
     let mut times = HeartTimes {
         renew: now + jittered(EVERY),
-        look: now + jittered(heart.poll_every),
+        poll: now + jittered(heart.poll_every),
         find_orphans: now + heart.orphans_every,
         send: now,
         orphans: OrphanSearch::default(),
@@ -91,7 +91,7 @@ pub(super) async fn beat(mut heart: Heart) {
             return;
         }
         if heart.client.is_over() && !matches!(next, Beat::Renew) {
-            // The next renewal connects again, and then looks at everything.
+            // The next renewal connects again, and then polls.
             tokio::time::sleep_until(times.renew).await;
             continue;
         }
@@ -124,7 +124,7 @@ pub(super) async fn beat(mut heart: Heart) {
 /// runs. The heartbeat itself may be waiting for an answer then.
 async fn watch(shared: Arc<PostgresShared>) {
     let (mut ended, mut was_cut_off) = (shared.ended.subscribe(), false);
-    while tokio::time::timeout(LOOK_EVERY, ended.wait_for(|ended| *ended)).await.is_err() {
+    while tokio::time::timeout(CHECK_EVERY, ended.wait_for(|ended| *ended)).await.is_err() {
         let is_cut_off = shared.is_cut_off();
         if is_cut_off && !was_cut_off {
             tracing::warn!("this host is cut off from Postgres: it gives back what it runs");
@@ -147,7 +147,7 @@ impl Beat {
     fn failure(&self) -> &'static str {
         match self {
             Self::Renew | Self::End => "this host cannot renew its row in Postgres",
-            Self::Look | Self::Hear => "this host cannot look for what is due",
+            Self::Poll | Self::Hear => "this host cannot look for what is due",
             Self::FindOrphans => "this host cannot look for leases that nobody has",
             Self::Send => "this host cannot tell the others of what is due",
         }
@@ -164,7 +164,7 @@ impl Heart {
             () = tokio::time::sleep_until(times.renew) => Beat::Renew,
             () = self.shared.over.notified() => Beat::Renew,
             () = tokio::time::sleep_until(times.find_orphans) => Beat::FindOrphans,
-            () = tokio::time::sleep_until(times.look) => Beat::Look,
+            () = tokio::time::sleep_until(times.poll) => Beat::Poll,
             () = self.client.wakes.woken() => Beat::Hear,
             () = self.shared.wakes.due(times.send) => Beat::Send,
         }
@@ -177,13 +177,13 @@ impl Heart {
                 times.renew = now + jittered(EVERY);
                 self.renew(times).await
             }
-            Beat::Look => {
-                times.look = now + jittered(self.poll_every);
+            Beat::Poll => {
+                times.poll = now + jittered(self.poll_every);
                 chores::look_for_due(&self.client, &self.shared).await
             }
             Beat::FindOrphans => {
                 times.find_orphans = now + self.orphans_every;
-                let found = times.orphans.look(&mut self.client, &self.shared).await?;
+                let found = times.orphans.scan(&mut self.client, &self.shared).await?;
                 if found > 0 {
                     chores::look_for_due(&self.client, &self.shared).await
                 } else {
@@ -212,7 +212,7 @@ impl Heart {
             let rejoined = rejoin(&mut self.client, &self.shared, &self.names, again).await?;
             times.is_unsure = false;
             match rejoined {
-                Rejoined::Yes => times.look = Instant::now(),
+                Rejoined::Yes => times.poll = Instant::now(),
                 Rejoined::NoSlot => {
                     let why = "others took this host for dead, and all slots are taken";
                     self.shared.is_unreachable(HEART, why);
@@ -257,14 +257,14 @@ impl Heart {
         if let Err(error) = pauses::refresh(client, shared).await {
             tracing::warn!(error = words(&error), "this host cannot learn what is paused");
         }
-        if let Err(error) = shared.limits.look(client).await {
+        if let Err(error) = shared.limits.verify(client).await {
             tracing::warn!(error = words(&error), "this host cannot learn the time limits");
         }
         match chores::reap(client, shared).await {
             Ok(0) => {}
             Ok(_) => {
                 shared.floors.forget();
-                times.look = Instant::now();
+                times.poll = Instant::now();
             }
             Err(error) => {
                 let error = words(&error);
@@ -274,7 +274,7 @@ impl Heart {
         if let Err(error) = chores::do_due(client, shared).await {
             tracing::warn!(error = words(&error), "this host cannot do a chore of all");
         }
-        times.horizon.look(client, shared, self.snapshot_bound).await;
+        times.horizon.observe(client, shared, self.snapshot_bound).await;
     }
 
     /// Tells the dispatcher what other hosts have left.
@@ -286,14 +286,14 @@ impl Heart {
         if woken.any { chores::look_for_due(&self.client, &self.shared).await } else { Ok(()) }
     }
 
-    /// Connects again and listens again. Nobody knows what was told meanwhile, so that it looks at
+    /// Connects again and listens again. Notifications may have been lost meanwhile, so it polls at
     /// once. Returns whether it is connected.
     async fn reconnect(&mut self, times: &mut HeartTimes) -> bool {
         match self.address.hold().await {
             Ok(connected) => {
                 self.client = connected;
                 self.listen().await;
-                (times.renew, times.look) = (Instant::now(), Instant::now());
+                (times.renew, times.poll) = (Instant::now(), Instant::now());
                 true
             }
             Err(error) => {

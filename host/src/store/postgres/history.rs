@@ -1,16 +1,16 @@
-//! What sources and plugins did over time, and who changed what.
+//! Samples of sources and plugins over time, and the audit log.
 
 use std::sync::Arc;
 
 use super::error::failed_query;
 use super::{Postgres, samples};
-use crate::series::{Rest, SeriesOwner};
+use crate::series::{Increment, SeriesOwner};
 use crate::store::{
     AuditEntry, AuditFilter, AuditNote, History, LogPositions, Pending, StoredSample,
 };
 
 impl History for Postgres {
-    fn keep_samples(&self, at_ms: i64, samples: Vec<Rest>) -> Pending<'_, ()> {
+    fn keep_samples(&self, at_ms: i64, samples: Vec<Increment>) -> Pending<'_, ()> {
         Box::pin(async move {
             self.shared.answers()?;
             let work = self.work.begin().await?;

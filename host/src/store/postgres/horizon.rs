@@ -31,7 +31,7 @@ struct HorizonAge {
     is_least: bool,
 }
 
-/// Whoever has the oldest snapshot.
+/// The holder of the oldest snapshot.
 #[derive(Debug)]
 struct SnapshotHolder {
     kind: String,
@@ -43,7 +43,12 @@ struct SnapshotHolder {
 
 impl HorizonWatch {
     /// Reads the oldest snapshot, and notes for operators if it is held for as long as `bound`.
-    pub(super) async fn look(&mut self, client: &Client, shared: &PostgresShared, bound: Duration) {
+    pub(super) async fn observe(
+        &mut self,
+        client: &Client,
+        shared: &PostgresShared,
+        bound: Duration,
+    ) {
         let read = self.read(client, shared, bound).await;
         let was_unknown = std::mem::replace(&mut self.is_unknown, read.is_err());
         match read {

@@ -24,7 +24,7 @@ pub(super) const LOCK_KEYS: &str = "SELECT hookbox.lock_keys_v1($1, $2, $3, $4)"
 
 /// Calls `settled_keys_v1`. The columns are those of a lease, and two more.
 pub(super) const SETTLED_KEYS: &str = "SELECT event AS id, source, type, subject, content_type, \
-     time_ms, parent, root, hops, trace, body, ordinal, plugin, attempt, pardoned, deaths, due, \
+     time_ms, parent, root, hops, trace, body, ordinal, plugin, attempt, uncounted, deaths, due, \
      has_steps, again, 0::bigint AS again_for, key, cancel_tag, n, due_in \
      FROM hookbox.settled_keys_v1($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
@@ -48,7 +48,7 @@ impl NamedPlugins {
         }
     }
 
-    /// What is known of them, as the setting `hookbox.policies` has it; nothing if nothing is.
+    /// Their policies, as the setting `hookbox.policies` has them; nothing if none are known.
     pub(super) fn policies(&self, policies: &dyn PluginPolicies) -> Option<String> {
         let known: serde_json::Map<_, _> = self
             .0

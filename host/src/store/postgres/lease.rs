@@ -24,7 +24,7 @@ const MAX_LEASED_BYTES: i64 = 4 << 20;
 
 /// Calls `lease_v1`. The columns from `id` on are those of [`read_event`].
 pub(super) const LEASE: &str = "SELECT event AS id, source, type, subject, content_type, time_ms, \
-     parent, root, hops, trace, body, ordinal, plugin, attempt, pardoned, deaths, due, has_steps, \
+     parent, root, hops, trace, body, ordinal, plugin, attempt, uncounted, deaths, due, has_steps, \
      again, again_for, key, cancel_tag, next_in FROM hookbox.lease_v1($1, $2, $3, $4, $5, $6, $7)";
 
 /// Asks for what is due.
@@ -78,13 +78,13 @@ pub(super) fn leased(
     (leased, refused)
 }
 
-/// The due time before which a look has left nothing; none if it has leased nothing.
+/// The due time before which a scan has left nothing; none if it has leased nothing.
 pub(super) fn nothing_before(rows: &[Row]) -> Option<i64> {
     let due = |row: &Row| row.get::<_, Option<i64>>("due");
     let (leased, left): (Vec<_>, Vec<_>) =
         rows.iter().partition(|row| row.get::<_, Option<i64>>(0).is_some());
     let last = leased.into_iter().filter_map(due).max()?;
-    // What another one had locked is left, and may be older.
+    // A row that another one had locked is left, and may be older.
     Some(left.into_iter().filter_map(due).fold(last, i64::min))
 }
 
@@ -101,7 +101,7 @@ pub(super) fn read_lease(row: &Row, budget: OwnedSemaphorePermit) -> Lease {
         },
         plugin: plugin.into(),
         attempt: row.get::<_, i32>("attempt").unsigned_abs(),
-        uncounted: row.get::<_, i32>("pardoned").unsigned_abs(),
+        uncounted: row.get::<_, i32>("uncounted").unsigned_abs(),
         deaths: row.get::<_, i32>("deaths").unsigned_abs(),
         due_ms: row.get("due"),
         event,

@@ -7,8 +7,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::Postgres;
-use super::kept_limits::KeptLimit;
 use super::moves::WorkMoves;
+use super::own_limits::OwnLimit;
 use super::rows::millis;
 use super::work::{WorkError, tried};
 use crate::event::PluginName;
@@ -39,7 +39,7 @@ impl Postgres {
     }
 
     /// Waits until the database lacks what this host has set, sets it again, and moves the ends of
-    /// what is open. What was set later, by any host, stays.
+    /// what is open. A limit that was set later, by any host, stays.
     pub(super) async fn restore_limits(&self) -> Result<u64, StoreError> {
         self.shared.limits.lost.notified().await;
         let kept = self.shared.limits.set().clone();
@@ -77,7 +77,7 @@ impl Postgres {
                 moved += self.walk_ends(plugin, generation, &server).await?;
             }
             if generations.is_none() {
-                let limit = KeptLimit { within: *within, generation };
+                let limit = OwnLimit { within: *within, generation };
                 self.shared.limits.set().insert(plugin.clone(), limit);
             }
         }

@@ -11,18 +11,10 @@ use super::rows::{read_event, read_state};
 use super::work::WorkError;
 use crate::config::routes::TypePattern;
 use crate::event::{DeliveryId, EventId, FailureId, State};
-use crate::store::model::{MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES};
+use crate::store::model::MAX_SCANNED_ROWS;
 use crate::store::{
     Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, Page,
 };
-
-/// The most rows that a filtered page visits before it answers with the rows found. It is more than
-/// the deliveries of an event, so that every page makes progress. Tests have few, for several
-/// pages.
-const MAX_SCANNED: i64 = if cfg!(test) { 6 } else { MAX_LOOKED_AT as i64 };
-
-/// The same where every body has to be read.
-const MAX_SCANNED_BODIES: i64 = if cfg!(test) { 6 } else { MAX_LOOKED_AT_BODIES as i64 };
 
 /// The columns of [`read_event`] without the body, and those that [`read_summary`] reads, from a
 /// table named `e`.
@@ -114,25 +106,6 @@ impl ListingWindow {
     }
 }
 
-/// How many rows a page of events walks.
-fn scanned(filter: &EventFilter, page: Page) -> i64 {
-    match filter {
-        EventFilter { text: Some(_), .. } => MAX_SCANNED_BODIES,
-        // Every row matches: a page visits no more rows than it shows.
-        EventFilter {
-            kind: None,
-            pattern: None,
-            source: None,
-            subject: None,
-            state: None,
-            plugin: None,
-            min_attempts: None,
-            ..
-        } => page.limit as i64,
-        _ => MAX_SCANNED,
-    }
-}
-
 /// A page of events, newest first.
 pub(super) async fn events(
     client: &Client,
@@ -142,9 +115,9 @@ pub(super) async fn events(
     let page = Page { limit: page.rows(), ..page };
     let walk = match filter.state {
         Some(EventState::Has(state)) => ListingWalk::of_state(state),
-        Some(EventState::Unrouted) | None => ListingWalk::Events,
+        Some(EventState::Unrouted | EventState::Failing) | None => ListingWalk::Events,
     };
-    let scanned = scanned(filter, page);
+    let scanned = filter.scan_limit(page);
     let span = IdSpan::of(client, filter.since_ms, filter.until_ms).await?;
     let before = page.after.map_or(span.end, |cursor| cursor.0.event.row().min(span.end));
     let least = filter.after.map_or(i64::MIN, |after| after.row().saturating_add(1));
@@ -220,7 +193,7 @@ pub(super) async fn deliveries(
     let after = page.after.map(|Cursor(after)| after);
     // The cursor's own event may have further deliveries.
     let before = after.map_or(i64::MAX, |after| after.event.row().saturating_add(1)).min(span.end);
-    let window = ListingWindow::new(client, walk, before, MAX_SCANNED, span.low).await?;
+    let window = ListingWindow::new(client, walk, before, MAX_SCANNED_ROWS, span.low).await?;
     let mut conditions = Conditions::deliveries(filter);
     window.bound("d.event", &mut conditions);
     if let Some(after) = after {

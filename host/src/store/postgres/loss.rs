@@ -1,4 +1,4 @@
-//! What failovers have lost while this host ran, for metrics and operators.
+//! Losses by failovers while this host ran, for metrics and operators.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use crate::clock::rfc3339;
 /// For how long it is told that everything was sent again.
 const TOLD_FOR_MS: i64 = 3_600_000;
 
-/// What failovers have lost while this host ran.
+/// Losses by failovers while this host ran.
 #[derive(Debug, Default)]
 pub(super) struct LossLog(Mutex<LossCounts>);
 

@@ -68,7 +68,7 @@ async fn send(
 ) -> Result<u64, Error> {
     let writer = i16::try_from(batch.writer).unwrap_or(i16::MAX);
     let marker = BatchMarker { incarnation: batch.run, writer, seq: batch.seq, after: 0 };
-    // What a run before this one has leased is not this one's, and its markers come by themselves.
+    // Leases of a run before this one are not this one's, and its markers come by themselves.
     let marked = (batch.run == shared.run().incarnation).then_some((batch, marker));
     let rows = client.query(THERE, &[&batch.ids()]).await?;
     let there: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();

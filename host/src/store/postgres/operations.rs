@@ -74,7 +74,7 @@ impl Operations for Postgres {
         Box::pin(async move { tried!(self.collect_once(id)) })
     }
 
-    fn rest(&self, id: OperationId, reason: Option<String>) -> Pending<'_, ()> {
+    fn finish(&self, id: OperationId, reason: Option<String>) -> Pending<'_, ()> {
         Box::pin(async move { tried!(self.rest_once(id, reason.as_deref())) })
     }
 

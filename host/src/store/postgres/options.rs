@@ -28,7 +28,7 @@ pub struct PostgresOptions {
     pub folder: PathBuf,
     /// The name by which people know this host.
     pub host_name: String,
-    /// The clock of this host. One that is set by hand stands in the place of the database's.
+    /// The clock of this host. A clock that a test sets stands in the place of the database's.
     pub clock: Clock,
     /// The time for which a host is not seen until the others take over what it holds.
     pub host_timeout: Duration,
@@ -42,6 +42,6 @@ pub struct PostgresOptions {
     pub max_waiting_appends: usize,
     /// The most that may descend from one webhook's event.
     pub tree: TreeBudget,
-    /// What there is to know of plugins.
+    /// The policies of plugins.
     pub policies: Arc<dyn PluginPolicies>,
 }

@@ -16,13 +16,14 @@ use crate::event::{DeliveryId, EventId};
 /// database before the answer to its batch is here.
 #[derive(Debug, Default)]
 pub(super) struct OrphanSearch {
-    /// The run that was looked at last, and the leases of which nobody had any.
+    /// The run that was scanned last, and the leases of which nobody had any.
     last: (i64, BTreeSet<(DeliveryId, u32)>),
 }
 
 impl OrphanSearch {
-    /// Looks again, and makes due again what nobody has for the second time. Returns how many.
-    pub(super) async fn look(
+    /// Scans again, and makes due again the leases that nobody has for the second time. Returns how
+    /// many.
+    pub(super) async fn scan(
         &mut self,
         client: &mut Client,
         shared: &PostgresShared,

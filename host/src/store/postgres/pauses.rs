@@ -1,4 +1,4 @@
-//! What operators have paused: a table that each host reads with its heartbeat.
+//! Pauses by operators: a table that each host reads with its heartbeat.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ async fn read(client: &Client) -> Result<Pauses, Error> {
 
 /// Learns what is paused now, also by other hosts.
 pub(super) async fn refresh(client: &Client, shared: &PostgresShared) -> Result<(), Error> {
-    // Whoever has its turn later has read later.
+    // A task that has its turn later has read later.
     let _turn = shared.pauses_turn.lock().await;
     let found = read(client).await?;
     let before = Arc::clone(&shared.pauses.borrow());

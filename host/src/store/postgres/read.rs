@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::change::emptied_at;
 use super::client::SqlClient as Client;
@@ -18,7 +19,8 @@ use super::work::WorkError;
 use crate::event::{DeliveryId, EditedFrom, EventId, FailureId, PluginName};
 use crate::names::is_built_in;
 use crate::store::{
-    DeliveryView, EventView, MAX_CHILDREN, PluginCounts, Stats, StepView, StoreError,
+    DeliveryView, EventView, MAX_CHILDREN, MAX_TREE_CALLS, PluginCounts, Stats, StepView,
+    StoreError,
 };
 
 const EVENT: &str = "SELECT id, source, type, subject, content_type, time_ms, parent, root, hops, \
@@ -32,7 +34,8 @@ const EVENT: &str = "SELECT id, source, type, subject, content_type, time_ms, pa
      FROM hookbox.events e WHERE id = $1";
 
 /// The deliveries of the events `$1`, or those of them with the ordinals `$2` beside, each wherever
-/// it is at one moment, newest first. `$3` is the most attempts of each.
+/// it is at one moment, newest first. `$3` is the most attempts of each, and `$6` the most requests
+/// of an attempt that is shown without its logs.
 const DELIVERIES: &str = "
 WITH d AS (
     SELECT event, ordinal, plugin,
@@ -40,28 +43,35 @@ WITH d AS (
         attempt, unrecorded, crashes, again, cancelled AND holder IS NOT NULL AS cancelling,
         false AS cut_off, CASE WHEN holder IS NULL AND NOT behind THEN due END AS due, failure,
         key, behind,
-        NULL::bigint AS started_ms, NULL::bigint AS duration_us, NULL::smallint AS outcome,
-        NULL::text AS error, NULL::text AS logs, NULL::bytea AS digest, NULL::text AS calls,
-        NULL::text AS steps
+        NULL::bigint AS started_ms, NULL::bigint AS duration_us, NULL::integer AS cpu_us,
+        NULL::integer AS memory_kib, NULL::smallint AS outcome, NULL::text AS error,
+        NULL::text AS logs, NULL::bytea AS digest, NULL::text AS calls, NULL::text AS steps, deaths,
+        uncounted
     FROM hookbox.open WHERE event = ANY ($1)
         AND ($2::integer[] IS NULL OR (event, ordinal) IN (SELECT * FROM unnest($1, $2)))
     UNION ALL
     SELECT event, ordinal, plugin, state, attempt, unrecorded, 0, again, false, cut_off, NULL,
-        failure, key, false, started_ms, duration_us, outcome, error, logs, digest, calls, steps
+        failure, key, false, started_ms, duration_us, cpu_us, memory_kib, outcome, error, logs,
+        digest, calls, steps, deaths, uncounted
     FROM hookbox.settled WHERE event = ANY ($1)
         AND ($2::integer[] IS NULL OR (event, ordinal) IN (SELECT * FROM unnest($1, $2)))
 )
 SELECT d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.unrecorded,
     d.crashes, d.again, d.cancelling, d.cut_off, d.due, d.failure,
     (SELECT json_agg(json_build_object('number', a.number, 'started_ms', a.started_ms,
-        'duration_us', a.duration_us, 'outcome', a.outcome, 'error', a.error,
+        'duration_us', a.duration_us, 'cpu_us', a.cpu_us, 'memory_kib', a.memory_kib,
+        'outcome', a.outcome, 'error', a.error,
         'logs', CASE WHEN NOT $4::boolean THEN a.logs END, 'digest', encode(a.digest, 'hex'),
-        'calls', CASE WHEN NOT $4::boolean THEN a.calls END, 'steps', a.steps) ORDER BY a.number)
-     FROM (SELECT number, started_ms, duration_us, outcome, error, logs, digest, calls, steps
+        'calls', CASE WHEN NOT $4::boolean THEN a.calls
+            ELSE (SELECT json_agg(c.call ORDER BY c.n)::text
+                FROM json_array_elements(a.calls::json) WITH ORDINALITY AS c (call, n)
+                WHERE c.n <= $6::bigint) END, 'steps', a.steps) ORDER BY a.number)
+     FROM (SELECT number, started_ms, duration_us, cpu_us, memory_kib, outcome, error, logs,
+             digest, calls, steps
          FROM hookbox.attempts a WHERE a.event = d.event AND a.ordinal = d.ordinal
          UNION ALL
-         SELECT d.attempt, d.started_ms, d.duration_us, d.outcome, d.error, d.logs, d.digest,
-             d.calls, d.steps WHERE d.outcome IS NOT NULL
+         SELECT d.attempt, d.started_ms, d.duration_us, d.cpu_us, d.memory_kib, d.outcome, d.error,
+             d.logs, d.digest, d.calls, d.steps WHERE d.outcome IS NOT NULL
          ORDER BY number DESC LIMIT $3) a)::text,
     (SELECT json_agg(json_build_object('name', s.name, 'bytes', octet_length(s.value),
         'attempt', s.attempt, 'digest', encode(s.digest, 'hex'),
@@ -69,7 +79,7 @@ SELECT d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.un
      FROM hookbox.steps s
      WHERE $5::boolean AND s.event = d.event AND s.ordinal = d.ordinal)::text,
     EXISTS (SELECT FROM hookbox.replays r WHERE r.event = d.event AND r.ordinal = d.ordinal),
-    d.key, w.event, w.ordinal, w.held
+    d.key, w.event, w.ordinal, w.held, e.source, d.deaths, d.uncounted
 FROM d JOIN hookbox.events e ON e.id = d.event
 LEFT JOIN LATERAL (
     SELECT * FROM (SELECT h.event, h.ordinal, true AS held FROM hookbox.held_keys h
@@ -93,7 +103,7 @@ const MAX_ATTEMPTS: i64 = 1_000;
 pub(super) struct ShownAs {
     /// The most attempts, the last ones.
     pub(super) attempts: i64,
-    /// Whether attempts are without their logs and requests.
+    /// Whether attempts are without their logs, and with few of their requests.
     pub(super) is_bare: bool,
     /// Whether its steps are read.
     pub(super) has_steps: bool,
@@ -117,8 +127,10 @@ pub(super) async fn delivery_views(
         return Ok(Vec::new());
     }
     let ShownAs { attempts, is_bare, has_steps } = shown;
-    let rows =
-        client.query(DELIVERIES, &[&events, &ordinals, &attempts, &is_bare, &has_steps]).await?;
+    let most_calls = MAX_TREE_CALLS as i64 + 1;
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&events, &ordinals, &attempts, &is_bare, &has_steps, &most_calls];
+    let rows = client.query(DELIVERIES, &parameters).await?;
     let mut views = rows.iter().map(view).collect::<Result<Vec<_>, _>>()?;
     let built_in = views.iter().filter(|view| is_built_in(&view.plugin));
     let built_in: Vec<_> = built_in.map(|view| view.id).collect();
@@ -247,12 +259,14 @@ fn view(row: &Row) -> Result<DeliveryView, StoreError> {
     let steps: Vec<StepRow> = list(row.get(15));
     let event = EventId::from_row(row.get(0));
     let (key, behind): (Option<Vec<u8>>, Option<i64>) = (row.get(17), row.get(18));
+    let (state, number) = (read_state(row.get(5))?, |at| row.get::<_, i32>(at).unsigned_abs());
     Ok(DeliveryView {
         id: DeliveryId { event, ordinal: row.get::<_, i32>(1).unsigned_abs() },
         plugin: row.get::<_, String>(2).into(),
         kind: row.get(3),
+        source: row.get(21),
         subject: row.get(4),
-        state: read_state(row.get(5))?,
+        state,
         attempt: row.get::<_, i32>(6).unsigned_abs(),
         due_ms: row.get(12),
         key: key.map(|key| String::from_utf8_lossy(&key).into_owned()),
@@ -269,6 +283,7 @@ fn view(row: &Row) -> Result<DeliveryView, StoreError> {
         unrecorded: row.get::<_, i32>(7).unsigned_abs(),
         failure: row.get::<_, Option<i64>>(13).map(FailureId::from_row),
         again: row.get::<_, i32>(9).unsigned_abs(),
+        retried_after: DeliveryView::before_retry(state, number(22), number(23)),
         steps: steps.into_iter().map(step_view).collect(),
         attempts: attempts.into_iter().filter_map(AttemptRow::view).collect(),
     })

@@ -11,8 +11,8 @@ use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 use crate::store::{
     Changes, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary,
     FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Read, StoreError,
-    StoredApproval, TreeView,
+    GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Read,
+    StoreError, StoredApproval, TreeView,
 };
 
 impl Read for Postgres {
@@ -134,6 +134,14 @@ impl Read for Postgres {
             self.shared.answers()?;
             let client = self.reads.client().await?;
             values::keys(&client, &bucket, &range).await
+        })
+    }
+
+    fn kv_entries(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvEntry>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            let client = self.reads.client().await?;
+            values::entries(&client, &bucket, &range).await
         })
     }
 

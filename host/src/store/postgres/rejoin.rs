@@ -41,7 +41,7 @@ pub(super) enum Rejoined {
 ///
 /// The run that is over may have leased something after it was off the list. None of it is held any
 /// more when this is committed, and no batch of that run is after it (`mark_v1`). So nothing is
-/// leased by a run that is not on the list, and whatever is in hand is lost when it is settled.
+/// leased by a run that is not on the list, and whatever it still holds is lost when it is settled.
 pub(super) async fn rejoin(
     client: &mut Client,
     shared: &PostgresShared,

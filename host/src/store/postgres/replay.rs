@@ -1,4 +1,4 @@
-//! What operators make: new deliveries of old events, and events.
+//! Creations by operators: new deliveries of old events, and events.
 
 use std::sync::Arc;
 use std::time::Duration;

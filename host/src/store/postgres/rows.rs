@@ -7,7 +7,8 @@ use serde::Deserialize;
 use tokio_postgres::Row;
 
 use crate::event::{
-    AttemptRecord, Attributes, Digest, Event, EventId, HttpCall, LogLine, Outcome, State, StepUse,
+    AttemptRecord, Attributes, Digest, Event, EventId, GuestUse, HttpCall, LogLine, Outcome, State,
+    StepUse,
 };
 use crate::store::{AttemptView, StoreError};
 use crate::trace::SpanContext;
@@ -53,6 +54,8 @@ pub(super) struct AttemptRow {
     digest: Option<String>,
     calls: Option<String>,
     steps: Option<String>,
+    cpu_us: Option<u64>,
+    memory_kib: Option<u64>,
 }
 
 impl AttemptRow {
@@ -63,6 +66,9 @@ impl AttemptRow {
             record: AttemptRecord {
                 started_at_ms: self.started_ms,
                 duration_us: self.duration_us,
+                used: self
+                    .cpu_us
+                    .map(|cpu_us| GuestUse { cpu_us, memory_kib: self.memory_kib.unwrap_or(0) }),
                 outcome: Outcome::from_code(self.outcome)?,
                 error: self.error,
                 logs: list::<LogLine>(self.logs.as_deref()),

@@ -1,11 +1,11 @@
-//! What sources and plugins did in each five minutes, as each host has seen it.
+//! Samples of sources and plugins in each five minutes, as each host has seen them.
 
 use tokio_postgres::{Error, Row};
 
 use super::client::SqlClient as Client;
 use super::shared::PostgresShared;
 use super::work::{Work, WorkError};
-use crate::series::{COUNTS, REST_MS, Rest, SeriesOwner, Spread};
+use crate::series::{COUNTS, Increment, STORED_EACH_MS, SeriesOwner, Spread};
 use crate::store::{MAX_SAMPLES, StoreError, StoredSample};
 
 /// Stores what each owner did, and deletes what is old.
@@ -13,7 +13,7 @@ pub(super) async fn keep(
     work: &Work<'_>,
     shared: &PostgresShared,
     at_ms: i64,
-    samples: &[Rest],
+    samples: &[Increment],
 ) -> Result<(), Error> {
     let kinds: Vec<i16> = samples.iter().map(|it| i16::from(it.owner.kind.code())).collect();
     let names: Vec<&str> =
@@ -23,7 +23,7 @@ pub(super) async fn keep(
     let (at, slot, most) = (shared.at(), shared.run().slot, i64::from(MAX_SAMPLES));
     work.execute(
         "SELECT hookbox.keep_samples_v1($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        &[&at, &slot, &at_ms, &kinds, &names, &counts, &durations, &most, &REST_MS],
+        &[&at, &slot, &at_ms, &kinds, &names, &counts, &durations, &most, &STORED_EACH_MS],
     )
     .await
     .map(drop)
@@ -34,7 +34,7 @@ fn text(numbers: &impl serde::Serialize) -> String {
     serde_json::to_string(numbers).expect("numbers can be written")
 }
 
-/// What an owner did, of each host the newest `limit` times, the oldest first.
+/// The newest `limit` samples of an owner at each host, the oldest first.
 pub(super) async fn read(
     client: &Client,
     owner: &SeriesOwner,

@@ -21,17 +21,18 @@ use crate::store::{
 /// Calls `tick_v1`.
 pub(super) const TICK: &str = "SELECT hookbox.tick_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
-/// The gates of the events of ticks, which come after all places of settlements.
-const TICK_GATES: i32 = 1 << 20;
+/// The first number of a tick. An event requires its tick by number as it requires a settlement by
+/// place, so the numbers come after all places.
+const FIRST_TICK: i32 = 1 << 20;
 
 /// The ticks of a batch, each with the place of its event among those of the batch.
 #[derive(Default)]
 pub(super) struct TickRows<'c>(Vec<(&'c Tick, Option<usize>)>);
 
 impl<'c> TickRows<'c> {
-    /// The gate of the event of the tick that is added next.
-    pub(super) fn next_gate(&self) -> i32 {
-        TICK_GATES.saturating_add(i32::try_from(self.0.len()).unwrap_or(i32::MAX))
+    /// The number of the tick that is added next.
+    pub(super) fn next_number(&self) -> i32 {
+        FIRST_TICK.saturating_add(i32::try_from(self.0.len()).unwrap_or(i32::MAX))
     }
 
     /// Adds a tick; returns its place.
@@ -56,7 +57,7 @@ impl<'c> TickRows<'c> {
         ids: &[i64],
     ) -> Result<Vec<Row>, Error> {
         let (tick, event) = &self.0[place];
-        let gate = TICK_GATES + i32::try_from(place).unwrap_or(i32::MAX - TICK_GATES);
+        let number = FIRST_TICK + i32::try_from(place).unwrap_or(i32::MAX - FIRST_TICK);
         let emitted = event.map(|at| ids[at]);
         let (skips_overlap, up_to_ms, missed) = match &tick.step {
             TickStep::Emit { skips_overlap, .. } => (*skips_overlap, tick.from_ms, 1),
@@ -72,7 +73,7 @@ impl<'c> TickRows<'c> {
             &tick.from_ms,
             &tick.next_ms,
             &emitted,
-            &gate,
+            &number,
             &skips_overlap,
             &up_to_ms,
             &missed,

@@ -7,7 +7,7 @@ use super::client::{SqlClient as Client, SqlTransaction as Transaction};
 use super::connect::DatabaseAddress;
 use super::error::PostgresOpenError;
 
-/// What each version adds.
+/// The statements that each version adds.
 pub(super) const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/tables.sql"),
     include_str!("schema/hosts.sql"),
@@ -24,7 +24,7 @@ pub(super) const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/limits.sql"),
     include_str!("schema/failures.sql"),
     include_str!("schema/schedules.sql"),
-    include_str!("schema/kept.sql"),
+    include_str!("schema/shared.sql"),
     include_str!("schema/listings.sql"),
     include_str!("schema/audit.sql"),
     include_str!("schema/operating.sql"),

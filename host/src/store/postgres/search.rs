@@ -1,5 +1,5 @@
 //! Finds the deliveries that an operator's action is for: a bounded number of rows a call, oldest
-//! first. An action takes its deliveries either from `open` or from `settled`. One that is retried
+//! first. An action takes its deliveries either from `open` or from `settled`. A retried delivery
 //! keeps its place, which is behind the walk, and so is not met again.
 
 use super::change::delivery_id;
@@ -35,7 +35,7 @@ pub(super) struct FoundRows {
 }
 
 /// Part of the walk: from a delivery on, to another one.
-struct Walk<'f> {
+struct DeliveryWalk<'f> {
     filter: &'f DeliveryFilter,
     /// Whether the deliveries are in `open`.
     open: bool,
@@ -70,7 +70,7 @@ pub(super) async fn find(
     };
     let open = found.states.iter().all(|state| !state.is_settled());
     let dead = found.states == [State::Dead];
-    let mut walk = Walk { filter, open, dead, from: start, end: (before.min(span.end), 0) };
+    let mut walk = DeliveryWalk { filter, open, dead, from: start, end: (before.min(span.end), 0) };
     let stop = walk.stop(work).await?;
     walk.end = stop.unwrap_or(walk.end);
     found.deliveries = walk.matches(work, action, &found.states).await?;
@@ -88,7 +88,7 @@ pub(super) async fn find(
     Ok(found)
 }
 
-impl Walk<'_> {
+impl DeliveryWalk<'_> {
     /// The rows that it walks, with the columns that conditions name.
     fn rows(&self) -> &'static str {
         if self.open {

@@ -83,7 +83,7 @@ impl fmt::Display for ServerPromise {
 #[derive(Debug)]
 pub(super) struct ServerView {
     pub(super) takes_writes: bool,
-    /// What transactions are if they say nothing.
+    /// The isolation of transactions that name none.
     pub(super) isolation: String,
     promise: ServerPromise,
     system: Option<String>,
@@ -91,8 +91,8 @@ pub(super) struct ServerView {
     timeline: Option<u32>,
 }
 
-/// Looks at the server of a connection.
-pub(super) async fn look(client: &Client) -> Result<ServerView, Error> {
+/// Reads the identity and state of a connection's server.
+pub(super) async fn view(client: &Client) -> Result<ServerView, Error> {
     let (settings, system, timeline, database) = tokio::join!(
         client.query_one(SETTINGS, &[]),
         client.query_opt(SYSTEM, &[]),
@@ -126,7 +126,7 @@ pub(super) async fn promise(client: &Client) -> Result<ServerPromise, Error> {
     client.query_one(SETTINGS, &[]).await.map(|row| ServerPromise::read(&row))
 }
 
-/// What a host knows of its database, as long as it lives.
+/// The facts that a host knows of its database, as long as it lives.
 #[derive(Debug)]
 pub(super) struct KnownServer {
     needs_standby: bool,

@@ -12,7 +12,7 @@ use crate::store::{Lease, LeaseHolder, NewStep, Next, Recorded, Settled, Settlem
 
 /// Calls `settle_v1`.
 pub(super) const SETTLE: &str = "SELECT result FROM hookbox.settle_v1($1, $2, $3, $4, $5, $6, $7, \
-     $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+     $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
 
 /// Calls `record_v1`.
 pub(super) const RECORD: &str = "SELECT hookbox.record_v1($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -34,6 +34,8 @@ pub(super) struct SettleRows<'c> {
     digests: Vec<Option<&'c [u8]>>,
     calls: Vec<Option<String>>,
     steps: Vec<Option<String>>,
+    cpus: Vec<Option<i32>>,
+    memories: Vec<Option<i32>>,
 }
 
 impl<'c> SettleRows<'c> {
@@ -82,6 +84,10 @@ impl<'c> SettleRows<'c> {
         self.digests.push(record.and_then(|it| it.plugin_digest.as_ref()).map(|it| &it.0[..]));
         self.calls.push(record.and_then(|it| json(&it.calls)));
         self.steps.push(record.and_then(|it| json(&it.steps)));
+        let used = record.and_then(|it| it.used);
+        let number = |number| i32::try_from(number).unwrap_or(i32::MAX);
+        self.cpus.push(used.map(|it| number(it.cpu_us)));
+        self.memories.push(used.map(|it| number(it.memory_kib)));
     }
 
     /// The number of settlements.
@@ -97,7 +103,7 @@ impl<'c> SettleRows<'c> {
         shared: &PostgresShared,
     ) -> Result<Vec<Row>, Error> {
         let (at, me) = (shared.at(), shared.run().incarnation);
-        let parameters: [&(dyn ToSql + Sync); 16] = [
+        let parameters: [&(dyn ToSql + Sync); 18] = [
             &at,
             &me,
             &self.events,
@@ -114,6 +120,8 @@ impl<'c> SettleRows<'c> {
             &self.digests,
             &self.calls,
             &self.steps,
+            &self.cpus,
+            &self.memories,
         ];
         client.query(statement, &parameters).await
     }

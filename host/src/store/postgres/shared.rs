@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 use super::ids::HostIds;
-use super::kept_limits::KeptLimits;
 use super::lease_floors::LeaseFloors;
 use super::loss::LossLog;
 use super::options::PostgresOptions;
+use super::own_limits::OwnLimits;
 use super::server::KnownServer;
 use super::tail::AckedTail;
 use super::wake::WakesToSend;
@@ -42,13 +42,13 @@ pub(super) struct PostgresShared {
     run: watch::Sender<HostRun>,
     /// Notified when the run was found to be over.
     pub(super) over: Notify,
-    /// The leases that are in this host's hands.
+    /// The leases that this host holds.
     pub(super) held: Arc<HeldLeases>,
     pub(super) floors: LeaseFloors,
     /// The plugins that other hosts are to be told of.
     pub(super) wakes: WakesToSend,
     /// The time limits of joins and batches that this host has set.
-    pub(super) limits: KeptLimits,
+    pub(super) limits: OwnLimits,
     /// The files of plugins that run here, as the list of hosts shows them.
     plugins: Mutex<String>,
     /// Whether events lie in the partition of the days that have none.
@@ -107,7 +107,7 @@ impl PostgresShared {
             held: Arc::default(),
             floors: LeaseFloors::default(),
             wakes: WakesToSend::default(),
-            limits: KeptLimits::default(),
+            limits: OwnLimits::default(),
             plugins: Mutex::new("{}".to_owned()),
             has_astray_days: AtomicBool::new(false),
             horizon: Mutex::default(),

@@ -155,7 +155,7 @@ async fn rotate(work: &Work<'_>, expiry: Expiry) -> Result<(), WorkError> {
     if !is_due(row.get(1), last).0 {
         return Ok(());
     }
-    // Nobody stores keys from here on until the end: now it is looked at again.
+    // Nobody stores keys from here on until the end: now they are read again.
     work.execute("SELECT pg_advisory_xact_lock(7450001, 1)", &[]).await?;
     let row = work.query_one(present, &[]).await?;
     let last: Option<i64> = work.query_one(newest, &[]).await?.get(0);
@@ -181,8 +181,8 @@ async fn rotate(work: &Work<'_>, expiry: Expiry) -> Result<(), WorkError> {
     Ok(())
 }
 
-/// The times that decide whether an event with a dead letter is kept: the last attempt began since
-/// the first one, and not after the second, if the event is older than the third one's id.
+/// The times that decide whether an event with a dead letter is kept. The last attempt began since
+/// the first one, and not after the second if the event is older than the third one's id.
 fn dead_since(expiry: Expiry, before_ms: i64) -> (i64, i64, i64) {
     let kept_ms = expiry.now_ms.saturating_sub(before_ms);
     let twice = EventId::first_at(before_ms.saturating_sub(kept_ms));
@@ -197,7 +197,7 @@ async fn not_needed(
     (since_ms, until_ms, twice): (i64, i64, i64),
     now_ms: i64,
 ) -> Result<Vec<i64>, WorkError> {
-    // Whoever makes an old event's delivery open again holds one of these.
+    // Transactions that make an old event's delivery open again hold one of these.
     work.execute(
         "SELECT FROM hookbox.events e WHERE e.id = ANY ($1) ORDER BY e.id FOR UPDATE",
         &[&events],
@@ -233,7 +233,7 @@ async fn not_needed(
 
 /// The next events of a walk from `after` on, before an id, as far as one sweep goes; and whether
 /// that is to the end.
-async fn look(work: &Work<'_>, after: i64, until: i64) -> Result<(Vec<i64>, bool), WorkError> {
+async fn scan(work: &Work<'_>, after: i64, until: i64) -> Result<(Vec<i64>, bool), WorkError> {
     let rows = work
         .query(
             "SELECT e.id, octet_length(e.body)::bigint FROM hookbox.events e
@@ -241,15 +241,15 @@ async fn look(work: &Work<'_>, after: i64, until: i64) -> Result<(Vec<i64>, bool
             &[&after, &until, &MAX_SWEPT],
         )
         .await?;
-    let (mut looked, mut bytes) = (Vec::new(), 0);
+    let (mut scanned, mut bytes) = (Vec::new(), 0);
     for row in &rows {
         if bytes >= MAX_SWEPT_BYTES {
-            return Ok((looked, false));
+            return Ok((scanned, false));
         }
-        looked.push(row.get(0));
+        scanned.push(row.get(0));
         bytes += row.get::<_, i64>(1);
     }
-    Ok((looked, (rows.len() as i64) < MAX_SWEPT))
+    Ok((scanned, (rows.len() as i64) < MAX_SWEPT))
 }
 
 /// Deletes old events whose deliveries are all settled; says whether there may be more. A dead
@@ -264,7 +264,7 @@ async fn delete_some(
 ) -> Result<bool, WorkError> {
     let until = expiry.events_until().row();
     let from: i64 = work.query_one("SELECT s.events_up_to FROM hookbox.swept s", &[]).await?.get(0);
-    let (events, to_the_end) = look(work, from, until).await?;
+    let (events, to_the_end) = scan(work, from, until).await?;
     if !events.is_empty() {
         let old =
             not_needed(work, &events, dead_since(expiry, expiry.events_ms), expiry.now_ms).await?;
@@ -322,9 +322,9 @@ async fn empty_some(
         .query_one("SELECT s.empty_up_to, s.empty_at, s.empty_kept FROM hookbox.swept s", &[])
         .await?;
     let (begins, at, kept): (i64, i64, Option<i64>) = (row.get(0), row.get(1), row.get(2));
-    let (events, to_the_end) = look(work, at.max(begins), until).await?;
+    let (events, to_the_end) = scan(work, at.max(begins), until).await?;
     let Some(last) = events.last().copied() else {
-        // The end of a round, which the next one begins behind.
+        // The end of a pass, which the next one begins behind.
         let begins = kept.map_or(at.max(begins), |kept| kept - 1);
         note_emptied(work, (begins, 0, None)).await?;
         return Ok((0, false));

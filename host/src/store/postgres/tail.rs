@@ -232,8 +232,8 @@ impl AckedTail {
     }
 
     /// A settlement as it is kept, whose lease has no permit of a plugin and no body any more.
-    /// Nothing is kept of one that came to nothing. What was read may have changed: then the lease
-    /// was given back.
+    /// Nothing is kept of one that came to nothing. A value that was read may have changed: then
+    /// the lease was given back.
     pub(super) fn settlement(
         &self,
         lease: Lease,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio_postgres::Row;
+
 use super::Postgres;
 use super::audit::{known, note_in};
 use super::client::SqlClient as Client;
@@ -10,9 +12,9 @@ use super::kv::KeyBounds;
 use super::rows::millis;
 use super::stripes::{LOCK, Stripes};
 use super::work::WorkError;
-use crate::event::PluginName;
+use crate::event::{DeliveryId, EventId, PluginName};
 use crate::store::changes::Hint;
-use crate::store::{AuditNote, KeyChange, KvKey, KvRange, KvValue, StoreError};
+use crate::store::{AuditNote, KeyChange, KvEntry, KvKey, KvRange, KvValue, StoreError};
 
 /// The bytes of buckets, with what batches have added since they were folded.
 const BYTES: &str = "SELECT plugin, sum(n)::bigint FROM (
@@ -44,12 +46,48 @@ pub(super) async fn keys(
     let KeyBounds { low, besides, high, most } = KeyBounds::of(range);
     let rows = client.query(sql, &[&bucket, &low, &besides, &high, &most]).await;
     let rows = rows.map_err(|error| failed_query(&error))?;
-    let key = |row: &tokio_postgres::Row| {
-        let key = String::from_utf8(row.get(0));
-        let key = key.map_err(|error| StoreError::Query(format!("a key is no text: {error}")))?;
-        Ok(KvKey { key, bytes: row.get::<_, i64>(1).unsigned_abs() })
-    };
+    let key =
+        |row: &Row| Ok(KvKey { key: key_of(row)?, bytes: row.get::<_, i64>(1).unsigned_abs() });
     rows.iter().map(key).collect()
+}
+
+/// The key in the first column.
+fn key_of(row: &Row) -> Result<String, StoreError> {
+    let key = String::from_utf8(row.get(0));
+    key.map_err(|error| StoreError::Query(format!("a key is no text: {error}")))
+}
+
+/// No key is greater, because keys are text.
+const GREATEST: &[u8] = &[0xff];
+
+/// The keys of a range with what is known of their last write.
+pub(super) async fn entries(
+    client: &Client,
+    bucket: &str,
+    range: &KvRange,
+) -> Result<Vec<KvEntry>, StoreError> {
+    let sql = "SELECT key, octet_length(value)::bigint, version, expires, event, ordinal, attempt
+         FROM hookbox.kv WHERE bucket = $1 AND key >= $2 AND key < $3
+             AND ($4::bytea IS NULL OR key <> $4)
+         ORDER BY key LIMIT $5";
+    let KeyBounds { low, besides, high, most } = KeyBounds::of(range);
+    let high = high.as_deref().unwrap_or(GREATEST);
+    let rows = client.query(sql, &[&bucket, &low, &high, &besides, &most]).await;
+    let rows = rows.map_err(|error| failed_query(&error))?;
+    let number = |row: &Row, at: usize| row.get::<_, Option<i32>>(at).map(i32::unsigned_abs);
+    let entry = |row: &Row| {
+        let event = row.get::<_, Option<i64>>(4).map(EventId::from_row);
+        let delivery = event.zip(number(row, 5));
+        let delivery = delivery.map(|(event, ordinal)| DeliveryId { event, ordinal });
+        Ok(KvEntry {
+            key: key_of(row)?,
+            bytes: row.get::<_, i64>(1).unsigned_abs(),
+            version: row.get(2),
+            expires_ms: row.get(3),
+            writer: delivery.zip(number(row, 6)),
+        })
+    };
+    rows.iter().map(entry).collect()
 }
 
 /// The bytes of each bucket that holds anything, or of one.

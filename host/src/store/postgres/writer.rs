@@ -111,7 +111,7 @@ impl PostgresWriter {
             }
             if let Some((reply, after)) = close {
                 if !self.carried.is_empty() {
-                    // What the last batch has left goes before the close.
+                    // Commands that the last batch has left go before the close.
                     self.carried.push_back(PostgresCommand::Close { reply, after });
                     continue;
                 }
@@ -135,8 +135,8 @@ impl PostgresWriter {
         self.shared.ended.send_replace(true);
     }
 
-    /// What waits, up to a close; an empty batch once the store was dropped, and none if the
-    /// connection is over.
+    /// The waiting commands, up to a close; an empty batch once the store was dropped, and none if
+    /// the connection is over.
     async fn next_batch(&mut self) -> Option<(Vec<PostgresCommand>, Option<CloseCall>)> {
         if self.client.is_over() {
             return None;

@@ -42,9 +42,9 @@ pub fn backup(database: &Path, to: &Path) -> Result<BackedUp, String> {
     };
     let opened = files::open_folder(folder).map_err(|error| failed(&error))?;
     let opened = opened.ok_or_else(|| format!("there is no folder {}", folder.display()))?;
-    let draft = private::unused_name().map_err(|error| failed(&error))?;
-    private::create(&opened, &draft).map_err(|error| failed(&error))?;
-    let path = folder.join(&draft);
+    let temporary = private::unused_name().map_err(|error| failed(&error))?;
+    private::create(&opened, &temporary).map_err(|error| failed(&error))?;
+    let path = folder.join(&temporary);
     let copied = copy(database, &path).and_then(|events| {
         let file = File::open(&path).map_err(|error| failed(&error))?;
         file.sync_all().map_err(|error| failed(&error))?;
@@ -52,13 +52,14 @@ pub fn backup(database: &Path, to: &Path) -> Result<BackedUp, String> {
         Ok(BackedUp { events, bytes })
     });
     // A name that somebody took meanwhile stays theirs.
-    let placed =
-        copied.and_then(|copied| match linkat(&opened, &draft, &opened, name, AtFlags::empty()) {
+    let placed = copied.and_then(|copied| {
+        match linkat(&opened, &temporary, &opened, name, AtFlags::empty()) {
             Ok(()) => Ok(copied),
             Err(rustix::io::Errno::EXIST) => Err(taken()),
             Err(error) => Err(failed(&error)),
-        });
-    let _ = unlinkat(&opened, &draft, AtFlags::empty());
+        }
+    });
+    let _ = unlinkat(&opened, &temporary, AtFlags::empty());
     let placed = placed?;
     File::from(opened).sync_all().map_err(|error| failed(&error))?;
     Ok(placed)

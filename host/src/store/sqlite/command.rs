@@ -11,7 +11,7 @@ use super::limits::{LimitWalk, LimitWork};
 use super::operation_work::OperationWork;
 use super::operator::Expired;
 use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
-use crate::series::Rest;
+use crate::series::Increment;
 use crate::store::append_limit::AppendPermit;
 use crate::store::model::AuditResult;
 use crate::store::{
@@ -105,7 +105,7 @@ pub(super) enum WriteCommand {
     },
     KeepSamples {
         at_ms: i64,
-        samples: Vec<Rest>,
+        samples: Vec<Increment>,
         reply: ReplyTo<()>,
     },
     KeepPosition {

@@ -46,7 +46,7 @@ impl CopySource {
     ///
     /// # Errors
     /// As for [`CopySource::open`], and its schema is an older one; for people.
-    pub(in crate::store) fn look(path: &Path) -> Result<Self, String> {
+    pub(in crate::store) fn inspect(path: &Path) -> Result<Self, String> {
         is_there(path)?;
         let (lock, path) = files::lock(path).map_err(|error| error.to_string())?;
         let failed = |error| explain(&error, &path);

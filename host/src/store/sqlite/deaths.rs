@@ -98,16 +98,8 @@ impl WriteBatch<'_> {
         let (DeliveryId { event, ordinal }, dead) = (ending.id, State::Dead);
         let group = self.group_of(ending.id)?;
         self.moved_in_group(group, from, Some(State::Leased));
-        let record = AttemptRecord {
-            started_at_ms: self.wall_ms,
-            duration_us: 0,
-            outcome: Outcome::Error,
-            error: Some(reason.to_owned()),
-            logs: Vec::new(),
-            calls: Vec::new(),
-            steps: Vec::new(),
-            plugin_digest: None,
-        };
+        let error = Some(reason.to_owned());
+        let record = AttemptRecord::of_host(self.wall_ms, Outcome::Error, error);
         self.settled_in_group((ending.id, ending.plugin), group, Some(&record), dead)?;
         self.connection
             .prepare_cached(

@@ -120,7 +120,7 @@ impl WriteBatch<'_> {
         events: &[EventId],
         keys: &[FoundKey],
     ) -> Result<Erased, rusqlite::Error> {
-        // What is deleted is overwritten in the file.
+        // Deleted data is overwritten in the file.
         self.connection.execute_batch("PRAGMA secure_delete = ON")?;
         let erased = self.erase_all(events, keys);
         self.connection.execute_batch("PRAGMA secure_delete = OFF")?;

@@ -16,8 +16,8 @@ use rusqlite::config::DbConfig;
 use super::files::beside;
 use super::schema;
 
-/// How often it is looked.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 1_000 });
+/// How often the files are checked.
+pub(super) const CHECK_EVERY: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 1_000 });
 
 /// Bytes of the header of a WAL, and of what stands before each page in it.
 const WAL_HEADER: u64 = 32;
@@ -37,7 +37,7 @@ type FileIdentity = (u64, u64);
 pub(super) struct FileWatch {
     database: PathBuf,
     files: Vec<(PathBuf, FileIdentity)>,
-    looked: Option<Instant>,
+    checked: Option<Instant>,
     lost: Option<String>,
 }
 
@@ -53,24 +53,24 @@ impl FileWatch {
             files.push((path, found));
         }
         files.push((beside(database, "-lock"), identity(&lock.metadata()?)));
-        Ok(Self { database: database.to_owned(), files, looked: None, lost: None })
+        Ok(Self { database: database.to_owned(), files, checked: None, lost: None })
     }
 
-    /// Looks, unless that was a moment ago, and says what is wrong.
-    pub(super) fn look(
+    /// Checks the files, unless that was a moment ago, and says what is wrong.
+    pub(super) fn check(
         &mut self,
         connection: &Connection,
     ) -> Result<Option<&str>, rusqlite::Error> {
-        let fresh = self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY);
-        if self.lost.is_none() && fresh { Ok(None) } else { self.look_now(connection) }
+        let fresh = self.checked.is_some_and(|checked| checked.elapsed() < CHECK_EVERY);
+        if self.lost.is_none() && fresh { Ok(None) } else { self.check_now(connection) }
     }
 
-    /// Looks, and says what is wrong.
-    pub(super) fn look_now(
+    /// Checks the files, and says what is wrong.
+    pub(super) fn check_now(
         &mut self,
         connection: &Connection,
     ) -> Result<Option<&str>, rusqlite::Error> {
-        self.looked = Some(Instant::now());
+        self.checked = Some(Instant::now());
         let found = match self.missing() {
             Some(missing) => Some((missing, self.advice())),
             None => self.emptied(connection)?.map(|emptied| (emptied, EMPTIED.to_owned())),

@@ -2,8 +2,8 @@
 //!
 //! The first member of a key opens a gathering, whichever it is, so that none can come too early. A
 //! gathering is open until it is complete, or until its delivery is leased or has ended: then its
-//! members are frozen. Only integers are compared here. What a member means was read from the event
-//! before.
+//! members are frozen. Only integers are compared here. The meaning of a member was read from the
+//! event before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::event::{
 };
 
 /// A gathering as the writer sees it.
-struct Gathering {
+struct OpenGathering {
     /// Its delivery.
     id: DeliveryId,
     /// Host time of its first member.
@@ -38,7 +38,7 @@ struct Gathering {
     ended: bool,
     /// Whether its time ran out before it was complete.
     late: bool,
-    /// What has just completed it.
+    /// The cause of its completion, just now.
     why: Option<u8>,
 }
 
@@ -87,7 +87,7 @@ impl WriteBatch<'_> {
         &self,
         plugin: &str,
         key: &str,
-    ) -> Result<Option<Gathering>, rusqlite::Error> {
+    ) -> Result<Option<OpenGathering>, rusqlite::Error> {
         self.connection
             .prepare_cached(
                 "SELECT g.event, g.ordinal, g.opened_ms, g.until_ms, g.count, g.need, g.seen,
@@ -97,7 +97,7 @@ impl WriteBatch<'_> {
                  WHERE g.plugin = ?1 AND g.key = ?2 ORDER BY g.event DESC, g.ordinal DESC LIMIT 1",
             )?
             .query_row([plugin, key], |row| {
-                Ok(Gathering {
+                Ok(OpenGathering {
                     id: DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? },
                     opened_ms: row.get(2)?,
                     until_ms: row.get(3)?,
@@ -125,7 +125,7 @@ impl WriteBatch<'_> {
         let terms = &member.terms;
         let id = DeliveryId { event: event.id, ordinal };
         let within = self.time_limit(&terms.plugin)?.unwrap_or(terms.within);
-        let mut gathering = Gathering {
+        let mut gathering = OpenGathering {
             id,
             opened_ms: self.now_ms,
             until_ms: after_ms(self.now_ms, within),
@@ -165,7 +165,7 @@ impl WriteBatch<'_> {
 
     fn insert_gathering(
         &self,
-        gathering: &Gathering,
+        gathering: &OpenGathering,
         plugin: &str,
         key: &str,
     ) -> Result<(), rusqlite::Error> {
@@ -196,11 +196,11 @@ impl WriteBatch<'_> {
         &mut self,
         event: &Arc<Event>,
         member: &NewMember,
-        mut gathering: Gathering,
+        mut gathering: OpenGathering,
     ) -> Result<(), rusqlite::Error> {
         let is_new = self.insert_member(&gathering, event.id, member)?;
         gathering.count_in(member, is_new);
-        // One that has been quiet for long enough is due already, and stays so.
+        // A gathering that has been quiet for long enough is due already, and stays so.
         if gathering.quiet_until_ms.is_none_or(|quiet_ms| quiet_ms > self.now_ms) {
             let put_off = member.terms.quiet.map(|quiet| after_ms(self.now_ms, quiet));
             gathering.quiet_until_ms = put_off.or(gathering.quiet_until_ms);
@@ -251,7 +251,7 @@ impl WriteBatch<'_> {
     /// Stores a member; says whether it is counted for the first time.
     fn insert_member(
         &self,
-        gathering: &Gathering,
+        gathering: &OpenGathering,
         event: EventId,
         member: &NewMember,
     ) -> Result<bool, rusqlite::Error> {
@@ -286,7 +286,7 @@ impl WriteBatch<'_> {
     }
 }
 
-impl Gathering {
+impl OpenGathering {
     /// Host time from which the key of a join that has ended may open another one. If its time ran
     /// out, that is once more as long: a straggler would open another one, and perhaps complete it.
     fn closed_until_ms(&self) -> i64 {

@@ -97,7 +97,7 @@ pub(super) fn open(
     Ok((found, None))
 }
 
-type Due = Vec<(i64, GatheringState)>;
+type OpenGatherings = Vec<(i64, GatheringState)>;
 
 /// Those of one plugin after a cursor, the one that is due first before the others.
 fn open_of(
@@ -106,7 +106,7 @@ fn open_of(
     plugin: &str,
     limit: usize,
     after: Option<&GatheringCursor>,
-) -> Result<Due, rusqlite::Error> {
+) -> Result<OpenGatherings, rusqlite::Error> {
     let sql = format!(
         "SELECT {STATE_COLUMNS}, d.due_ms
          FROM deliveries d CROSS JOIN gatherings g ON g.event = d.event AND g.ordinal = d.ordinal
@@ -132,7 +132,7 @@ fn open_of_key(
     key: &str,
     limit: usize,
     after: Option<&GatheringCursor>,
-) -> Result<Due, rusqlite::Error> {
+) -> Result<OpenGatherings, rusqlite::Error> {
     let sql = format!(
         "SELECT {STATE_COLUMNS}, d.due_ms
          FROM (SELECT * FROM gatherings WHERE plugin = ?1 AND key = ?2
@@ -140,7 +140,7 @@ fn open_of_key(
          CROSS JOIN deliveries d ON d.event = g.event AND d.ordinal = g.ordinal
          WHERE d.due_ms IS NOT NULL AND d.crashes = ?3"
     );
-    let mut found: Due = connection
+    let mut found: OpenGatherings = connection
         .prepare_cached(&sql)?
         .query_map(params![plugin, key, crashes], |row| Ok((row.get(11)?, read_gathering(row)?)))?
         .collect::<Result<_, _>>()?;

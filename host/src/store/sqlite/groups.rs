@@ -1,4 +1,4 @@
-//! What the groups of failures gain and lose in a batch.
+//! Gains and losses of the groups of failures in a batch.
 
 use std::collections::HashMap;
 

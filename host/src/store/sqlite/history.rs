@@ -1,11 +1,11 @@
-//! What sources and plugins did in each five minutes.
+//! Samples of sources and plugins in each five minutes.
 
 use rusqlite::{Connection, Row, params};
 
 use super::batch::WriteBatch;
 use super::command::WriteCommand;
 use super::{Sqlite, audit};
-use crate::series::{COUNTS, Rest, SeriesOwner, Spread};
+use crate::series::{COUNTS, Increment, SeriesOwner, Spread};
 use crate::store::{
     AuditEntry, AuditFilter, AuditNote, History, MAX_SAMPLES, Pending, StoredSample,
 };
@@ -27,7 +27,7 @@ pub(super) const SCHEMA: &str = "
 ";
 
 impl History for Sqlite {
-    fn keep_samples(&self, at_ms: i64, samples: Vec<Rest>) -> Pending<'_, ()> {
+    fn keep_samples(&self, at_ms: i64, samples: Vec<Increment>) -> Pending<'_, ()> {
         self.ask(|reply| WriteCommand::KeepSamples { at_ms, samples, reply })
     }
 
@@ -93,7 +93,7 @@ impl WriteBatch<'_> {
     pub(super) fn keep_samples(
         &mut self,
         at_ms: i64,
-        samples: &[Rest],
+        samples: &[Increment],
     ) -> Result<(), rusqlite::Error> {
         let n: i64 = self
             .connection
@@ -102,7 +102,7 @@ impl WriteBatch<'_> {
         let mut insert = self
             .connection
             .prepare_cached("INSERT INTO samples VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-        for Rest { owner, counts, durations } in samples {
+        for Increment { owner, counts, durations } in samples {
             insert.execute(params![
                 owner.kind.code(),
                 owner.name.as_deref().unwrap_or(""),

@@ -1,9 +1,9 @@
 //! Deliveries that are ordered by a key.
 //!
 //! The deliveries of one plugin and one key that are not settled have numbers in the order in which
-//! they entered. The first `per_key` of them are open. The others wait behind them,
-//! are never due, and delay nothing else. Whatever ends an open delivery opens the next one in the
-//! same transaction. Nothing is counted beside the rows, so that a crash leaves nothing to repair.
+//! they entered. The first `per_key` of them are open. The others wait behind them, are never due,
+//! and delay nothing else. All that end an open delivery open the next one in the same transaction.
+//! Nothing is counted beside the rows, so that a crash leaves nothing to repair.
 //!
 //! A delivery enters when it is appended or, if it is delayed, when it is found due. A retry keeps
 //! its number. A dead letter that holds its key keeps its number too, and comes first when it is
@@ -28,7 +28,7 @@ pub(super) enum KeyPlace {
     Full { number: i64, waiting: u32 },
 }
 
-/// What keeps a key waiting.
+/// A reason for a key to wait.
 struct Hold {
     /// Until when; [`NEVER_MS`] until an operator acts on a dead letter.
     until_ms: i64,
@@ -106,7 +106,7 @@ impl WriteBatch<'_> {
         })
     }
 
-    /// What keeps a key waiting, if anything does.
+    /// The reason for a key to wait, if there is one.
     fn hold(&self, plugin: &str, key: &str) -> Result<Option<Hold>, rusqlite::Error> {
         if !self.is_any_held()? {
             return Ok(None);

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::batch::{WriteBatch, due};
 use crate::clock::after_ms;
-use crate::event::{DeliveryId, PluginName};
+use crate::event::{DeliveryId, EventId, PluginName};
 use crate::store::model::number;
-use crate::store::{KeyChange, KvKey, KvRange, KvTransaction, KvValue, StoreError};
+use crate::store::{KeyChange, KvEntry, KvKey, KvRange, KvTransaction, KvValue, StoreError};
 use crate::text::plain;
 
 /// Since version 7: when keys are deleted that nobody writes, by host time.
@@ -213,23 +213,55 @@ pub(super) fn keys(
     bucket: &str,
     range: &KvRange,
 ) -> Result<Vec<KvKey>, rusqlite::Error> {
-    const KEYS: &str = "SELECT key, length(value) FROM kv WHERE plugin = :bucket";
+    let read = |row: &Row<'_>| Ok(KvKey { key: row.get(0)?, bytes: row.get(1)? });
+    rows(connection, "key, length(value)", bucket, range, read)
+}
+
+/// The keys of a range with what is known of their last write; `expires_ms` is host time.
+pub(super) fn entries(
+    connection: &Connection,
+    bucket: &str,
+    range: &KvRange,
+) -> Result<Vec<KvEntry>, rusqlite::Error> {
+    let columns = "key, length(value), version, expires_ms, event, ordinal, attempt";
+    rows(connection, columns, bucket, range, |row| {
+        let (event, ordinal): (Option<i64>, Option<u32>) = (row.get(4)?, row.get(5)?);
+        let delivery = event.map(EventId::from_row).zip(ordinal);
+        let delivery = delivery.map(|(event, ordinal)| DeliveryId { event, ordinal });
+        Ok(KvEntry {
+            key: row.get(0)?,
+            bytes: row.get(1)?,
+            version: row.get(2)?,
+            expires_ms: row.get(3)?,
+            writer: delivery.zip(row.get(6)?),
+        })
+    })
+}
+
+/// Columns of the rows of a range.
+fn rows<T>(
+    connection: &Connection,
+    columns: &str,
+    bucket: &str,
+    range: &KvRange,
+    read: impl FnMut(&Row<'_>) -> Result<T, rusqlite::Error>,
+) -> Result<Vec<T>, rusqlite::Error> {
     const END: &str = "ORDER BY key LIMIT :most";
-    let read = |row: &rusqlite::Row<'_>| Ok(KvKey { key: row.get(0)?, bytes: row.get(1)? });
     // An end that is always compared would need a greatest text, and there is none.
     let after = range.after.as_deref().filter(|after| *after >= range.prefix.as_str());
     let (from, sign) = after.map_or((range.prefix.as_str(), ">="), |after| (after, ">"));
+    let select = format!("SELECT {columns} FROM kv WHERE plugin = :bucket AND key {sign} :from");
     let most = range.limit;
     match range.end() {
         Some(end) => connection
-            .prepare_cached(&format!("{KEYS} AND key {sign} :from AND key < :end {END}"))?
+            .prepare_cached(&format!("{select} AND key < :end {END}"))?
             .query_map(
                 named_params! { ":bucket": bucket, ":from": from, ":end": end, ":most": most },
                 read,
             )?
             .collect(),
         None => connection
-            .prepare_cached(&format!("{KEYS} AND key {sign} :from {END}"))?
+            .prepare_cached(&format!("{select} {END}"))?
             .query_map(named_params! { ":bucket": bucket, ":from": from, ":most": most }, read)?
             .collect(),
     }

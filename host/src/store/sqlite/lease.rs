@@ -212,7 +212,7 @@ impl WriteBatch<'_> {
         let ending = Ending {
             id: due.delivery,
             plugin: &due.plugin,
-            // One that has no place within its key yet leaves none.
+            // A delivery that has no place within its key yet leaves none.
             key: due.terms.key.as_deref().filter(|_| due.entered),
             cancel_tag: due.terms.cancel_tag,
             subject: due.event.attributes.subject.as_deref(),

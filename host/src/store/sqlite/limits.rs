@@ -1,9 +1,9 @@
 //! The time limits of joins and batches, and the moves of those that are open when a limit changes.
 //!
-//! The table is right for the next gathering as soon as a limit is set. Those that are open then
-//! are looked through by the index of what is due, a bounded number at a time: first for those that
-//! end earlier, from the first one on, and then for those that end later, from the last one back.
-//! What is moved lies behind the walk, so that each is looked at once.
+//! The table is right for the next gathering as soon as a limit is set. The open ones are then
+//! walked by the index of due times, a bounded number at a time. The first walk is for those that
+//! end earlier, from the first one on; the second for those that end later, from the last one back.
+//! A moved one lies behind the walk, so that each is met once.
 
 use std::time::Duration;
 

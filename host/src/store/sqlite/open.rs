@@ -53,7 +53,7 @@ pub struct SqliteOptions {
     pub longest_work: Duration,
     /// The reaction to a store that has lost something since it was open last.
     pub on_loss: OnLoss,
-    /// What there is to know of plugins.
+    /// The policies of plugins.
     pub policies: Arc<dyn PluginPolicies>,
     /// Tells the time.
     pub clock: Clock,

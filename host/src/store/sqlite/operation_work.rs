@@ -16,14 +16,14 @@ pub(super) enum OperationWork {
     /// Events that are replayed, each to these targets.
     Replay(OperationId, Vec<(EventId, Vec<Arc<Target>>)>),
     Collect(OperationId, Vec<(DeliveryId, ItemResult)>),
-    Rest(OperationId, Option<String>),
+    Finish(OperationId, Option<String>),
 }
 
 impl OperationWork {
     /// About what it costs, in rows.
     pub(super) fn weight(&self) -> u64 {
         match self {
-            Self::Plan(_) | Self::Steer(..) | Self::Undo(..) | Self::Rest(..) => 2,
+            Self::Plan(_) | Self::Steer(..) | Self::Undo(..) | Self::Finish(..) => 2,
             Self::Find(_, found, _) => 1 + 2 * found.len() as u64,
             Self::Act(_, items) => 1 + 4 * items.len() as u64,
             Self::Replay(_, events) => {

@@ -131,9 +131,9 @@ impl Operations for Sqlite {
         })
     }
 
-    fn rest(&self, id: OperationId, reason: Option<String>) -> Pending<'_, ()> {
-        let rested = self.operate(None, OperationWork::Rest(id, reason));
-        Box::pin(async move { rested.await.map(drop) })
+    fn finish(&self, id: OperationId, reason: Option<String>) -> Pending<'_, ()> {
+        let finished = self.operate(None, OperationWork::Finish(id, reason));
+        Box::pin(async move { finished.await.map(drop) })
     }
 
     fn operation(&self, id: OperationId) -> Pending<'_, Option<Operation>> {

@@ -10,18 +10,10 @@ use super::read::{DELIVERY_COLUMNS, attempts, read_delivery, with_waits};
 use super::rows::{read_event, read_state, read_text};
 use crate::config::routes::TypePattern;
 use crate::event::{DeliveryId, EventId, FailureId, State};
-use crate::store::model::{MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES};
+use crate::store::model::MAX_SCANNED_ROWS;
 use crate::store::{
     Cursor, DeliveryFilter, DeliveryView, Emptied, EventFilter, EventState, EventSummary, Page,
 };
-
-/// The most rows that a filtered page visits before it answers with the rows found. It is more than
-/// the deliveries of an event, so that every page makes progress. Tests have few, for several
-/// pages.
-const MAX_SCANNED: i64 = if cfg!(test) { 6 } else { MAX_LOOKED_AT as i64 };
-
-/// The same where every body has to be read.
-const MAX_SCANNED_BODIES: i64 = if cfg!(test) { 6 } else { MAX_LOOKED_AT_BODIES as i64 };
 
 /// The columns [`read_summary`] reads, from a table named `e`.
 pub(super) const SUMMARY_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, x'', e.root, e.provider_id, e.note, length(e.body), (SELECT at_ms FROM erased x WHERE x.event = e.id), (SELECT asked FROM erased x WHERE x.event = e.id)";
@@ -69,6 +61,11 @@ impl Clauses {
         clauses.maybe("e.type = ?", filter.kind.clone());
         clauses.maybe("e.source = ?", filter.source.clone());
         clauses.maybe("e.subject = ?", filter.subject.clone());
+        clauses.sql.push_str(match filter.emitted {
+            None => "",
+            Some(true) => " AND substr(e.source, 1, 8) = 'plugins/'",
+            Some(false) => " AND substr(e.source, 1, 8) <> 'plugins/'",
+        });
         clauses.of_deliveries(filter);
         clauses.maybe(
             "(instr(e.body, CAST(? AS BLOB)) > 0 OR instr(e.type, ?) > 0 OR instr(coalesce(e.subject, ''), ?) > 0
@@ -81,8 +78,9 @@ impl Clauses {
 
     /// Conditions on the deliveries of `events e`: one of them meets all.
     fn of_deliveries(&mut self, filter: &EventFilter) {
+        let failing = filter.state == Some(EventState::Failing);
         let state = match filter.state {
-            None => None,
+            None | Some(EventState::Failing) => None,
             Some(EventState::Unrouted) => {
                 self.sql
                     .push_str(" AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id)");
@@ -90,10 +88,15 @@ impl Clauses {
             }
             Some(EventState::Has(state)) => Some(i64::from(state.code())),
         };
-        if state.is_none() && filter.plugin.is_none() && filter.min_attempts.is_none() {
+        let asks = failing || filter.plugin.is_some() || filter.min_attempts.is_some();
+        if state.is_none() && !asks {
             return;
         }
         self.sql.push_str(" AND EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id");
+        if failing {
+            // Dead, or open after a failure. The plus keeps the index of failures out of it.
+            self.sql.push_str(" AND (+d.state = 4 OR (d.state < 3 AND +d.failure IS NOT NULL))");
+        }
         self.maybe("d.state = ?", state);
         self.maybe("d.plugin = ?", filter.plugin.clone());
         self.maybe("d.attempt >= ?", filter.min_attempts);
@@ -194,21 +197,7 @@ fn events_query(
         (None, Some(EventState::Has(State::Dead))) => Walk::Dead,
         (None, _) => Walk::Events,
     };
-    let scanned = match filter {
-        EventFilter { text: Some(_), .. } => MAX_SCANNED_BODIES,
-        // Every row matches: a page visits no more rows than it shows.
-        EventFilter {
-            kind: None,
-            pattern: None,
-            source: None,
-            subject: None,
-            state: None,
-            plugin: None,
-            min_attempts: None,
-            ..
-        } => page.limit as i64,
-        _ => MAX_SCANNED,
-    };
+    let scanned = filter.scan_limit(page);
     let before = before(page.after.map(|cursor| cursor.0.event), span);
     let least = filter.after.map_or(i64::MIN, |after| after.row().saturating_add(1));
     let window = PageWindow::new(connection, walk, before, scanned, span.low.max(least))?;
@@ -288,7 +277,7 @@ fn deliveries_query(
     let after = page.after.map(|Cursor(after)| after);
     let before =
         before(after.map(|after| EventId::from_row(after.event.row().saturating_add(1))), span);
-    let window = PageWindow::new(connection, walk, before, MAX_SCANNED, span.low)?;
+    let window = PageWindow::new(connection, walk, before, MAX_SCANNED_ROWS, span.low)?;
     let mut clauses = Clauses::deliveries(filter, span);
     clauses.add("d.event < ?", window.before);
     clauses.add("d.event >= ?", window.from);

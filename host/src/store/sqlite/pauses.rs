@@ -1,4 +1,4 @@
-//! What operators have paused, in its table.
+//! Pauses by operators, in their table.
 
 use rusqlite::{Connection, params};
 

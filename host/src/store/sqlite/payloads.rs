@@ -9,7 +9,7 @@ use super::operator::{IS_NEEDED, LONGEST_SWEEP, MAX_SWEPT, MAX_SWEPT_BYTES};
 use crate::event::EventId;
 
 /// Since version 8: how far old events are emptied. `begins`: every event up to here is empty, and
-/// a round begins behind it. `at`: where the present round goes on. `kept`: the first event that it
+/// a pass begins behind it. `at`: where the present pass goes on. `kept`: the first event that it
 /// has left alone.
 pub(super) const SCHEMA: &str = "
     CREATE TABLE emptied (begins INTEGER NOT NULL, at INTEGER NOT NULL, kept INTEGER) STRICT;

@@ -27,9 +27,9 @@ use crate::store::{
     LeaseQueue, ListedKeys, NewStep, Next, Page, Progress, Recorded, Settled, Settlement,
 };
 
-mod kept;
 mod schedules;
 mod seeing;
+mod sweeping;
 mod workflows;
 
 const NOW_MS: i64 = 1_770_000_000_000;
@@ -84,17 +84,7 @@ fn permits(count: u32) -> OwnedSemaphorePermit {
 }
 
 fn settlement(next: Next) -> Settlement {
-    let record = AttemptRecord {
-        started_at_ms: NOW_MS,
-        duration_us: 1,
-        outcome: Outcome::Ok,
-        error: None,
-        logs: Vec::new(),
-        calls: Vec::new(),
-        steps: Vec::new(),
-        plugin_digest: None,
-    };
-    Settlement { next, record: Some(record) }
+    Settlement { next, record: Some(AttemptRecord::of_host(NOW_MS, Outcome::Ok, None)) }
 }
 
 /// A list of no keys.
@@ -164,7 +154,7 @@ fn write(connection: &Connection) {
     assert_eq!(batch.change(&Action::Cancel, leased.delivery).unwrap().unwrap(), 1);
     assert_eq!(batch.settle(&leased, &settlement(Next::Dead(None))).unwrap(), Settled::Cancelled);
     schedules::every_step(&mut batch);
-    kept::change_and_sweep(&mut batch, first);
+    sweeping::change_and_sweep(&mut batch, first);
     batch.delta.write(connection).unwrap();
 }
 
@@ -247,7 +237,7 @@ fn list(connection: &Connection) {
     read::event(connection, EventId::from_row(1)).unwrap();
     read::whole_delivery(connection, DeliveryId { event: EventId::from_row(1), ordinal: 0 })
         .unwrap();
-    kv::kv_get(connection, "audit", "n").unwrap();
+    seeing::what_fails(connection);
 }
 
 #[test]

@@ -6,12 +6,14 @@ use super::batch::{BEHIND_MS, NEVER_MS};
 use super::gathered;
 use super::rows::{EVENT_COLUMNS, read_event, read_group_id, read_state, read_text, read_trace};
 use super::{edits, erase, steps, sum};
-use crate::event::{AttemptRecord, DeliveryId, Digest, Event, EventId, Outcome, PluginName, State};
+use crate::event::{
+    AttemptRecord, DeliveryId, Digest, Event, EventId, GuestUse, Outcome, PluginName, State,
+};
 use crate::names::is_built_in;
-use crate::store::{AttemptView, DeliveryView, EventView, MAX_CHILDREN};
+use crate::store::{AttemptView, DeliveryView, EventView, MAX_CHILDREN, MAX_TREE_CALLS};
 
 /// The columns [`read_delivery`] reads, from `deliveries d JOIN events e`.
-pub(super) const DELIVERY_COLUMNS: &str = "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded, d.cancelled, d.key, d.crashes, d.again, d.failure";
+pub(super) const DELIVERY_COLUMNS: &str = "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded, d.cancelled, d.key, d.crashes, d.again, d.failure, e.source, d.deaths, d.pardoned";
 
 /// Reads a delivery from [`DELIVERY_COLUMNS`], its attempts left out.
 pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Error> {
@@ -21,6 +23,7 @@ pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Err
         id: DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? },
         plugin: PluginName::from(row.get::<_, String>(2)?),
         kind: read_text(row, 3)?.unwrap_or_default(),
+        source: read_text(row, 15)?.unwrap_or_default(),
         subject: read_text(row, 4)?,
         state,
         attempt: row.get(6)?,
@@ -36,6 +39,7 @@ pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Err
         cut_off: state == State::Cancelled && row.get(10)?,
         again: row.get(13)?,
         failure: read_group_id(row, 14)?,
+        retried_after: DeliveryView::before_retry(state, row.get(16)?, row.get(17)?),
         steps: Vec::new(),
         attempts: Vec::new(),
     })
@@ -111,26 +115,29 @@ pub(super) fn attempts(
     delivery: DeliveryId,
     most: i64,
 ) -> Result<Vec<AttemptView>, rusqlite::Error> {
-    attempts_with(connection, delivery, most, "logs, digest, calls, steps")
+    attempts_with(connection, delivery, most, "logs")
 }
 
-/// The same without their logs and requests.
+/// The same without their logs, and with few of their requests.
 pub(super) fn bare_attempts(
     connection: &Connection,
     delivery: DeliveryId,
     most: i64,
 ) -> Result<Vec<AttemptView>, rusqlite::Error> {
-    attempts_with(connection, delivery, most, "NULL, digest, NULL, steps")
+    let mut found = attempts_with(connection, delivery, most, "NULL")?;
+    found.iter_mut().for_each(|attempt| attempt.record.calls.truncate(MAX_TREE_CALLS + 1));
+    Ok(found)
 }
 
 fn attempts_with(
     connection: &Connection,
     delivery: DeliveryId,
     most: i64,
-    rest: &str,
+    logs: &str,
 ) -> Result<Vec<AttemptView>, rusqlite::Error> {
     let sql = format!(
-        "SELECT number, started_ms, duration_us, outcome, error, {rest} FROM attempts
+        "SELECT number, started_ms, duration_us, outcome, error, {logs}, digest, calls, steps, cpu_us, memory_kib
+         FROM attempts
          WHERE event = ?1 AND ordinal = ?2 ORDER BY number DESC LIMIT ?3"
     );
     let mut found = connection
@@ -143,6 +150,7 @@ fn attempts_with(
                 record: AttemptRecord {
                     started_at_ms: row.get(1)?,
                     duration_us: row.get(2)?,
+                    used: used(row)?,
                     outcome: Outcome::from_code(code)
                         .ok_or(rusqlite::Error::IntegralValueOutOfRange(3, i64::from(code)))?,
                     error: row.get(4)?,
@@ -156,6 +164,12 @@ fn attempts_with(
         .collect::<Result<Vec<_>, _>>()?;
     found.reverse();
     Ok(found)
+}
+
+/// What the guest of an attempt used, from columns 9 and 10.
+fn used(row: &Row<'_>) -> Result<Option<GuestUse>, rusqlite::Error> {
+    let (cpu_us, memory_kib): (Option<u64>, Option<u64>) = (row.get(9)?, row.get(10)?);
+    Ok(cpu_us.map(|cpu_us| GuestUse { cpu_us, memory_kib: memory_kib.unwrap_or(0) }))
 }
 
 fn json<T: serde::de::DeserializeOwned + Default>(

@@ -6,7 +6,7 @@
 //! ten of them made the median to an acknowledgement ten times that of alone. A thread of a lower
 //! priority for listings changed nothing more.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -152,7 +152,7 @@ impl Readers {
                     answer
                 });
             if readers.paced {
-                rest(permit, begun.elapsed());
+                release_later(permit, begun.elapsed());
             }
             answer.map_err(|error| StoreError::Query(explain(&error, &readers.path)))
         });
@@ -166,6 +166,11 @@ impl Readers {
                 })
             }
         }
+    }
+
+    /// The database.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Closes the idle connections.
@@ -187,7 +192,7 @@ impl Readers {
 }
 
 /// Gives a permit back after a pause, without blocking.
-fn rest(permit: FairPermit, took: Duration) {
+fn release_later(permit: FairPermit, took: Duration) {
     tasks::spawn(async move {
         tokio::time::sleep(took.min(LONGEST_REST)).await;
         drop(permit);

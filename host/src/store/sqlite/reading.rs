@@ -11,8 +11,8 @@ use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 use crate::store::{
     Changes, Count, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary,
     EventView, FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter,
-    GatheringState, GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending,
-    Read, ReadOne, Stats, StoreError, StoredApproval, TreeView,
+    GatheringState, GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses,
+    Pending, Read, ReadOne, Stats, StoreError, StoredApproval, TreeView,
 };
 
 impl ReadOne for Sqlite {
@@ -164,6 +164,21 @@ impl Read for Sqlite {
             self.kv_readers
                 .ask_for(&asking, move |connection| kv::keys(connection, &bucket, &range))
                 .await
+        })
+    }
+
+    fn kv_entries(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvEntry>> {
+        Box::pin(async move {
+            let asking = bucket.clone();
+            let mut found = self
+                .kv_readers
+                .ask_for(&asking, move |connection| kv::entries(connection, &bucket, &range))
+                .await?;
+            let ahead_ms = self.clock.ahead_ms();
+            for expires_ms in found.iter_mut().filter_map(|entry| entry.expires_ms.as_mut()) {
+                *expires_ms = expires_ms.saturating_sub(ahead_ms);
+            }
+            Ok(found)
         })
     }
 

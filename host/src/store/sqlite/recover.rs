@@ -129,16 +129,7 @@ impl WriteBatch<'_> {
 
 /// The record of an attempt that ran when the host died.
 fn crashed(started_at_ms: i64, reason: &str) -> AttemptRecord {
-    AttemptRecord {
-        started_at_ms,
-        duration_us: 0,
-        outcome: Outcome::Crash,
-        error: Some(reason.to_owned()),
-        logs: Vec::new(),
-        calls: Vec::new(),
-        steps: Vec::new(),
-        plugin_digest: None,
-    }
+    AttemptRecord::of_host(started_at_ms, Outcome::Crash, Some(reason.to_owned()))
 }
 
 /// At most as many lines as attempts run at once.

@@ -78,7 +78,7 @@ fn stored(connection: &Connection) -> Result<Vec<StoredSchedule>, rusqlite::Erro
     connection.prepare_cached(sql)?.query_map([], read)?.collect()
 }
 
-/// What was skipped of a schedule, the newest first.
+/// The skipped ticks of a schedule, the newest first.
 fn skipped(connection: &Connection, name: &str) -> Result<Vec<SkippedTicks>, rusqlite::Error> {
     let sql = "SELECT first_ms, last_ms, ticks, reason FROM skipped_ticks WHERE name = ?1 ORDER BY first_ms DESC";
     let read = |row: &Row<'_>| {

@@ -20,7 +20,7 @@ mod approvals;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
 /// migrated.
-pub(super) const VERSION: i64 = 8;
+pub(super) const VERSION: i64 = 9;
 
 /// Pages after which the writer checkpoints the WAL (4 KiB each). Callers of the commit that
 /// crosses the limit wait for the checkpoint. A longer WAL gains nothing: few pages change often
@@ -168,9 +168,9 @@ const LEGACY_KEYS: &str = "
 ";
 
 /// Since version 7: the order of deliveries by a key. `entered` is the number of a delivery within
-/// its key, absent until its delay is over; the first few of a key that are not settled are open,
-/// and the others have a `due_ms` of the greatest integer less one. A row of `held_keys` keeps a
-/// key waiting: until a time, or until the dead letter that it names is retried or discarded.
+/// its key, absent until its delay is over. The first few of a key that are not settled are open.
+/// The others have a `due_ms` of the greatest integer less one. A row of `held_keys` keeps a key
+/// waiting: until a time, or until the dead letter that it names is retried or discarded.
 const KEYS: &str = "
     ALTER TABLE deliveries ADD COLUMN key TEXT;
     ALTER TABLE deliveries ADD COLUMN entered INTEGER;
@@ -219,8 +219,15 @@ const TRACES: &str = "ALTER TABLE events ADD COLUMN trace BLOB;";
 /// checked. SQLite keeps 0 and 1 in the head of the row, so the usual event takes one byte more.
 const SIGNED_BY: &str = "ALTER TABLE events ADD COLUMN signed_by INTEGER;";
 
+/// Since version 9: the processor time of each attempt in microseconds, and its memory in KiB;
+/// absent where no guest ran. Two bytes each in the usual row, and one in its head.
+const USED: &str = "
+    ALTER TABLE attempts ADD COLUMN cpu_us INTEGER;
+    ALTER TABLE attempts ADD COLUMN memory_kib INTEGER;
+";
+
 /// Each version of the schema with the changes that lead to it from the one before.
-const MIGRATIONS: [(i64, &[&str]); 8] = [
+const MIGRATIONS: [(i64, &[&str]); 9] = [
     (1, &[TABLES]),
     (2, &[CALLS]),
     (3, &[MOVED]),
@@ -257,6 +264,7 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
             limits::SCHEMA,
         ],
     ),
+    (9, &[USED]),
 ];
 
 /// A connection that is to write, and the version of the schema it found. Nothing is written

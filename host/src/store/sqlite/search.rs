@@ -252,10 +252,10 @@ impl Search<'_> {
         &self,
         crashes: u32,
         plugin: &str,
-        after: Due,
+        after: DuePosition,
         most: usize,
         found: &mut Vec<DeliveryId>,
-    ) -> Result<(usize, Due), rusqlite::Error> {
+    ) -> Result<(usize, DuePosition), rusqlite::Error> {
         let mut clauses = Clauses::default();
         clauses.maybe("e.type = ?", self.filter.kind.clone());
         clauses.maybe("e.source = ?", self.filter.source.clone());
@@ -300,10 +300,10 @@ impl Search<'_> {
 }
 
 /// The position of an open delivery in the index: due time, event, ordinal.
-type Due = (i64, i64, u32);
+type DuePosition = (i64, i64, u32);
 
 /// After all of them.
-const LAST: Due = (i64::MAX, i64::MAX, u32::MAX);
+const LAST: DuePosition = (i64::MAX, i64::MAX, u32::MAX);
 
 fn delivery(row: &Row<'_>, column: usize) -> Result<DeliveryId, rusqlite::Error> {
     Ok(DeliveryId { event: EventId::from_row(row.get(column)?), ordinal: row.get(column + 1)? })

@@ -298,24 +298,31 @@ impl WriteBatch<'_> {
         let (calls, steps) = (json(&record.calls), json(&record.steps));
         self.connection
             .prepare_cached(
-                "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error, logs, digest, calls, steps)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error, logs, digest, calls, steps, cpu_us, memory_kib)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?
             .execute(params![
                 lease.delivery.event.row(),
                 lease.delivery.ordinal,
                 lease.attempt,
                 record.started_at_ms,
-                i64::try_from(record.duration_us).unwrap_or(i64::MAX),
+                signed(record.duration_us),
                 record.outcome.code(),
                 record.error,
                 logs,
                 record.plugin_digest.as_ref().map(|digest| digest.0),
                 calls,
                 steps,
+                record.used.map(|used| signed(used.cpu_us)),
+                record.used.map(|used| signed(used.memory_kib)),
             ])?;
         Ok(())
     }
+}
+
+/// A number as SQLite keeps it.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The line in place of logs that a full store does not keep.

@@ -12,12 +12,13 @@ use rusqlite::Connection;
 
 use super::files::beside;
 use super::schema::WAL_KEPT_BYTES;
+use crate::store::StoreSpace;
 
 /// How long what was seen counts, if little is written.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// After so much was written it is looked at again, by weight: some 4 MiB.
-const LOOK_AFTER: u64 = 4_096;
+/// The space is checked again after so much was written, by weight: some 4 MiB.
+const CHECK_AFTER: u64 = 4_096;
 
 /// Without `store.max_size` so much of the disk is left free, unless a tenth of it is less.
 const MOST_LEFT_BYTES: u64 = 1 << 30;
@@ -87,7 +88,7 @@ impl Sizes {
 pub(super) struct Space {
     database: PathBuf,
     max_bytes: Option<u64>,
-    looked: Option<Instant>,
+    checked: Option<Instant>,
     /// By weight, since then.
     written: u64,
     full: Option<String>,
@@ -100,7 +101,7 @@ impl Space {
         Self {
             database: database.to_owned(),
             max_bytes,
-            looked: None,
+            checked: None,
             written: 0,
             full: None,
             tight: false,
@@ -123,15 +124,16 @@ impl Space {
         self.written = self.written.saturating_add(weight);
     }
 
-    /// Looks, unless that was a moment ago; says whether the answer to [`Space::full`] has changed.
-    pub(super) fn look(&mut self, connection: &Connection) -> Result<bool, rusqlite::Error> {
-        if self.written < LOOK_AFTER
-            && self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY)
+    /// Checks the space, unless that was a moment ago; says whether the answer to [`Space::full`]
+    /// has changed.
+    pub(super) fn check(&mut self, connection: &Connection) -> Result<bool, rusqlite::Error> {
+        if self.written < CHECK_AFTER
+            && self.checked.is_some_and(|checked| checked.elapsed() < CHECK_EVERY)
         {
             return Ok(false);
         }
         self.written = 0;
-        self.looked = Some(Instant::now());
+        self.checked = Some(Instant::now());
         let sizes = sizes(connection, &self.database)?;
         let database = (sizes.used + sizes.unused) as f64;
         metrics::gauge!("hookbox_store_size_bytes", "file" => "db").set(database);
@@ -186,15 +188,27 @@ impl Space {
     }
 }
 
+/// The bytes of the files, and of their disk; nothing of files that are not there.
+pub(super) fn taken(database: &Path) -> Option<StoreSpace> {
+    let length = |path: &Path| std::fs::metadata(path).map(|file| file.len());
+    let store_bytes = length(database).ok()? + length(&beside(database, "-wal")).unwrap_or(0);
+    Some(StoreSpace { store_bytes, disk: disk(database) })
+}
+
+/// The free bytes of the disk of a file, and all of them; absent if the system does not tell.
+fn disk(file: &Path) -> Option<(u64, u64)> {
+    let disk = rustix::fs::statvfs(file).ok()?;
+    Some((disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize))
+}
+
 fn sizes(connection: &Connection, database: &Path) -> Result<Sizes, rusqlite::Error> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
     let (page, pages, free) =
         (number("page_size")?, number("page_count")?, number("freelist_count")?);
     // Without a file there is no WAL, and without an answer there is no bound.
     let wal = std::fs::metadata(beside(database, "-wal")).map_or(0, |file| file.len());
-    let disk = rustix::fs::statvfs(database).ok();
-    let disk = disk.map(|disk| (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize));
-    Ok(Sizes { used: pages.saturating_sub(free) * page, unused: free * page, wal, disk })
+    let (used, disk) = (pages.saturating_sub(free) * page, disk(database));
+    Ok(Sizes { used, unused: free * page, wal, disk })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Results of steps: recorded while an attempt runs, and deleted when the delivery is done.
 //!
-//! Whatever an operator can retry keeps what it has recorded, so that it goes on where it failed.
+//! A delivery that an operator can retry keeps its recorded steps, so that it goes on where it
+//! failed.
 
 use std::collections::BTreeMap;
 

@@ -114,9 +114,9 @@ fn read_note(connection: &Connection) -> Result<Option<TimeNote>, rusqlite::Erro
         .optional()
 }
 
-/// Lets the clock go on from what is noted; `last_id` is the greatest id that was given out. What
-/// is ready has no time to wait for, also if host time goes on from a little before the last of it
-/// was stored.
+/// Lets the clock go on from what is noted; `last_id` is the greatest id that was given out. A
+/// ready delivery has no time to wait for, also if host time goes on from a little before the last
+/// one was stored.
 pub(super) fn begin(
     connection: &Connection,
     clock: &Clock,

@@ -9,7 +9,7 @@ const SIZES: [&str; 2] = ["hookbox_attempt_memory_peak_bytes", "hookbox_store_ba
 fn every_name_says_what_it_counts_and_in_which_unit() {
     let mut names: Vec<_> = FAMILIES.iter().map(|(name, ..)| *name).collect();
     for (name, kind, help) in FAMILIES {
-        // Those of the process have the names that every Prometheus client gives them.
+        // The families of the process have the names that every Prometheus client gives them.
         assert!(name.starts_with("hookbox_") || name.starts_with("process_"), "{name}");
         assert_eq!(name.ends_with("_total"), kind == Counter, "{name}");
         let is_histogram = name.ends_with("_duration_seconds") || SIZES.contains(&name);

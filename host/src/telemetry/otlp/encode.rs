@@ -26,7 +26,7 @@ const CONVENTIONS: &str = "https://opentelemetry.io/schemas/1.37.0";
 /// Every span is sampled.
 const SAMPLED: u32 = 1;
 
-/// What is sent.
+/// The kind of data that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
     /// Spans.

@@ -70,6 +70,7 @@ impl<S: Subscriber> Layer<S> for LogLayer {
             fields: read.fields,
             span: trace::current(),
         };
+        // A line that finds no room is dropped: nothing in the host waits for the collector.
         if lines.try_send(line).is_err() {
             dropped_lines(1);
         }

@@ -58,7 +58,7 @@ pub(super) struct Collector {
     connection: Option<Connection>,
 }
 
-/// Whatever of a request depends on secrets and certificates.
+/// The parts of a request that depend on secrets and certificates.
 #[derive(Debug)]
 struct Means {
     tls: Option<CollectorTls>,
@@ -91,6 +91,7 @@ impl Collector {
     pub(super) fn new(endpoint: &OtlpEndpoint, settings: &Telemetry, path: &str) -> Self {
         let means = Means::new(endpoint, settings);
         let OtlpEndpoint { tls, host, port, base } = endpoint;
+        // In `Host`, an IPv6 address stands in brackets.
         let named = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         let usual_port = if *tls { 443 } else { 80 };
         Self {

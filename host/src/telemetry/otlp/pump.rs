@@ -60,6 +60,7 @@ impl Pump {
         loop {
             let mut batch = Vec::new();
             tokio::select! {
+                // A queue that is never empty must not keep the host from stopping.
                 biased;
                 () = stopping.cancelled() => break,
                 _ = queue.recv_many(&mut batch, BATCH) => {}
@@ -101,7 +102,7 @@ impl Pump {
             let sent = sent.unwrap_or_else(|_| Err(NotSent::later("no answer came in time")));
             let why = match sent {
                 Ok(rejected) => {
-                    // One that limits its rate takes each batch in the end.
+                    // A collector that limits its rate takes each batch in the end.
                     if !was_refused {
                         self.worked();
                     }

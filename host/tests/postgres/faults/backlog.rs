@@ -136,8 +136,9 @@ fn ran_at(host: &Host) -> f64 {
     host.metric(name).unwrap_or_default()
 }
 
-/// Each of the lane was settled by a transaction that began after the one before had settled: a
-/// number of a transaction is greater than that of each that was over when it began to write.
+/// Each delivery of the queue was settled by a transaction that began after the one before had
+/// settled. The number of a transaction is greater than that of each transaction that was over when
+/// it began to write.
 fn order_is_exact(cluster: &hookbox_tools::cluster::Cluster, count: usize) {
     let settled = asked(
         cluster,

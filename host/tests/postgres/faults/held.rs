@@ -56,7 +56,7 @@ struct Worker<'w> {
 /// One measurement.
 struct Stretch {
     per_second: f64,
-    /// Processor time of the server, in microseconds an event.
+    /// CPU time of the server, in microseconds an event.
     server_us: f64,
 }
 
@@ -114,7 +114,7 @@ fn send_all(host: &Host, numbers: Range<usize>) {
     }
 }
 
-/// The processor time of the server's processes, those that have ended included.
+/// The CPU time of the server's processes, those that have ended included.
 fn server_time(cluster: &Cluster) -> Duration {
     let postmaster = cluster.postmaster();
     let ticks = |id: u32, fields: Range<usize>| {

@@ -11,9 +11,9 @@ use hookbox_tools::Result;
 
 /// How far a count may be from the baseline, in percent of it. From run to run the same program's
 /// counts differ by up to 1.4 (the route table, whose hashes have a random key; the others by 0.2),
-/// on a busy machine as well, and by as much if the C library takes another processor for granted.
-/// The rest is for another compiler. It has to be less than 23, which is what a statement of the
-/// store takes that is prepared for each event.
+/// on a busy machine as well. They differ by as much if the C library takes another processor for
+/// granted. The rest is for another compiler. It has to be less than 23, which is what a statement
+/// of the store takes that is prepared for each event.
 const MARGIN_PERCENT: u64 = 15;
 
 const HEADER: &str = "\

@@ -1,4 +1,4 @@
-//! What is done to one delivery: asked first, then done.
+//! Actions on one delivery: asked first, then done.
 
 use std::sync::Arc;
 
@@ -8,7 +8,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::admin::by::By;
-use crate::admin::deliveries::change::{cancel_delivery, discard_delivery, retry_delivery};
+use crate::admin::deliveries::change::{
+    cancel_delivery, discard_delivery, retry_delivery, undiscard_delivery,
+};
 use crate::admin::deliveries::show_delivery;
 use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::{Choice, ConfirmPage};
@@ -25,19 +27,23 @@ use crate::event::DeliveryId;
 
 /// An action on one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deed {
+enum DeliveryDeed {
     Retry,
     Discard,
+    Undiscard,
     Cancel,
 }
 
-impl Deed {
+impl DeliveryDeed {
     fn of(name: &str) -> Result<Self, ProblemJson> {
         match name {
             "retry" => Ok(Self::Retry),
             "discard" => Ok(Self::Discard),
+            "undiscard" => Ok(Self::Undiscard),
             "cancel" => Ok(Self::Cancel),
-            _ => Err(ProblemJson::not_found("a delivery can be retried, discarded or cancelled")),
+            _ => Err(ProblemJson::not_found(
+                "a delivery can be retried, discarded, undiscarded or cancelled",
+            )),
         }
     }
 
@@ -45,11 +51,12 @@ impl Deed {
         match self {
             Self::Retry => "retry",
             Self::Discard => "discard",
+            Self::Undiscard => "undiscard",
             Self::Cancel => "cancel",
         }
     }
 
-    /// What it does to a delivery in this state.
+    /// The effect on a delivery in this state.
     fn effect(self, state: &str) -> &'static str {
         match (self, state) {
             (Self::Retry, "waiting") => {
@@ -60,6 +67,9 @@ impl Deed {
             }
             (Self::Discard, _) => {
                 "It is put away, and counts as trouble no longer. Nothing is deleted before retention; a retry brings it back."
+            }
+            (Self::Undiscard, _) => {
+                "It is a dead letter again, with the attempts that it has had, and counts as trouble. Nothing runs."
             }
             (Self::Cancel, "leased") => {
                 "It ends with the attempt that runs: of that only the record is stored, not what it returns or writes."
@@ -75,12 +85,12 @@ pub(in crate::admin::page) async fn ask(
     Path((id, deed)): Path<(String, String)>,
     asked: Asked,
 ) -> Result<Response, ProblemJson> {
-    let (id, deed) = (delivery_id(&id)?, Deed::of(&deed)?);
+    let (id, deed) = (delivery_id(&id)?, DeliveryDeed::of(&deed)?);
     let shared = State(Arc::clone(&admin));
     let Json(delivery) = show_delivery(shared, asked.sees(), params(NoQuery {}), Id(id)).await?;
     let name = deed.name();
     let mut choices = Vec::new();
-    if deed == Deed::Retry && !delivery.steps.is_empty() {
+    if deed == DeliveryDeed::Retry && !delivery.steps.is_empty() {
         choices.push(Choice {
             kind: "checkbox",
             name: "fresh",
@@ -100,7 +110,7 @@ pub(in crate::admin::page) async fn ask(
         hidden: Vec::new(),
         choices,
         button: capital(name),
-        is_grave: deed != Deed::Retry,
+        is_grave: matches!(deed, DeliveryDeed::Discard | DeliveryDeed::Cancel),
         back: super::path(&delivery.event_id, &delivery.id),
     };
     html(StatusCode::OK, &page)
@@ -113,16 +123,23 @@ pub(in crate::admin::page) async fn act(
     Path((id, deed)): Path<(String, String)>,
     mut form: FormFields,
 ) -> Result<Response, ProblemJson> {
-    let (id, deed) = (delivery_id(&id)?, Deed::of(&deed)?);
+    let (id, deed) = (delivery_id(&id)?, DeliveryDeed::of(&deed)?);
     let by = by.once(form.take(ONCE));
     let shared = State(admin);
     match deed {
-        Deed::Retry => {
+        DeliveryDeed::Retry => {
             let query = FreshQuery { fresh: form.take("fresh") };
             retry_delivery(shared, by, Id(id), ParamsOrBody(query)).await.map(|_| ())
         }
-        Deed::Discard => discard_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ()),
-        Deed::Cancel => cancel_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ()),
+        DeliveryDeed::Discard => {
+            discard_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ())
+        }
+        DeliveryDeed::Undiscard => {
+            undiscard_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ())
+        }
+        DeliveryDeed::Cancel => {
+            cancel_delivery(shared, by, params(NoQuery {}), Id(id)).await.map(|_| ())
+        }
     }?;
     Ok(see_other(&super::path(&id.event.to_string(), &id.to_string())))
 }
@@ -131,7 +148,7 @@ fn delivery_id(text: &str) -> Result<DeliveryId, ProblemJson> {
     text.parse().map_err(|error: crate::event::BadId| ProblemJson::not_found(error.to_string()))
 }
 
-fn lines(delivery: &DeliveryJson, deed: Deed) -> Vec<Html> {
+fn lines(delivery: &DeliveryJson, deed: DeliveryDeed) -> Vec<Html> {
     let mut lines = Vec::new();
     let subject = delivery.subject.as_deref().map(|it| format!(" {it}")).unwrap_or_default();
     let attempts = delivery.attempt;

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
+use crate::admin::body;
 use crate::admin::by::By;
 use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::Choice;
@@ -44,7 +45,9 @@ struct EditPage {
     data: Html,
     /// The name of the field with the body: `data` or `data_base64`.
     field: &'static str,
-    /// What the difference shows, if it was asked for.
+    /// Whether the body was JSON as it came.
+    is_json: bool,
+    /// The difference, if it was asked for.
     difference: Option<Difference>,
     trial: Option<TrialPart>,
     choices: Vec<Choice>,
@@ -191,7 +194,8 @@ pub(in crate::admin::page) async fn act(
     Id(id): Id<EventId>,
     request: Request,
 ) -> Result<Response, ProblemJson> {
-    let asked = Asked::of(request.uri()).by(request.extensions().get().cloned());
+    let asked =
+        Asked::of(request.uri()).dressed(request.headers()).by(request.extensions().get().cloned());
     let mut form = FormFields::read(request, 8 * MAX_FIELD).await?;
     let by = by.once(form.take(ONCE));
     let wanted = form.take("do").unwrap_or_default();
@@ -252,6 +256,7 @@ async fn shown(
         kind: edited.kind,
         subject: edited.subject,
         data,
+        is_json: field == "data" && body::json(&old.event.attributes.body).is_some(),
         field,
         difference,
         trial,

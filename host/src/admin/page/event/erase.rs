@@ -115,7 +115,7 @@ pub(in crate::admin::page) async fn act(
     // Erasing again changes nothing, so a form that is sent twice needs no name.
     form.take(ONCE);
     typed(form.take(TYPED), &id.to_string())?;
-    let fields = form.rest();
+    let fields = form.others();
     read_fields::<EraseQuery>(fields.clone())?.keys()?;
     let erase = || async {
         let query = ParamsOrBody(read_fields::<EraseQuery>(fields.clone())?);
@@ -179,7 +179,7 @@ pub(in crate::admin::page) async fn act_subject(
 ) -> Result<Response, ProblemJson> {
     form.take(ONCE);
     let given = form.take(TYPED);
-    let fields = form.rest();
+    let fields = form.others();
     let query = read_fields::<EraseSubjectQuery>(fields.clone())?;
     query.rest.keys()?;
     typed(given, query.subject()?)?;

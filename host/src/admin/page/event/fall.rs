@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::attempts::{DeliveryAct, acts};
+use super::bars::{MAX_CALLS, bars, ended_ms, took, without_excess};
 use super::tries::{self, Begun, TryLine};
 use crate::admin::page::parts::html::Html;
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::measure::duration;
-use crate::admin::page::parts::state::{ended, named};
+use crate::admin::page::parts::state::named;
 use crate::admin::page::parts::waterfall::{Axis, Bar, BarKind};
-use crate::admin::tree::{TreeAttemptJson, TreeDeliveryJson, TreeEventJson, TreeJson};
+use crate::admin::tree::{TreeDeliveryJson, TreeEventJson, TreeJson};
 
 /// Rows that are drawn at once.
 pub(super) const MAX_ROWS: usize = 200;
@@ -29,7 +30,7 @@ pub(super) struct FallRow {
     pub(super) drawing: Html,
     /// How long it waited and ran, or how long after the first event it came.
     pub(super) took: String,
-    /// What its state allows, of a delivery.
+    /// The actions that the state of a delivery allows.
     pub(super) acts: Vec<DeliveryAct>,
     /// Times and outcomes in words, for the list.
     pub(super) words: Vec<String>,
@@ -54,10 +55,12 @@ pub(super) struct Fall {
 }
 
 /// A row before it is drawn.
-struct Draft<'t> {
+struct UndrawnRow<'t> {
     depth: usize,
     of: RowOf<'t>,
     bars: Vec<Bar>,
+    /// Requests that are not drawn.
+    left_out: usize,
 }
 
 enum RowOf<'t> {
@@ -75,16 +78,19 @@ impl Fall {
         for top in hangs.below(None, None) {
             hangs.event(top, (0, 0.0), now, &mut drafts);
         }
-        let begun = drafts.iter().flat_map(Draft::begun).collect();
+        let begun = drafts.iter().flat_map(UndrawnRow::begun).collect();
         let all = drafts.len();
-        let failed =
-            |draft: &Draft<'_>| matches!(draft.of, RowOf::Delivery(_, it) if it.state == "dead");
+        let failed = |draft: &UndrawnRow<'_>| matches!(draft.of, RowOf::Delivery(_, it) if it.state == "dead");
         // Failed branches are never left out.
         let mut seen = 0;
         drafts.retain(|draft| {
             seen += 1;
             seen <= most || failed(draft)
         });
+        let mut room = MAX_CALLS;
+        for draft in &mut drafts {
+            draft.left_out = without_excess(&mut draft.bars, &mut room);
+        }
         let axis = Axis::of(drafts.iter().flat_map(|draft| &draft.bars));
         let deliveries = tree.events.iter().flat_map(|event| &event.deliveries);
         let mut states = BTreeMap::<&'static str, u64>::new();
@@ -105,7 +111,11 @@ impl Fall {
     }
 }
 
-impl<'t> Draft<'t> {
+impl<'t> UndrawnRow<'t> {
+    fn new(depth: usize, of: RowOf<'t>, bars: Vec<Bar>) -> Self {
+        Self { depth, of, bars, left_out: 0 }
+    }
+
     /// The attempts of a delivery.
     fn begun(&self) -> Vec<Begun<'t>> {
         let RowOf::Delivery(event, delivery) = self.of else { return Vec::new() };
@@ -116,7 +126,13 @@ impl<'t> Draft<'t> {
 
     fn drawn(self, axis: &Axis, this: &str) -> FallRow {
         let (drawing, took) = (axis.row(&self.bars), took(&self.bars));
-        let words = self.bars.iter().map(|bar| bar.title.clone()).collect();
+        let mut words: Vec<_> = self.bars.iter().map(|bar| bar.title.clone()).collect();
+        let has_more = match self.of {
+            RowOf::Delivery(_, it) => it.attempts.iter().any(|attempt| attempt.more_calls),
+            RowOf::Event(_) => false,
+        };
+        let more = "and more requests, which are listed with its attempts";
+        words.extend((has_more || self.left_out > 0).then(|| more.to_owned()));
         let depth = self.depth.min(MAX_DEPTH);
         match self.of {
             RowOf::Event(event) => {
@@ -169,7 +185,11 @@ impl<'t> Hangs<'t> {
             let parent = event.parent_id.as_deref().and_then(|id| by_id.get(id));
             let place = parent.map(|parent| {
                 let name = event.source.strip_prefix("plugins/").unwrap_or(&event.source);
-                let by = parent.deliveries.iter().find(|delivery| delivery.plugin == name);
+                let emitter = event.emitted_by.as_ref();
+                let by = parent.deliveries.iter().find(|delivery| match emitter {
+                    Some(emitter) => delivery.id == emitter.delivery_id,
+                    None => delivery.plugin == name,
+                });
                 (Some(parent.id.as_str()), by.map(|delivery| delivery.id.as_str()))
             });
             below.entry(place.unwrap_or_default()).or_default().push(at);
@@ -188,7 +208,7 @@ impl<'t> Hangs<'t> {
         event: &'t TreeEventJson,
         (depth, least): (usize, f64),
         now: f64,
-        drafts: &mut Vec<Draft<'t>>,
+        drafts: &mut Vec<UndrawnRow<'t>>,
     ) {
         let at = (event.after_ms as f64).max(least);
         let came = Bar {
@@ -198,10 +218,10 @@ impl<'t> Hangs<'t> {
             title: format!("stored {} after the first", duration(at)),
             path: None,
         };
-        drafts.push(Draft { depth, of: RowOf::Event(event), bars: vec![came] });
+        drafts.push(UndrawnRow::new(depth, RowOf::Event(event), vec![came]));
         for delivery in &event.deliveries {
             let bars = bars(event, at, delivery, now);
-            drafts.push(Draft { depth: depth + 1, of: RowOf::Delivery(event, delivery), bars });
+            drafts.push(UndrawnRow::new(depth + 1, RowOf::Delivery(event, delivery), bars));
             for child in self.below(Some(&event.id), Some(&delivery.id)) {
                 self.event(child, (depth + 2, ended_ms(delivery, child)), now, drafts);
             }
@@ -212,72 +232,10 @@ impl<'t> Hangs<'t> {
     }
 }
 
-/// The figures of a row: when an event came, or how long a delivery waited and ran.
-fn took(bars: &[Bar]) -> String {
-    let sum = |of: fn(&BarKind) -> bool| -> Option<String> {
-        let bars: Vec<&Bar> = bars.iter().filter(|bar| of(&bar.kind)).collect();
-        let ms = bars.iter().map(|bar| bar.to_ms - bar.from_ms).sum();
-        (!bars.is_empty()).then(|| duration(ms))
-    };
-    if let Some(came) = bars.iter().find(|bar| bar.kind == BarKind::Came) {
-        let is_first = came.from_ms <= 0.0;
-        return if is_first { String::new() } else { format!("{} after", duration(came.from_ms)) };
-    }
-    let waited = sum(|kind| *kind == BarKind::Wait).map(|it| format!("waited {it}"));
-    let ran = sum(|kind| matches!(kind, BarKind::Attempt(_))).map(|it| format!("ran {it}"));
-    waited.into_iter().chain(ran).collect::<Vec<_>>().join(", ")
-}
-
-/// When the attempt ended that emitted an event. An event has whole milliseconds, and is stored
-/// with the settlement of its attempt: it never came before the end of it.
-fn ended_ms(delivery: &TreeDeliveryJson, event: &TreeEventJson) -> f64 {
-    let mut attempts = delivery.attempts.iter().rev();
-    let its = attempts.find(|attempt| attempt.after_ms <= event.after_ms);
-    its.map_or(0.0, |attempt| attempt.after_ms as f64 + attempt.duration_ms)
-}
-
-/// The attempts of a delivery of an event that came `at`, and the waits between them.
-fn bars(event: &TreeEventJson, at: f64, delivery: &TreeDeliveryJson, now: f64) -> Vec<Bar> {
-    let mut bars = Vec::new();
-    let mut end = at;
-    let page = |hash: String| {
-        let path = Link::to("/events").segment(&event.id).with("tab", "attempts").into_text();
-        Some(format!("{path}#{hash}"))
-    };
-    let wait = |from: f64, to: f64, title: String| Bar {
-        kind: BarKind::Wait,
-        from_ms: from,
-        to_ms: to,
-        title,
-        path: None,
-    };
-    for attempt in &delivery.attempts {
-        let TreeAttemptJson { number, after_ms, duration_ms, outcome, error, .. } = attempt;
-        let from = (*after_ms as f64).max(at);
-        if from - end >= 1.0 {
-            bars.push(wait(end, from, format!("waited {}", duration(from - end))));
-        }
-        let why = error.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
-        bars.push(Bar {
-            kind: BarKind::Attempt(outcome),
-            from_ms: from,
-            to_ms: from + duration_ms,
-            title: format!("#{number} {} in {}{why}", ended(outcome), duration(*duration_ms)),
-            path: page(format!("{}-{number}", delivery.id)),
-        });
-        end = from + duration_ms;
-    }
-    if let Some(wait_for) = &delivery.waits_for
-        && delivery.state != "leased"
-    {
-        bars.push(wait(end, now.max(end), format!("waits for {}", wait_for.text.replace('`', ""))));
-    }
-    bars
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::tree::{Emitter, TreeAttemptJson};
 
     fn attempt(number: u32, after_ms: i64, outcome: &'static str) -> TreeAttemptJson {
         TreeAttemptJson {
@@ -288,6 +246,9 @@ mod tests {
             settled: None,
             error: None,
             steps: Vec::new(),
+            calls: Vec::new(),
+            more_calls: false,
+            emitted: Vec::new(),
         }
     }
 
@@ -298,6 +259,7 @@ mod tests {
             state: "done",
             key: None,
             waits_for: None,
+            waits: Vec::new(),
             attempt: 2,
             attempts: vec![attempt(1, 10, "retry"), attempt(2, 5_000, "ok")],
             join: None,
@@ -308,6 +270,7 @@ mod tests {
             kind: "a.b".to_owned(),
             subject: None,
             parent_id: parent.map(str::to_owned),
+            emitted_by: None,
             after_ms: 0,
             note: None,
             deliveries: deliveries.iter().map(delivery).collect(),
@@ -340,6 +303,20 @@ mod tests {
         assert_eq!(fall.rows[1].words[1..3], ["#1 failed (retry) in 2 ms", "waited 4.99 s"]);
         assert_eq!(fall.rows[0].took, "", "the others are after it");
         assert_eq!(fall.rows[1].took, "waited 5.00 s, ran 4 ms");
+    }
+
+    #[test]
+    fn what_a_replay_emitted_hangs_below_the_replay() {
+        let mut tree = tree(vec![
+            event("one", "heygen", None, &["audit", "audit"]),
+            event("two", "plugins/audit", Some("one"), &[]),
+        ]);
+        tree.events[0].deliveries[1].id = "replay".to_owned();
+        let by = Emitter { delivery_id: "replay".to_owned(), attempt: 1 };
+        tree.events[1].emitted_by = Some(by);
+        let fall = Fall::of(&tree, "one", 0, MAX_ROWS);
+        let rows: Vec<_> = fall.rows.iter().map(|row| row.id.as_str()).collect();
+        assert_eq!(rows, ["one", "one-audit", "replay", "two"]);
     }
 
     #[test]

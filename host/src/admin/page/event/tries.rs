@@ -83,7 +83,7 @@ impl Begun<'_> {
     }
 }
 
-/// What came after an attempt that failed: the next one, or what its delivery is now.
+/// The step after an attempt that failed: the next attempt, or the state of its delivery.
 fn then(delivery: &TreeDeliveryJson, at: usize) -> Option<String> {
     let attempt = delivery.attempts.get(at)?;
     if ["ok", "again"].contains(&attempt.outcome) {

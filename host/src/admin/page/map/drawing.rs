@@ -91,7 +91,7 @@ pub(super) fn svg(map: &MapJson, now_ms: i64) -> Html {
 #[derive(Debug)]
 struct NodeText {
     label: String,
-    /// What wants attention beside the name, such as a file that waits.
+    /// A mark beside the name that wants attention, such as that of a file that waits.
     mark: Option<String>,
     /// The parts of the second line, each with its class.
     below: Vec<(&'static str, String)>,

@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use crate::admin::by::By;
 use crate::admin::operations::{CountedDeliveries, count, plan, start_operation};
-use crate::admin::page::asked::Asked;
+use crate::admin::page::asked::{Asked, option};
 use crate::admin::page::confirm::{Choice, ConfirmPage};
 use crate::admin::page::deliveries::act::capital;
 use crate::admin::page::form::{FormFields, ONCE, see_other};
@@ -112,7 +112,7 @@ async fn confirm(
     let active = if action.is_replay() { "events" } else { "failures" };
     let frame = PageFrame::of(admin, &asked, active, heading.clone()).await;
     let page = ConfirmPage {
-        // What was counted stays as it was shown, also when somebody has acted on it meanwhile.
+        // The count stays as it was shown, also when somebody has acted on it meanwhile.
         frame: frame
             .live("")
             .same_as(command(&asked), asked.call("/api/v1/operations") + "' -X 'POST"),
@@ -181,9 +181,7 @@ fn command(asked: &Asked) -> String {
             "action" | "as_of" => {}
             "ids" => command.push_str(&format!(" {}", word(value))),
             "fresh" => command.push_str(" --fresh"),
-            name => {
-                command.push_str(&format!(" --{} {}", name.replace('_', "-"), word(value)));
-            }
+            name => command.push_str(&option(name, value)),
         }
     }
     command
@@ -315,7 +313,7 @@ pub(in crate::admin::page) async fn act(
     }
     let options: OperationStartQuery = read_fields(options)?;
     options.options()?;
-    let deed = read_fields::<OperationQuery>(form.rest())?.deed(sees)?;
+    let deed = read_fields::<OperationQuery>(form.others())?.deed(sees)?;
     let asks_number = !deed.action.has_result() && counted.is_none_or(|count| count > MANY);
     if asks_number && (typed.is_none() || typed != counted) {
         let detail =

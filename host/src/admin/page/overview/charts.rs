@@ -8,6 +8,9 @@ use crate::admin::page::parts::measure::duration;
 /// The most steps of a chart: more are joined, so that a page stays small.
 const MAX_STEPS: usize = 60;
 
+/// The most steps of the backlog, which changes more slowly than what moves it.
+const MAX_BACKLOG_STEPS: usize = 30;
+
 /// Outcomes of attempts that failed, for now or for good.
 const FAILED: [&str; 7] = ["retry", "reject", "trap", "timeout", "memory", "error", "crash"];
 
@@ -32,7 +35,7 @@ pub(super) fn of(history: HistoryJson) -> Vec<Chart> {
         curve("succeeded", "c-good", sums(&["ok", "again"])),
         curve("failed", "c-bad", sums(&FAILED)),
     ];
-    let time = Time::of(&history);
+    let time = Time::of(&history, MAX_STEPS);
     let step = time.step();
     let by_step = || match step.strip_prefix("1 ") {
         Some(one) => format!("a {}", singular(one)),
@@ -54,7 +57,28 @@ pub(super) fn of(history: HistoryJson) -> Vec<Chart> {
         chart(("attempts", "Attempts"), Drawing::Bars, attempts),
         chart(("ack", "Time to acknowledge"), Drawing::Lines, percentiles("ack")),
         chart(("handler", "Time of attempts"), Drawing::Lines, percentiles("handler")),
+        backlog(&history),
     ]
+}
+
+/// How many deliveries were open at most.
+fn backlog(history: &HistoryJson) -> Chart {
+    let most = |name| fewer(&series(history, &[name]), MAX_BACKLOG_STEPS, f64::max);
+    let time = Time::of(history, MAX_BACKLOG_STEPS);
+    Chart {
+        id: "backlog",
+        title: "Backlog",
+        unit: "ready or waiting".to_owned(),
+        step: time.step(),
+        drawing: Drawing::Bars,
+        curves: vec![
+            Curve { name: "ready", class: "c-good", values: most("ready") },
+            Curve { name: "waiting", class: "c-warn", values: most("waiting") },
+        ],
+        steps: time.names(),
+        links: Vec::new(),
+        marks: time.marks(history),
+    }
 }
 
 /// The word for one of a unit of time.
@@ -83,11 +107,11 @@ struct Time {
 }
 
 impl Time {
-    fn of(history: &HistoryJson) -> Self {
+    fn of(history: &HistoryJson, most: usize) -> Self {
         let from = history.from.parse::<jiff::Timestamp>().unwrap_or_default();
         let mut steps = history.series.values().map(Vec::len).max().unwrap_or(0);
         let mut step_ms = history.step_s * 1_000;
-        while steps > MAX_STEPS {
+        while steps > most {
             steps = steps.div_ceil(2);
             step_ms *= 2;
         }
@@ -123,9 +147,10 @@ impl Time {
     fn marks(&self, history: &HistoryJson) -> Vec<ChartMark> {
         let mark = |mark: &MarkJson| {
             let at = mark.at.parse::<jiff::Timestamp>().ok()?;
+            let time = clock(at.as_millisecond(), self.step_ms);
             let step = (at.as_millisecond() - self.from_ms).div_euclid(self.step_ms);
             let at = usize::try_from(step).ok().filter(|_| step < self.steps)?;
-            let title = format!("{} {}: {} at {}", mark.what, mark.name, mark.result, mark.at);
+            let title = format!("{} {}: {} at {time} UTC", mark.what, mark.name, mark.result);
             Some(ChartMark { at, title })
         };
         history.marks.iter().filter_map(mark).collect()
@@ -152,7 +177,11 @@ mod tests {
     #[test]
     fn a_window_has_at_most_sixty_steps_and_each_is_of_its_time() {
         let values = |n: f64| vec![Some(n); 120];
-        let series = BTreeMap::from([("accepted", values(1.0)), ("ack_p99_ms", values(3.0))]);
+        let series = BTreeMap::from([
+            ("accepted", values(1.0)),
+            ("ack_p99_ms", values(3.0)),
+            ("ready", values(4.0)),
+        ]);
         let history = HistoryJson {
             window: "1h",
             step_s: 30,
@@ -162,7 +191,10 @@ mod tests {
             marks: Vec::new(),
         };
         let charts = of(history);
-        assert_eq!(charts.len(), 4);
+        assert_eq!(charts.len(), 5);
+        let backlog = &charts[4];
+        assert_eq!((backlog.steps.len(), backlog.step.as_str()), (30, "2 min"));
+        assert_eq!(backlog.says(), "now 4 ready or waiting, peak 4", "the most of each step");
         assert_eq!(charts[0].steps.len(), 60);
         assert_eq!(charts[0].steps[1], "02:01:00");
         assert_eq!(charts[0].curves[0].values[0], Some(2.0), "counts are added");

@@ -1,11 +1,10 @@
 //! The last minute, and now, in numbers.
 
-use std::collections::BTreeMap;
-
-use crate::admin::page::parts::measure::duration;
-use crate::admin::page::recent::RateSpan;
+use crate::admin::attention::{HostFacts, is_low};
+use crate::admin::page::parts::measure::{bytes, duration};
+use crate::admin::recent::RateSpan;
 use crate::admin::state::Admin;
-use crate::event::{PluginName, State};
+use crate::event::State;
 use crate::series::{Meter, OwnerKind, SeriesOwner};
 use crate::store::{DueTimes, Stats};
 use crate::text::grouped;
@@ -49,22 +48,24 @@ fn alarm(is_bad: bool) -> &'static str {
     if is_bad { "bad" } else { "" }
 }
 
-/// Deliveries by state, and how long they have been due or will wait.
-pub(super) fn now(
-    admin: &Admin,
-    stats: &Stats,
-    due: &BTreeMap<PluginName, DueTimes>,
-) -> Vec<OverviewTile> {
+/// Deliveries by state, and how long they have been due or will wait; and the place of the store.
+pub(super) fn now(admin: &Admin, stats: &Stats, facts: &HostFacts) -> Vec<OverviewTile> {
     let now_ms = admin.clock.now_ms();
-    let first = |of: fn(&DueTimes) -> Option<i64>| due.values().filter_map(of).min();
+    let first = |of: fn(&DueTimes) -> Option<i64>| {
+        facts.due.value.iter().flat_map(|due| due.values()).filter_map(of).min()
+    };
     let (oldest, next) = (first(|it| it.oldest_ready_ms), first(|it| it.next_due_ms));
     let time = |ms: i64| duration(ms.max(0) as f64);
     let oldest = oldest.map_or("–".to_owned(), |at_ms| time(now_ms - at_ms));
     let next = next.map(|at_ms| format!(", the next for {}", time(at_ms - now_ms)));
+    let count = |n: u64| match facts.stats.value {
+        Some(_) => grouped(n),
+        None => "not known now".to_owned(),
+    };
     let state = |state: State, more: Option<String>| {
         let n = stats.deliveries(state);
         let label = format!("{}{}", state.name(), more.unwrap_or_default());
-        (label, grouped(n), alarm(state == State::Dead && n > 0))
+        (label, count(n), alarm(state == State::Dead && n > 0))
     };
     let open: u64 =
         [State::Ready, State::Leased, State::Waiting].map(|it| stats.deliveries(it)).iter().sum();
@@ -72,12 +73,19 @@ pub(super) fn now(
         let change = i128::from(open) - i128::from(before.open);
         format!(", {change:+} in {}", time(now_ms - before.at_ms))
     });
-    vec![
-        (format!("backlog{}", before.unwrap_or_default()), grouped(open), ""),
+    let mut tiles = vec![
+        (format!("backlog{}", before.unwrap_or_default()), count(open), ""),
         state(State::Ready, None),
         ("age of the oldest ready".to_owned(), oldest, ""),
         state(State::Leased, None),
         state(State::Waiting, next),
         state(State::Dead, None),
-    ]
+    ];
+    if let Some(space) = facts.space.value.flatten() {
+        tiles.push(("size of the store".to_owned(), bytes(space.store_bytes), ""));
+        tiles.extend(space.disk.map(|(free, all)| {
+            (format!("free of {}", bytes(all)), bytes(free), alarm(is_low((free, all))))
+        }));
+    }
+    tiles
 }

@@ -1,11 +1,23 @@
 //! Charts as inline SVG: sizes are attributes of the drawing, never styles.
 
+use std::fmt;
+
 use super::html::Html;
 use super::measure::{duration, three_digits};
 
 /// The size of the drawing, in its own units.
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 90.0;
+
+/// A coordinate in as few characters as it has: a page has thousands of them.
+struct Short(f64);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{:.1}", self.0);
+        f.write_str(text.strip_suffix(".0").unwrap_or(&text))
+    }
+}
 
 /// One quantity over time.
 #[derive(Debug)]
@@ -23,7 +35,7 @@ pub(in crate::admin::page) struct Curve {
 pub(in crate::admin::page) struct ChartMark {
     /// The step in which it was.
     pub(in crate::admin::page) at: usize,
-    /// What it was.
+    /// The change in words.
     pub(in crate::admin::page) title: String,
 }
 
@@ -49,11 +61,11 @@ pub(in crate::admin::page) struct Chart {
     pub(in crate::admin::page) step: String,
     /// How it is drawn.
     pub(in crate::admin::page) drawing: Drawing,
-    /// What it shows.
+    /// The curves that it shows.
     pub(in crate::admin::page) curves: Vec<Curve>,
     /// The beginning of each step, for people.
     pub(in crate::admin::page) steps: Vec<String>,
-    /// What a step leads to; none if it is empty.
+    /// The address that a step leads to; none if it is empty.
     pub(in crate::admin::page) links: Vec<String>,
     /// Changes.
     pub(in crate::admin::page) marks: Vec<ChartMark>,
@@ -134,11 +146,11 @@ impl Chart {
             for (step, value) in curve.values.iter().enumerate() {
                 let Some(value) = value.filter(|value| *value > 0.0) else { continue };
                 let Some(bottom) = below.get_mut(step) else { continue };
-                // What is there is seen, however little.
+                // A value above zero is seen, however little it is.
                 let height = (value * scale).max(1.0);
-                let (x, y) = (self.left(step), HEIGHT - *bottom);
-                let width = (self.width() - 1.0).max(0.5);
-                html.raw(format_args!("M{x:.1} {y:.1}v-{height:.1}h{width:.1}v{height:.1}z"));
+                let (x, y) = (Short(self.left(step)), Short(HEIGHT - *bottom));
+                let (width, tall) = (Short((self.width() - 1.0).max(0.5)), Short(height));
+                html.raw(format_args!("M{x} {y}v-{tall}h{width}v{tall}z"));
                 *bottom += height;
             }
             html.raw("\"/>");
@@ -155,10 +167,10 @@ impl Chart {
                     drawn = false;
                     continue;
                 };
-                let (x, y) = (self.left(step), HEIGHT - value * scale - 1.0);
-                let width = self.width();
+                let (x, y) = (Short(self.left(step)), Short(HEIGHT - value * scale - 1.0));
+                let width = Short(self.width());
                 let how = if drawn { 'L' } else { 'M' };
-                html.raw(format_args!("{how}{x:.1} {y:.1}h{width:.1}"));
+                html.raw(format_args!("{how}{x} {y}h{width}"));
                 drawn = true;
             }
             html.raw("\"/>");
@@ -167,19 +179,16 @@ impl Chart {
 
     /// A column over each step, with its numbers, and a link if it leads somewhere.
     fn columns(&self, html: &mut Html) {
-        let width = self.width();
+        let width = Short(self.width());
         // For the pointer alone: the table below has the same for everybody else.
-        html.raw("<g class=\"hits\" aria-hidden=\"true\">");
+        html.raw(format_args!("<g class=\"hits\" aria-hidden=\"true\" stroke-width=\"{width}\">"));
         for (step, time) in self.steps.iter().enumerate() {
             let link = self.links.get(step);
             if let Some(link) = link {
                 html.raw("<a tabindex=\"-1\" href=\"").text(link).raw("\">");
             }
-            let x = self.left(step);
-            html.raw(format_args!(
-                "<path d=\"M{x:.0} 0h{width:.0}v{HEIGHT}h-{width:.0}z\"><title>"
-            ))
-            .text(time);
+            let middle = Short(self.left(step) + self.width() / 2.0);
+            html.raw(format_args!("<path d=\"M{middle} 0v{HEIGHT}\"><title>")).text(time);
             let values = self.curves.iter().filter_map(|curve| {
                 // In a stack nothing stands for nothing.
                 let value = curve.values.get(step).copied().flatten();
@@ -254,15 +263,15 @@ mod tests {
         let bars = chart(Drawing::Bars, &[&[1.0, 2.0], &[3.0, 0.0]]);
         assert_eq!(bars.top(), 4.0);
         let svg = bars.svg().to_string();
-        assert!(svg.contains("M0.0 90.0v-21.5h299.0v21.5z"), "{svg}");
-        assert!(svg.contains("M0.0 68.5v-64.5h299.0v64.5z"), "{svg}");
+        assert!(svg.contains("M0 90v-21.5h299v21.5z"), "{svg}");
+        assert!(svg.contains("M0 68.5v-64.5h299v64.5z"), "{svg}");
         assert_eq!(chart(Drawing::Lines, &[&[1.0, 2.0], &[3.0, 0.0]]).top(), 3.0);
     }
 
     #[test]
     fn a_step_without_a_value_is_a_gap() {
         let svg = chart(Drawing::Lines, &[&[f64::NAN, 2.0]]).svg().to_string();
-        assert!(svg.contains("d=\"M300.0 3.0h300.0\""), "{svg}");
+        assert!(svg.contains("d=\"M300 3h300\""), "{svg}");
         assert!(!svg.contains("NaN"), "{svg}");
     }
 

@@ -1,4 +1,4 @@
-//! What an edited body has other than the one before, and the line ends that a form loses.
+//! The difference between an edited body and the one before, and the line ends that a form loses.
 
 use std::time::Duration;
 

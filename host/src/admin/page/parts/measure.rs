@@ -9,7 +9,7 @@ pub(in crate::admin::page) fn duration(ms: f64) -> String {
     let ms = ms.max(0.0);
     let (value, unit) = UNITS
         .into_iter()
-        // What would be rounded to one of a unit is shown in it.
+        // A value that would be rounded to one of a unit is shown in it.
         .find(|(size, _)| ms * 1.0005 >= *size)
         .map_or((ms, "ms"), |(size, unit)| (ms / size, unit));
     format!("{} {unit}", three_digits(value))

@@ -2,7 +2,7 @@
 
 use super::html::Html;
 
-/// What `held` means for a plugin of which an older file runs.
+/// The meaning of `held` for a plugin of which an older file runs.
 pub(in crate::admin::page) const OLD_RUNS: &str = "a new file waits for approval, the old one runs";
 
 /// The shape of a state of a delivery, a plugin or an attempt.

@@ -4,6 +4,7 @@
 
 use super::html::Html;
 use super::measure::duration;
+use super::stretches::{Piece, place, stretches};
 
 /// A gap between bars that is so many times longer than their median is cut.
 const LONG_GAP: f64 = 10.0;
@@ -14,23 +15,13 @@ const MAX_CUTS: usize = 8;
 /// The room that the label of a cut takes, in percent.
 const LABEL_PART: f64 = 8.0;
 
-/// What a cut takes of the axis, in percent of what is drawn.
-const CUT_PART: f64 = 0.18;
-
-/// What all cuts take at most, in the same way.
-const ALL_CUTS_PART: f64 = 0.56;
-
 /// The room that the length of a wait takes, in percent.
 const WAIT_LABEL_PART: f64 = 7.0;
 
 /// Bars shorter than this take as much room, in percent.
 const LEAST_WIDTH: f64 = 0.5;
 
-/// The room that the duration of an attempt takes, in percent: stretches of time are at least as
-/// broad where they are few.
-const BAR_LABEL_PART: f64 = 8.5;
-
-/// What a character takes, in percent.
+/// The width of a character, in percent.
 const CHAR_PART: f64 = 1.2;
 
 /// A cut is hatched: it is no part of the axis.
@@ -39,11 +30,12 @@ const HATCH: &str = "<defs><pattern id=\"cut\" width=\"6\" height=\"6\" \
                      <path class=\"hatch\" d=\"M0 0V6\"/></pattern></defs>";
 
 /// The parts of a drawing: class, width and height of a sample, and its meaning.
-pub(in crate::admin::page) const LEGEND: [(&str, u32, u32, &str); 5] = [
+pub(in crate::admin::page) const LEGEND: [(&str, u32, u32, &str); 6] = [
     ("b-came", 5, 12, "an event was stored"),
     ("b-wait", 26, 6, "waited"),
     ("b-ok", 16, 12, "attempt that succeeded"),
     ("b-bad", 16, 12, "failed: r retry, x reject, t trap, z timeout, m memory, e error, c crash"),
+    ("b-call", 16, 4, "HTTP request"),
     ("cut", 26, 12, "// a long wait, cut out of the axis: its length is written in it"),
 ];
 
@@ -56,6 +48,8 @@ pub(in crate::admin::page) enum BarKind {
     Attempt(&'static str),
     /// A wait.
     Wait,
+    /// An HTTP request of an attempt.
+    Call,
 }
 
 /// Something on the axis, in milliseconds after the root.
@@ -64,20 +58,10 @@ pub(in crate::admin::page) struct Bar {
     pub(in crate::admin::page) kind: BarKind,
     pub(in crate::admin::page) from_ms: f64,
     pub(in crate::admin::page) to_ms: f64,
-    /// What it is, in words.
+    /// Its meaning, in words.
     pub(in crate::admin::page) title: String,
     /// Where it leads.
     pub(in crate::admin::page) path: Option<String>,
-}
-
-/// A piece of the axis: a stretch of time and where it lies, in percent.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Piece {
-    from_ms: f64,
-    to_ms: f64,
-    left: f64,
-    right: f64,
-    is_cut: bool,
 }
 
 /// The axis.
@@ -87,9 +71,10 @@ pub(in crate::admin::page) struct Axis {
 }
 
 impl Axis {
-    /// The axis on which these bars lie; waits do not count, they span what lies between.
+    /// The axis on which these bars lie; waits do not count, they span what lies between, and
+    /// requests are parts of attempts.
     pub(in crate::admin::page) fn of<'b>(bars: impl IntoIterator<Item = &'b Bar>) -> Self {
-        let counts = |bar: &&Bar| bar.kind != BarKind::Wait;
+        let counts = |bar: &&Bar| !matches!(bar.kind, BarKind::Wait | BarKind::Call);
         let mut spans: Vec<(f64, f64)> =
             bars.into_iter().filter(counts).map(|bar| (bar.from_ms, bar.to_ms)).collect();
         spans.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -205,6 +190,7 @@ impl Axis {
         let (class, y, height) = match bar.kind {
             BarKind::Came => ("b-came", 3, 12),
             BarKind::Wait => ("b-wait", 6, 6),
+            BarKind::Call => ("b-call", 13, 4),
             BarKind::Attempt("ok") => ("b-ok", 2, 14),
             BarKind::Attempt("again") => ("b-again", 2, 14),
             BarKind::Attempt(_) => ("b-bad", 2, 14),
@@ -245,48 +231,6 @@ fn tick(html: &mut Html, x: f64, anchor: &str, text: &str) {
     html.raw(format_args!("<text x=\"{x:.2}%\" y=\"12\" text-anchor=\"{anchor}\">"))
         .text(text)
         .raw("</text>");
-}
-
-/// The time from the first bar to the last one, cut where nothing happens for longer than `long`.
-fn stretches(spans: &[(f64, f64)], long: f64) -> Vec<(f64, f64, bool)> {
-    let mut found: Vec<(f64, f64, bool)> = Vec::new();
-    for (from, to) in spans {
-        let Some(last) = found.last_mut() else {
-            found.push((*from, *to, false));
-            continue;
-        };
-        let end = last.1;
-        if *from - end > long {
-            found.push((end, *from, true));
-            found.push((*from, *to, false));
-        } else {
-            last.1 = end.max(*to);
-        }
-    }
-    found
-}
-
-fn place(stretches: Vec<(f64, f64, bool)>) -> Vec<Piece> {
-    let cuts = stretches.iter().filter(|(_, _, is_cut)| *is_cut).count();
-    let drawn: f64 =
-        stretches.iter().filter(|(_, _, is_cut)| !is_cut).map(|(from, to, _)| to - from).sum();
-    // A wait that is cut is broader than most bars, and much is left for what happened.
-    let cut = CUT_PART.min(ALL_CUTS_PART / cuts.max(1) as f64) * 100.0;
-    let room = 100.0 - cut * cuts as f64;
-    // Every stretch is seen, also one that took no time; a few can say how long they were.
-    let count = (stretches.len() - cuts).max(1) as f64;
-    let seen = room * 0.2 / count;
-    let least = if BAR_LABEL_PART * count <= room * 0.8 { seen.max(BAR_LABEL_PART) } else { seen };
-    let share = room - least * count;
-    let mut left = 0.0;
-    let mut pieces = Vec::with_capacity(stretches.len());
-    for (from_ms, to_ms, is_cut) in stretches {
-        let part = if drawn > 0.0 { (to_ms - from_ms) / drawn } else { 0.0 };
-        let width = if is_cut { cut } else { least + share * part };
-        pieces.push(Piece { from_ms, to_ms, left, right: left + width, is_cut });
-        left += width;
-    }
-    pieces
 }
 
 #[cfg(test)]
@@ -387,8 +331,14 @@ mod tests {
 
     #[test]
     fn every_bar_is_a_link_with_its_words() {
-        let bars = [bar(BarKind::Attempt("trap"), 0.0, 1.0)];
-        let row = Axis::of(&bars).row(&bars).to_string();
+        let mut bars = vec![bar(BarKind::Attempt("trap"), 0.0, 1.0)];
+        let axis = Axis::of(&bars);
+        bars.push(Bar { path: None, ..bar(BarKind::Call, 0.5, 9.0) });
+        assert_eq!(Axis::of(&bars), axis, "a request makes no room for itself");
+        let row = axis.row(&bars).to_string();
+        assert!(
+            row.contains("<rect class=\"b-call\" x=\"50.00%\"") && row.matches("<a ").count() == 1
+        );
         assert!(row.contains("<a href=\"#a\" aria-label=\"attempt &lt;1&gt;\">"), "{row}");
         assert!(row.contains("<title>attempt &lt;1&gt;</title>") && row.contains(">t</text>"));
         assert!(!row.contains("style="), "{row}");

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::held::sentences;
 use crate::admin::by::By;
 use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::ConfirmPage;
@@ -48,16 +49,22 @@ pub(in crate::admin::page) async fn ask(
     let command =
         format!("hookbox plugins approve {} --digest {}", word(&plugin.name), held.digest);
     let call = format!("/api/v1{page_of}/approve?digest={}' -X 'POST", held.digest);
+    let none_or = |words: &[String]| match words.is_empty() {
+        true => "nothing".to_owned(),
+        false => words.join(", "),
+    };
+    let mut lines = vec![
+        shown(&format!("It asks for: {}", held.capabilities_added.join(", "))),
+        shown(&format!("Imports that are new: {}", held.imports_added.join(", "))),
+        shown(&format!("Granted by the configuration: {}", none_or(&plugin.grants))),
+    ];
+    lines.extend(sentences(held));
+    lines.push(shown(&format!("The whole digest is {}; {runs} runs now.", held.digest)));
+    lines.push(shown("This approves this file alone: another one in its place waits again."));
     let page = ConfirmPage {
         frame: frame.same_as(command, call),
         heading: format!("Let {short} of {} in?", plugin.name),
-        lines: vec![
-            shown(&format!("It asks for: {}", held.capabilities_added.join(", "))),
-            shown(&format!("Imports that are new: {}", held.imports_added.join(", "))),
-            shown(&format!("Granted by the configuration: {}", plugin.grants.join(", "))),
-            shown(&format!("The whole digest is {}; {runs} runs now.", held.digest)),
-            shown("This approves this file alone: another one in its place waits again."),
-        ],
+        lines,
         action: own.segment("approve").into_text(),
         hidden: vec![("digest", held.digest.clone())],
         choices: Vec::new(),

@@ -38,7 +38,7 @@ pub(super) struct EmitsLine {
     pub(super) routed: bool,
 }
 
-/// What became of a file.
+/// The result of loading a file, as a line.
 #[derive(Debug)]
 pub(super) struct ReloadLine {
     pub(super) at: Html,

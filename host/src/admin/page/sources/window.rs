@@ -56,7 +56,7 @@ fn line(window: &WindowJson, now_ms: i64) -> Html {
     line
 }
 
-/// What became of a subscription.
+/// The result of confirming a subscription.
 pub(super) fn confirmed(confirmation: &ConfirmationJson, now_ms: i64) -> Html {
     let ConfirmationJson { at, host, error } = confirmation;
     let mut line = Html::default();

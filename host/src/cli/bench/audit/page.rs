@@ -36,15 +36,15 @@ pub(super) enum Stage {
 
 /// The states of an event's deliveries, as the API names them.
 #[derive(Debug)]
-pub(super) struct AuditRow {
+pub(super) struct EventStates {
     pub(super) id: EventId,
     pub(super) states: Vec<String>,
 }
 
 /// A page of the events between the first and the last id.
 #[derive(Debug)]
-pub(super) struct AuditPage {
-    pub(super) rows: Vec<AuditRow>,
+pub(super) struct StatesPage {
+    pub(super) rows: Vec<EventStates>,
     pub(super) next: Option<String>,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn pause(waited: Duration) {
     std::thread::sleep((waited / PAUSE_DIVISOR).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
 }
 
-impl AuditPage {
+impl StatesPage {
     /// Asks for a page until it is answered, and fails if the patience ends before. The time
     /// it takes is subtracted from the patience.
     pub(super) fn ask_patiently(
@@ -111,7 +111,7 @@ impl AuditPage {
         let answer = client.get("/api/v1/events", &query)?;
         let rows = answer["items"]
             .as_array()
-            .and_then(|items| items.iter().map(AuditRow::read).collect::<Option<_>>());
+            .and_then(|items| items.iter().map(EventStates::read).collect::<Option<_>>());
         let rows = rows.ok_or_else(|| {
             Failure::failed("the admin API's answer to /api/v1/events lacks an id")
         })?;
@@ -123,7 +123,7 @@ impl AuditPage {
     }
 }
 
-impl AuditRow {
+impl EventStates {
     fn read(item: &Value) -> Option<Self> {
         let states = item["deliveries"]
             .as_array()?

@@ -6,7 +6,7 @@ use super::{Pattern, PatternToken, is_dot, is_separator};
 
 /// A step through a pattern.
 #[derive(Debug, Clone, Copy)]
-enum Step {
+enum PatternStep {
     /// This byte.
     Byte(u8),
     /// Any number of the bytes that this says.
@@ -46,20 +46,28 @@ impl Pattern<'_> {
         false
     }
 
-    fn steps(&self) -> Vec<Step> {
+    fn steps(&self) -> Vec<PatternStep> {
         let mut steps = Vec::new();
         for token in &self.tokens {
             match token {
-                PatternToken::Text(text) => steps.extend(text.bytes().map(Step::Byte)),
-                PatternToken::Piece => steps.push(Step::Any(|byte| !is_separator(byte))),
-                PatternToken::Segment => steps.push(Step::Any(|byte| !is_dot(byte))),
+                PatternToken::Text(text) => steps.extend(text.bytes().map(PatternStep::Byte)),
+                PatternToken::Piece => steps.push(PatternStep::Any(|byte| !is_separator(byte))),
+                PatternToken::Segment => steps.push(PatternStep::Any(|byte| !is_dot(byte))),
                 PatternToken::Many(separator) => {
-                    steps.extend([Step::Optional, Step::Byte(*separator), Step::Any(|_| true)]);
+                    steps.extend([
+                        PatternStep::Optional,
+                        PatternStep::Byte(*separator),
+                        PatternStep::Any(|_| true),
+                    ]);
                 }
                 PatternToken::Lead(separator) => {
-                    steps.extend([Step::Optional, Step::Any(|_| true), Step::Byte(*separator)]);
+                    steps.extend([
+                        PatternStep::Optional,
+                        PatternStep::Any(|_| true),
+                        PatternStep::Byte(*separator),
+                    ]);
                 }
-                PatternToken::Any => steps.push(Step::Any(|_| true)),
+                PatternToken::Any => steps.push(PatternStep::Any(|_| true)),
             }
         }
         steps
@@ -67,27 +75,31 @@ impl Pattern<'_> {
 }
 
 /// The place behind what may be left out here.
-fn skipped(steps: &[Step], at: usize) -> Option<usize> {
+fn skipped(steps: &[PatternStep], at: usize) -> Option<usize> {
     match steps.get(at)? {
-        Step::Byte(_) => None,
-        Step::Any(_) => Some(at + 1),
-        Step::Optional => Some(at + 3),
+        PatternStep::Byte(_) => None,
+        PatternStep::Any(_) => Some(at + 1),
+        PatternStep::Optional => Some(at + 3),
     }
 }
 
 /// The place behind the mark of an optional step.
-fn entered(steps: &[Step], at: usize) -> usize {
-    at + usize::from(matches!(steps.get(at), Some(Step::Optional)))
+fn entered(steps: &[PatternStep], at: usize) -> usize {
+    at + usize::from(matches!(steps.get(at), Some(PatternStep::Optional)))
 }
 
 /// Whether one byte goes through both steps, and which of them it ends.
-fn together(our: Option<&Step>, their: Option<&Step>) -> Option<(bool, bool)> {
+fn together(our: Option<&PatternStep>, their: Option<&PatternStep>) -> Option<(bool, bool)> {
     match (our?, their?) {
-        (Step::Byte(our), Step::Byte(their)) => (our == their).then_some((true, true)),
-        (Step::Byte(byte), Step::Any(takes)) => takes(*byte).then_some((true, false)),
-        (Step::Any(takes), Step::Byte(byte)) => takes(*byte).then_some((false, true)),
+        (PatternStep::Byte(our), PatternStep::Byte(their)) => {
+            (our == their).then_some((true, true))
+        }
+        (PatternStep::Byte(byte), PatternStep::Any(takes)) => takes(*byte).then_some((true, false)),
+        (PatternStep::Any(takes), PatternStep::Byte(byte)) => takes(*byte).then_some((false, true)),
         // A byte that both take ends neither, and the patterns are where they were.
-        (Step::Any(_), Step::Any(_)) | (Step::Optional, _) | (_, Step::Optional) => None,
+        (PatternStep::Any(_), PatternStep::Any(_))
+        | (PatternStep::Optional, _)
+        | (_, PatternStep::Optional) => None,
     }
 }
 

@@ -1,9 +1,9 @@
 //! The bound of a condition's cost: what an expression may not contain, because the sender of an
 //! event could then make its evaluation cost more than its size is worth.
 //!
-//! The evaluator has no limit of its own. A loop visits each element of the event once; as long as
-//! what it does with an element costs no more than the element's size, all of it costs no more than
-//! the size of the event times the length of the expression. So within a loop
+//! The evaluator has no limit of its own. A loop visits each element of the event once. As long as
+//! the work on an element costs no more than its size, the whole loop costs no more than the size
+//! of the event times the length of the expression. So within a loop
 //!
 //! - there is no other loop;
 //! - `data` and `headers` are not read: a loop's own variable has the element;
@@ -73,7 +73,7 @@ const OPERATORS: [&str; 18] = [
     op::IN,
 ];
 
-/// What needs a literal on one side within a loop, and how it is written.
+/// Operations that need a literal on one side within a loop, and how they are written.
 const COMPARING: [(&str, &str); 5] = [
     (op::IN, "in"),
     (op::EQUALS, "=="),
@@ -84,7 +84,7 @@ const COMPARING: [(&str, &str); 5] = [
 
 /// Where a part of an expression stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum LoopPlace {
     /// In no loop.
     Outside,
     /// In a loop's body.
@@ -95,10 +95,10 @@ enum Place {
 
 /// The walk through an expression.
 #[derive(Debug)]
-struct Walk<'e> {
+struct ExpressionWalk<'e> {
     /// The variables of the loop around.
     own: Vec<&'e str>,
-    place: Place,
+    place: LoopPlace,
     loops: usize,
     patterns: BTreeSet<String>,
 }
@@ -110,12 +110,12 @@ pub(super) fn check(expression: &IdedExpr) -> Result<BTreeSet<String>, WhenError
         return Err(WhenError::new("is neither true nor false", EXAMPLE));
     }
     let (own, patterns) = (Vec::new(), BTreeSet::new());
-    let mut walk = Walk { own, place: Place::Outside, loops: 0, patterns };
+    let mut walk = ExpressionWalk { own, place: LoopPlace::Outside, loops: 0, patterns };
     walk.part(expression, 0)?;
     Ok(walk.patterns)
 }
 
-impl<'e> Walk<'e> {
+impl<'e> ExpressionWalk<'e> {
     fn part(&mut self, part: &'e IdedExpr, depth: usize) -> Result<(), WhenError> {
         if depth > MAX_DEPTH {
             let what = format!("is nested more than {MAX_DEPTH} levels deep");
@@ -162,7 +162,7 @@ impl<'e> Walk<'e> {
             let all = NAMES.join(", ");
             return Err(WhenError::new(what, format!("{near}the variables are {all}")));
         }
-        if self.place != Place::Outside && WHOLE.contains(&name) {
+        if self.place != LoopPlace::Outside && WHOLE.contains(&name) {
             let what = format!("reads `{name}` within a loop, once for each element");
             let help = "test it in front of the loop: \"data.kind == 'a' && data.items.exists(i, i.n > 1)\"";
             return Err(WhenError::new(what, help));
@@ -176,12 +176,12 @@ impl<'e> Walk<'e> {
             LiteralValue::Bytes(bytes) => bytes.inner().len(),
             _ => 0,
         };
-        if self.place == Place::Kept && bytes > MAX_KEPT_BYTES { Err(grows()) } else { Ok(()) }
+        if self.place == LoopPlace::Kept && bytes > MAX_KEPT_BYTES { Err(grows()) } else { Ok(()) }
     }
 
     /// A list or a map is made here.
     fn builds(&self) -> Result<(), WhenError> {
-        if self.place == Place::Kept { Err(grows()) } else { Ok(()) }
+        if self.place == LoopPlace::Kept { Err(grows()) } else { Ok(()) }
     }
 
     fn call(&mut self, call: &'e CallExpr, depth: usize) -> Result<(), WhenError> {
@@ -194,7 +194,8 @@ impl<'e> Walk<'e> {
             self.pattern(call.args.last())?;
         }
         let comparing = COMPARING.iter().find(|(known, _)| *known == name);
-        if let Some((_, shown)) = comparing.filter(|_| self.place != Place::Outside)
+        if let Some((_, shown)) = comparing
+            && self.place != LoopPlace::Outside
             && !operands().any(is_literal)
         {
             let what = format!("compares two values with `{shown}` within a loop");
@@ -202,7 +203,7 @@ impl<'e> Walk<'e> {
                 literal: a sender could make it cost the square of an event's size";
             return Err(WhenError::new(what, help));
         }
-        if name == op::ADD && self.place == Place::Kept && !operands().any(is_number) {
+        if name == op::ADD && self.place == LoopPlace::Kept && !operands().any(is_number) {
             return Err(grows());
         }
         operands().try_for_each(|operand| self.part(operand, depth))
@@ -227,7 +228,7 @@ impl<'e> Walk<'e> {
         inner: &'e ComprehensionExpr,
         depth: usize,
     ) -> Result<(), WhenError> {
-        if self.place != Place::Outside {
+        if self.place != LoopPlace::Outside {
             let help = "a sender could make it cost the square of an event's size; loops one after \
                 the other are allowed: \"data.items.filter(i, i.n > 1).exists(i, i.ok)\"";
             return Err(WhenError::new("has a loop within the body of another", help));
@@ -239,14 +240,14 @@ impl<'e> Walk<'e> {
         }
         self.part(&inner.iter_range, depth)?;
         self.own = vec![&inner.iter_var, &inner.accu_var];
-        self.place = Place::Loop;
+        self.place = LoopPlace::Loop;
         let body = if matches!(inner.accu_init.expr, Expr::List(_)) {
             self.collected(&inner.loop_step, depth)
         } else {
             self.part(&inner.loop_step, depth)
         };
         self.own.clear();
-        self.place = Place::Outside;
+        self.place = LoopPlace::Outside;
         body
     }
 
@@ -260,7 +261,7 @@ impl<'e> Walk<'e> {
             }
             _ => step,
         };
-        self.place = Place::Kept;
+        self.place = LoopPlace::Kept;
         match arguments(step, op::ADD) {
             Some([_, IdedExpr { expr: Expr::List(kept), .. }]) => {
                 kept.elements.iter().try_for_each(|kept| self.part(kept, depth))

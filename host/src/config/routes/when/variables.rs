@@ -19,13 +19,14 @@ use crate::config::routes::Facts;
 pub(super) const NAMES: [&str; 7] =
     ["type", "source", "subject", "time", "hops", "data", "headers"];
 
-/// Those whose size the sender of an event chooses.
+/// The variables whose size the sender of an event chooses.
 pub(super) const WHOLE: [&str; 2] = ["data", "headers"];
 
 /// The largest body that conditions see, in bytes. `data` of a larger one is null.
 const MAX_DATA_BYTES: usize = 1 << 20;
 
-/// The variables for one event. What takes work is made when an expression first reads it.
+/// The variables for one event. A variable that takes work is made when an expression first reads
+/// it.
 #[derive(Debug)]
 pub(in crate::config::routes) struct Variables<'f> {
     facts: &'f Facts<'f>,
@@ -53,9 +54,9 @@ impl<'f> Variables<'f> {
     fn data(&self) -> &(dyn Val + 'f) {
         let made = self.data.get_or_init(|| {
             let is_small = self.facts.attributes.body.len() <= MAX_DATA_BYTES;
-            match self.facts.json().filter(|_| is_small) {
-                Some(json) => converted(json),
-                None => Box::new(CelNull),
+            match self.facts.json() {
+                Some(json) if is_small => converted(json),
+                _ => Box::new(CelNull),
             }
         });
         &**made

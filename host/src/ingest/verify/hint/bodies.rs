@@ -1,4 +1,4 @@
-//! What happens to bodies between the one who signs and the one who checks.
+//! Changes of bodies between the signer and the check.
 
 use super::respaced::{Escapes, Spaces, respaced};
 

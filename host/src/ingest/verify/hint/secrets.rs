@@ -1,4 +1,4 @@
-//! What people do to a secret on its way from the provider's page into a configuration.
+//! Changes of a secret on its way from the provider's page into a configuration.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};

@@ -1,4 +1,4 @@
-//! What the head alone says of a signature that is missing or has the wrong form.
+//! Hints of the head alone about a signature that is missing or has the wrong form.
 
 use axum::http::HeaderName;
 use base64::Engine as _;

@@ -38,7 +38,7 @@ fn source(preset: &str, name: &str, secret: &[u8]) -> Source {
     }
 }
 
-/// What a sender with another view of the secret or the body sends.
+/// The request of a sender with another view of the secret or the body.
 fn head(signer: &Source, body: &[u8]) -> Head {
     let mut headers = HeaderMap::new();
     for (name, value) in sign(signer, body, "id_1", NOW_S).unwrap() {

@@ -6,7 +6,7 @@
 //! first value.
 
 use super::super::refusal::Refusal;
-use super::{OtherPiece, Piece};
+use super::{MessagePiece, OtherPiece};
 
 /// Whether a value may have line feeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +24,17 @@ impl Breaks {
 }
 
 /// Forbids line feeds to all values that a line feed follows, but for the first one if `is_free`.
-pub(super) fn forbid_breaks(pieces: &mut [Piece], is_free: &mut bool) {
+pub(super) fn forbid_breaks(pieces: &mut [MessagePiece], is_free: &mut bool) {
     let mut rest = pieces;
     while let Some((piece, behind)) = rest.split_first_mut() {
         let ends_line =
-            matches!(behind.first(), Some(Piece::Literal(text)) if text.starts_with('\n'));
+            matches!(behind.first(), Some(MessagePiece::Literal(text)) if text.starts_with('\n'));
         match piece {
-            Piece::Literal(_) | Piece::Param(_) => {}
-            Piece::Other(OtherPiece::Optional(inner)) => forbid_breaks(inner, is_free),
-            Piece::QueryValue(_, breaks)
-            | Piece::Other(OtherPiece::Json(_, breaks) | OtherPiece::FormValue(_, breaks)) => {
+            MessagePiece::Literal(_) | MessagePiece::Param(_) => {}
+            MessagePiece::Other(OtherPiece::Optional(inner)) => forbid_breaks(inner, is_free),
+            MessagePiece::QueryValue(_, breaks)
+            | MessagePiece::Other(OtherPiece::Json(_, breaks) | OtherPiece::FormValue(_, breaks)) =>
+            {
                 if ends_line && !*is_free {
                     *breaks = Breaks::Forbidden;
                 }

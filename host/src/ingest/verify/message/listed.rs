@@ -11,8 +11,8 @@ const MAX_LISTED: usize = 64;
 
 /// The header that names signed headers.
 ///
-/// It has to name itself, and the header of the time of sending: else a request that was captured
-/// could be sent again with a shorter list and another time, and the same text would be signed.
+/// It has to name itself, and the header of the time of sending. Otherwise a captured request could
+/// be sent again with a shorter list and another time, and the same text would be signed.
 #[derive(Debug)]
 pub(super) struct ListedHeaders {
     list: HeaderName,

@@ -1,14 +1,15 @@
 //! Whether the parts of a request that are signed are there, and can be read in one way only.
 
-use super::super::place::{Reading, Spot};
+use super::super::place::{PointedRequest, Spot};
 use super::super::refusal::Refusal;
-use super::{OtherPiece, Piece, query_value};
+use super::{MessagePiece, OtherPiece, query_value};
 use crate::event::form;
 use crate::ingest::header;
 
 /// Refuses a request that lacks one of the pieces.
-pub(super) fn check(pieces: &[Piece], reading: Reading<'_>) -> Result<(), Refusal> {
-    let is_field = |piece: &Piece| matches!(piece, Piece::Other(OtherPiece::FormValue(..)));
+pub(super) fn check(pieces: &[MessagePiece], reading: PointedRequest<'_>) -> Result<(), Refusal> {
+    let is_field =
+        |piece: &MessagePiece| matches!(piece, MessagePiece::Other(OtherPiece::FormValue(..)));
     if !reading.head.is_form() && pieces.iter().any(is_field) {
         return Err(Refusal::NoForm);
     }
@@ -19,29 +20,32 @@ pub(super) fn check(pieces: &[Piece], reading: Reading<'_>) -> Result<(), Refusa
 ///
 /// A value that occurs twice or is no text is refused, also where it could be left out: the signed
 /// text would have no trace of it, but others would read it.
-pub(super) fn is_complete(pieces: &[Piece], reading: Reading<'_>) -> Result<bool, Refusal> {
-    let Reading { head, body, .. } = reading;
+pub(super) fn is_complete(
+    pieces: &[MessagePiece],
+    reading: PointedRequest<'_>,
+) -> Result<bool, Refusal> {
+    let PointedRequest { head, body, .. } = reading;
     let mut is_complete = true;
     for piece in pieces {
         is_complete &= match piece {
-            Piece::Other(OtherPiece::Json(slot, breaks)) => {
+            MessagePiece::Other(OtherPiece::Json(slot, breaks)) => {
                 let value = Spot::Json(*slot).value(reading)?;
                 breaks.check(value.as_deref().unwrap_or_default())?;
                 value.is_some()
             }
-            Piece::Other(OtherPiece::FormValue(name, breaks)) if head.is_form() => {
+            MessagePiece::Other(OtherPiece::FormValue(name, breaks)) if head.is_form() => {
                 let value = form::field(body, name).map_err(|_| Refusal::NoPart)?;
                 breaks.check(value.as_deref().unwrap_or_default())?;
                 value.is_some()
             }
-            Piece::Other(OtherPiece::FormValue(..)) => false,
-            Piece::Other(OtherPiece::HeaderList(list)) => list.text(head)?.is_some(),
-            Piece::Other(OtherPiece::Optional(pieces)) => {
+            MessagePiece::Other(OtherPiece::FormValue(..)) => false,
+            MessagePiece::Other(OtherPiece::HeaderList(list)) => list.text(head)?.is_some(),
+            MessagePiece::Other(OtherPiece::Optional(pieces)) => {
                 self::is_complete(pieces, reading)?;
                 true
             }
-            Piece::Header(name) => header::single(&head.headers, name)?.is_some(),
-            Piece::QueryValue(name, breaks) => {
+            MessagePiece::Header(name) => header::single(&head.headers, name)?.is_some(),
+            MessagePiece::QueryValue(name, breaks) => {
                 let value = query_value(head, name)?;
                 breaks.check(value.as_deref().unwrap_or_default())?;
                 value.is_some()

@@ -29,8 +29,8 @@ async fn computes(ticks: usize, mut tick: impl FnMut()) {
 }
 
 /// The meter of a guest that has used up its grace.
-fn cpu_bound() -> Meter {
-    let meter = Meter::default();
+fn cpu_bound() -> GuestMeter {
+    let meter = GuestMeter::default();
     let _ = meter.poll(pin!(async { spin(GRACE) }), &mut Context::from_waker(Waker::noop()));
     meter
 }
@@ -59,7 +59,7 @@ async fn most_at_once(plugin: &Arc<PluginSlots>, guests: usize, ticks: usize) ->
 async fn plugins_that_compute_leave_a_core_when_there_are_several_of_them() {
     let slots = RunSlots::new(2);
     let (one, other) = (Arc::new(slots.plugin()), slots.plugin());
-    let wants = Wanted::new(&other);
+    let wants = WantedSlot::new(&other);
     assert_eq!(most_at_once(&one, 4, 20).await, 1);
     drop(wants);
     // Alone it may use both: each of two guests computes until it has seen the other one do so.
@@ -99,7 +99,7 @@ async fn guests_of_a_plugin_alternate() {
 fn many_guests_of_a_plugin_do_not_push_another_plugin_back() {
     let slots = RunSlots::new(1);
     let (crowded, single, order) = (slots.plugin(), slots.plugin(), Mutex::new(String::new()));
-    let meters: [Meter; 4] = std::array::from_fn(|_| cpu_bound());
+    let meters: [GuestMeter; 4] = std::array::from_fn(|_| cpu_bound());
     let guest = |plugin, name, meter| {
         let order = &order;
         let tick = move || order.lock().unwrap().push(name);
@@ -130,12 +130,12 @@ fn a_guest_that_waits_for_the_host_holds_no_slot() {
 
 #[tokio::test]
 async fn a_guest_is_cpu_bound_when_its_polls_make_up_the_grace() {
-    let (meter, plugin) = (Meter::default(), RunSlots::new(1).plugin());
+    let (meter, plugin) = (GuestMeter::default(), RunSlots::new(1).plugin());
     plugin.run(computes(1, || ()), &meter).await;
     assert!(!meter.is_cpu_bound() && !plugin.last_was_cpu_bound.load(Relaxed));
     plugin.run(computes(6, || spin(GRACE / 5)), &meter).await;
     assert!(meter.is_cpu_bound() && plugin.last_was_cpu_bound.load(Relaxed));
-    plugin.run(computes(1, || ()), &Meter::default()).await;
+    plugin.run(computes(1, || ()), &GuestMeter::default()).await;
     assert!(!plugin.last_was_cpu_bound.load(Relaxed), "the last one was not");
 }
 
@@ -150,5 +150,5 @@ async fn the_cpu_time_of_a_guest_is_counted() {
 async fn a_guest_that_is_not_cpu_bound_needs_no_slot() {
     let slots = RunSlots::new(1);
     let _taken = slots.0.usual.try_acquire().unwrap();
-    slots.plugin().run(computes(3, || ()), &Meter::default()).await;
+    slots.plugin().run(computes(3, || ()), &GuestMeter::default()).await;
 }

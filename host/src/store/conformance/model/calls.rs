@@ -217,7 +217,7 @@ impl<H: Harness> Model<'_, H> {
         self.on_insert.remove(&id);
     }
 
-    /// What a settlement that is kept leaves beside its delivery's own state.
+    /// The effects of a kept settlement beside its delivery's own state.
     async fn left(
         &mut self,
         id: DeliveryId,

@@ -8,8 +8,9 @@ use crate::config::routes::TypePattern;
 use crate::event::{DeliveryId, EventId, Outcome, State};
 use crate::store::model::views::{DeliveryFilter, EventFilter, EventState};
 
-/// The word for events that no route has matched.
+/// The words for events that no route has matched, and for those with a delivery that fails.
 const UNROUTED: &str = "unrouted";
+const FAILING: &str = "failing";
 
 /// The deliveries that an operation is for, or the events that one replays.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,8 @@ struct ScopeText {
     /// Whether the filter is one of events.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     of_events: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    emitted: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pattern: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,6 +160,7 @@ fn of_events(filter: EventFilter) -> ScopeText {
         kind,
         pattern,
         source,
+        emitted,
         subject,
         state,
         plugin,
@@ -169,6 +173,7 @@ fn of_events(filter: EventFilter) -> ScopeText {
     let state = state.map(|state| match state {
         EventState::Has(state) => state.name(),
         EventState::Unrouted => UNROUTED,
+        EventState::Failing => FAILING,
     });
     ScopeText {
         of_events: true,
@@ -177,6 +182,7 @@ fn of_events(filter: EventFilter) -> ScopeText {
         kind,
         pattern: pattern.map(|pattern| pattern.text().to_owned()),
         source,
+        emitted,
         subject,
         min_attempts,
         after: after.map(|after| after.to_string()),
@@ -190,6 +196,7 @@ fn of_events(filter: EventFilter) -> ScopeText {
 fn events_of(text: ScopeText) -> Option<EventFilter> {
     let state = match text.state.as_deref() {
         Some(UNROUTED) => Some(EventState::Unrouted),
+        Some(FAILING) => Some(EventState::Failing),
         Some(name) => Some(EventState::Has(State::from_name(name)?)),
         None => None,
     };
@@ -205,6 +212,7 @@ fn events_of(text: ScopeText) -> Option<EventFilter> {
         kind: text.kind,
         pattern,
         source: text.source,
+        emitted: text.emitted,
         subject: text.subject,
         state,
         plugin: text.plugin,
@@ -239,6 +247,11 @@ mod tests {
             text: Some("jo".to_owned()),
             ..EventFilter::default()
         };
+        let emitted = EventFilter {
+            emitted: Some(true),
+            state: Some(EventState::Failing),
+            ..EventFilter::default()
+        };
         let dead = EventState::Has(State::Dead);
         for scope in [
             OperationScope::Filter(filter),
@@ -246,6 +259,7 @@ mod tests {
             OperationScope::Ids(vec![id]),
             OperationScope::Undo(OperationId(7)),
             OperationScope::Events(events),
+            OperationScope::Events(emitted),
             OperationScope::Events(EventFilter { state: Some(dead), ..EventFilter::default() }),
             OperationScope::Events(EventFilter::default()),
             OperationScope::EventIds(vec![id.event]),

@@ -53,7 +53,7 @@ impl Postgres {
         };
         let rows = DeliveryRows::of(&next);
         lock_changed(&work, &self.shared, (&rows.events, &rows.ordinals)).await?;
-        // What is to be cancelled is also if it was tried again meanwhile.
+        // A delivery that is to be cancelled is cancelled also if it was tried again meanwhile.
         let as_of_ms = if *action == Action::Cancel { i64::MAX } else { of.as_of_ms };
         let attempts = attempts_of(&work, &next, as_of_ms).await?;
         let untouched: Vec<DeliveryId> = attempts.keys().copied().collect();

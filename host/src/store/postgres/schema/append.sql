@@ -12,17 +12,17 @@ BEGIN
 END $$;
 
 -- Stores events with their deliveries, unless a dedupe key of theirs is known. The event of a row
--- of deliveries or keys is its place in the arrays of events, from 1. An event with a gate is
--- stored only if the settlement at that place was kept: see `settle_v1`.
+-- of deliveries or keys is its place in the arrays of events, from 1. An event that
+-- `requires` a settlement, by its place from 1, is stored only if that was kept: see `settle_v1`.
 --
--- Events of one request have a common number above 0 in `groups`, which is empty if there are none:
--- the first of them with a key counts, and if one has to be appended again, all have.
+-- Events of one request have a common number above 0 in `groups`, which is empty if there are none.
+-- The first of them with a key counts, and if one has to be appended again, all have.
 --
--- Returns for each event: 0 it is stored; 1 it is a duplicate of `first`; 2 it shares a key with
--- another of this call or of a host that was faster, and has to be appended again; 3 its
--- settlement was not kept.
+-- Returns for each event: 0 it is stored; 1 it is a duplicate of `first`; 2 it has to be appended
+-- again; 3 its settlement was not kept. An event is appended again if it shares a key with another
+-- of this call, or with one of a host that was faster.
 CREATE FUNCTION hookbox.append_v1(
-    at bigint, me bigint, gates integer[],
+    at bigint, me bigint, requires integer[],
     ids bigint[], sources text[], types text[], subjects text[], content_types text[],
     times bigint[], provider_ids text[], notes text[], headers text[], parents bigint[],
     roots bigint[], hops integer[], traces bytea[], edited_from bigint[], edited_by text[],
@@ -42,7 +42,7 @@ DECLARE
     r record;
 BEGIN
     FOR i IN 1 .. cardinality(ids) LOOP
-        IF gates[i] > 0 AND NOT coalesce(gates[i] = ANY (kept), false) THEN
+        IF requires[i] > 0 AND NOT coalesce(requires[i] = ANY (kept), false) THEN
             st[i] := 3;
         END IF;
     END LOOP;

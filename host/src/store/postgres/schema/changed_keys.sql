@@ -1,5 +1,5 @@
--- What operators do to deliveries with a key or a tag. The caller has moved the deliveries between
--- `open` and `settled`, and these functions do to keys what follows from it.
+-- Changes by operators of deliveries with a key or a tag. The caller has moved the deliveries
+-- between `open` and `settled`, and these functions do to keys what follows from it.
 
 -- Locks the stripes of deliveries, wherever they are.
 CREATE FUNCTION hookbox.lock_deliveries_v1(events bigint[], ordinals integer[]) RETURNS void
@@ -39,7 +39,7 @@ DECLARE
 BEGIN
     FOR i IN 1 .. cardinality(events) LOOP
         IF what = 0 THEN
-            -- What is leased ends with its settlement.
+            -- A leased delivery ends with its settlement.
             CONTINUE WHEN was[i] = 1;
             UPDATE hookbox.settled s SET key = keys[i], entered = numbers[i], cancel_tag = tags[i]
             WHERE s.event = events[i] AND s.ordinal = ordinals[i];

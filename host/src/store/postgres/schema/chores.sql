@@ -1,5 +1,5 @@
--- Work that is done for all hosts by any of them, now and then. Whoever locks the row does it, in
--- the transaction that says when it is due again.
+-- Work that is done for all hosts by any of them, now and then. The host that locks the row does
+-- it, in the transaction that says when it is due again.
 CREATE TABLE hookbox.chores (
     name text PRIMARY KEY,
     due bigint NOT NULL DEFAULT 0

@@ -27,7 +27,7 @@ CREATE TABLE hookbox.failure_files (
     PRIMARY KEY (id, digest)
 );
 
--- What groups have gained and lost since they were folded. `met` counts attempts that failed so.
+-- Gains and losses of groups since they were folded. `met` counts attempts that failed so.
 CREATE TABLE hookbox.failure_deltas (
     id bigint NOT NULL,
     dead integer NOT NULL DEFAULT 0,

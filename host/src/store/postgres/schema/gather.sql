@@ -98,7 +98,7 @@ CREATE FUNCTION hookbox.gather_v1(
     wants bigint[], types bigint[], counts smallint[], texts bytea[], needs bigint[],
     seens bigint[], closes boolean[], lends boolean[]
 ) RETURNS TABLE (
-    event bigint, ordinal integer, plugin text, attempt integer, pardoned integer, deaths integer,
+    event bigint, ordinal integer, plugin text, attempt integer, uncounted integer, deaths integer,
     due bigint, source text, type text, subject text, content_type text, time_ms bigint,
     parent bigint, root bigint, hops integer, trace bytea, body bytea, next_in bigint, place bigint
 )
@@ -119,8 +119,8 @@ DECLARE
     is_new boolean;
     next_due bigint;
 BEGIN
-    -- The deliveries of the newest gatherings, in the order of all that locks deliveries. Whoever
-    -- leases one passes over those that are locked.
+    -- The deliveries of the newest gatherings, in the order of all that locks deliveries. A lease
+    -- passes over those that are locked.
     PERFORM FROM hookbox.open p
     WHERE (p.event, p.ordinal) IN (
         SELECT n.event, n.ordinal
@@ -177,10 +177,10 @@ BEGIN
                 INSERT INTO hookbox.count_deltas (plugin, state, n) VALUES (g.plugin, 2, 1);
                 is_there := true;
                 has_ended := false;
-                -- One that is due at once is made so below.
+                -- A gathering that is due at once is made so below.
                 o.due := 9223372036854775807;
             ELSE
-                -- One that has been quiet for long enough is due already, and stays so.
+                -- A gathering that has been quiet for long enough is due already, and stays so.
                 IF g.quiet_until IS NULL OR g.quiet_until > t THEN
                     g.quiet_until := coalesce(t + m.quiet, g.quiet_until);
                 END IF;
@@ -206,7 +206,7 @@ BEGIN
                 next_due := t;
                 has_ended := true;
             END IF;
-            -- One that is due already stays so, and one that ran in a crash is not hurried.
+            -- A gathering that is due already stays so, and one that ran in a crash is not hurried.
             IF o.due > t AND o.crashes = 0 AND next_due <> o.due THEN
                 IF hookbox.end_gathering_v1(t, me, g, next_due, m.lends) THEN
                     g.frozen := true;
@@ -232,7 +232,7 @@ BEGIN
         END IF;
     END LOOP;
     RETURN QUERY
-    SELECT p.event, p.ordinal, p.plugin, p.attempt, p.pardoned, p.deaths, p.due, e.source, e.type,
+    SELECT p.event, p.ordinal, p.plugin, p.attempt, p.uncounted, p.deaths, p.due, e.source, e.type,
         e.subject, e.content_type, e.time_ms, e.parent, e.root, e.hops, e.trace, e.body,
         NULL::bigint, l.n
     FROM unnest(l_event, l_ordinal, l_place) AS l (event, ordinal, n)

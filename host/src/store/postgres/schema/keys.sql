@@ -1,11 +1,11 @@
 -- The order of deliveries with a key. The first `per_key` of a key that have entered are open, and
--- the others wait behind them. Whatever ends an open one opens the next in the same transaction.
+-- the others wait behind them. All that end an open one open the next in the same transaction.
 --
--- Whoever enters a key or leaves it holds the lock of its stripe, so that the two exclude each
--- other: `lock_keys_v1` comes before anything is looked at.
+-- To enter a key and to leave it take the lock of its stripe, so that the two exclude each other:
+-- `lock_keys_v1` comes before anything is read.
 
--- What is known of a plugin: the setting `hookbox.policies` has it by the plugin's name. Of one
--- that is not there nothing is known: what has a key is in strict order.
+-- The policy of a plugin: the setting `hookbox.policies` has it by the plugin's name. Of one that
+-- is not there nothing is known: what has a key is in strict order.
 CREATE TYPE hookbox.policy AS (
     per_key integer, apart bigint, holds boolean, most_waiting bigint, tells boolean
 );
@@ -252,7 +252,7 @@ CREATE FUNCTION hookbox.settled_keys_v1(
     keys bytea[], aparts bigint[], takes boolean[]
 ) RETURNS TABLE (
     n integer, due_in bigint, event bigint, ordinal integer, plugin text, attempt integer,
-    pardoned integer, deaths integer, due bigint, has_steps boolean, again integer, source text,
+    uncounted integer, deaths integer, due bigint, has_steps boolean, again integer, source text,
     type text, subject text, content_type text, time_ms bigint, parent bigint, root bigint,
     hops integer, trace bytea, body bytea, key bytea, cancel_tag bigint
 )
@@ -281,7 +281,7 @@ BEGIN
         LOOP
             IF o.leased THEN
                 RETURN QUERY SELECT i, 0::bigint, p.event, p.ordinal, p.plugin, p.attempt,
-                    p.pardoned, p.deaths, p.due, p.steps, p.again, e.source, e.type, e.subject,
+                    p.uncounted, p.deaths, p.due, p.steps, p.again, e.source, e.type, e.subject,
                     e.content_type, e.time_ms, e.parent, e.root, e.hops, e.trace, e.body, p.key,
                     p.cancel_tag
                 FROM hookbox.open p JOIN hookbox.events e ON e.id = p.event

@@ -2,9 +2,9 @@
 -- letters that are told of, and of the sizes of trees. Keys are bytes, because a text of Postgres
 -- holds no NUL.
 
--- Of those with a key, `entered` is the place within it; none until a delayed one is found due. One
--- that is `behind` waits for others of its key, and is never due. `cancel_tag` and `cancel_subject`
--- are those by which an event cancels it.
+-- Of those with a key, `entered` is the place within it; none until a delayed one is found due. A
+-- delivery that is `behind` waits for others of its key, and is never due. `cancel_tag` and
+-- `cancel_subject` are those by which an event cancels it.
 ALTER TABLE hookbox.open
     ADD key bytea,
     ADD entered bigint,
@@ -44,7 +44,7 @@ CREATE TABLE hookbox.dead_notices (
     PRIMARY KEY (event, ordinal)
 );
 
--- What descends from an event. Batches append to `tree_deltas`, which are folded.
+-- Counts of all that descends from an event. Batches append to `tree_deltas`, which are folded.
 CREATE TABLE hookbox.trees (
     root bigint PRIMARY KEY,
     events bigint NOT NULL,

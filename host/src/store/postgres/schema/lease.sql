@@ -6,7 +6,7 @@ CREATE FUNCTION hookbox.lease_v1(
     at bigint, me bigint, plugins text[], quarantined boolean, most integer, most_bytes bigint,
     floor bigint
 ) RETURNS TABLE (
-    event bigint, ordinal integer, plugin text, attempt integer, pardoned integer, deaths integer,
+    event bigint, ordinal integer, plugin text, attempt integer, uncounted integer, deaths integer,
     due bigint, has_steps boolean, again integer, again_for bigint, source text, type text,
     subject text, content_type text, time_ms bigint, parent bigint, root bigint, hops integer,
     trace bytea, body bytea, next_in bigint, key bytea, cancel_tag bigint
@@ -55,7 +55,7 @@ END $$;
 CREATE FUNCTION hookbox.take_v1(
     t bigint, me bigint, which text, most integer, most_bytes bigint, floor bigint
 ) RETURNS TABLE (
-    event bigint, ordinal integer, plugin text, attempt integer, pardoned integer, deaths integer,
+    event bigint, ordinal integer, plugin text, attempt integer, uncounted integer, deaths integer,
     due bigint, has_steps boolean, again integer, again_for bigint, source text, type text,
     subject text, content_type text, time_ms bigint, parent bigint, root bigint, hops integer,
     trace bytea, body bytea, next_in bigint, key bytea, cancel_tag bigint
@@ -65,7 +65,7 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     late record;
 BEGIN
-    -- One that has not entered its key yet comes before what is due after it.
+    -- A delivery that has not entered its key yet comes before those that are due after it.
     SELECT o.due, o.event, o.ordinal INTO late FROM hookbox.open o
     WHERE o.plugin = which AND o.key IS NOT NULL AND o.entered IS NULL AND o.holder IS NULL
     ORDER BY o.due, o.event, o.ordinal LIMIT 1;
@@ -92,7 +92,7 @@ BEGIN
         UNION ALL
         SELECT which, 1, count(*) FROM taken g HAVING count(*) > 0
     )
-    SELECT g.event, g.ordinal, g.plugin, g.attempt, g.pardoned, g.deaths, g.due, g.steps, g.again,
+    SELECT g.event, g.ordinal, g.plugin, g.attempt, g.uncounted, g.deaths, g.due, g.steps, g.again,
         greatest(t - g.again_since, 0), e.source, e.type, e.subject, e.content_type, e.time_ms,
         e.parent, e.root, e.hops, e.trace, e.body, NULL::bigint, g.key, g.cancel_tag
     FROM taken g JOIN hookbox.events e ON e.id = g.event
@@ -103,7 +103,7 @@ END $$;
 CREATE FUNCTION hookbox.take_quarantined_v1(
     t bigint, me bigint, which text, most integer, most_bytes bigint
 ) RETURNS TABLE (
-    event bigint, ordinal integer, plugin text, attempt integer, pardoned integer, deaths integer,
+    event bigint, ordinal integer, plugin text, attempt integer, uncounted integer, deaths integer,
     due bigint, has_steps boolean, again integer, again_for bigint, source text, type text,
     subject text, content_type text, time_ms bigint, parent bigint, root bigint, hops integer,
     trace bytea, body bytea, next_in bigint, key bytea, cancel_tag bigint
@@ -130,7 +130,7 @@ BEGIN
         UNION ALL
         SELECT which, 1, count(*) FROM taken g HAVING count(*) > 0
     )
-    SELECT g.event, g.ordinal, g.plugin, g.attempt, g.pardoned, g.deaths, g.due, g.steps, g.again,
+    SELECT g.event, g.ordinal, g.plugin, g.attempt, g.uncounted, g.deaths, g.due, g.steps, g.again,
         greatest(t - g.again_since, 0), e.source, e.type, e.subject, e.content_type, e.time_ms,
         e.parent, e.root, e.hops, e.trace, e.body, NULL::bigint, g.key, g.cancel_tag
     FROM taken g JOIN hookbox.events e ON e.id = g.event

@@ -45,11 +45,12 @@ BEGIN
         FROM hookbox.time_limits l WHERE l.plugin = ANY (plugins);
 END $$;
 
--- Looks at some open gatherings of a plugin for its limit of `of_generation`, in the order of what
--- is due, and moves the ends of those that are neither complete nor leased: with `later` backwards
--- those that end later than before, and otherwise the others. What is moved lies behind the walk
--- then, so that each is looked at once. Returns no row if the limit was changed since, and else the
--- number that were looked at and moved, the time until the first of those is due, and the last place.
+-- Walks some open gatherings of a plugin for its limit of `of_generation`, in the order of their
+-- due times, and moves the ends of those that are neither complete nor leased. With `later` it
+-- walks backwards and moves those that end later than before, and otherwise the others. A moved one
+-- lies behind the walk then, so that each is met once. Returns no row if the limit was changed
+-- since, and else the number that were looked at and moved, the time until the first of those is
+-- due, and the last place.
 CREATE FUNCTION hookbox.move_ends_v1(
     at bigint, of_plugin text, of_generation bigint, later boolean, from_due bigint,
     from_event bigint, from_ordinal integer, most integer
@@ -66,7 +67,7 @@ DECLARE
     ordinals integer[];
     n integer;
 BEGIN
-    -- Whoever sets another limit waits for this step, and looks at everything after it.
+    -- A host that sets another limit waits for this step, and walks everything after it.
     SELECT l.within INTO to_within FROM hookbox.time_limits l
     WHERE l.plugin = of_plugin AND l.generation = of_generation FOR SHARE;
     IF NOT FOUND THEN
@@ -88,7 +89,7 @@ BEGIN
             ORDER BY o.due, o.event, o.ordinal LIMIT most) p;
     END IF;
     n := coalesce(cardinality(events), 0);
-    -- In the order of all that locks deliveries. What follows sees what they are by then.
+    -- In the order of all that locks deliveries. The statement below sees what they are by then.
     PERFORM FROM hookbox.open p
     WHERE (p.event, p.ordinal) IN (SELECT * FROM unnest(events, ordinals))
     ORDER BY p.event, p.ordinal FOR UPDATE;
@@ -106,7 +107,7 @@ BEGIN
         WHERE g.event = e.event AND g.ordinal = e.ordinal
         RETURNING g.event
     ), due_again AS (
-        -- One that is due already stays so, unless it gets more time.
+        -- A gathering that is due already stays so, unless it gets more time.
         UPDATE hookbox.open o SET due = e.due, waits = e.due > t FROM ends e
         WHERE o.event = e.event AND o.ordinal = e.ordinal AND e.due <> e.was
             AND (e.waits OR e.due > t)

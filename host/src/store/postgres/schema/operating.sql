@@ -1,4 +1,4 @@
--- What operators do to events and deliveries, and what the sweep remembers.
+-- Changes by operators of events and deliveries, and the positions of the sweep.
 
 -- Events that hold nothing any more. `asked`: by a client, and not by `payload_retention`.
 CREATE TABLE hookbox.erased (
@@ -21,8 +21,8 @@ CREATE INDEX events_subject ON hookbox.events (hashtextextended(subject, 0), id)
     WHERE subject IS NOT NULL;
 
 -- How far the sweep has come. `last_id`: no id up to here is given again. `events_up_to`: where the
--- present round, which deletes what is settled, goes on. `empty_up_to`: every event up to here is
--- empty, and a round begins behind it; `empty_at`: where the present one goes on; `empty_kept`: the
+-- present pass, which deletes what is settled, goes on. `empty_up_to`: every event up to here is
+-- empty, and a pass begins behind it; `empty_at`: where the present one goes on; `empty_kept`: the
 -- first event that it has left alone.
 CREATE TABLE hookbox.swept (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -74,7 +74,7 @@ CREATE INDEX operation_items_result
     ON hookbox.operation_items (operation, result, event, ordinal);
 
 -- Drops the partitions of the oldest day if all ids of it are before `until` and nothing is left of
--- it; says whether it did. Whoever uses the tables then is waited for only a moment.
+-- it; says whether it did. It waits only a moment for others that use the tables.
 CREATE FUNCTION hookbox.drop_empty_day_v1(until bigint) RETURNS boolean
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -88,13 +88,13 @@ BEGIN
         OR to_regclass('hookbox.settled_' || day) IS NULL THEN
         RETURN false;
     END IF;
-    FOR look IN 1 .. 2 LOOP
+    FOR pass IN 1 .. 2 LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM hookbox.%I) OR EXISTS (SELECT FROM hookbox.%I)',
             'settled_' || day, 'events_' || day) INTO used;
         IF used THEN
             RETURN false;
         END IF;
-        IF look = 1 THEN
+        IF pass = 1 THEN
             PERFORM set_config('lock_timeout', '200ms', true);
             -- In the order in which batches use them.
             LOCK TABLE hookbox.settled IN ACCESS EXCLUSIVE MODE;

@@ -1,8 +1,8 @@
 -- Takes hosts off the list that have not renewed their row for `timeout_ms`, and makes due again
 -- what is held by nobody on the list. The caller has reached the server in all that time: a server
--- that was away has heard nobody. Nobody knows whether a delivery ran, so each is a suspect: it is
--- leased as what ran when a host died, one at a time. One that a host held as a suspect did run, and is
--- dead with `most_crashes`. Returns the hosts, and how many deliveries were held.
+-- that was away has heard nobody. Nobody knows whether a delivery ran, so each goes to the
+-- quarantine queue, which leases them one at a time. A delivery that was held from that queue did
+-- run, and is dead with `most_crashes`. Returns the hosts, and how many deliveries were held.
 CREATE FUNCTION hookbox.reap_v1(
     at bigint, timeout_ms bigint, most_crashes integer, reason text
 ) RETURNS TABLE (hosts text[], held bigint)
@@ -28,8 +28,8 @@ BEGIN
     )
     SELECT array_agg(g.name) INTO names FROM gone g;
     LOOP
-        -- The next holder that is not on the list. What lies between those on the list is looked at,
-        -- so that none of what they have held is read.
+        -- The next holder that is not on the list. Only the gaps between those on the list are scanned,
+        -- so that no row that they hold is read.
         SELECT min(l.holder) INTO run FROM (
             SELECT h.run AS low, lead(h.run) OVER (ORDER BY h.run) AS high
             FROM (SELECT h.incarnation AS run FROM hookbox.hosts h UNION ALL SELECT -1) h) g
@@ -38,9 +38,9 @@ BEGIN
                 AND o.holder < coalesce(g.high, 9223372036854775807)
             ORDER BY o.holder LIMIT 1) l;
         EXIT WHEN run IS NULL;
-        WITH suspects AS (
+        WITH quarantined AS (
             UPDATE hookbox.open o SET holder = NULL, waits = false, due = least(o.due, t),
-                pardoned = o.pardoned + 1, crashes = 1
+                uncounted = o.uncounted + 1, crashes = 1
             FROM (
                 SELECT p.event, p.ordinal FROM hookbox.open p
                 WHERE p.holder = run AND p.crashes = 0 AND NOT p.cancelled
@@ -50,11 +50,11 @@ BEGIN
             RETURNING o.plugin
         ), counted AS (
             INSERT INTO hookbox.count_deltas (plugin, state, n)
-            SELECT s.plugin, 0, count(*) FROM suspects s GROUP BY 1
+            SELECT s.plugin, 0, count(*) FROM quarantined s GROUP BY 1
             UNION ALL
-            SELECT s.plugin, 1, -count(*) FROM suspects s GROUP BY 1
+            SELECT s.plugin, 1, -count(*) FROM quarantined s GROUP BY 1
         )
-        SELECT count(*) INTO n FROM suspects;
+        SELECT count(*) INTO n FROM quarantined;
         total := total + n;
         IF n < 1000 THEN
             SELECT total + r.held INTO total
@@ -64,10 +64,10 @@ BEGIN
     RETURN QUERY SELECT names, total;
 END $$;
 
--- The plugins that have something due, those with suspects apart. Each costs one look at an index, of
--- the plugins `known` from their floors on.
+-- The plugins that have something due, and apart from them those whose quarantine queue has. Each
+-- costs one scan of an index, which for the plugins `known` begins at their floors.
 CREATE FUNCTION hookbox.due_v1(at bigint, known text[], floors bigint[])
-RETURNS TABLE (plugin text, is_suspect boolean)
+RETURNS TABLE (plugin text, is_quarantined boolean)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE

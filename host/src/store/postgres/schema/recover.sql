@@ -45,7 +45,7 @@ BEGIN
         END IF;
         IF state = 0 THEN
             UPDATE hookbox.open p SET holder = NULL, waits = again_at > t, due = again_at,
-                pardoned = p.pardoned + 1, crashes = p.crashes + o.ran::integer, failure = met
+                uncounted = p.uncounted + 1, crashes = p.crashes + o.ran::integer, failure = met
             WHERE p.event = o.event AND p.ordinal = o.ordinal;
             IF o.ran THEN
                 INSERT INTO hookbox.attempts (event, ordinal, number, started_ms, duration_us,
@@ -54,10 +54,10 @@ BEGIN
             END IF;
         ELSE
             DELETE FROM hookbox.open p WHERE p.event = o.event AND p.ordinal = o.ordinal;
-            INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned,
+            INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, uncounted,
                 unrecorded, deaths, again, cut_off, started_ms, duration_us, outcome, error, key,
                 entered, cancel_tag, failure)
-            VALUES (o.event, o.ordinal, o.plugin, state, o.attempt, o.pardoned + 1, o.unrecorded,
+            VALUES (o.event, o.ordinal, o.plugin, state, o.attempt, o.uncounted + 1, o.unrecorded,
                 o.deaths + (state = 4)::integer, o.again, o.cancelled AND o.ran,
                 CASE WHEN o.ran THEN t END, CASE WHEN o.ran THEN 0 END,
                 CASE WHEN o.ran THEN 7 END, CASE WHEN o.ran THEN reason END, o.key, o.entered,
@@ -93,9 +93,9 @@ BEGIN
     WITH ended AS (
         DELETE FROM hookbox.open o WHERE o.holder = me AND o.cancelled RETURNING o.*
     ), put AS (
-        INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned, unrecorded,
+        INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, uncounted, unrecorded,
             deaths, again, cut_off, key, entered, cancel_tag, failure)
-        SELECT e.event, e.ordinal, e.plugin, 5, e.attempt - 1, e.pardoned, e.unrecorded, e.deaths,
+        SELECT e.event, e.ordinal, e.plugin, 5, e.attempt - 1, e.uncounted, e.unrecorded, e.deaths,
             e.again, false, e.key, e.entered, e.cancel_tag, e.failure
         FROM ended e
     ), free AS (

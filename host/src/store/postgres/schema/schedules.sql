@@ -20,14 +20,14 @@ CREATE TABLE hookbox.skipped_ticks (
 );
 
 -- Makes a step of a schedule, if its tick at `from_ms` is the next one. With an `emitted` event the
--- tick is emitted: its gate is added to what was kept, and `append_v1` stores it. Without one, ticks
--- up to `up_to_ms` were missed.
+-- tick is emitted: its `number` is added to those that were kept, and `append_v1` stores the event.
+-- Without one, ticks up to `up_to_ms` were missed.
 --
 -- Returns: 0 it is emitted; 1 it was missed; 2 a delivery of the tick before is open; 3 it was not
 -- the next tick.
 CREATE FUNCTION hookbox.tick_v1(
     of_name text, of_spec bigint, from_ms bigint, to_ms bigint,
-    emitted bigint, gate integer, skips_overlap boolean, up_to_ms bigint, missed bigint,
+    emitted bigint, number integer, skips_overlap boolean, up_to_ms bigint, missed bigint,
     most_records integer
 ) RETURNS smallint
 LANGUAGE plpgsql VOLATILE AS $$
@@ -52,7 +52,7 @@ BEGIN
             event = emitted, event_ms = from_ms
         WHERE i.name = of_name;
         PERFORM set_config('hookbox.kept', (coalesce(
-            nullif(current_setting('hookbox.kept', true), '')::integer[], '{}') || gate)::text,
+            nullif(current_setting('hookbox.kept', true), '')::integer[], '{}') || number)::text,
             true);
         RETURN 0;
     END IF;

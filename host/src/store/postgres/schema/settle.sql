@@ -28,7 +28,7 @@ CREATE FUNCTION hookbox.settle_v1(
     events bigint[], ordinals integer[], attempts integer[], nexts smallint[], afters bigint[],
     spents smallint[],
     started bigint[], durations bigint[], outcomes smallint[], errors text[], logs text[],
-    digests bytea[], calls text[], steps text[]
+    digests bytea[], calls text[], steps text[], cpus integer[], memories integer[]
 ) RETURNS TABLE (result smallint)
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
@@ -62,25 +62,27 @@ BEGIN
     tids := hookbox.lock_open_v1(events, ordinals);
     WITH s AS (
         SELECT * FROM unnest(events, ordinals, tids, attempts, nexts, spents, started, durations,
-            outcomes, errors, logs, digests, calls, steps) WITH ORDINALITY
+            outcomes, errors, logs, digests, calls, steps, cpus, memories) WITH ORDINALITY
             AS u (event, ordinal, tid, attempt, next, spent, started_ms, duration_us, outcome,
-            error, logs, digest, calls, steps, n)
+            error, logs, digest, calls, steps, cpu_us, memory_kib, n)
     ), gone AS (
         DELETE FROM hookbox.open o USING s
         WHERE o.ctid = s.tid AND o.attempt = s.attempt
             AND o.holder IS NOT DISTINCT FROM me AND (o.cancelled OR s.next IN (0, 3))
-        RETURNING o.plugin, o.pardoned, o.unrecorded, o.deaths, o.again, o.cancelled,
+        RETURNING o.plugin, o.uncounted, o.unrecorded, o.deaths, o.again, o.cancelled,
             o.steps AS has_steps, o.key, o.entered, o.cancel_tag, o.failure,
             CASE WHEN o.cancelled THEN 5 WHEN s.next = 0 THEN 3 ELSE 4 END::smallint AS state, s.*
     ), put AS (
-        INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned, unrecorded,
-            deaths, again, cut_off, started_ms, duration_us, outcome, error, logs, digest, calls,
-            steps, key, entered, cancel_tag, failure)
+        INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, uncounted, unrecorded,
+            deaths, again, cut_off, started_ms, duration_us, cpu_us, memory_kib, outcome, error,
+            logs, digest, calls, steps, key, entered, cancel_tag, failure)
         SELECT g.event, g.ordinal, g.plugin, g.state, g.attempt - (g.spent = 0)::integer,
-            g.pardoned, g.unrecorded + (g.spent = 2)::integer, g.deaths + (g.state = 4)::integer,
+            g.uncounted, g.unrecorded + (g.spent = 2)::integer, g.deaths + (g.state = 4)::integer,
             g.again, g.cancelled AND g.spent > 0,
             CASE WHEN g.spent = 1 THEN g.started_ms END,
             CASE WHEN g.spent = 1 THEN g.duration_us END,
+            CASE WHEN g.spent = 1 THEN g.cpu_us END,
+            CASE WHEN g.spent = 1 THEN g.memory_kib END,
             CASE WHEN g.spent = 1 THEN g.outcome END, CASE WHEN g.spent = 1 THEN g.error END,
             CASE WHEN g.spent = 1 THEN g.logs END, CASE WHEN g.spent = 1 THEN g.digest END,
             CASE WHEN g.spent = 1 THEN g.calls END, CASE WHEN g.spent = 1 THEN g.steps END,
@@ -102,14 +104,15 @@ BEGIN
     IF nexts && ARRAY[1, 2, 4]::smallint[] THEN
         WITH s AS (
             SELECT * FROM unnest(events, ordinals, tids, attempts, nexts, afters, spents,
-                started, durations, outcomes, errors, logs, digests, calls, steps) WITH ORDINALITY
+                started, durations, outcomes, errors, logs, digests, calls, steps, cpus,
+                memories) WITH ORDINALITY
                 AS u (event, ordinal, tid, attempt, next, after, spent, started_ms, duration_us,
-                outcome, error, logs, digest, calls, steps, n)
+                outcome, error, logs, digest, calls, steps, cpu_us, memory_kib, n)
         ), moved AS (
             UPDATE hookbox.open o SET
                 holder = NULL,
                 attempt = o.attempt - (s.spent = 0)::integer,
-                pardoned = CASE WHEN s.next = 1 THEN o.attempt ELSE o.pardoned END,
+                uncounted = CASE WHEN s.next = 1 THEN o.attempt ELSE o.uncounted END,
                 unrecorded = o.unrecorded + (s.spent = 2)::integer,
                 crashes = CASE WHEN s.spent = 0 THEN o.crashes ELSE 0 END,
                 again = o.again + (s.next = 1)::integer,
@@ -124,8 +127,8 @@ BEGIN
             RETURNING o.plugin, o.waits, s.*
         ), put AS (
             INSERT INTO hookbox.attempts
-            SELECT m.event, m.ordinal, m.attempt, m.started_ms, m.duration_us, m.outcome, m.error,
-                m.logs, m.digest, m.calls, m.steps
+            SELECT m.event, m.ordinal, m.attempt, m.started_ms, m.duration_us, m.cpu_us,
+                m.memory_kib, m.outcome, m.error, m.logs, m.digest, m.calls, m.steps
             FROM moved m WHERE m.spent = 1
         ), counted AS (
             INSERT INTO hookbox.count_deltas (plugin, state, n)

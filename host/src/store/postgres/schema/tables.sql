@@ -38,13 +38,13 @@ CREATE TABLE hookbox.hosts (
     plugins text NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 20);
 
--- One marker a batch of a writer of a run: whether a batch has been committed is answered by its row, and each batch
--- writes something, so that also an answer of a duplicate waits for a standby.
+-- One marker a batch of a writer of a run: its row says whether the batch has been committed. Each
+-- batch writes something, so that also an answer of a duplicate waits for a standby.
 CREATE TABLE hookbox.commits (
     incarnation bigint NOT NULL,
     writer smallint NOT NULL,
     seq bigint NOT NULL,
-    -- What became of its settlements, if not all were kept.
+    -- The results of its settlements, if not all were kept.
     settled smallint[],
     PRIMARY KEY (incarnation, writer, seq)
 );
@@ -78,7 +78,7 @@ CREATE TABLE hookbox.open (
     plugin text COLLATE "C" NOT NULL,
     holder bigint,
     attempt integer NOT NULL,
-    pardoned integer NOT NULL DEFAULT 0,
+    uncounted integer NOT NULL DEFAULT 0,
     unrecorded integer NOT NULL DEFAULT 0,
     crashes integer NOT NULL DEFAULT 0,
     deaths integer NOT NULL DEFAULT 0,
@@ -104,13 +104,15 @@ CREATE TABLE hookbox.settled (
     plugin text COLLATE "C" NOT NULL,
     state smallint NOT NULL,
     attempt integer NOT NULL,
-    pardoned integer NOT NULL,
+    uncounted integer NOT NULL,
     unrecorded integer NOT NULL,
     deaths integer NOT NULL,
     again integer NOT NULL,
     cut_off boolean NOT NULL,
     started_ms bigint,
     duration_us bigint,
+    cpu_us integer,
+    memory_kib integer,
     outcome smallint,
     error text,
     logs text,
@@ -128,6 +130,8 @@ CREATE TABLE hookbox.attempts (
     number integer NOT NULL,
     started_ms bigint NOT NULL,
     duration_us bigint NOT NULL,
+    cpu_us integer,
+    memory_kib integer,
     outcome smallint NOT NULL,
     error text,
     logs text,
@@ -137,7 +141,7 @@ CREATE TABLE hookbox.attempts (
     PRIMARY KEY (event, ordinal, number)
 );
 
--- What attempts have recorded. A delivery that is done keeps none.
+-- Recorded steps of attempts. A delivery that is done keeps none.
 CREATE TABLE hookbox.steps (
     event bigint NOT NULL,
     ordinal integer NOT NULL,

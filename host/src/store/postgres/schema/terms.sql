@@ -10,11 +10,11 @@ LANGUAGE sql VOLATILE AS $$
         DELETE FROM hookbox.open o WHERE o.event = of_event AND o.ordinal = of_ordinal
         RETURNING o.*
     ), put AS (
-        INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned, unrecorded,
+        INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, uncounted, unrecorded,
             deaths, again, cut_off, started_ms, duration_us, outcome, error, key, entered,
             cancel_tag, failure)
         SELECT g.event, g.ordinal, g.plugin, to_state,
-            g.attempt + (reason IS NOT NULL)::integer, g.pardoned, g.unrecorded,
+            g.attempt + (reason IS NOT NULL)::integer, g.uncounted, g.unrecorded,
             g.deaths + (to_state = 4)::integer, g.again, false,
             CASE WHEN reason IS NOT NULL THEN t END, CASE WHEN reason IS NOT NULL THEN 0 END,
             CASE WHEN reason IS NOT NULL THEN 6 END, reason, g.key, g.entered, g.cancel_tag,
@@ -63,7 +63,7 @@ BEGIN
     RETURN true;
 END $$;
 
--- Cancels the open deliveries of a subject that have one of these tags. What is leased ends with
+-- Cancels the open deliveries of a subject that have one of these tags. A leased delivery ends with
 -- its settlement. Their keys go on only after that, so that none is opened by the end of another.
 -- One whose key was not locked came later than the event. Returns what is due by it.
 CREATE FUNCTION hookbox.cancel_v1(t bigint, of_subject text, tags bigint[])
@@ -102,9 +102,9 @@ END $$;
 -- Deliveries (`d_…`) and tags that are cancelled (`c_…`) belong to events by their place, from 1,
 -- and are in the order of the events. `e_next` is the least ordinal of what the event gets later.
 --
--- Returns a row for each delivery that was created, with its place `n`: 0 it is ready or waits for
--- its time, 1 it is leased, 2 it waits behind its key, 4 it is a dead letter. Rows without a place
--- name other plugins that have something due.
+-- Returns a row for each created delivery, with its place `n` and its state. 0: it is ready or
+-- waits for its time; 1: it is leased; 2: it waits behind its key; 4: it is dead. Rows without a
+-- place name other plugins that have something due.
 CREATE FUNCTION hookbox.terms_v1(
     at bigint, me bigint, e_ids bigint[], e_subjects text[], e_next integer[],
     d_event integer[], d_ordinal integer[], d_plugin text[], d_key bytea[], d_tag bigint[],
@@ -149,7 +149,7 @@ BEGIN
                     THEN 9223372036854775805 ELSE t + d_delay[d] END;
             END IF;
             IF place.waiting IS NOT NULL THEN
-                INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, pardoned,
+                INSERT INTO hookbox.settled (event, ordinal, plugin, state, attempt, uncounted,
                     unrecorded, deaths, again, cut_off, started_ms, duration_us, outcome, error,
                     key, entered, cancel_tag)
                 VALUES (e_ids[i], d_ordinal[d], d_plugin[d], 4, 1, 0, 0, 1, 0, false, t, 0, 6,

@@ -37,7 +37,7 @@ BEGIN
         has_bytes := r.had_bytes;
         PERFORM hookbox.lock_open_v1(events, ordinals);
         FOR i IN 1 .. cardinality(places) LOOP
-            -- One that is not kept adds nothing.
+            -- A settlement that is not kept adds nothing.
             CONTINUE WHEN roots[i] <> r.root OR NOT EXISTS (SELECT FROM hookbox.open o
                 WHERE o.event = events[i] AND o.ordinal = ordinals[i]
                     AND o.attempt = attempts[i] AND o.holder IS NOT DISTINCT FROM me

@@ -29,9 +29,9 @@ BEGIN
     WHERE c.incarnation = me AND c.writer = by_writer AND c.seq = of_seq;
 END $$;
 
--- Leases again to the run `me` what it had leased in a batch that a failover has lost, each delivery
--- with the attempt that it had. What another run holds, or what waits behind its key, is passed
--- over. Returns how many are leased.
+-- Leases again to the run `me` what it had leased in a batch that a failover has lost, each
+-- delivery with the attempt that it had. A delivery that another run holds, or that waits behind
+-- its key, is passed over. Returns how many are leased.
 CREATE FUNCTION hookbox.lease_again_v1(
     me bigint, events bigint[], ordinals integer[], attempts integer[]
 ) RETURNS bigint

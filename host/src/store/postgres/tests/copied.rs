@@ -151,9 +151,9 @@ async fn a_file_that_cannot_be_copied_whole_is_refused_and_the_database_stays_as
     assert!(damaged.contains("is damaged") && damaged.contains("events erase evt_"), "{damaged}");
     change_file(&case, "UPDATE swept SET legacy_keys_up_to = (SELECT max(id) FROM events)");
     refused("dedupe keys of a hookbox that was older").await;
-    change_file(&case, "PRAGMA user_version = 7");
+    change_file(&case, "PRAGMA user_version = 8");
     let older = case.copy(&database, true).await.unwrap_err();
-    assert!(older.contains("has schema version 7, and this hookbox reads 8"), "{older}");
+    assert!(older.contains("has schema version 8, and this hookbox reads 9"), "{older}");
     assert!(!has_schema(&database).await);
 }
 

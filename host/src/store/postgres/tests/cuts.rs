@@ -27,7 +27,7 @@ const SPEC: i64 = 7;
 struct CutHost {
     store: Postgres,
     proxy: Proxy,
-    /// What was leased otherwise than by a call, if the host has a dispatcher.
+    /// The leases that came otherwise than by a call, if the host has a dispatcher.
     delivered: Option<mpsc::UnboundedReceiver<Lease>>,
     /// The cuts of each kind of batch.
     cuts: BTreeMap<&'static str, u64>,

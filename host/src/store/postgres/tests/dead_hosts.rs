@@ -22,8 +22,8 @@ async fn impatient(case: &OnePostgres) -> (Postgres, TempDir) {
     (Postgres::open(options).await.unwrap(), folder)
 }
 
-/// Leases the next suspect, once there is one.
-async fn suspect(store: &Postgres) -> Lease {
+/// Leases the next quarantined delivery, once there is one.
+async fn quarantined(store: &Postgres) -> Lease {
     loop {
         let permits = Arc::new(Semaphore::new(1)).try_acquire_many_owned(1).unwrap();
         let queue = LeaseQueue::Quarantine(vec!["audit".into()]);
@@ -34,7 +34,7 @@ async fn suspect(store: &Postgres) -> Lease {
 }
 
 #[tokio::test]
-async fn what_a_dead_host_held_is_a_suspect_and_dead_only_if_it_ran_when_another_died() {
+async fn what_a_dead_host_held_is_quarantined_and_dead_only_if_it_ran_when_another_died() {
     let Some(case) = one_postgres() else { return };
     let first = case.open_postgres().await;
     for _ in 0..3 {
@@ -44,9 +44,13 @@ async fn what_a_dead_host_held_is_a_suspect_and_dead_only_if_it_ran_when_another
     assert_eq!(held.leases.len(), 3);
     drop((first, held));
     let (second, _folder) = impatient(&case).await;
-    let ran = suspect(&second).await;
+    let ran = quarantined(&second).await;
     assert_eq!((ran.attempt, ran.uncounted), (2, 1), "no attempt counts");
-    assert_eq!(lease(&second, 3).await.leases.len(), 0, "suspects have a queue of their own");
+    assert_eq!(
+        lease(&second, 3).await.leases.len(),
+        0,
+        "quarantined deliveries have a queue of their own"
+    );
     let poison = ran.delivery;
     drop((second, ran));
     let (third, _folder) = impatient(&case).await;
@@ -54,7 +58,7 @@ async fn what_a_dead_host_held_is_a_suspect_and_dead_only_if_it_ran_when_another
         tokio::task::yield_now().await;
     }
     for _ in 0..2 {
-        let innocent = suspect(&third).await;
+        let innocent = quarantined(&third).await;
         assert_ne!(innocent.delivery, poison);
         let next = Next::Done { emitted: Vec::new(), kv: KvTransaction::default() };
         let settled = third.settle(innocent, Settlement { next, record: None }).await.unwrap();
@@ -79,7 +83,7 @@ async fn what_a_host_settles_that_others_took_for_dead_is_lost() {
     while admin.execute(old, &[&second.shared.run().incarnation]).await.unwrap() > 0 {
         tokio::task::yield_now().await;
     }
-    let taken = suspect(&first).await;
+    let taken = quarantined(&first).await;
     assert_eq!(taken.delivery, held.delivery);
     let next = Next::Done { emitted: Vec::new(), kv: KvTransaction::default() };
     let late = second.settle(held, Settlement { next, record: None }).await;

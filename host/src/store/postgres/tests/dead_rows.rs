@@ -31,7 +31,7 @@ fn settle(held: i64, next: i64) -> String {
             ARRAY(SELECT {held} - 1 + n FROM generate_series(1, {AT_ONCE}::bigint) AS n),
             {zeros}, {ones}, {next}, {after}, {twos}, {none}, {none}, {none}::smallint[],
             {none}::text[], {none}::text[], {none}::text[]::bytea[], {none}::text[],
-            {none}::text[])",
+            {none}::text[], {none}::integer[], {none}::integer[])",
         zeros = each("0"),
         ones = each("1"),
         next = each(&format!("{next}::smallint")),
@@ -177,7 +177,7 @@ async fn what_an_operator_moves_to_a_plugin_is_leased_at_once_although_it_is_old
     let store = case.open_postgres().await;
     let old = append_to(&case, &store, "mail").await;
     for _ in 0..4 {
-        // The first looks begin with the oldest.
+        // The first scans begin at the oldest entry.
         let new = append_to(&case, &store, "audit").await;
         assert_eq!(lease_one(&store).await.delivery, new);
     }
@@ -189,7 +189,7 @@ async fn what_an_operator_moves_to_a_plugin_is_leased_at_once_although_it_is_old
 }
 
 #[tokio::test]
-async fn what_another_one_had_locked_is_leased_by_the_next_look() {
+async fn what_another_one_had_locked_is_leased_by_the_next_scan() {
     let Some(case) = one_postgres() else { return };
     let store = case.open_postgres().await;
     let old = append_to(&case, &store, "audit").await;

@@ -1,4 +1,4 @@
-//! What a host says when it cannot use a database, and when it can.
+//! Messages of a host that cannot use a database, and the opening of one that it can use.
 
 use std::net::TcpListener;
 

@@ -101,7 +101,7 @@ impl Proxy {
         self.state.cuts.load(Ordering::Relaxed)
     }
 
-    /// Holds the next COMMIT back. Whatever comes before it passes.
+    /// Holds the next COMMIT back. All that comes before it passes.
     pub(super) fn hold_commit(&self) {
         self.state.commit.send_replace(NextCommit::IsHeld);
     }

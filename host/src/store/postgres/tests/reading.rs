@@ -12,6 +12,7 @@ postgres_laws! {
         events_are_listed_newest_first
         an_event_is_found_by_what_its_text_holds
         events_are_found_by_the_state_of_their_deliveries
+        events_are_found_by_who_emitted_them_and_by_whether_they_fail
         events_are_found_by_pattern_plugin_attempts_and_what_they_came_after
         times_bound_a_listing_from_both_sides
         a_page_has_at_least_one_row
@@ -26,6 +27,7 @@ postgres_laws! {
         the_attempt_that_ran_when_its_delivery_was_cancelled_is_known
         the_tree_of_an_event_is_the_same_from_each_of_its_members
         a_tree_is_read_in_pages_that_follow_one_another
+        a_tree_shows_what_attempts_used_and_the_first_of_their_requests
     }
     changes {
         what_changed_is_told_once_it_is_durable

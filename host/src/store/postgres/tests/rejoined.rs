@@ -22,7 +22,7 @@ fn done() -> Settlement {
     Settlement { next, record: None }
 }
 
-async fn suspects(store: &Postgres, most: u32) -> Vec<Lease> {
+async fn quarantined(store: &Postgres, most: u32) -> Vec<Lease> {
     let permits = Arc::new(tokio::sync::Semaphore::new(8)).try_acquire_many_owned(most).unwrap();
     let queue = LeaseQueue::Quarantine(vec!["audit".into()]);
     store.lease(queue, permits).await.unwrap().leases
@@ -67,7 +67,7 @@ impl Drop for StillHost {
 }
 
 #[tokio::test]
-async fn a_host_that_restarts_in_time_takes_up_what_it_held_and_only_what_ran_is_a_suspect() {
+async fn a_host_that_restarts_in_time_takes_up_what_it_held_and_only_what_ran_is_quarantined() {
     let Some(case) = one_postgres() else { return };
     let first = case.open_postgres().await;
     let (other, _folder) = another(&case).await;
@@ -83,8 +83,8 @@ async fn a_host_that_restarts_in_time_takes_up_what_it_held_and_only_what_ran_is
     let again = case.open_postgres().await;
     assert_eq!((again.recovered().held, again.recovered().running), (4, 1));
     assert_eq!(lease(&again, 4).await.leases.len(), 3, "they did not run");
-    let suspects = suspects(&again, 4).await;
-    assert_eq!(suspects.iter().map(|it| it.delivery).collect::<Vec<_>>(), [delivery]);
+    let quarantined = quarantined(&again, 4).await;
+    assert_eq!(quarantined.iter().map(|it| it.delivery).collect::<Vec<_>>(), [delivery]);
     assert_eq!(
         again.settle(held.into_iter().next().unwrap(), done()).await.unwrap(),
         Settled::Lost
@@ -115,7 +115,7 @@ async fn a_host_that_stood_still_for_too_long_has_lost_what_it_held_and_register
     }
     let mut taken = Vec::new();
     while taken.len() < 3 {
-        taken.extend(suspects(&second, 3).await);
+        taken.extend(quarantined(&second, 3).await);
     }
     for lease in taken {
         assert_eq!(second.settle(lease, done()).await.unwrap(), Settled::Kept);

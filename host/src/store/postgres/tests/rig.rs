@@ -83,7 +83,7 @@ fn start(programs: &Path) -> TestCluster {
     let running = fs::read_to_string(&note).ok().and_then(|port| port.parse().ok());
     let answers = |port: &u16| TcpStream::connect(("127.0.0.1", *port)).is_ok();
     let port = running.filter(answers).unwrap_or_else(|| {
-        // What is left of a cluster whose machine or guardian has died.
+        // The rest of a cluster whose machine or guardian has died.
         let _ = fs::remove_dir_all(&data);
         make_data(programs, &data);
         certify(&data);

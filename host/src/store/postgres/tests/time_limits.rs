@@ -107,7 +107,7 @@ async fn of_lost_limits_of_two_hosts_the_one_that_was_set_last_counts_again() {
     assert_eq!(open_for(&first).await, (1, BTreeSet::from([3])));
     // The other one knows of it, and of the next one.
     assert_eq!(limit(&first, 4).await, 1);
-    second.shared.limits.look(&second.reads.client().await.unwrap()).await.unwrap();
+    second.shared.limits.verify(&second.reads.client().await.unwrap()).await.unwrap();
     let told = poll_once(second.shared.limits.lost.notified()).await;
     assert!(!told, "a limit that was set later is no loss");
     first.close().await.unwrap();
@@ -168,7 +168,7 @@ async fn a_walk_of_before_does_not_end_that_of_a_limit_which_came_back_to_the_sa
     walk.await;
     let is_moved = "SELECT moved FROM hookbox.time_limits";
     assert!(!admin.query_one(is_moved, &[]).await.unwrap().get::<_, bool>(0));
-    // Whoever says so next finds that something is left.
+    // The next host that sets it finds that something is left.
     assert!(limit(&second, 2).await > 0);
     assert_eq!(open_for(&first).await, (OPEN as usize, BTreeSet::from([2])));
 }

@@ -326,7 +326,7 @@ async fn what_was_swept_or_moved_into_the_database_by_hand_is_no_loss() {
     swept.open_sqlite().await;
     store.append(event()).await.unwrap();
     let by_hand = file.copy();
-    // The last connection moves the log and removes it.
+    // The last connection checkpoints the WAL and removes it.
     by_hand.connection().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     assert!(!by_hand.beside("-wal").exists());
     assert_eq!(by_hand.open_sqlite().await.stats().await.unwrap().events, 1);

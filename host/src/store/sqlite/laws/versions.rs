@@ -1,9 +1,13 @@
 //! Files of other versions of the schema.
 
+use std::time::Duration;
+
 use super::*;
 
 /// Makes of a file what version 6 would have written.
 pub(super) const BACK_TO_VERSION_6: &str = "
+    ALTER TABLE attempts DROP COLUMN cpu_us;
+    ALTER TABLE attempts DROP COLUMN memory_kib;
     DROP TABLE audit;
     DROP TABLE audit_swept;
     DROP TABLE answers;
@@ -161,4 +165,31 @@ async fn the_keys_of_a_file_of_version_2_are_all_known() {
     let rows: i64 =
         file.connection().query_row("SELECT count(*) FROM dedupe", [], |row| row.get(0)).unwrap();
     assert!((40..46).contains(&rows), "{rows}: no key moves twice");
+}
+
+#[tokio::test]
+async fn attempts_of_a_file_of_version_8_have_used_nothing_that_is_known() {
+    let file = one_file();
+    let store = file.open_sqlite().await;
+    let id = store.append(NewEvent { deliveries: vec![Target::to("audit").into()], ..event() });
+    let id = id.await.unwrap().id;
+    let settled = async |store: &Sqlite| {
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_many_owned(1).unwrap();
+        let queue = LeaseQueue::Plugin("audit".into());
+        let lease = store.lease(queue, permit).await.unwrap().leases.remove(0);
+        let record = Some(record(Outcome::Retry));
+        store.settle(lease, Settlement { next: Next::RetryIn(Duration::ZERO), record }).await
+    };
+    assert_eq!(settled(&store).await.unwrap(), Settled::Kept);
+    store.close().await.unwrap();
+    let back =
+        "ALTER TABLE attempts DROP COLUMN cpu_us; ALTER TABLE attempts DROP COLUMN memory_kib;
+        PRAGMA user_version = 8";
+    file.connection().execute_batch(back).unwrap();
+    let store = file.open_sqlite().await;
+    assert_eq!(settled(&store).await.unwrap(), Settled::Kept);
+    let attempts = store.event(id).await.unwrap().deliveries.remove(0).attempts;
+    let used: Vec<_> = attempts.iter().map(|attempt| attempt.record.used).collect();
+    assert_eq!(used, [None, record(Outcome::Retry).used]);
+    assert_eq!(attempts[0].record.calls, attempts[1].record.calls, "all else is there");
 }

@@ -1,4 +1,4 @@
-//! What operations do within a transaction of the writer.
+//! Steps of operations within a transaction of the writer.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -33,7 +33,9 @@ impl WriteBatch<'_> {
             OperationWork::Collect(id, results) => {
                 self.note_results(*id, results).map(|()| Ok(*id))
             }
-            OperationWork::Rest(id, reason) => self.rest(*id, reason.as_deref()).map(|()| Ok(*id)),
+            OperationWork::Finish(id, reason) => {
+                self.finish(*id, reason.as_deref()).map(|()| Ok(*id))
+            }
         }
     }
 
@@ -190,7 +192,8 @@ impl WriteBatch<'_> {
                 if !work.is_untouched(id, *item)? {
                     continue;
                 }
-                // What is to be cancelled is also if it was tried again meanwhile.
+                // A delivery that is to be cancelled is cancelled also if it was tried again
+                // meanwhile.
                 let as_of_ms = if *action == Action::Cancel { i64::MAX } else { found.as_of_ms };
                 let attempt = work.attempts_of(*item, as_of_ms)?;
                 let acted = match attempt {
@@ -307,7 +310,7 @@ impl WriteBatch<'_> {
     }
 
     /// Ends a running operation, or stops it for a reason. Its end is in the audit log.
-    fn rest(&self, id: OperationId, reason: Option<&str>) -> Result<(), rusqlite::Error> {
+    fn finish(&self, id: OperationId, reason: Option<&str>) -> Result<(), rusqlite::Error> {
         let state = if reason.is_some() { OperationState::Stopped } else { OperationState::Done };
         let changed = self
             .connection

@@ -1,9 +1,27 @@
 //! The plans of trees and of open gatherings.
 
-use super::{Plans, plans_of};
-use crate::event::{DeliveryId, EventId};
-use crate::store::sqlite::{due, gathered, tree_view};
-use crate::store::{GatheringCursor, GatheringFilter};
+use rusqlite::Connection;
+
+use super::{Plans, plans_of, span_of};
+use crate::event::{DeliveryId, EventId, State};
+use crate::store::sqlite::{due, gathered, kv, pages, tree_view};
+use crate::store::{EventFilter, EventState, GatheringCursor, GatheringFilter, Page};
+
+/// Events that fail and that plugins emitted, beside other filters; and a value.
+pub(super) fn what_fails(connection: &Connection) {
+    let page = Page { limit: 50, after: None };
+    for emitted in [None, Some(true), Some(false)] {
+        for state in [EventState::Failing, EventState::Unrouted, EventState::Has(State::Dead)] {
+            for name in [None, Some("a".to_owned())] {
+                let (state, plugin) = (Some(state), name.clone());
+                let filter =
+                    EventFilter { emitted, state, plugin, subject: name, ..EventFilter::default() };
+                pages::events(connection, &filter, &span_of(None, None), page).unwrap();
+            }
+        }
+    }
+    kv::kv_get(connection, "audit", "n").unwrap();
+}
 
 #[test]
 fn the_times_when_deliveries_are_due_are_ends_of_ranges() {

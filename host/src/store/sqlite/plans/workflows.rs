@@ -6,7 +6,7 @@ use crate::event::{
 };
 use crate::store::sqlite::limits::LimitWork;
 
-/// What order by a key, cancelling events and joins ask of the store.
+/// Queries for order by a key, cancelling events and joins.
 pub(super) fn write(connection: &Connection) {
     let recent = Recent::load(connection, 1).unwrap();
     let last_id = last_id(connection, &recent).unwrap();

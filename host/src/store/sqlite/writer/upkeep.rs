@@ -7,18 +7,18 @@ use super::Writer;
 use crate::store::StoreError;
 use crate::store::sqlite::command::WriteCommand;
 use crate::store::sqlite::failure::{self, Failed};
-use crate::store::sqlite::file_watch::LOOK_EVERY;
+use crate::store::sqlite::file_watch::CHECK_EVERY;
 use crate::store::sqlite::schema;
 
 impl Writer {
     /// Waits for a command; for nothing if there is something to do without one.
     pub(super) fn next_command(&mut self) -> Result<Option<WriteCommand>, RecvTimeoutError> {
         loop {
-            match self.commands.recv_timeout(LOOK_EVERY) {
+            match self.commands.recv_timeout(CHECK_EVERY) {
                 // Without appends nothing else notices that there is space again.
                 Err(RecvTimeoutError::Timeout) if self.space.full().is_some() => return Ok(None),
                 // The same holds for a file that is gone. The next commit meets an error again.
-                Err(RecvTimeoutError::Timeout) => match self.watch.look_now(&self.connection) {
+                Err(RecvTimeoutError::Timeout) => match self.watch.check_now(&self.connection) {
                     Ok(None) => {}
                     Ok(Some(_)) | Err(_) => return Ok(None),
                 },
@@ -38,7 +38,7 @@ impl Writer {
 
     /// Checks whether there is space for new events, unless that was a moment ago.
     fn look_for_room(&mut self) -> Result<(), Failed> {
-        match self.space.look(&self.connection) {
+        match self.space.check(&self.connection) {
             Ok(true) => self
                 .published
                 .full
@@ -53,7 +53,7 @@ impl Writer {
     fn look_after_files(&mut self, now: bool) -> Result<(), Failed> {
         let connection = &self.connection;
         let looked =
-            if now { self.watch.look_now(connection) } else { self.watch.look(connection) };
+            if now { self.watch.check_now(connection) } else { self.watch.check(connection) };
         match looked {
             Ok(None) => Ok(()),
             Ok(Some(lost)) => Err(Failed::Passing(StoreError::Lost(lost.to_owned()))),

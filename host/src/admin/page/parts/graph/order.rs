@@ -22,7 +22,7 @@ impl Slot {
 }
 
 /// A connection between places of neighbouring tiers.
-type Link = (Slot, Slot);
+type SlotPair = (Slot, Slot);
 
 /// The tiers from left to right, each from top to bottom; the nodes `below` are the last of theirs.
 pub(super) fn layers(
@@ -35,7 +35,7 @@ pub(super) fn layers(
     for (node, tier) in tier.iter().enumerate() {
         layers[*tier].push(Slot::Node(node));
     }
-    let mut links: Vec<Vec<Link>> = vec![Vec::new(); count];
+    let mut links: Vec<Vec<SlotPair>> = vec![Vec::new(); count];
     for (edge, ((from, to), counts)) in edges.iter().enumerate() {
         if !counts {
             continue;
@@ -74,7 +74,7 @@ pub(super) fn layers(
 }
 
 /// Sorts a tier by the mean place of each slot's neighbours in another one.
-fn sort(tier: &mut [Slot], other: &[Slot], links: &[Link]) {
+fn sort(tier: &mut [Slot], other: &[Slot], links: &[SlotPair]) {
     let place = |slot: &Slot| other.iter().position(|known| known == slot).unwrap_or_default();
     let mut means: Vec<(Slot, f64)> = Vec::with_capacity(tier.len());
     for (at, slot) in tier.iter().enumerate() {
@@ -91,7 +91,7 @@ fn sort(tier: &mut [Slot], other: &[Slot], links: &[Link]) {
 }
 
 /// The number of pairs of links that cross.
-fn crossings(layers: &[Vec<Slot>], links: &[Vec<Link>]) -> usize {
+fn crossings(layers: &[Vec<Slot>], links: &[Vec<SlotPair>]) -> usize {
     let mut count = 0;
     for (at, links) in links.iter().enumerate() {
         let Some(right) = layers.get(at + 1) else { continue };

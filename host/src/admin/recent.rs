@@ -1,7 +1,6 @@
-//! What sources and plugins did lately: the last minute, or as much of it as was measured.
+//! The recent acts of sources and plugins: the last minute, or as much of it as was measured.
 
-use super::parts::measure::duration;
-use crate::admin::state::Admin;
+use super::state::Admin;
 use crate::event::Outcome;
 use crate::series::{OwnerKind, Point, STEP_MS, SeriesOwner};
 use crate::text::grouped;
@@ -11,52 +10,52 @@ const STEPS: usize = 6;
 
 /// The time that rates are of.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::admin::page) struct RateSpan {
+pub(in crate::admin) struct RateSpan {
     steps: usize,
 }
 
 impl RateSpan {
     /// The last minute, or the time since the start if that is less.
-    pub(in crate::admin::page) fn of(admin: &Admin) -> Self {
+    pub(in crate::admin) fn of(admin: &Admin) -> Self {
         let all = SeriesOwner { kind: OwnerKind::Source, name: None };
         Self { steps: admin.series.window(&all).len().min(STEPS) }
     }
 
     /// A number of this time; `–` before anything was measured.
-    pub(in crate::admin::page) fn count(self, n: u64) -> String {
+    pub(in crate::admin) fn count(self, n: u64) -> String {
         if self.steps == 0 { "–".to_owned() } else { grouped(n) }
     }
 
     /// The time in words, as in `in the last minute`.
-    pub(in crate::admin::page) fn words(self) -> String {
+    pub(in crate::admin) fn words(self) -> String {
         match self.steps {
-            0 => format!("first {}", duration(STEP_MS as f64)),
+            0 => format!("first {} s", STEP_MS / 1_000),
             STEPS => "last minute".to_owned(),
-            steps => format!("last {}", duration(steps as f64 * STEP_MS as f64)),
+            steps => format!("last {} s", steps as i64 * STEP_MS / 1_000),
         }
     }
 
     /// The acts of an owner in this time.
-    pub(in crate::admin::page) fn acts(self, admin: &Admin, owner: &SeriesOwner) -> RecentActs {
+    pub(in crate::admin) fn acts(self, admin: &Admin, owner: &SeriesOwner) -> RecentActs {
         RecentActs::of(admin, owner, 0, self.steps)
     }
 
     /// The acts of a plugin in this time.
-    pub(in crate::admin::page) fn of_plugin(self, admin: &Admin, name: &str) -> RecentActs {
+    pub(in crate::admin) fn of_plugin(self, admin: &Admin, name: &str) -> RecentActs {
         self.acts(admin, &SeriesOwner { kind: OwnerKind::Plugin, name: Some(name.into()) })
     }
 }
 
-/// What a source or a plugin, or all of them, did in some time.
+/// The acts of a source or a plugin, or of all of them, in some time.
 #[derive(Debug, Default, Clone, Copy)]
-pub(in crate::admin::page) struct RecentActs {
+pub(in crate::admin) struct RecentActs {
     counts: [u64; crate::series::COUNTS],
     p95_us: u32,
 }
 
 impl RecentActs {
     /// The last `steps` samples, after leaving out the newest `skip`.
-    pub(in crate::admin::page) fn of(
+    pub(in crate::admin) fn of(
         admin: &Admin,
         owner: &SeriesOwner,
         skip: usize,
@@ -73,20 +72,21 @@ impl RecentActs {
         recent
     }
 
-    pub(in crate::admin::page) fn count(&self, kind: usize) -> u64 {
+    pub(in crate::admin) fn count(&self, kind: usize) -> u64 {
         self.counts[kind]
     }
 
     /// Attempts that succeeded, and those that failed.
-    pub(in crate::admin::page) fn attempts(&self) -> (u64, u64) {
+    pub(in crate::admin) fn attempts(&self) -> (u64, u64) {
         let of = |outcome: Outcome| self.counts[usize::from(outcome.code())];
         let good = of(Outcome::Ok) + of(Outcome::Again);
         let all: u64 = Outcome::ALL.map(of).iter().sum();
         (good, all - good)
     }
 
-    pub(in crate::admin::page) fn p95(&self) -> Option<String> {
-        (self.p95_us > 0).then(|| duration(f64::from(self.p95_us) / 1e3))
+    /// The time that 95 of a hundred did not exceed, in milliseconds.
+    pub(in crate::admin) fn p95_ms(&self) -> Option<f64> {
+        (self.p95_us > 0).then(|| f64::from(self.p95_us) / 1e3)
     }
 }
 

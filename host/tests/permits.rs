@@ -1,9 +1,9 @@
-//! Places for attempts, shared by plugins that keep them.
+//! Permits for attempts, which plugins share and one may hold for long.
 
 use crate::hostile;
 use crate::support::{Host, SOURCE, Site, guest, wait_for};
 
-/// Plugins that sleep in all their places: more of them than there are.
+/// Plugins that sleep with all their permits: more of them than there are.
 const SLEEPERS: usize = 40;
 
 /// Attempts of each at once, by default.
@@ -20,7 +20,7 @@ fn running(host: &Host, attempts: f64) {
 }
 
 #[test]
-fn a_neighbours_event_is_handled_while_forty_plugins_sleep_in_all_their_places() {
+fn a_neighbours_event_is_handled_while_forty_plugins_sleep_with_all_their_permits() {
     let sleep = hostile::file("sleep");
     let ok = guest("ok");
     let names: Vec<String> = (0..SLEEPERS).map(|number| format!("sleeper{number}.wat")).collect();

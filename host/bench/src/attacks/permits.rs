@@ -1,4 +1,4 @@
-//! Attacks by plugins that do nothing, in as many places for attempts as they get.
+//! Attacks by plugins that do nothing, with as many permits for attempts as they get.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ const BEGINNING: Duration = Duration::from_secs(10);
 /// Of which the start of an attempt is told, and half of it, which is added.
 const HALF_MS: f64 = 0.5;
 
-/// Those of this file.
+/// The attacks of this file.
 pub(super) fn attacks() -> Vec<Box<dyn Attack>> {
     vec![Box::new(Sleepers { count: 16 }), Box::new(Sleepers { count: 40 })]
 }
@@ -50,7 +50,7 @@ impl Attack for Sleepers {
     }
 
     fn what(&self) -> String {
-        format!("{} plugins that sleep in all their places", self.count)
+        format!("{} plugins that sleep with all their permits", self.count)
     }
 
     fn site(&self, _: &Binary) -> Site {

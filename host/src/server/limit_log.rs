@@ -1,11 +1,11 @@
-//! Reports clients that have used up their share: one may be a reverse proxy that the configuration
+//! Reports clients that have reached their limit: one may be a reverse proxy that the configuration
 //! should name.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::client::ShareKey;
+use super::client::ClientKey;
 use super::line_limit::LineLimit;
 
 /// The most clients that are remembered.
@@ -13,35 +13,35 @@ const MAX_REMEMBERED: usize = 1_024;
 
 /// Writes one line for each client, and at most one a second.
 #[derive(Debug)]
-pub struct ShareLog {
+pub struct LimitLog {
     limit: LineLimit,
-    told: Mutex<HashSet<ShareKey>>,
+    told: Mutex<HashSet<ClientKey>>,
 }
 
-impl Default for ShareLog {
+impl Default for LimitLog {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl ShareLog {
+impl LimitLog {
     /// A log that has reported nobody yet.
     pub fn new() -> Self {
         Self { limit: LineLimit::new(1, Duration::from_secs(1)), told: Mutex::default() }
     }
 
     /// Reports that `client` has all it may have of `what`.
-    pub fn note(&self, client: ShareKey, what: &'static str) {
+    pub fn note(&self, client: ClientKey, what: &'static str) {
         if self.is_news(client, Instant::now()) {
             tracing::warn!(
                 client.address = %client,
-                "one address has its share, a quarter, of the {what}; if it is a reverse proxy, name it in \
+                "one address has reached its limit, a quarter, of the {what}; if it is a reverse proxy, name it in \
                  `[server] trusted_proxies`, and its clients are counted instead"
             );
         }
     }
 
-    fn is_news(&self, client: ShareKey, now: Instant) -> bool {
+    fn is_news(&self, client: ClientKey, now: Instant) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.contains(&client) || self.limit.admit(now).is_none() {
             return false;
@@ -60,8 +60,8 @@ mod tests {
 
     #[test]
     fn each_client_is_reported_once_and_one_a_second() {
-        let log = ShareLog::new();
-        let [one, other] = [1, 2].map(|last| ShareKey::of([192, 0, 2, last].into()));
+        let log = LimitLog::new();
+        let [one, other] = [1, 2].map(|last| ClientKey::of([192, 0, 2, last].into()));
         let start = Instant::now() + Duration::from_secs(5);
         let later = start + Duration::from_secs(1);
         assert!(log.is_news(one, start));
@@ -72,11 +72,11 @@ mod tests {
 
     #[test]
     fn the_memory_of_clients_is_bounded() {
-        let log = ShareLog::new();
+        let log = LimitLog::new();
         let mut now = Instant::now() + Duration::from_secs(5);
         for number in 0..2_000_u32 {
             now += Duration::from_secs(1);
-            assert!(log.is_news(ShareKey::of(std::net::Ipv4Addr::from(number).into()), now));
+            assert!(log.is_news(ClientKey::of(std::net::Ipv4Addr::from(number).into()), now));
             assert!(log.told.lock().unwrap().len() <= MAX_REMEMBERED);
         }
     }

@@ -1,12 +1,12 @@
-//! What the store keeps for plugins: their keys, and the steps of their deliveries.
+//! Data that the store keeps for plugins: their keys, and the steps of their deliveries.
 
-use super::data::MemoryData;
+use super::data::{LastWrite, MemoryData};
 use crate::clock::after_ms;
-use crate::event::{DEAD, EventId, NewEvent, PluginName, State};
+use crate::event::{DEAD, DeliveryId, EventId, NewEvent, PluginName, State};
 use crate::store::model::{TreeSize, number};
 use crate::store::{
-    Appended, KeyChange, KvKey, KvRange, KvTransaction, KvValue, LeaseHolder, ListedKeys, NewStep,
-    Recorded, StepView, StoreError,
+    Appended, KeyChange, KvEntry, KvKey, KvRange, KvTransaction, KvValue, LeaseHolder, ListedKeys,
+    NewStep, Recorded, StepView, StoreError,
 };
 
 impl MemoryData {
@@ -50,6 +50,26 @@ impl MemoryData {
             .collect()
     }
 
+    pub(super) fn kv_entries(
+        &self,
+        bucket: &PluginName,
+        range: &KvRange,
+        ahead_ms: i64,
+    ) -> Vec<KvEntry> {
+        let entry = |found: KvKey| {
+            let place = (bucket.clone(), found.key.clone());
+            let write = self.kv_writes.get(&place).copied().unwrap_or_default();
+            KvEntry {
+                version: self.kv[&place].version,
+                expires_ms: write.expires_ms.map(|ms| ms.saturating_sub(ahead_ms)),
+                writer: write.writer,
+                key: found.key,
+                bytes: found.bytes,
+            }
+        };
+        self.kv_keys(bucket, range).into_iter().map(entry).collect()
+    }
+
     pub(super) fn kv_bytes(&self, plugin: &str) -> u64 {
         let own = self.kv.iter().filter(|((owner, _), _)| &**owner == plugin);
         own.map(|((_, key), found)| (key.len() + found.value.len()) as u64).sum()
@@ -78,7 +98,12 @@ impl MemoryData {
         })
     }
 
-    pub(super) fn write_kv(&mut self, plugin: &PluginName, kv: KvTransaction) {
+    pub(super) fn write_kv(
+        &mut self,
+        plugin: &PluginName,
+        writer: Option<(DeliveryId, u32)>,
+        kv: KvTransaction,
+    ) {
         let bucket = kv.bucket_of(plugin).clone();
         let sum = |(key, delta): &(String, i64)| {
             let stored = || self.kv.get(&(bucket.clone(), key.clone()));
@@ -89,15 +114,14 @@ impl MemoryData {
         let sums: Vec<_> = kv.adds.iter().map(sum).collect();
         for (key, value) in kv.writes.into_iter().chain(sums) {
             let key = (bucket.clone(), key);
-            self.kv_expires.remove(&key);
             let Some(value) = value else {
+                self.kv_writes.remove(&key);
                 self.kv.remove(&key);
                 continue;
             };
             let version = self.next_id().row();
-            if let Some(ttl) = kv.ttl {
-                self.kv_expires.insert(key.clone(), after_ms(self.host_ms, ttl));
-            }
+            let expires_ms = kv.ttl.map(|ttl| after_ms(self.host_ms, ttl));
+            self.kv_writes.insert(key.clone(), LastWrite { expires_ms, writer });
             self.kv.insert(key, KvValue { value, version });
         }
     }
@@ -122,18 +146,19 @@ impl MemoryData {
         let writes = vec![(key.clone(), value)];
         let kv = KvTransaction { writes, ttl, ..KvTransaction::default() };
         self.hint.plugins.insert(bucket.clone());
-        self.write_kv(&bucket, kv);
+        self.write_kv(&bucket, None, kv);
         let written = self.kv.get(&(bucket, key));
         Ok(written.map_or(1, |written| written.version.unsigned_abs()))
     }
 
     /// Deletes values whose time is over.
     pub(super) fn sweep_kv(&mut self, now_ms: i64) {
-        let over = self.kv_expires.iter().filter(|(_, expires_ms)| **expires_ms <= now_ms);
+        let is_over = |write: &LastWrite| write.expires_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        let over = self.kv_writes.iter().filter(|(_, write)| is_over(write));
         let over: Vec<_> = over.map(|(key, _)| key.clone()).collect();
         for key in over {
             self.kv.remove(&key);
-            self.kv_expires.remove(&key);
+            self.kv_writes.remove(&key);
         }
     }
 }

@@ -1,4 +1,4 @@
--- What is paused. `kind`: 0 a plugin, 1 a schedule.
+-- Pauses. `kind`: 0 of a plugin, 1 of a schedule.
 CREATE TABLE hookbox.pauses (
     kind smallint NOT NULL,
     name text COLLATE "C" NOT NULL,
@@ -50,10 +50,10 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- What sources and plugins did in each five minutes, as each host has seen it. `n` counts the times
--- at which the host of this slot has stored samples; they are deleted by it, because a host's clock
--- may be set. The name of all owners of a kind together is empty. `durations` are pairs of bucket
--- and count. `stored_ms` is the database's time, `at_ms` the host's.
+-- Samples of sources and plugins in each five minutes, as each host has seen them. `n` counts the
+-- times at which the host of this slot has stored samples; they are deleted by it, because a host's
+-- clock may be set. The name of all owners of a kind together is empty. `durations` are pairs of
+-- bucket and count. `stored_ms` is the database's time, `at_ms` the host's.
 CREATE TABLE hookbox.samples (
     kind smallint NOT NULL,
     name text COLLATE "C" NOT NULL,
@@ -67,8 +67,8 @@ CREATE TABLE hookbox.samples (
 );
 CREATE INDEX samples_n ON hookbox.samples (slot, n);
 
--- Stores what each owner did at this host until `until_ms`, and deletes what is old: all but the
--- last `most` times of this host, and of hosts that are gone what is older than `most` times.
+-- Stores the sample of each owner at this host until `until_ms`, and deletes old ones. This host
+-- keeps the last `most`; of hosts that are gone those that are older than `most` times go.
 CREATE FUNCTION hookbox.keep_samples_v1(
     at bigint, of_slot smallint, until_ms bigint, kinds smallint[], names text[], counts text[],
     durations text[], most bigint, every_ms bigint

@@ -1,5 +1,5 @@
-//! What a plugin keeps between the calls of one run: keys and values, and recorded steps. All of it
-//! is in memory and gone afterwards.
+//! The data that a plugin keeps between the calls of one run: keys and values, and recorded steps.
+//! All of it is in memory and gone afterwards.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,12 +18,12 @@ pub(in crate::cli) type Values = BTreeMap<String, Vec<u8>>;
 
 /// The keys and steps of one run.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Kept {
+pub(in crate::cli) struct RunStore {
     values: Mutex<Values>,
     steps: Mutex<Values>,
 }
 
-impl Kept {
+impl RunStore {
     /// A store with these values, in which no step is recorded.
     pub(in crate::cli) fn new(values: Values) -> Arc<Self> {
         Arc::new(Self { values: Mutex::new(values), steps: Mutex::default() })
@@ -48,7 +48,7 @@ impl Kept {
         let mut values = lock(&self.values);
         let mut sums = Vec::new();
         for (key, delta) in &invocation.kv_adds {
-            // What it has set itself is no number, or the sum would be in its place.
+            // A value that it has set itself is no number, or the sum would be in its place.
             let is_set = invocation.kv_writes.iter().any(|(written, _)| written == key);
             let before = number(values.get(key).map(Vec::as_slice)).filter(|_| !is_set);
             let Some(before) = before else {
@@ -78,7 +78,7 @@ fn number(value: Option<&[u8]>) -> Option<i64> {
     value.map_or(Some(0), |value| value.try_into().ok().map(i64::from_le_bytes))
 }
 
-impl KvReader for Kept {
+impl KvReader for RunStore {
     fn get<'a>(&'a self, key: &'a str) -> KvRead<'a> {
         // Nobody else writes, so that the version is of no matter.
         let found = lock(&self.values).get(key).map(|value| (value.clone(), 1));
@@ -95,7 +95,7 @@ impl KvReader for Kept {
     }
 }
 
-impl StepStore for Kept {
+impl StepStore for RunStore {
     fn all(&self) -> StepsAnswer<'_> {
         Box::pin(std::future::ready(Ok(self.steps())))
     }

@@ -86,7 +86,7 @@ pub(super) fn list() -> Vec<PageRoute> {
     of_events().into_iter().chain(of_the_host()).collect()
 }
 
-/// The pages of events, deliveries and what is done to many.
+/// The way in, and the pages of events, deliveries and what is done to many.
 fn of_events() -> Vec<PageRoute> {
     vec![
         page(ANYONE, &[Method::GET, Method::POST], "/login", get(login::ask).post(login::act)),

@@ -57,18 +57,37 @@ pub(super) struct PageRoute {
     pub(super) router: MethodRouter<Arc<Admin>>,
 }
 
+type PageRouter = MethodRouter<Arc<Admin>>;
+
+fn page(
+    role: Option<Role>,
+    methods: &[Method],
+    path: &'static str,
+    router: PageRouter,
+) -> PageRoute {
+    PageRoute { role, path, methods: methods.to_vec(), router }
+}
+
+fn shows(path: &'static str, router: PageRouter) -> PageRoute {
+    page(VIEWER, &[Method::GET], path, router)
+}
+
+/// Where an action is asked about is the way to the action.
+fn asks(path: &'static str, router: PageRouter) -> PageRoute {
+    page(OPERATOR, &[Method::GET, Method::POST], path, router)
+}
+
+fn acts(path: &'static str, router: PageRouter) -> PageRoute {
+    page(OPERATOR, &[Method::POST], path, router)
+}
+
 /// Every page.
 pub(super) fn list() -> Vec<PageRoute> {
-    let page = |role, methods: &[Method], path, router| PageRoute {
-        role,
-        path,
-        methods: methods.to_vec(),
-        router,
-    };
-    let shows = |path, router| page(VIEWER, &[Method::GET], path, router);
-    // Where an action is asked about is the way to the action.
-    let asks = |path, router| page(OPERATOR, &[Method::GET, Method::POST], path, router);
-    let acts = |path, router| page(OPERATOR, &[Method::POST], path, router);
+    of_events().into_iter().chain(of_the_host()).collect()
+}
+
+/// The way in, and the pages of events, deliveries and what is done to many.
+fn of_events() -> Vec<PageRoute> {
     vec![
         page(ANYONE, &[Method::GET, Method::POST], "/login", get(login::ask).post(login::act)),
         page(ANYONE, &[Method::POST], "/logout", post(login::end)),
@@ -95,6 +114,12 @@ pub(super) fn list() -> Vec<PageRoute> {
         page(OPERATOR, &[Method::GET], "/operations/new", get(operations::new::ask)),
         shows("/operations/{id}", get(operations::one)),
         acts("/operations/{id}/{verb}", post(operations::steer)),
+    ]
+}
+
+/// The pages of everything else.
+fn of_the_host() -> Vec<PageRoute> {
+    vec![
         shows("/plugins", get(plugins::show)),
         shows("/plugins/{name}", get(plugins::one)),
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),

@@ -113,6 +113,12 @@ async fn start(
     store.steer(note(), id, Steer::Start(options)).await.unwrap()
 }
 
+/// Each of these events for two plugins.
+fn to(events: &[EventId]) -> Vec<(EventId, Vec<Arc<Target>>)> {
+    let targets = || vec![Target::to("orders"), Target::to("audit")];
+    events.iter().map(|event| (*event, targets())).collect()
+}
+
 /// Finds everything that an operation is for.
 async fn find_all(store: &Arc<dyn Store>, id: OperationId) {
     for _ in 0..20 {
@@ -146,12 +152,6 @@ pub(in crate::store) async fn events_are_replayed_once_each_beyond_a_crash_the_o
     let found = store.item_ids(id, ItemResult::Found, None, 100).await.unwrap();
     let found: Vec<EventId> = found.into_iter().map(|item| item.event).collect();
     assert_eq!(found, events, "the oldest first, and nothing that came later");
-    let to = |events: &[EventId]| -> Vec<(EventId, Vec<Arc<Target>>)> {
-        events
-            .iter()
-            .map(|event| (*event, vec![Target::to("orders"), Target::to("audit")]))
-            .collect()
-    };
     store.replay_items(id, to(&events[..5])).await.unwrap();
     // The host dies before it learns of that, and does the step again.
     drop(store);

@@ -53,21 +53,35 @@ pub(super) struct PageRoute {
     pub(super) role: Option<Role>,
     pub(super) path: &'static str,
     pub(super) methods: Vec<Method>,
-    pub(super) router: MethodRouter<Arc<Admin>>,
+    pub(super) router: PageRouter,
+}
+
+type PageRouter = MethodRouter<Arc<Admin>>;
+
+fn page(
+    role: Option<Role>,
+    methods: &[Method],
+    path: &'static str,
+    router: PageRouter,
+) -> PageRoute {
+    PageRoute { role, path, methods: methods.to_vec(), router }
+}
+
+fn shows(path: &'static str, router: PageRouter) -> PageRoute {
+    page(VIEWER, &[Method::GET], path, router)
+}
+
+/// Where an action is asked about is the way to the action.
+fn asks(path: &'static str, router: PageRouter) -> PageRoute {
+    page(OPERATOR, &[Method::GET, Method::POST], path, router)
+}
+
+fn acts(path: &'static str, router: PageRouter) -> PageRoute {
+    page(OPERATOR, &[Method::POST], path, router)
 }
 
 /// Every page.
 pub(super) fn list() -> Vec<PageRoute> {
-    let page = |role, methods: &[Method], path, router| PageRoute {
-        role,
-        path,
-        methods: methods.to_vec(),
-        router,
-    };
-    let shows = |path, router| page(VIEWER, &[Method::GET], path, router);
-    // Where an action is asked about is the way to the action.
-    let asks = |path, router| page(OPERATOR, &[Method::GET, Method::POST], path, router);
-    let acts = |path, router| page(OPERATOR, &[Method::POST], path, router);
     vec![
         page(ANYONE, &[Method::GET, Method::POST], "/login", get(login::ask).post(login::act)),
         page(ANYONE, &[Method::POST], "/logout", post(login::end)),

@@ -47,8 +47,8 @@ pub(super) struct SourceJson {
     pub(super) closed: Option<String>,
     /// Its secrets or public keys, in the order of the configuration.
     pub(super) secrets: Vec<SecretJson>,
-    /// Since when last uses of these keys are known, RFC 3339 with milliseconds: the oldest one that
-    /// is stored, or the start of the host.
+    /// Since when last uses of these keys are known, RFC 3339 with milliseconds: the oldest that is
+    /// stored, or the start of the host.
     pub(super) key_uses_since: String,
     /// New events that were stored; a request may be several.
     pub(super) accepted: u64,

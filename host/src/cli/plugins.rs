@@ -236,16 +236,7 @@ impl Plugins {
             let (dead, waiting) = (text(&failure["dead"]), text(&failure["waiting"]));
             out.field("failure", &json!(format!("{id} {dead} dead, {waiting} waiting: {kind}")));
         }
-        let held = &plugin["held"];
-        if !held.is_null() {
-            out.field("held", &held["digest"]);
-            out.field("held since", &held["since"]);
-            elements(&held["capabilities_added"])
-                .iter()
-                .for_each(|item| out.field("asks for", item));
-            elements(&held["imports_added"]).iter().for_each(|item| out.field("new import", item));
-            out.field("let it in", &json!(command(&plugin)));
-        }
+        held(&mut out, &plugin);
         for state in State::ALL.map(State::name) {
             out.field(state, &plugin["deliveries"][state]);
         }
@@ -312,6 +303,19 @@ fn breaker(out: &mut Printout, breaker: &Value) {
     for (name, member) in fields {
         out.field(name, &breaker[member]);
     }
+}
+
+/// Adds the file that waits, if there is one.
+fn held(out: &mut Printout, plugin: &Value) {
+    let held = &plugin["held"];
+    if held.is_null() {
+        return;
+    }
+    out.field("held", &held["digest"]);
+    out.field("held since", &held["since"]);
+    elements(&held["capabilities_added"]).iter().for_each(|item| out.field("asks for", item));
+    elements(&held["imports_added"]).iter().for_each(|item| out.field("new import", item));
+    out.field("let it in", &json!(command(plugin)));
 }
 
 /// The command that approves the file that waits.

@@ -23,6 +23,11 @@ fn buckets_keys_and_values_are_shown() {
     let mut value = site.ask(&host, &["kv", "orders", "seen", "--json"]).json();
     let version = value.as_object_mut().unwrap().remove("version");
     assert!(version.is_some_and(|it| it.as_str().is_some_and(|it| it.parse::<i64>().is_ok())));
+    let writer = value.as_object_mut().unwrap().remove("written_by").unwrap();
+    assert_eq!(writer["attempt"], 1, "the attempt that wrote it: {writer}");
+    let keys = site.ask(&host, &["kv", "orders"]).out;
+    assert!(keys.contains(writer["delivery_id"].as_str().unwrap()), "{keys}");
+    assert!(keys.contains("the bucket holds"), "{keys}");
     let expected = json!({ "bucket": "orders", "key": "seen", "bytes": 1, "value_text": "x" });
     assert_eq!(value, expected);
     for (arguments, hint) in [

@@ -94,14 +94,19 @@ pub(super) fn diff(client: &AdminClient, name: &str, as_json: bool) -> Result<()
     for (sign, imports) in lines {
         imports.iter().for_each(|import| out.line(format!("{sign} {}", text(import))));
     }
+    grants(&mut out, &plugin);
+    out.line(format!("let it in: {}", command(&plugin)));
+    out.print()
+}
+
+/// Adds what is granted, and what would grant the new capabilities.
+fn grants(out: &mut Printout, plugin: &Value) {
     let grants = words(&plugin["grants"]);
     out.line(format!("granted: {}", if grants.is_empty() { "nothing" } else { &grants }));
-    for grant in elements(&held["granted_by"]) {
+    for grant in elements(&plugin["held"]["granted_by"]) {
         let (capability, section) = (text(&grant["capability"]), text(&grant["section"]));
         out.line(format!("to grant {capability}: {} in {section}", text(&grant["line"])));
     }
-    out.line(format!("let it in: {}", command(&plugin)));
-    out.print()
 }
 
 fn words(values: &Value) -> String {

@@ -54,7 +54,7 @@ pub(super) struct Fall {
 }
 
 /// A row before it is drawn.
-struct UndrawnRow<'t> {
+struct Draft<'t> {
     depth: usize,
     of: RowOf<'t>,
     bars: Vec<Bar>,
@@ -75,9 +75,10 @@ impl Fall {
         for top in hangs.below(None, None) {
             hangs.event(top, (0, 0.0), now, &mut drafts);
         }
-        let begun = drafts.iter().flat_map(UndrawnRow::begun).collect();
+        let begun = drafts.iter().flat_map(Draft::begun).collect();
         let all = drafts.len();
-        let failed = |draft: &UndrawnRow<'_>| matches!(draft.of, RowOf::Delivery(_, it) if it.state == "dead");
+        let failed =
+            |draft: &Draft<'_>| matches!(draft.of, RowOf::Delivery(_, it) if it.state == "dead");
         // Failed branches are never left out.
         let mut seen = 0;
         drafts.retain(|draft| {
@@ -104,7 +105,7 @@ impl Fall {
     }
 }
 
-impl<'t> UndrawnRow<'t> {
+impl<'t> Draft<'t> {
     /// The attempts of a delivery.
     fn begun(&self) -> Vec<Begun<'t>> {
         let RowOf::Delivery(event, delivery) = self.of else { return Vec::new() };
@@ -187,7 +188,7 @@ impl<'t> Hangs<'t> {
         event: &'t TreeEventJson,
         (depth, least): (usize, f64),
         now: f64,
-        drafts: &mut Vec<UndrawnRow<'t>>,
+        drafts: &mut Vec<Draft<'t>>,
     ) {
         let at = (event.after_ms as f64).max(least);
         let came = Bar {
@@ -197,14 +198,10 @@ impl<'t> Hangs<'t> {
             title: format!("stored {} after the first", duration(at)),
             path: None,
         };
-        drafts.push(UndrawnRow { depth, of: RowOf::Event(event), bars: vec![came] });
+        drafts.push(Draft { depth, of: RowOf::Event(event), bars: vec![came] });
         for delivery in &event.deliveries {
             let bars = bars(event, at, delivery, now);
-            drafts.push(UndrawnRow {
-                depth: depth + 1,
-                of: RowOf::Delivery(event, delivery),
-                bars,
-            });
+            drafts.push(Draft { depth: depth + 1, of: RowOf::Delivery(event, delivery), bars });
             for child in self.below(Some(&event.id), Some(&delivery.id)) {
                 self.event(child, (depth + 2, ended_ms(delivery, child)), now, drafts);
             }

@@ -134,7 +134,11 @@ impl Kept {
                     return;
                 }
                 Answers::Status(status) => status,
-                Answers::Later(those) if has_spans && before < those && before.is_multiple_of(2) => 429,
+                Answers::Later(those)
+                    if has_spans && before < those && before.is_multiple_of(2) =>
+                {
+                    429
+                }
                 Answers::Ok | Answers::But(_) | Answers::Later(_) => {
                     self.keep(&path, &body);
                     200

@@ -116,8 +116,8 @@ pub(super) struct TreeAttemptJson {
     pub(super) calls: Vec<CallJson>,
     /// Whether it sent more.
     pub(super) more_calls: bool,
-    /// Ids of the events that it emitted, of those on this page. Each is of the attempt of its plugin
-    /// that had begun last.
+    /// Ids of the events that it emitted, of those on this page. Each is of the attempt of its
+    /// plugin that had begun last.
     pub(super) emitted: Vec<String>,
 }
 

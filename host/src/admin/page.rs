@@ -81,30 +81,6 @@ fn acts(path: &'static str, router: PageRouter) -> PageRoute {
     page(OPERATOR, &[Method::POST], path, router)
 }
 
-type PageRouter = MethodRouter<Arc<Admin>>;
-
-fn page(
-    role: Option<Role>,
-    methods: &[Method],
-    path: &'static str,
-    router: PageRouter,
-) -> PageRoute {
-    PageRoute { role, path, methods: methods.to_vec(), router }
-}
-
-fn shows(path: &'static str, router: PageRouter) -> PageRoute {
-    page(VIEWER, &[Method::GET], path, router)
-}
-
-/// Where an action is asked about is the way to the action.
-fn asks(path: &'static str, router: PageRouter) -> PageRoute {
-    page(OPERATOR, &[Method::GET, Method::POST], path, router)
-}
-
-fn acts(path: &'static str, router: PageRouter) -> PageRoute {
-    page(OPERATOR, &[Method::POST], path, router)
-}
-
 /// Every page.
 pub(super) fn list() -> Vec<PageRoute> {
     of_events().into_iter().chain(of_the_host()).collect()

@@ -295,7 +295,10 @@ fn what_a_plugin_has_used_is_counted_across_its_files() {
     assert_eq!(plugin["used"]["kv"], json!({ "reads": 2, "writes": 4 }));
     assert_eq!(
         plugin["used"]["http"],
-        json!({ "answered": 0, "refused": 0, "unanswered": 0, "last_refused": null, "last_unanswered": null })
+        json!({
+            "answered": 0, "refused": 0, "unanswered": 0,
+            "last_refused": null, "last_unanswered": null,
+        })
     );
     assert_eq!(plugin["grants"], json!(["config: 1 value"]));
     let warning =

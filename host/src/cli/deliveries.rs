@@ -93,7 +93,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   hookbox deliveries undiscard dlv_019a…_0
-  hookbox operations undo op_12                        all that one has discarded")]
+  hookbox operations undo op_12   all that one has discarded")]
     Undiscard {
         /// The delivery
         #[arg(value_name = "ID", value_parser = delivery_id)]

@@ -107,8 +107,8 @@ impl Capability {
         !self.grants(settings).is_empty()
     }
 
-    /// A line of `[plugins.NAME]` that grants some of it: an example, because the operator knows names
-    /// and hosts better.
+    /// A line of `[plugins.NAME]` that grants some of it: an example, because the operator knows
+    /// names and hosts better.
     pub fn grant_line(self, plugin: &str) -> String {
         (self.info().line)(plugin)
     }

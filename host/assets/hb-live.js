@@ -102,8 +102,8 @@ class HbLive extends HTMLElement {
 	/** @param {Element} old @param {Element} fresh */
 	replace(old, fresh) {
 		const active = document.activeElement;
-		// Nothing moves under the pointer or the focus: the next hint tries again.
-		if (old.matches(":hover") && old.querySelector("tbody tr:hover, .trouble li:hover")) return;
+		// Nothing moves that is pointed at, selected or focused: the next hint tries again.
+		if (old.querySelector("[aria-selected=true], tbody tr:hover, .trouble li:hover")) return;
 		if (active && old.contains(active)) return;
 		for (const details of old.querySelectorAll("details[open][id]")) {
 			fresh.querySelector(`#${CSS.escape(details.id)}`)?.setAttribute("open", "");

@@ -322,10 +322,9 @@ impl App {
         let dispatcher = Arc::new(self.dispatch(&observed));
         let closing = CancellationToken::new();
         let intake = self.intake(&observed);
-        let activity = intake.activity.clone();
         let admin = self.admin_state(&dispatcher, &intake, &observed, &closing);
         let operations = self.operations(&admin);
-        let reconciler = Reconciler::of(&self, &intake);
+        let (reconciler, activity) = (Reconciler::of(&self, &intake), intake.activity.clone());
         let watched = Watched {
             config: self.config.clone(),
             registry: self.registry.clone(),

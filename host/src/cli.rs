@@ -206,7 +206,7 @@ enum CliCommand {
     Schedules(schedules::SchedulesArgs),
     /// How much there is of what on a running host, and how fast; once, or again and again
     Stats(stats::StatsArgs),
-    /// What wants attention on a running host: what it is, since when, and what follows
+    /// Show what wants attention on a running host: what it is, since when, and what follows
     Troubles(troubles::Troubles),
     /// Ask a running host whether it is alive or ready, for probes that run a command
     Health(health::HealthArgs),

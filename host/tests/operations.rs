@@ -175,7 +175,7 @@ fn a_replay_goes_on_after_kill_9_and_each_event_is_replayed_once() {
     let planned = post(&host, "/api/v1/operations", what);
     assert_eq!((&planned["total"], planned["events"].as_array().unwrap().len()), (&json!(40), 5));
     let id = planned["id"].as_str().unwrap().to_owned();
-    // What comes after the preview is not replayed.
+    // An event that comes after the preview is not replayed.
     host.send("step.one", "late");
     until(&host, "done", 41);
     start(&host, &id, json!({ "pace": 20 }));

@@ -20,7 +20,7 @@ use crate::tasks;
 /// The longest that a page waits for all that it asks.
 pub(super) const PAGE_PATIENCE: Duration = Duration::from_millis(500);
 
-/// What is known of something.
+/// The last answer to a question, and its time.
 #[derive(Debug, Clone)]
 pub(super) struct LastKnown<T> {
     /// The answer, if there was ever one.
@@ -51,7 +51,7 @@ impl<T> Default for LastAnswer<T> {
 }
 
 impl<T: Clone + Send + 'static> LastAnswer<T> {
-    /// What is known without a question.
+    /// The last answer, without a question.
     pub(super) fn last(&self) -> LastKnown<T> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (as_of_ms, value) = kept.unzip();
@@ -93,7 +93,7 @@ pub(super) struct FailingGroup {
     pub(super) is_read: bool,
 }
 
-/// What the store said last of the whole host.
+/// The last answers of the store about the whole host.
 #[derive(Debug, Default)]
 pub struct StoreAnswers {
     pub(super) stats: LastAnswer<Stats>,

@@ -1,4 +1,4 @@
-//! What wants attention, the gravest first.
+//! Troubles that want attention, the gravest first.
 //!
 //! It is made of what is in memory and of what the store said last, so that no page waits for a
 //! store that is busy: see `answers`.
@@ -38,7 +38,7 @@ const ASK_EVERY: Duration = Duration::from_secs(10);
 /// The time in which events without a route are counted, in milliseconds.
 const HOUR_MS: i64 = 3_600_000;
 
-/// What came first so shortly after the beginning of that time may have come before it too.
+/// A failure that came first so shortly after the beginning of that time may have come before it too.
 const NEAR_END_MS: i64 = 120_000;
 
 /// Types without a route that are named.
@@ -79,9 +79,9 @@ pub(in crate::admin) struct OpenTrouble {
     pub(in crate::admin) part: &'static str,
     /// Its name, where there are several.
     pub(in crate::admin) name: String,
-    /// What it is.
+    /// The trouble in words.
     pub(in crate::admin) says: String,
-    /// What follows from it.
+    /// Its effect.
     pub(in crate::admin) effect: &'static str,
     /// Its time, if that is known.
     pub(in crate::admin) span: Option<TroubleSpan>,
@@ -91,7 +91,7 @@ pub(in crate::admin) struct OpenTrouble {
     pub(in crate::admin) trend: Vec<u32>,
 }
 
-/// What the store says of the host, as far as that is known.
+/// The answers of the store about the host, as far as that is known.
 #[derive(Debug)]
 pub(in crate::admin) struct HostFacts {
     pub(in crate::admin) stats: LastKnown<Stats>,
@@ -131,7 +131,7 @@ impl HostFacts {
         Self { stats, due, space, schedules, failing }
     }
 
-    /// What is not known now; each with the time of which it is known, Unix ms.
+    /// The answers that are not known now; each with the time of which it is known, Unix ms.
     pub(in crate::admin) fn not_known(&self) -> Vec<(&'static str, Option<i64>)> {
         fn of<T>(what: &'static str, known: &LastKnown<T>) -> Option<(&'static str, Option<i64>)> {
             let is_now = known.value.is_some() && known.as_of_ms.is_none();

@@ -1,4 +1,4 @@
-//! Answers of lines of JSON, sent as they are found. One that breaks off is not complete.
+//! Answers of lines of JSON, sent as they are found. An answer that breaks off is not complete.
 
 use std::future::Future;
 use std::io;

@@ -98,7 +98,7 @@ pub(super) struct PluginJson {
     pub(super) limits: LimitsJson,
     /// The most that one attempt used of them.
     pub(super) peak: PeakJson,
-    /// What it did in the last minute.
+    /// Its attempts of the last minute.
     pub(super) recent: RecentAttemptsJson,
     /// Its key-value store.
     pub(super) kv: KvSettingsJson,

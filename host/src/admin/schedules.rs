@@ -181,7 +181,7 @@ pub(super) async fn list_schedules(
 /// A schedule with its last ticks.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ScheduleDetail {
-    /// What the listing says.
+    /// The row of the listing.
     #[serde(flatten)]
     pub(super) schedule: ScheduleJson,
     /// The events of its last ticks, those by hand too: the newest first, at most 20.

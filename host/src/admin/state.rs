@@ -106,7 +106,7 @@ pub struct Admin {
     pub streams: Arc<Streams>,
     /// Tells of operations that were steered.
     pub operations: Arc<OperationSignal>,
-    /// What the store said last.
+    /// The last answers of the store.
     pub answers: Arc<StoreAnswers>,
     /// Held by a change of many deliveries that has an `Idempotency-Key`.
     pub keyed_changes: Arc<Mutex<()>>,

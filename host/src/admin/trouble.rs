@@ -28,7 +28,7 @@ pub(super) struct TroubleJson {
     pub(super) detail: String,
     /// When it began, RFC 3339 with milliseconds; null if that is not known or the text says it.
     pub(super) since: Option<String>,
-    /// What can be done about it is told apart by this.
+    /// Tells apart the remedies.
     #[serde(skip)]
     pub(super) kind: ProblemKind,
 }

@@ -1,6 +1,6 @@
 //! Operations that run: finds their deliveries or events, acts on them at their pace, and looks for
 //! what came of it. All that is needed to go on is in the store, so a start goes on where the last
-//! host was. One that cannot go on hinders no other.
+//! host was. An operation that cannot go on hinders no other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ struct OperationPace {
     at: Instant,
 }
 
-/// What operations are done with.
+/// The parts of the host that operations use.
 pub(super) struct OperationParts {
     pub(super) store: Arc<dyn Operations>,
     pub(super) reads: Arc<dyn ReadOne>,
@@ -244,7 +244,7 @@ impl Runner {
 /// Why an operation stops by itself; for people.
 fn heeds(operation: &Operation) -> Option<String> {
     let failed = operation.failed;
-    // What is replayed may not have failed before.
+    // An event that is replayed may not have failed before.
     let again = if operation.action.is_replay() { "" } else { " again" };
     if operation.tries_first() && failed > 0 {
         return Some(format!("the first one failed{again}: nothing else was touched"));

@@ -22,7 +22,7 @@ const SCHEDULES: &str = "/api/v1/schedules";
     after_help = "\
 Examples:
   hookbox schedules
-  hookbox schedules nightly-report                one, with its last ticks and what was skipped
+  hookbox schedules nightly-report   one, with its last ticks and skips
   hookbox schedules pause nightly-report --reason \"the database moves\"
   hookbox schedules --json"
 )]

@@ -150,7 +150,7 @@ pub struct AttemptRecord {
     pub started_at_ms: i64,
     /// From the call to the verdict, in microseconds.
     pub duration_us: u64,
-    /// What its guest used; absent if none ran, and in older records.
+    /// CPU time and memory of its guest; absent if none ran, and in older records.
     pub used: Option<GuestUse>,
     /// The outcome.
     pub outcome: Outcome,

@@ -193,7 +193,7 @@ impl SourceActivity {
         keys.iter().filter_map(|(source, key)| UnreadKey::of(source, key)).collect()
     }
 
-    /// What is to be stored of keys that were used since that was asked last.
+    /// The uses of keys since the last call, to be stored.
     pub fn key_increments(&self, now_ms: i64) -> Vec<Increment> {
         let keys = self.all_keys();
         keys.iter().filter_map(|(source, key)| key.increment(source, now_ms)).collect()

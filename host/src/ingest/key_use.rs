@@ -1,8 +1,8 @@
 //! When the keys of sources were used last, across restarts.
 //!
 //! A use is an atomic store in memory. Every five minutes, with the samples of the charts, the keys
-//! that were used since are stored too: each is an owner of samples, by the name of its source and
-//! one byte of a digest of the key. That tells the keys of a source apart, but for one time in 256,
+//! that were used since are stored too. Each is an owner of samples, named by its source and one
+//! byte of a digest of the key. That tells the keys of a source apart, but for one time in 256,
 //! and no secret can be tried against it.
 
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl KeyUse {
         }
     }
 
-    /// What is to be stored at this time, if it was used since something was stored last.
+    /// The use to be stored at this time, if it was used since something was stored last.
     pub(super) fn increment(&self, source: &str, now_ms: i64) -> Option<Increment> {
         let at_ms = time(&self.at)?;
         if at_ms <= self.kept.swap(at_ms, Ordering::Relaxed) {

@@ -135,7 +135,7 @@ impl OperationSignal {
         troubles.retain(|id, _| runs(*id));
     }
 
-    /// What hinders an operation on this host.
+    /// The hindrance of an operation on this host.
     pub fn trouble(&self, id: OperationId) -> Option<String> {
         let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         troubles.get(&id).cloned()

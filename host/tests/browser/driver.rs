@@ -234,6 +234,8 @@ impl Browser {
     /// Presses keys, one after the other, wherever the focus is.
     #[track_caller]
     pub(super) fn press(&self, keys: &str) {
+        // Scripts that are not there yet hear no key.
+        self.until("the page with its scripts", "document.readyState === 'complete'");
         let strokes: Vec<Value> = keys
             .chars()
             .flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key })))

@@ -28,6 +28,8 @@ fn buckets_keys_and_values_are_shown() {
     let keys = site.ask(&host, &["kv", "orders"]).out;
     assert!(keys.contains(writer["delivery_id"].as_str().unwrap()), "{keys}");
     assert!(keys.contains("the bucket holds"), "{keys}");
+    let end = value.as_object_mut().unwrap().remove("expires_at").unwrap();
+    assert!(end.as_str().unwrap().ends_with('Z'), "{end}");
     let expected = json!({ "bucket": "orders", "key": "seen", "bytes": 1, "value_text": "x" });
     assert_eq!(value, expected);
     for (arguments, hint) in [

@@ -86,7 +86,7 @@ fn shown(host: &Host, path: &str) -> Shown {
     Shown { text, command, call }
 }
 
-/// What a line of a shell prints, as JSON.
+/// The output of a line of a shell, as JSON.
 fn run(site: &Site, host: &Host, command: &str) -> Value {
     let binary = format!("{} ", env!("CARGO_BIN_EXE_hookbox"));
     let line = format!("{} --json", command.replacen("hookbox ", &binary, 1));
@@ -95,6 +95,19 @@ fn run(site: &Site, host: &Host, command: &str) -> Value {
     let ran = shell.env("HOOKBOX_ADMIN", &host.admin_url).output().unwrap();
     assert!(ran.status.success(), "{line}: {ran:?}");
     serde_json::from_slice(&ran.stdout).unwrap()
+}
+
+/// The same without times of open joins: they are told by two clocks, and differ by a millisecond.
+fn without_ends(part: &Value) -> Value {
+    const TIMES: [&str; 4] = ["due_at", "waits_for", "since", "until"];
+    match part {
+        Value::Array(items) => items.iter().map(without_ends).collect(),
+        Value::Object(members) => {
+            let kept = members.iter().filter(|(name, _)| !TIMES.contains(&name.as_str()));
+            kept.map(|(name, value)| (name.clone(), without_ends(value))).collect()
+        }
+        other => other.clone(),
+    }
 }
 
 /// Checks a listing and the pages after it; how many there are.
@@ -107,7 +120,8 @@ fn follow(site: &Site, host: &Host, first: &str) -> usize {
         let is_empty = asked["items"].as_array().unwrap().is_empty();
         assert!(!is_first || !is_empty, "{path}: nothing is compared");
         for part in ["items", "next_cursor", "next_after"] {
-            assert_eq!(asked[part], said[part], "{path}: {}", page.command);
+            let [asked, said] = [&asked[part], &said[part]].map(without_ends);
+            assert_eq!(asked, said, "{path}: {}", page.command);
         }
         let fields = |text: &str| text.split_once('?').map_or(0, |it| it.1.split('&').count());
         // The way back is of the page alone.
@@ -177,7 +191,7 @@ fn the_command_and_the_call_of_other_pages_say_the_same() {
         if said.get("next_cursor").is_none() && asked["next_cursor"].is_null() {
             asked.as_object_mut().unwrap().remove("next_cursor");
         }
-        assert_eq!(asked, said, "{path}");
+        assert_eq!(without_ends(&asked), without_ends(&said), "{path}");
     }
     let tree = shown(&host, &format!("/events/{event}?tab=tree"));
     let ids = |tree: Value| {
@@ -187,11 +201,10 @@ fn the_command_and_the_call_of_other_pages_say_the_same() {
     let map = shown(&host, "/map?window=24h&focus=plugin:refuses");
     let nodes = |map: Value| map["nodes"].clone();
     assert_eq!(nodes(host.api(&map.call)), nodes(run(&site, &host, &map.command)));
-    // For the rows that were selected there is a line for each.
     let text = shown_lines(&host, &format!("/replays/new?id={event}"));
-    assert_eq!(text.0, format!("for id in {event}; do hookbox events replay $id; done"));
-    let curl = format!("curl -s '{}/api/v1/events/'$id'/replay' -X 'POST'", host.admin_url);
-    assert_eq!(text.1, format!("for id in {event}; do {curl}; done"));
+    assert_eq!(text.0, format!("hookbox events replay {event}"));
+    let plan = format!("{}/api/v1/operations?action=replay&ids={event}", host.admin_url);
+    assert_eq!(text.1, format!("curl -s '{plan}' -X 'POST'"));
     let config = host.api("/api/v1/config");
     assert!(config["read_at"].as_str().unwrap().ends_with('Z'), "{config}");
     assert!(shown(&host, "/settings").text.contains("<span class=\"dim\">read</span> <hb-time>"));

@@ -29,7 +29,7 @@ pub(super) fn is_calm(admin: &Admin) -> bool {
 }
 
 /// The open groups of failures; the worst of each plugin has its error as its newest delivery has
-/// it. What is known already is not read again.
+/// it. Groups that are known already are not read again.
 pub(super) async fn groups(
     store: Arc<dyn Store>,
     known: Vec<FailingGroup>,
@@ -113,7 +113,7 @@ pub(super) fn all(admin: &Admin, stats: &Stats, groups: &[FailingGroup]) -> Vec<
     found
 }
 
-/// What is said of a plugin with these counts, of which so many attempts have succeeded and failed
+/// The words for a plugin with these counts, of which so many attempts have succeeded and failed
 /// lately, and of which deliveries may wait because they failed.
 fn told(
     counts: &PluginCounts,

@@ -1,4 +1,4 @@
-//! What wants attention, as the API gives it.
+//! Troubles, as the API gives it.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use crate::clock::rfc3339;
 pub(in crate::admin) struct TroublesJson {
     /// The gravest is first.
     pub(in crate::admin) items: Vec<OpenTroubleJson>,
-    /// What the store did not say in time; of it what was known before is in the list.
+    /// The answers that the store did not give in time; the list has the ones before.
     pub(in crate::admin) not_known: Vec<NotKnownJson>,
 }
 
@@ -27,9 +27,9 @@ pub(in crate::admin) struct OpenTroubleJson {
     pub(in crate::admin) name: Option<String>,
     /// Whether it goes before others.
     pub(in crate::admin) grave: bool,
-    /// What it is.
+    /// The trouble in words.
     pub(in crate::admin) detail: String,
-    /// What follows from it.
+    /// Its effect.
     pub(in crate::admin) effect: &'static str,
     /// When it began, RFC 3339 with milliseconds; null if that is not known or the text says it.
     pub(in crate::admin) since: Option<String>,
@@ -43,7 +43,7 @@ pub(in crate::admin) struct OpenTroubleJson {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = NotKnown)]
 pub(in crate::admin) struct NotKnownJson {
-    /// What it is.
+    /// The answer.
     pub(in crate::admin) what: &'static str,
     /// When it was known last, RFC 3339 with milliseconds; null if it was not.
     pub(in crate::admin) as_of: Option<String>,

@@ -1,4 +1,4 @@
-//! What is late or runs short: deliveries that are due and not begun, ticks, space on the disk.
+//! Lateness and shortage: deliveries that are due and not begun, ticks, space on the disk.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,11 @@ const LATE_TICK_MS: i64 = 60_000;
 /// A tick that was missed is told of for so long, or until the next one, in milliseconds.
 const MISSED_SHOWN_MS: i64 = 86_400_000;
 
-/// With less than this part of a disk free there is too little space.
+/// With less than this part of a disk free there is too little space, unless it is a large disk.
 const LOW_DISK_PART: u64 = 10;
+
+/// With more free bytes there is enough space on any disk.
+const MUCH_DISK_BYTES: u64 = 10 << 30;
 
 /// With fewer free bytes there is too little space on any disk.
 const LOW_DISK_BYTES: u64 = 1 << 30;
@@ -98,7 +101,7 @@ pub(super) fn schedules(admin: &Admin, stored: &[StoredSchedule]) -> Vec<OpenTro
 
 /// Whether too little of a disk is free.
 pub(in crate::admin) fn is_low((free, all): (u64, u64)) -> bool {
-    free < LOW_DISK_BYTES || free < all / LOW_DISK_PART
+    free < LOW_DISK_BYTES || free < MUCH_DISK_BYTES.min(all / LOW_DISK_PART)
 }
 
 /// The disk of the store, if too little of it is free.
@@ -121,6 +124,7 @@ mod tests {
         let low = |free, all| low_disk(StoreSpace { store_bytes: 1, disk: Some((free, all)) });
         assert!(low(10 * GIB, 100 * GIB).is_none() && low(GIB, 4 * GIB).is_none());
         assert!(low(GIB - 1, 4 * GIB).is_some(), "less than a GiB");
+        assert!(low(10 * GIB, 1_000 * GIB).is_none(), "room for weeks");
         let row = low(6 * GIB, 100 * GIB).unwrap();
         assert_eq!((row.part, row.says.as_str()), ("disk", "6.0 GiB of 100.0 GiB are free"));
         assert!(low_disk(StoreSpace { store_bytes: 1, disk: None }).is_none());

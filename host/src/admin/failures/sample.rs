@@ -31,7 +31,7 @@ const HOUR_MS: i64 = 3_600_000;
 /// One group of failures, with what a bounded number of its deliveries has in common.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::admin) struct FailureDetail {
-    /// What the listing says.
+    /// The row of the listing.
     #[serde(flatten)]
     pub(in crate::admin) group: FailureJson,
     /// The deliveries that the lists below are of: the newest of those whose last attempt failed

@@ -1,4 +1,4 @@
-//! What an operation would be for: counted, and then planned.
+//! The deliveries or events that an operation would be for: counted, and then planned.
 
 use std::time::{Duration, Instant};
 

@@ -26,7 +26,7 @@ pub(in crate::admin) struct OperationJson {
     pub(in crate::admin) state: &'static str,
     /// Why it has stopped.
     pub(in crate::admin) reason: Option<String>,
-    /// What hinders it on the host that answers: it is tried again.
+    /// The hindrance on the host that answers: it is tried again.
     pub(in crate::admin) trouble: Option<String>,
     /// The filters, by their names; empty for one of ids or of another operation.
     pub(in crate::admin) filter: BTreeMap<&'static str, String>,

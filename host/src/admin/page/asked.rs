@@ -205,7 +205,7 @@ impl Asked {
 /// A field as an option of a command.
 pub(in crate::admin::page) fn option(name: &str, value: &str) -> String {
     let flag = if name == "q" { "query".to_owned() } else { name.replace('_', "-") };
-    // What begins with a dash would be taken for another option.
+    // A value that begins with a dash would be taken for another option.
     let between = if value.starts_with('-') { '=' } else { ' ' };
     match (name, value) {
         ("emitted", "true") => format!(" --{flag}"),

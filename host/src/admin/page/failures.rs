@@ -58,7 +58,7 @@ struct FailureShown {
     verdict: &'static str,
     deliveries: String,
     sample: Option<String>,
-    /// What was changed within the hours of the trend, the newest change first.
+    /// The changes within the hours of the trend, the newest change first.
     marks: Vec<Html>,
     looked_at: String,
     values: Vec<GroupValues>,

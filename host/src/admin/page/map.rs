@@ -14,7 +14,7 @@ use super::frame::PageFrame;
 use super::parts::html::Html;
 use super::parts::link::{Link, word};
 use super::parts::measure::three_digits;
-use super::parts::when::{clock, when_text};
+use super::parts::when::{clock, when_about};
 use super::{html, params};
 use crate::admin::map::{EdgeJson, MapJson, NodeJson, show_map};
 use crate::admin::params::MapQuery;
@@ -139,7 +139,7 @@ fn rows(map: &MapJson, asked: &Asked, now_ms: i64) -> Vec<MapRow> {
             rate: rate(edge.count, map.window),
             events: events_of(edge),
             failed: (edge.failed > 0).then(|| failed(edge, now_ms)),
-            last: edge.last_at.as_deref().map(|at| when_text(at, now_ms)),
+            last: edge.last_at.as_deref().map(|at| when_about(at, now_ms)),
         });
     }
     for node in map.nodes.iter().filter(|node| node.unrouted) {

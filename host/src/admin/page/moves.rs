@@ -111,7 +111,7 @@ pub(super) async fn act(
     Id(name): Id<String>,
     mut form: FormFields,
 ) -> Result<Response, ProblemJson> {
-    // What has moved is not moved again, so a form that is sent twice needs no name.
+    // A delivery is not moved twice, so a form that is sent twice needs no name.
     form.take(ONCE);
     let to = form.take("to").ok_or_else(|| {
         ProblemJson::bad_request("`to` is missing: choose the plugin that gets the deliveries")

@@ -39,7 +39,7 @@ mod welcome;
 #[template(path = "overview.html")]
 struct OverviewPage {
     frame: PageFrame,
-    /// What the store did not say in time.
+    /// The answers that the store did not give in time.
     not_known: Option<String>,
     troubles: Vec<TroubleRow>,
     last: LastMinute,
@@ -110,7 +110,7 @@ pub(super) async fn show(
     html(StatusCode::OK, &page)
 }
 
-/// What wants attention, each with its time.
+/// The troubles, each with its time.
 async fn troubles(admin: &Admin, facts: &HostFacts, until: Instant) -> Vec<TroubleRow> {
     let mut rows: Vec<_> = attention::all(admin, facts).into_iter().map(TroubleRow::of).collect();
     let first_ms = rows.iter().filter_map(|row| Some(row.trouble.span?.from_ms)).min();
@@ -134,7 +134,7 @@ async fn history(
     }
 }
 
-/// What is not known now, in words.
+/// The answers that are not known now, in words.
 fn told(not_known: &[(&'static str, Option<i64>)], now_ms: i64) -> Option<String> {
     let one = |(what, as_of_ms): &(&str, Option<i64>)| match as_of_ms {
         Some(at_ms) => format!("{what} (of {} UTC is shown)", clock(*at_ms, now_ms)),

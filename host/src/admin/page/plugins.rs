@@ -51,7 +51,7 @@ struct PluginLine {
     contract: String,
     digest: String,
     loaded: Option<Html>,
-    /// What it did in the last minute, and the most memory of an attempt.
+    /// Its attempts of the last minute, and the most memory of an attempt.
     calls: String,
     succeeded: String,
     percentiles: String,

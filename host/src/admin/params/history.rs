@@ -53,7 +53,7 @@ impl HistoryQuery {
         Self { source: Some(source.to_owned()), ..Self::over(window) }
     }
 
-    /// What a plugin did over this window.
+    /// The attempts of a plugin over this window.
     pub(in crate::admin) fn of_plugin(window: &str, plugin: &str) -> Self {
         Self { plugin: Some(plugin.to_owned()), ..Self::over(window) }
     }
@@ -93,7 +93,7 @@ pub(in crate::admin) struct StreamQuery {
     topics: Option<String>,
 }
 
-/// What a stream tells of.
+/// The topics of a stream.
 #[derive(Debug, Default)]
 pub(in crate::admin) struct StreamTopics {
     /// Topics of everything.

@@ -1,4 +1,4 @@
-//! What a plugin did in the last minute, from the series in memory.
+//! The attempts of a plugin in the last minute, from the series in memory.
 
 use serde::Serialize;
 use utoipa::ToSchema;

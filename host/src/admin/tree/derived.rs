@@ -1,4 +1,4 @@
-//! What the times of a tree tell: which attempt emitted an event, and when a delivery waited.
+//! Facts that the times of a tree tell: which attempt emitted an event, and when a delivery waited.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What a plugin did in the last minute, by the words of the API.
+//! The attempts of a plugin in the last minute, by the words of the API.
 
 use serde_json::{Value, json};
 

@@ -42,7 +42,7 @@ impl StoredDelivery {
     }
 }
 
-/// What is known of the last write of a value.
+/// The last write of a value.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LastWrite {
     /// When the value expires, by host time.

@@ -208,6 +208,12 @@ impl Operation {
         self.options.first && self.ok == 0
     }
 
+    /// Whether the next one to be acted on is told from the others: it is tried first, or the only
+    /// one.
+    pub(in crate::store) fn notes_first(&self) -> bool {
+        self.tries_first() || self.total == 1
+    }
+
     /// How long it has run up to `now_ms` or to its end, without its rests, in milliseconds; absent
     /// if it was never started.
     pub fn worked_ms(&self, now_ms: i64) -> Option<i64> {

@@ -166,7 +166,7 @@ fn attempts_with(
     Ok(found)
 }
 
-/// What the guest of an attempt used, from columns 9 and 10.
+/// CPU time and memory of the guest of an attempt, from columns 9 and 10.
 fn used(row: &Row<'_>) -> Result<Option<GuestUse>, rusqlite::Error> {
     let (cpu_us, memory_kib): (Option<u64>, Option<u64>) = (row.get(9)?, row.get(10)?);
     Ok(cpu_us.map(|cpu_us| GuestUse { cpu_us, memory_kib: memory_kib.unwrap_or(0) }))

@@ -30,7 +30,7 @@ const MAX_EMITTED: usize = 10;
 /// Levels of lines that plugins log, the least one first.
 pub(super) const LEVELS: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
 
-/// What is known beside a delivery.
+/// The surroundings of a delivery.
 pub(super) struct Beside<'p> {
     pub(super) now_ms: i64,
     pub(super) may_act: bool,
@@ -86,7 +86,7 @@ pub(super) struct AttemptPart {
     pub(super) outcome: Html,
     pub(super) started: Html,
     pub(super) duration: String,
-    /// What the handler used.
+    /// CPU time and memory of the handler.
     pub(super) used: Option<String>,
     pub(super) error: Option<Html>,
     pub(super) file: Option<FileUsed>,

@@ -76,7 +76,7 @@ pub(in crate::admin::page) async fn act(
     Id(id): Id<EventId>,
     mut form: FormFields,
 ) -> Result<Response, ProblemJson> {
-    // What is cancelled is not cancelled again, so a form that is sent twice needs no name.
+    // A delivery is not cancelled twice, so a form that is sent twice needs no name.
     form.take(ONCE);
     let (begun, mut cursor) = (Instant::now(), None);
     loop {

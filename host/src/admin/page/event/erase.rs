@@ -27,7 +27,7 @@ use crate::admin::state::Admin;
 use crate::admin::view::EventItem;
 use crate::event::EventId;
 use crate::store::{EventFilter, OperationDeed, OperationScope};
-use crate::text::grouped;
+use crate::text::{grouped, plain};
 
 /// The time that one form works: well within the limit of a request.
 const WORKS_FOR: Duration = Duration::from_secs(6);
@@ -35,7 +35,10 @@ const WORKS_FOR: Duration = Duration::from_secs(6);
 /// The field in which it is typed what is to be erased.
 const TYPED: &str = "typed";
 
-/// What goes, and what stays.
+/// The most bytes of a heading or a label with a subject in it.
+const MAX_HEADING: usize = 700;
+
+/// The data that is deleted, and the data that stays.
 fn effects() -> Vec<Html> {
     [
         "Body, headers and subject go, and of their deliveries the logs, errors, paths of requests, \
@@ -142,7 +145,7 @@ pub(in crate::admin::page) async fn ask_subject(
     let events = if counted.total == 1 { "event" } else { "events" };
     let at_least = if counted.exact { "" } else { "at least " };
     let number = format!("{at_least}{} {events}", grouped(counted.total));
-    let heading = format!("Erase {number} of {subject}?");
+    let heading = plain(&format!("Erase {number} of {subject}?"), MAX_HEADING);
     let name = |row: &EventItem| format!("{} {}", row.attributes.kind, row.attributes.time);
     let more = if counted.total > counted.events.len() as u64 { " · …" } else { "" };
     let names: Vec<String> = counted.events.iter().map(name).collect();
@@ -161,7 +164,10 @@ pub(in crate::admin::page) async fn ask_subject(
         ),
         heading,
         lines,
-        choices: choices(format!("type the subject, {subject}, to erase them")),
+        choices: choices(plain(
+            &format!("type the subject, {subject}, to erase them"),
+            MAX_HEADING,
+        )),
         action: "/events/erase".to_owned(),
         hidden: vec![("subject", subject)],
         button: format!("Erase {number}"),

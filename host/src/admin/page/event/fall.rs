@@ -80,7 +80,8 @@ impl Fall {
         }
         let begun = drafts.iter().flat_map(UndrawnRow::begun).collect();
         let all = drafts.len();
-        let failed = |draft: &UndrawnRow<'_>| matches!(draft.of, RowOf::Delivery(_, it) if it.state == "dead");
+        let failed =
+            |row: &UndrawnRow<'_>| matches!(row.of, RowOf::Delivery(_, it) if it.state == "dead");
         // Failed branches are never left out.
         let mut seen = 0;
         drafts.retain(|draft| {

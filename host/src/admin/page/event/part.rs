@@ -32,8 +32,8 @@ pub(super) struct TreePart {
     pub(super) command: String,
 }
 
-/// Reads a part of the tree that an event is in: the one that the address asks for, otherwise the
-/// first one, or the one that begins with the event if the first one does not reach it.
+/// Reads a part of the tree that an event is in. The address may ask for one. Otherwise it is the
+/// first part, or the one that begins with the event if the first one does not reach it.
 pub(super) async fn tree_part(
     admin: &Arc<Admin>,
     asked: &Asked,

@@ -49,7 +49,7 @@ pub(super) struct GroupDelivery {
     pub(super) error: Option<Html>,
 }
 
-/// What the deliveries have in common.
+/// The types, sources and subjects of the deliveries.
 pub(super) fn values(detail: &FailureDetail) -> Vec<GroupValues> {
     let of = |name: &'static str, field: &str, counts: &[ValueCount]| {
         let row = |it: &ValueCount| {

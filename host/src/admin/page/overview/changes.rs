@@ -1,4 +1,4 @@
-//! What was changed shortly before a trouble began.
+//! The changes shortly before a trouble began.
 
 use std::sync::Arc;
 

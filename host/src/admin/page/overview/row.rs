@@ -116,7 +116,7 @@ fn link(trouble: &OpenTrouble) -> (String, &'static str) {
 /// The one thing to do that loses nothing: a page that asks first.
 fn act(trouble: &OpenTrouble) -> Option<(String, &'static str)> {
     let OpenTrouble { about, name, .. } = trouble;
-    // What the host itself handles is not paused.
+    // A plugin of the host itself is not paused.
     let is_own = name.contains('/');
     let of = |path: &str, action: &str| Link::to(path).segment(name).segment(action).into_text();
     match about {

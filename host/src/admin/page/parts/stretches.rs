@@ -1,9 +1,9 @@
 //! The geometry of a waterfall: the stretches of time that are drawn or cut, and their places.
 
-/// What a cut takes of the axis, in percent of what is drawn.
+/// The part of the axis that a cut takes, in percent of what is drawn.
 const CUT_PART: f64 = 0.18;
 
-/// What all cuts take at most, in the same way.
+/// The part that all cuts take at most, in the same way.
 const ALL_CUTS_PART: f64 = 0.56;
 
 /// The room that the duration of an attempt takes, in percent: stretches of time are at least as

@@ -32,6 +32,14 @@ pub(in crate::admin::page) fn when_text(at: &str, now_ms: i64) -> Html {
     }
 }
 
+/// The same for a time of which the milliseconds are not known.
+pub(in crate::admin::page) fn when_about(at: &str, now_ms: i64) -> Html {
+    match at.parse::<jiff::Timestamp>() {
+        Ok(time) => element(&format!("{time:.0}"), &relative(time.as_millisecond(), now_ms)),
+        Err(_) => super::html::shown(at),
+    }
+}
+
 fn element(exact: &str, text: &str) -> Html {
     let mut html = Html::default();
     html.raw(format_args!("<hb-time><time datetime=\"{exact}\" title=\"{exact}\">"))

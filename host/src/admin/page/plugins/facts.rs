@@ -57,7 +57,7 @@ pub(super) fn groups(plugin: &PluginJson, now_ms: i64) -> Groups {
     ]
 }
 
-/// What it did in the last minute, or since the start if that is less.
+/// Its attempts of the last minute, or since the start if that is less.
 fn minute(plugin: &PluginJson) -> Pairs {
     let recent = &plugin.recent;
     let of = match recent.span_s {

@@ -1,4 +1,4 @@
-//! What a plugin did: in the last minute, and in each hour of a day; and its configuration.
+//! The attempts of a plugin: in the last minute, and in each hour of a day; and its configuration.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What an operation does, and what it remembers of its way.
+//! The action of an operation, and the facts that it remembers of its way.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use super::OperationState;
 use crate::event::{DeliveryId, PluginName};
 use crate::store::model::actions::Action;
 
-/// What an operation does with each delivery or event that it is for.
+/// The action of an operation on each delivery or event that it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperationDeed {
     /// An action on each delivery.
@@ -90,7 +90,7 @@ pub struct TriedItem {
     pub number: u32,
 }
 
-/// What an operation remembers of its way.
+/// The facts that an operation remembers of its way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OperationMarks {
     /// How long it has rested, paused or stopped, up to the last time that it went on, in

@@ -1,4 +1,4 @@
-//! What an operation remembers of its way, stored with its scope.
+//! The facts that an operation remembers of its way, stored with its scope.
 
 use crate::store::postgres::work::{Work, WorkError};
 use crate::store::{Operation, OperationMarks, TriedItem};
@@ -9,7 +9,7 @@ pub(super) async fn note_tried(
     of: &Operation,
     opened: Option<TriedItem>,
 ) -> Result<(), WorkError> {
-    match opened.filter(|_| of.tries_first()) {
+    match opened.filter(|_| of.notes_first()) {
         Some(tried) => mark(work, of, OperationMarks { tried: Some(tried), ..of.marks }).await,
         None => Ok(()),
     }

@@ -38,7 +38,7 @@ const ASK_EVERY: Duration = Duration::from_secs(10);
 /// The time in which events without a route are counted, in milliseconds.
 const HOUR_MS: i64 = 3_600_000;
 
-/// A failure that came first so shortly after the beginning of that time may have come before it too.
+/// A failure that came first so shortly after the beginning of that time may be older.
 const NEAR_END_MS: i64 = 120_000;
 
 /// Types without a route that are named.

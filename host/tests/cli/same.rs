@@ -203,7 +203,7 @@ fn the_command_and_the_call_of_other_pages_say_the_same() {
     assert_eq!(nodes(host.api(&map.call)), nodes(run(&site, &host, &map.command)));
     let text = shown_lines(&host, &format!("/replays/new?id={event}"));
     assert_eq!(text.0, format!("hookbox events replay {event}"));
-    let plan = format!("{}/api/v1/operations?action=replay&ids={event}", host.admin_url);
+    let plan = format!("{}/api/v1/operations?ids={event}&action=replay", host.admin_url);
     assert_eq!(text.1, format!("curl -s '{plan}' -X 'POST'"));
     let config = host.api("/api/v1/config");
     assert!(config["read_at"].as_str().unwrap().ends_with('Z'), "{config}");

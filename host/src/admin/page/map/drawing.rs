@@ -254,7 +254,11 @@ fn edge_svg(out: &mut Html, map: &MapJson, edge: &EdgeJson, route: &EdgeRoute, n
     // An edge that carries nothing is one to a type that came all the same, if it only gathers.
     let is_quiet = edge.count == 0 && (edge.kind != "gathered" || arrived(map, &edge.from) == 0);
     let dash = if is_quiet { " stroke-dasharray=\"4 4\"" } else { "" };
-    out.raw(format_args!("<path class=\"e\" d=\"{path}\" stroke-width=\"{width:.1}\"{dash}/>"));
+    let is_bad = edge.failed > 0 && failing(edge).is_none_or(|burst| burst.is_on(now_ms));
+    // The red line would hide it.
+    if !is_bad || edge.failed < edge.count {
+        out.raw(format_args!("<path class=\"e\" d=\"{path}\" stroke-width=\"{width:.1}\"{dash}/>"));
+    }
     let (x, y) = route.label;
     let back = if route.is_back { ", hop limit" } else { "" };
     match failing(edge).filter(|burst| !burst.is_on(now_ms)) {

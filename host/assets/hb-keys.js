@@ -1,4 +1,4 @@
-// <hb-keys>: keys for those who like them; one switch turns all of them off.
+// <hb-keys>: shortcuts, and a switch that turns them off.
 import { nextMode } from "./hb-time.js";
 import { copy, textOf } from "./hb-copy.js";
 

@@ -1,13 +1,16 @@
 // <hb-live topics="…">: a stream of hints; after one the page asks for what changes of itself.
 import { showTimes } from "./hb-time.js";
 
-const LEAST_PAUSE = 1000;
+const PAUSE = 1000;
 const POLL = 5000;
 /** @type {{createHTML(text: string): string} | undefined} */
 const policy = /** @type {any} */ (window).trustedTypes?.createPolicy("hookbox", { createHTML: (/** @type {string} */ text) => text });
 
 /** @param {string} text */
 const parse = (text) => new DOMParser().parseFromString(/** @type {any} */ (policy?.createHTML(text) ?? text), "text/html");
+
+/** @param {Element} where @param {Element | null} row */
+const same = (where, row) => where.querySelector(`tr[data-row="${CSS.escape(row?.getAttribute("data-row") ?? "")}"]`);
 
 class HbLive extends HTMLElement {
 	connectedCallback() {
@@ -21,7 +24,7 @@ class HbLive extends HTMLElement {
 		this.say("live …");
 		this.append(this.button);
 		document.addEventListener("visibilitychange", () => (document.hidden ? this.close() : this.open()));
-		document.addEventListener("hb-refresh", () => this.refresh());
+		document.addEventListener("hb-refresh", () => this.on && this.refresh());
 		this.open();
 	}
 	/** @param {string} text */
@@ -62,7 +65,7 @@ class HbLive extends HTMLElement {
 	}
 	soon() {
 		if (this.timer) return;
-		const wait = Math.max(0, (this.last ?? 0) + LEAST_PAUSE - Date.now());
+		const wait = Math.max(0, (this.last ?? 0) + PAUSE - Date.now());
 		this.timer = setTimeout(() => {
 			this.timer = undefined;
 			this.refresh();
@@ -102,18 +105,19 @@ class HbLive extends HTMLElement {
 	/** @param {Element} old @param {Element} fresh */
 	replace(old, fresh) {
 		const active = document.activeElement;
-		// Nothing moves that is pointed at, selected or focused: the next hint tries again.
-		if (old.querySelector("[aria-selected=true], tbody tr:hover, .trouble li:hover")) return;
+		// Nothing moves that is pointed at or focused: the next hint tries again.
+		if (old.querySelector("tbody tr:hover, .trouble li:hover")) return;
 		if (active && old.contains(active)) return;
 		for (const details of old.querySelectorAll("details[open][id]")) {
 			fresh.querySelector(`#${CSS.escape(details.id)}`)?.setAttribute("open", "");
 		}
+		same(fresh, old.querySelector("tr[aria-selected]"))?.setAttribute("aria-selected", "true");
 		old.replaceChildren(...document.adoptNode(fresh).childNodes);
 	}
 	/** Rows come in at the top, and only where nobody looks closely. @param {Element} old @param {Element} fresh */
 	tail(old, fresh) {
 		const rows = [...fresh.querySelectorAll("tr[data-row]")];
-		const added = rows.filter((row) => !old.querySelector(`[data-row="${CSS.escape(row.getAttribute("data-row") ?? "")}"]`));
+		const added = rows.filter((row) => !same(old, row));
 		const calm = scrollY < 40 && !old.matches(":hover") && !old.contains(document.activeElement)
 			&& !old.querySelector("input:checked, [aria-selected=true]");
 		const isFull = rows.length > 0 && added.length === rows.length;

@@ -1,4 +1,3 @@
-// What pages gain with script: live parts, keys, relative times, copying, progress and checks.
 import "./hb-time.js";
 import "./hb-copy.js";
 import "./hb-live.js";
@@ -9,7 +8,7 @@ setInterval(() => {
 	if (!document.hidden && document.querySelector("hb-progress")) document.dispatchEvent(new Event("hb-refresh"));
 }, 1000);
 
-// <hb-json>: says while one types whether the text in it is JSON.
+// <hb-json>: says whether its text is JSON.
 const check = () => {
 	const field = document.querySelector("hb-json textarea");
 	const says = document.querySelector("hb-json output");

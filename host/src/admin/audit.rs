@@ -128,7 +128,7 @@ async fn send_all(
 impl AuditEntryJson {
     fn of(entry: AuditEntry, sees: Sees) -> Self {
         let AuditEntry { id, at_ms, actor, role, via, action, target, detail, result } = entry;
-        let detail = sees.detail(detail);
+        let (target, detail) = (sees.detail(target), sees.detail(detail));
         let result = RawValue::from_string(result).unwrap_or_default();
         Self { id, at: rfc3339(at_ms), actor, role, via, action, target, detail, result }
     }

@@ -196,6 +196,10 @@ impl Runner {
         let view = match self.parts.reads.event(event).await {
             Ok(view) => view,
             Err(StoreError::NotFound(_)) => return Ok(Vec::new()),
+            Err(StoreError::Query(error)) => {
+                tracing::warn!(event.id = %event, error, "an event cannot be read, and is not replayed");
+                return Ok(Vec::new());
+            }
             Err(error) => return Err(error),
         };
         let facts = Facts::new(&view.event.attributes, &view.headers, view.event.hops);

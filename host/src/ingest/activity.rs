@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::Semaphore;
 
-use super::key_use::{KeyMark, KeyUse, NEVER, UnreadKey, marks, time};
+use super::key_use::{KeyMark, KeyUse, NEVER, UnreadKey, marks, newest, time};
 use super::reasons::RefusalReason;
 use super::verify::KeyRing;
 use super::window::SecretWindows;
@@ -196,7 +196,7 @@ impl SourceActivity {
     /// The uses of keys since the last call, to be stored.
     pub fn key_increments(&self, now_ms: i64) -> Vec<Increment> {
         let keys = self.all_keys();
-        keys.iter().filter_map(|(source, key)| key.increment(source, now_ms)).collect()
+        newest(keys.iter().filter_map(|(source, key)| key.increment(source, now_ms)))
     }
 
     fn all_keys(&self) -> Vec<(Arc<str>, Arc<KeyUse>)> {

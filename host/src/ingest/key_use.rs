@@ -5,6 +5,7 @@
 //! byte of a digest of the key. That tells the keys of a source apart, but for one time in 256,
 //! and no secret can be tried against it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -101,6 +102,19 @@ impl KeyUse {
     }
 }
 
+/// The newest use of each owner: keys of one source may have one, and a store takes one sample of
+/// each owner.
+pub(super) fn newest(uses: impl Iterator<Item = Increment>) -> Vec<Increment> {
+    let mut of_owners = BTreeMap::<SeriesOwner, Increment>::new();
+    for used in uses {
+        let known = of_owners.entry(used.owner.clone()).or_insert_with(|| used.clone());
+        if used.counts[BEFORE_END] < known.counts[BEFORE_END] {
+            *known = used;
+        }
+    }
+    of_owners.into_values().collect()
+}
+
 /// The owner of a key's samples: no source has a name with this sign.
 fn owner(source: &str, mark: &KeyMark) -> SeriesOwner {
     let name = format!("{source}#{:02x}", mark[0]);
@@ -152,6 +166,23 @@ mod tests {
         assert_eq!(again.first_kept(), Some(900_000 - 123_456));
         assert_eq!(again.increment("heygen", 2_000_000), None, "it is stored already");
         assert!(UnreadKey::of("heygen", &again).is_none());
+    }
+
+    #[test]
+    fn keys_that_share_an_owner_are_stored_as_one() {
+        let used = |mark: KeyMark, at_ms| {
+            let key = KeyUse::new(mark);
+            key.at.store(at_ms, Ordering::Relaxed);
+            key.increment("heygen", 1_000_000).unwrap()
+        };
+        let (mut second, other) = ([0xab; 32], [0xcd; 32]);
+        second[1] = 0;
+        let uses = [used([0xab; 32], 400_000), used(second, 900_000), used(other, 500_000)];
+        let stored: Vec<_> = newest(uses.into_iter())
+            .into_iter()
+            .map(|it| (it.owner.name.unwrap().to_string(), it.counts[BEFORE_END]))
+            .collect();
+        assert_eq!(stored, [("heygen#ab".to_owned(), 100_000), ("heygen#cd".to_owned(), 500_000)]);
     }
 
     #[test]

@@ -70,6 +70,9 @@ async fn an_event_is_replayed_by_a_form_and_several_are_as_well() {
     let ask = good(&site, "/replays/new?type=video.done&list=%2Fevents%3Ftype%3Dvideo.done").await;
     assert!(ask.contains("hookbox events replay --type video.done"), "{ask}");
     assert!(ask.contains("to audit only") && ask.contains("try one first"), "{ask}");
+    let ask = good(&site, "/replays/new?type=video.done&emitted=false").await;
+    assert!(ask.contains("name=\"emitted\" value=\"false\""), "the form keeps it: {ask}");
+    assert!(ask.contains("--type video.done --emitted=false"), "{ask}");
     assert_eq!(page(&site, "/replays/new").await.status, StatusCode::BAD_REQUEST);
     let none = page(&site, "/replays/new?chosen=rows&type=video.done").await;
     assert_eq!(none.status, StatusCode::BAD_REQUEST, "{}", none.text);

@@ -361,7 +361,7 @@ async fn find_leads_to_what_an_id_or_a_name_means() {
         ("github", "/sources/github"),
         ("op_12", "/operations/op_12"),
         ("f_0123456789ab", "/failures/f_0123456789ab"),
-        ("report", "/schedules"),
+        ("report", "/schedules/report"),
         ("videos", "/joins?name=joins%2Fvideos"),
         ("joins/videos", "/joins?name=joins%2Fvideos"),
         ("order_1", "/events?q=order_1"),

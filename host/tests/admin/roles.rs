@@ -265,6 +265,13 @@ async fn a_viewer_without_payloads_is_told_no_digest_of_a_value() {
     let path = "/api/v1/kv/audit/value?key=k&force=true";
     let (status, _, text) = ask(&site, "PUT", path, Some("operator-token")).await;
     assert_eq!(status, 200, "{text}");
+    let plan = "/api/v1/operations?action=replay&q=SECRET";
+    let (status, _, text) = ask(&site, "POST", plan, Some("operator-token")).await;
+    assert_eq!(status, 201, "{text}");
+    for (token, says) in [("reader-token", "q=sha256:"), ("viewer-token", "q=(hidden)")] {
+        let (_, _, seen) = ask(&site, "GET", "/api/v1/audit", Some(token)).await;
+        assert!(seen.contains(says), "{token}: {seen}");
+    }
     // SHA-256 of nothing.
     let digest = "e3b0c44298fc1c14";
     let by_digest = format!("/api/v1/audit?target={digest}");

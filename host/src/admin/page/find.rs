@@ -53,7 +53,7 @@ fn place(admin: &Admin, query: &str) -> String {
         return Link::to("/sources").segment(query).into_text();
     }
     if config.schedules.contains_key(query) {
-        return "/schedules".to_owned();
+        return Link::to("/schedules").segment(query).into_text();
     }
     let gathers = ["", "joins/", "batches/"].map(|kind| format!("{kind}{query}"));
     if let Some(name) = gathers.iter().find(|name| config.routes.gatherings.get(name).is_some()) {

@@ -82,8 +82,9 @@ impl ChangeArgs {
             None => {
                 let asks = !self.yes;
                 // An operation is counted when it is planned, which needs somebody to start it.
-                if asks && (!self.operation.is_given() || !somebody_is_there()) {
-                    self.ask(action, client)?;
+                let counts = asks && (!self.operation.is_given() || !somebody_is_there());
+                if counts && !self.ask(action, client)? {
+                    return changed(0, action.done(), &Value::Null, as_json);
                 }
                 match self.operation.is_given() {
                     true => {
@@ -96,7 +97,7 @@ impl ChangeArgs {
     }
 
     /// Asks whether all that match are meant.
-    fn ask(&self, action: &Action, client: &AdminClient) -> Result<(), Failure> {
+    fn ask(&self, action: &Action, client: &AdminClient) -> Result<bool, Failure> {
         let answer = self.step(action, client, &[("dry_run", Some("true"))], None)?;
         let (matched, is_all) = (count(&answer, "matched"), !answer["next_cursor"].is_string());
         if !somebody_is_there() {
@@ -115,25 +116,18 @@ impl ChangeArgs {
         client: &AdminClient,
         as_json: bool,
     ) -> Result<ExitCode, Failure> {
-        let (mut changed, done) = (0, action.done());
+        let (mut number, done) = (0, action.done());
         let progress = ProgressLine::new(action.name(), self.at_most(action, client)?);
         let next = self.steps(action, client, &[], |answer| {
-            changed += count(answer, done);
-            progress.show(changed, format!("{changed} {done}"));
+            number += count(answer, done);
+            progress.show(number, format!("{number} {done}"));
         });
         drop(progress);
-        let next = next.map_err(|failure| match changed {
+        let next = next.map_err(|failure| match number {
             0 => failure,
-            _ => Failure::failed(format!("{changed} {done}, then: {failure}")),
+            _ => Failure::failed(format!("{number} {done}, then: {failure}")),
         })?;
-        if as_json {
-            print_json(&json!({ done: changed, "more": !next.is_null(), "next_cursor": next }))?;
-        } else {
-            let mut out = Printout::new();
-            out.line(format!("{changed} {done}"));
-            out.print()?;
-        }
-        stopped(&next)
+        changed(number, done, &next, as_json)
     }
 
     fn preview(
@@ -249,6 +243,18 @@ pub(super) fn one(
 
 fn count(answer: &Value, name: &str) -> u64 {
     answer[name].as_u64().unwrap_or(0)
+}
+
+/// Prints how many were changed, and where to go on.
+fn changed(number: u64, done: &str, next: &Value, as_json: bool) -> Result<ExitCode, Failure> {
+    if as_json {
+        print_json(&json!({ done: number, "more": !next.is_null(), "next_cursor": next }))?;
+    } else {
+        let mut out = Printout::new();
+        out.line(format!("{number} {done}"));
+        out.print()?;
+    }
+    stopped(next)
 }
 
 /// The end of a command that may have been stopped before its end.

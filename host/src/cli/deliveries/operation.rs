@@ -52,10 +52,11 @@ impl OperationArgs {
         query.extend((*action == Action::RetryFresh).then_some(("fresh", Some("true"))));
         let planned = client.post("/api/v1/operations", &query)?;
         let path = format!("/api/v1/operations/{}", text(&planned["id"]));
-        if asks && let Err(refused) = ask(action, &planned) {
+        let wanted = if asks { ask(action, &planned) } else { Ok(true) };
+        if !matches!(wanted, Ok(true)) {
             // It could be started within the hour.
-            client.post(&format!("{path}/cancel"), &[])?;
-            return Err(refused);
+            let ended = client.post(&format!("{path}/cancel"), &[])?;
+            return wanted.and_then(|_| report(&ended, as_json).map(|_| ExitCode::SUCCESS));
         }
         let [pace, stop_after] =
             [self.pace, self.stop_after].map(|number| number.map(|number| number.to_string()));
@@ -71,7 +72,7 @@ impl OperationArgs {
 }
 
 /// Asks whether what was planned is to be done.
-fn ask(action: &Action, planned: &Value) -> Result<(), Failure> {
+fn ask(action: &Action, planned: &Value) -> Result<bool, Failure> {
     let matched = planned["total"].as_u64().unwrap_or(0);
     let as_of = format!(", as of {}: what fails later is not touched", text(&planned["as_of"]));
     let sample = elements(&planned["sample"]);

@@ -8,15 +8,16 @@ use crate::cli::listing::delivery_table;
 use crate::cli::output::{Ink, Printout};
 use crate::store::Action;
 
-/// Shows how many there are and some of them, and asks whether they are meant.
+/// Shows how many there are and some of them, and asks whether they are meant. Whether there is
+/// anything to be done.
 pub(super) fn confirmed(
     action: &Action,
     (matched, is_all): (u64, bool),
     as_of: &str,
     sample: &[Value],
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     if matched == 0 && is_all {
-        return Ok(());
+        return Ok(false);
     }
     let mut out = Printout::new();
     let at_least = if is_all { "" } else { "at least " };
@@ -27,7 +28,7 @@ pub(super) fn confirmed(
     }
     let them = if matched == 1 && is_all { "it" } else { "them" };
     match says_yes(out.text(), &format!("{} {them}?", action.name()))? {
-        true => Ok(()),
+        true => Ok(true),
         false => Err(Failure::failed("nothing was changed")),
     }
 }

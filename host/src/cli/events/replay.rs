@@ -1,12 +1,12 @@
 //! `hookbox events replay`: one event at once, or many by an operation of the host.
 
-use std::io::{IsTerminal as _, Write as _, stderr, stdin};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::{EventMatchArgs, event_id};
+use crate::cli::asking::{says_yes, somebody_is_there};
 use crate::cli::client::{AdminClient, Param};
 use crate::cli::failure::Failure;
 use crate::cli::listing::elements;
@@ -85,17 +85,21 @@ impl ReplayArgs {
     }
 
     fn many(&self, client: &AdminClient, as_json: bool) -> Result<ExitCode, Failure> {
-        if !self.yes && !stdin().is_terminal() {
+        if !self.yes && !somebody_is_there() {
             return Err(Failure::usage("nobody can be asked whether to replay them: add --yes"));
         }
         let planned = self.plan(client)?;
-        if planned["total"] == 0 {
-            return Err(Failure::failed("nothing matches: there is nothing to replay"));
-        }
-        if !self.yes && !confirmed(&planned)? {
-            return Err(Failure::failed("nothing was replayed"));
-        }
         let path = format!("/api/v1/operations/{}", text(&planned["id"]));
+        let refused = match planned["total"] == 0 {
+            true => Some("nothing matches: there is nothing to replay"),
+            false if self.yes || confirmed(&planned)? => None,
+            false => Some("nothing was replayed"),
+        };
+        if let Some(why) = refused {
+            // It could be started within the hour.
+            client.post(&format!("{path}/cancel"), &[])?;
+            return Err(Failure::failed(why));
+        }
         let [pace, stop_after] =
             [self.pace, self.stop_after].map(|number| number.map(|number| number.to_string()));
         let options = [
@@ -140,15 +144,9 @@ fn confirmed(planned: &Value) -> Result<bool, Failure> {
     let to: Vec<String> =
         elements(&planned["to"]).iter().map(|name| printable(&text(name))).collect();
     let to = if to.is_empty() { "what is routed now".to_owned() } else { to.join(", ") };
-    let asked = write!(
-        stderr(),
-        "{at_least}{} events, as of {}: {} …\nreplay them to {to}? [y/N] ",
-        text(&planned["total"]),
-        text(&planned["as_of"]),
-        names.join(" · ")
-    );
-    let mut answer = String::new();
-    let read = asked.and_then(|()| stdin().read_line(&mut answer));
-    read.map_err(|error| Failure::failed(format!("nobody can be asked: {error}")))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    let (total, as_of) = (planned["total"].as_u64().unwrap_or(0), text(&planned["as_of"]));
+    let events = if total == 1 { "event" } else { "events" };
+    let more = if total > names.len() as u64 { " · …" } else { "" };
+    let shown = format!("{at_least}{total} {events}, as of {as_of}: {}{more}\n", names.join(" · "));
+    says_yes(&shown, &format!("replay them to {to}?"))
 }

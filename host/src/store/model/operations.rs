@@ -208,6 +208,13 @@ impl Operation {
         self.options.first && self.ok == 0
     }
 
+    /// Whether something may be acted on now. Another host may have begun the one that is tried
+    /// first since this host looked.
+    pub(in crate::store) fn may_act(&self) -> bool {
+        let waits_for_first = self.tries_first() && self.open > 0;
+        self.state == OperationState::Running && !waits_for_first
+    }
+
     /// Whether the next one to be acted on is told from the others: it is tried first, or the only
     /// one.
     pub(in crate::store) fn notes_first(&self) -> bool {

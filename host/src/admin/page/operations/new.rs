@@ -145,7 +145,7 @@ fn things(action: &OperationDeed, total: u64) -> &'static str {
 
 /// The name of a field as forms carry it on.
 fn field_name(name: &str) -> Option<&'static str> {
-    const NAMES: [&str; 15] = [
+    const NAMES: [&str; 16] = [
         "action",
         "fresh",
         "ids",
@@ -155,6 +155,7 @@ fn field_name(name: &str) -> Option<&'static str> {
         "plugin",
         "type",
         "source",
+        "emitted",
         "subject",
         "failure",
         "outcome",
@@ -194,10 +195,7 @@ fn replay_command(asked: &Asked) -> String {
         match name.as_str() {
             "action" | "as_of" => {}
             "ids" => value.split(',').for_each(|id| command.push_str(&format!(" {}", word(id)))),
-            "q" => command.push_str(&format!(" --query {}", word(value))),
-            name => {
-                command.push_str(&format!(" --{} {}", name.replace('_', "-"), word(value)));
-            }
+            name => command.push_str(&option(name, value)),
         }
     }
     command

@@ -1,5 +1,7 @@
 //! The deliveries or events of an operation, and their stored form.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::deed::MarksText;
@@ -70,6 +72,9 @@ struct ScopeText {
     until_ms: Option<i64>,
     #[serde(flatten)]
     marks: MarksText,
+    /// Members of a later version, which may narrow it.
+    #[serde(flatten)]
+    unknown: BTreeMap<String, serde_json::Value>,
 }
 
 impl OperationScope {
@@ -99,6 +104,9 @@ impl OperationScope {
     }
 
     fn of(text: ScopeText) -> Option<Self> {
+        if !text.unknown.is_empty() {
+            return None;
+        }
         if let Some(id) = text.undo {
             return Some(Self::Undo(OperationId(id)));
         }
@@ -228,6 +236,13 @@ fn events_of(text: ScopeText) -> Option<EventFilter> {
 mod tests {
     use super::*;
     use crate::store::TriedItem;
+
+    #[test]
+    fn a_scope_with_a_filter_of_a_later_version_is_not_read_as_a_wider_one() {
+        for text in [r#"{"of_events":true,"tenant":"a"}"#, r#"{"state":"dead","tenant":"a"}"#] {
+            assert_eq!(OperationScope::read(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_scope_is_read_as_it_was_written() {

@@ -18,8 +18,7 @@ use crate::store::postgres::moves::WorkMoves;
 use crate::store::postgres::settle::small;
 use crate::store::postgres::work::{Work, WorkError};
 use crate::store::{
-    Cursor, EventFilter, ItemResult, OperationId, OperationState, Page, Progress, StoreError,
-    TriedItem,
+    Cursor, EventFilter, ItemResult, Operation, OperationId, Page, Progress, StoreError, TriedItem,
 };
 
 /// The most events that one look finds.
@@ -60,9 +59,10 @@ impl Postgres {
     ) -> Result<(), WorkError> {
         let work = self.work.begin().await?;
         let found = operation(&work, id, FOR_UPDATE).await?;
-        let Some(of) = found.filter(|it| it.state == OperationState::Running) else {
+        let Some(of) = found.filter(Operation::may_act) else {
             return Ok(());
         };
+        let events = if of.tries_first() { &events[..events.len().min(1)] } else { events };
         let due = due(&work, id, events).await?;
         let (mut moves, mut counts, mut opened) = (WorkMoves::default(), [0_i64; 2], None);
         for (event, targets) in events.iter().filter(|(event, _)| due.contains(&event.row())) {

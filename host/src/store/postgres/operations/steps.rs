@@ -39,9 +39,10 @@ impl Postgres {
     pub(super) async fn act_once(&self, id: OperationId, most: usize) -> Result<(), WorkError> {
         let work = self.work.begin().await?;
         let found = operation(&work, id, FOR_UPDATE).await?;
-        let Some(of) = found.filter(|it| it.state == OperationState::Running) else {
+        let Some(of) = found.filter(Operation::may_act) else {
             return Ok(());
         };
+        let most = if of.tries_first() { most.min(1) } else { most };
         let next = items(&work, id, ItemResult::Found, None, most).await?;
         if next.is_empty() {
             return Ok(());

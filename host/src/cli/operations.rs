@@ -189,13 +189,18 @@ pub(super) fn first_line(operation: &Value) -> Option<String> {
     let outcome = tried["outcome"].as_str()?;
     let took = tried["duration_ms"].as_f64().map(|ms| format!(" in {ms:.1} ms"));
     let before = tried["before"].as_str().map(|before| format!(" (was {before})"));
-    let verdict = tried["verdict"].as_str().map(|verdict| format!(": {verdict}"));
+    let verdict = tried["verdict"].as_str();
+    let is_known = matches!(verdict, Some("fixed" | "same error" | "still well"));
+    let error = tried["error"].as_str().filter(|_| !is_known);
+    let [verdict, error] =
+        [verdict, error].map(|text| text.map(|it| format!(": {}", printable(it))));
     Some(format!(
-        "first: {} {outcome}{}{}{}",
+        "first: {} {outcome}{}{}{}{}",
         text(&tried["delivery_id"]),
         took.unwrap_or_default(),
         before.unwrap_or_default(),
-        verdict.unwrap_or_default()
+        verdict.unwrap_or_default(),
+        error.unwrap_or_default()
     ))
 }
 

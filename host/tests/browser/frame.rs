@@ -127,7 +127,7 @@ fn every_filter_and_action(host: &Host, browser: &Browser) {
     until_count(host, "dead", 5);
 }
 
-/// What is wrong with the page that is shown, light or dark, wide or narrow.
+/// The faults of the page that is shown, light or dark, wide or narrow.
 pub(super) fn faults(browser: &Browser, page: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (width, theme) in [(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")] {

@@ -117,9 +117,9 @@ impl DeliveryView {
 
     /// The attempts before somebody retried it: those that do not count, if it has died before.
     /// Deaths are counted since schema version 7.
-    pub(in crate::store) fn before_retry(state: State, deaths: u32, pardoned: u32) -> Option<u32> {
+    pub(in crate::store) fn before_retry(state: State, deaths: u32, uncounted: u32) -> Option<u32> {
         let is_dead = matches!(state, State::Dead | State::Discarded);
-        (deaths > u32::from(is_dead)).then_some(pardoned)
+        (deaths > u32::from(is_dead)).then_some(uncounted)
     }
 
     /// The number of the attempt that ran when the delivery was cancelled: nothing but its record

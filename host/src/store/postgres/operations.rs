@@ -75,7 +75,7 @@ impl Operations for Postgres {
     }
 
     fn finish(&self, id: OperationId, reason: Option<String>) -> Pending<'_, ()> {
-        Box::pin(async move { tried!(self.rest_once(id, reason.as_deref())) })
+        Box::pin(async move { tried!(self.finish_once(id, reason.as_deref())) })
     }
 
     fn operation(&self, id: OperationId) -> Pending<'_, Option<Operation>> {

@@ -86,7 +86,7 @@ impl Postgres {
     }
 
     /// Ends a running operation, or stops it for a reason. Its end is in the audit log.
-    pub(super) async fn rest_once(
+    pub(super) async fn finish_once(
         &self,
         id: OperationId,
         reason: Option<&str>,

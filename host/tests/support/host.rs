@@ -262,7 +262,9 @@ impl Host {
             request.body(body.map_or_else(Vec::new, |body| body.to_string().into_bytes())).unwrap();
         let mut response = agent().run(request).map_err(|error| error.to_string())?;
         let status = response.status().as_u16();
-        let text = response.body_mut().read_to_string().map_err(|error| error.to_string())?;
+        // An answer may be larger than what the client reads by itself: a delivery with many logs.
+        let body = response.body_mut().with_config().limit(u64::MAX).read_to_string();
+        let text = body.map_err(|error| error.to_string())?;
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
 

@@ -114,7 +114,7 @@ async fn intake_and_attempts_have_the_same_words_on_every_page() {
         let tile = format!("<dt>{word}</dt><dd class=\"\">1</dd>");
         assert!(overview.contains(&tile), "{word}: {overview}");
     }
-    for text in ["now 3 a minute, peak 3", "UTC, a step is 1 min", "> succeeded</span>"] {
+    for text in ["now 3 a minute, mean 3, peak 3", "UTC, a step is 1 min", "> succeeded</span>"] {
         assert!(overview.contains(text), "{text}: {overview}");
     }
     assert!(overview.contains("1 accepted in the last 10 s"), "{overview}");

@@ -199,7 +199,7 @@ async fn the_backlog_has_its_curves_and_the_store_its_place() {
     }
     let text = good(&site, "/").await;
     let chart = text.split("id=\"chart-backlog\"").nth(1).expect("a chart");
-    assert!(chart.contains("now 13 ready or waiting, peak 71"), "{chart}");
+    assert!(chart.contains("now 13 ready or waiting, mean 0, peak 71"), "{chart}");
     assert!(text.contains("<dt>size of the store</dt>"), "{text}");
     assert!(text.contains("<dt>free of "), "{text}");
     assert!(text.contains("<span data-utc>UTC, a step is 2 min</span>"), "{text}");

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use hookbox_tools::{cargo, say};
 
 mod bindings;
+mod checks;
 mod clients;
 mod counts;
 mod languages;

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the whole set-up, every check and every test, and at the end what came of
 //! each.
 
+use crate::checks::Passed;
 use crate::{clients, counts, pages, plugins, postgres, projects, prometheus, public, schema};
 use hookbox_tools::{Result, cargo, command, output, run, run_reading, say};
 
@@ -29,12 +30,16 @@ pub(crate) fn test() -> Result {
     report.step("schema", || schema::check().map(|()| None));
     report.step("metrics", || prometheus::check().map(|()| None));
     report.step("postgres", || postgres::set_up().map(|()| None));
-    report.step("tests", tests);
+    let mut passed = Passed::default();
+    report.step("tests", || tests(|line| passed.read(line)));
+    report.step("checks of the pages", || passed.count().map(Some));
     match counts::unfit() {
         Some(reason) => report.skip("counts", reason),
         None => report.step("counts", || counts::check(&[])),
     }
-    report.step("doc tests", || counted(cargo("test --doc --workspace --locked"), "test result:"));
+    report.step("doc tests", || {
+        counted(cargo("test --doc --workspace --locked"), "test result:", |_| {})
+    });
     report.end()
 }
 
@@ -73,7 +78,7 @@ fn has(tool: &str) -> bool {
     output(&mut cargo(&format!("{tool} --version"))).is_ok()
 }
 
-fn tests() -> Result<Option<String>> {
+fn tests(read: impl FnMut(&str)) -> Result<Option<String>> {
     let (mut command, mark) = if has(NEXTEST) {
         (cargo("nextest run --workspace --locked --no-fail-fast"), "Summary [")
     } else {
@@ -82,13 +87,18 @@ fn tests() -> Result<Option<String>> {
     };
     let (name, value) = postgres::REQUIRED;
     command.env(name, value);
-    counted(command, mark)
+    counted(command, mark, read)
 }
 
-/// Runs tests and returns the lines that count them.
-fn counted(mut command: std::process::Command, mark: &str) -> Result<Option<String>> {
+/// Runs tests, reads each line that they print, and returns the lines that count them.
+fn counted(
+    mut command: std::process::Command,
+    mark: &str,
+    mut read: impl FnMut(&str),
+) -> Result<Option<String>> {
     let mut totals = Vec::new();
     let result = run_reading(&mut command, |line| {
+        read(line);
         if line.contains(mark) {
             totals.push(line.trim().to_owned());
         }

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use super::beside::{fill, filling, handler, share, signed_for};
 use super::events::until_dead;
 use super::idle;
@@ -25,6 +27,10 @@ const DEAD: usize = 5_000;
 /// How often each page is asked for, after the first time.
 const TIMES: usize = 20;
 
+/// Keys in the bucket of the plugin, and the value of each.
+const KEYS: usize = 500;
+const VALUE: &str = "{\"state\":\"paid\"}";
+
 /// The size and the time of a page, at most.
 const MOST_KIB: f64 = 100.0;
 const MOST_MS: f64 = 100.0;
@@ -45,8 +51,7 @@ pub(super) fn measure(sites: &Path, seconds: u32, count: usize) -> Result<Vec<Fi
     for path in paths(admin, count)? {
         say(&format!("asking for {path}"));
         let (ms, kib) = look(admin, &path)?;
-        let name =
-            path.split_once("evt_").map_or(path.clone(), |(before, _)| format!("{before}ID"));
+        let name = without_id(&path);
         figures.push(Figure::new(format!("{name}, median"), ms, "ms", Wanted::AtMost(MOST_MS)));
         figures.push(Figure::new(format!("{name}, size"), kib, "KiB", Wanted::AtMost(MOST_KIB)));
     }
@@ -86,6 +91,7 @@ fn paths(admin: &str, count: usize) -> Result<Vec<String>> {
         "/events?q=occurs_nowhere",
         "/events?type=avatar_video.*",
         "/failures",
+        "/deliveries",
         "/deliveries?state=dead",
         "/deliveries?plugin=handler",
         "/map",
@@ -96,6 +102,8 @@ fn paths(admin: &str, count: usize) -> Result<Vec<String>> {
         "/joins",
         "/schedules",
         "/kv",
+        "/kv/handler",
+        "/kv/handler/value?key=key_100",
         "/operations",
         "/settings",
         "/settings/audit",
@@ -104,15 +112,45 @@ fn paths(admin: &str, count: usize) -> Result<Vec<String>> {
         "/settings/about",
         "/find?q=occurs_nowhere",
     ];
+    for n in 0..KEYS {
+        put(admin, &format!("kv/{PLUGIN}/value?key=key_{n}&force=true"), VALUE)?;
+    }
+    let planned = plan(admin, &failure)?;
     let mut paths: Vec<String> = fixed.map(str::to_owned).into();
     // The oldest of all, by its subject.
     paths.push(format!("/events?subject={}", subject(DEAD)));
     paths.push(format!("/events?subject={}", subject(DEAD + count - 1)));
     paths.push(format!("/events/{event}"));
     paths.push(format!("/events/{dead}"));
+    paths.push(format!("/events/{event}/edit"));
     paths.push(format!("/failures/{failure}"));
     paths.push(format!("/operations/new?action=retry&failure={failure}"));
+    paths.push(format!("/operations/{planned}"));
     Ok(paths)
+}
+
+/// A path of a page with the word ID for the identifier in it.
+fn without_id(path: &str) -> String {
+    let id = ["evt_", "op_"].into_iter().find_map(|prefix| path.find(&format!("/{prefix}")));
+    let Some(begin) = id.map(|at| at + 1) else { return path.to_owned() };
+    let end = path[begin..].find('/').map_or(path.len(), |length| begin + length);
+    format!("{}ID{}", &path[..begin], &path[end..])
+}
+
+/// Sets a value.
+fn put(admin: &str, path: &str, value: &str) -> Result {
+    let url = format!("http://{admin}/api/v1/{path}");
+    ureq::put(&url).send(value).map(|_| ()).map_err(|error| format!("{url}: {error}"))
+}
+
+/// An operation that would retry the dead letters of a group, and is not started. Its id.
+fn plan(admin: &str, failure: &str) -> Result<String> {
+    let url = format!("http://{admin}/api/v1/operations");
+    let fail = |error: ureq::Error| format!("{url}: {error}");
+    let wanted = json!({ "action": "retry", "failure": failure });
+    let mut answer = ureq::post(&url).send_json(wanted).map_err(fail)?;
+    let planned: Value = answer.body_mut().read_json().map_err(fail)?;
+    planned["id"].as_str().map(str::to_owned).ok_or(format!("{url}: {planned}"))
 }
 
 /// The median time in milliseconds from the request to the last byte, and the size in KiB.
@@ -131,4 +169,16 @@ fn look(admin: &str, path: &str) -> Result<(f64, f64)> {
     let rest = &mut times[1..];
     rest.sort_by(f64::total_cmp);
     Ok((rest[TIMES / 2], size as f64 / 1024.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_named_without_the_identifier_in_its_path() {
+        assert_eq!(without_id("/events/evt_01/edit"), "/events/ID/edit");
+        assert_eq!(without_id("/operations/op_01"), "/operations/ID");
+        assert_eq!(without_id("/events?q=x"), "/events?q=x");
+    }
 }

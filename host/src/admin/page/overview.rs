@@ -21,7 +21,6 @@ use crate::admin::params::{HistoryQuery, WINDOWS};
 use crate::admin::problem::ProblemJson;
 use crate::admin::recent::RateSpan;
 use crate::admin::state::Admin;
-use crate::text::grouped;
 use changes::NearbyChanges;
 use rates::{LastMinute, OverviewTile};
 use row::TroubleRow;
@@ -46,8 +45,6 @@ struct OverviewPage {
     /// Label, value and class of what is so now.
     now: Vec<OverviewTile>,
     windows: Vec<(&'static str, String, bool)>,
-    /// Events that are stored.
-    stored: String,
     charts: Vec<Chart>,
     /// Whether a change is marked in the charts.
     has_marks: bool,
@@ -101,7 +98,6 @@ pub(super) async fn show(
         troubles,
         windows: windows.into(),
         since,
-        stored: grouped(stats.events),
         has_marks: charts.iter().any(|chart| !chart.marks.is_empty()),
         charts,
         plugins: table::rows(&admin, &stats, &facts, span),

@@ -88,6 +88,17 @@ pub(super) fn bars(
 /// A request of an attempt, which lies within it. Where it began is not known of old records.
 fn request(call: &CallJson, (from, end): (f64, f64)) -> Option<Bar> {
     let began = (from + call.offset_ms? as f64).min(end);
+    Some(Bar {
+        kind: BarKind::Call,
+        from_ms: began,
+        to_ms: (began + call.duration_ms as f64).min(end),
+        title: request_words(call),
+        path: None,
+    })
+}
+
+/// A request, what came of it, and how long that took, in words.
+pub(super) fn request_words(call: &CallJson) -> String {
     let took = duration(call.duration_ms as f64);
     let url: String = call.url.chars().take(MAX_URL).collect();
     let came = match (call.status, call.refused) {
@@ -95,13 +106,7 @@ fn request(call: &CallJson, (from, end): (f64, f64)) -> Option<Bar> {
         (None, true) => "refused".to_owned(),
         (None, false) => "no answer".to_owned(),
     };
-    Some(Bar {
-        kind: BarKind::Call,
-        from_ms: began,
-        to_ms: (began + call.duration_ms as f64).min(end),
-        title: format!("{} {url} {came} in {took}", call.method),
-        path: None,
-    })
+    format!("{} {url} {came} in {took}", call.method)
 }
 
 /// Leaves out the requests of a row of which there is no room on the page, and says how many: each
@@ -123,6 +128,7 @@ pub(super) fn without_excess(bars: &mut Vec<Bar>, room: &mut usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::page::event::tries::requests;
 
     fn call(offset_ms: Option<u64>, status: Option<u16>) -> CallJson {
         CallJson {
@@ -147,6 +153,16 @@ mod tests {
         assert_eq!((late.from_ms, late.to_ms), (110.0, 110.0));
         assert!(late.title.contains(" refused in "), "{}", late.title);
         assert!(request(&call(None, Some(200)), (0.0, 1.0)).is_none(), "nobody knows when");
+    }
+
+    #[test]
+    fn the_list_of_attempts_names_the_first_request_and_counts_the_others() {
+        assert_eq!(requests(&[]).to_string(), "");
+        let (one, two) = (call(Some(5), Some(503)), call(None, None));
+        let first = requests(std::slice::from_ref(&one)).to_string();
+        assert_eq!(first, "GET https://api.example/v1 503 in 30 ms");
+        let both = requests(&[two, one]).to_string();
+        assert_eq!(both, "GET https://api.example/v1 refused in 30 ms, and 1 more");
     }
 
     #[test]

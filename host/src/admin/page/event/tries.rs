@@ -1,10 +1,12 @@
 //! The attempts of a tree in the order of time: when, how they ended, and why.
 
+use super::bars::request_words;
 use crate::admin::page::parts::html::{Html, shown};
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::measure::duration;
 use crate::admin::page::parts::state::{ended, ending};
 use crate::admin::tree::{TreeAttemptJson, TreeDeliveryJson, TreeEventJson};
+use crate::admin::view::attempt::CallJson;
 use crate::clock::rfc3339;
 
 /// Attempts that are shown: the last ones.
@@ -39,6 +41,8 @@ pub(super) struct TryLine {
     pub(super) exact: String,
     pub(super) outcome: Html,
     pub(super) took: String,
+    /// Its HTTP requests: the first one, and how many more there are.
+    pub(super) requests: Html,
     pub(super) reason: Html,
 }
 
@@ -59,7 +63,7 @@ impl Begun<'_> {
     fn line(self, started_ms: i64, this: &str) -> Option<TryLine> {
         let Self { event, delivery, at, from_ms } = self;
         let attempt = delivery.attempts.get(at)?;
-        let TreeAttemptJson { number, duration_ms, outcome, error, .. } = attempt;
+        let TreeAttemptJson { number, duration_ms, outcome, error, calls, .. } = attempt;
         let page = Link::to("/events").segment(&event.id).with("tab", "attempts").into_text();
         let exact = rfc3339(started_ms.saturating_add(from_ms as i64));
         let reason: String = error.iter().flat_map(|it| it.chars()).take(MAX_REASON).collect();
@@ -77,9 +81,19 @@ impl Begun<'_> {
             at: time.to_owned(),
             outcome: ending(outcome, &words),
             took: duration(*duration_ms),
+            requests: requests(calls),
             reason: shown(&reason),
             exact,
         })
+    }
+}
+
+/// The first of some requests with its answer, and how many more there are.
+pub(super) fn requests(calls: &[CallJson]) -> Html {
+    match calls {
+        [] => Html::default(),
+        [one] => shown(&request_words(one)),
+        [first, rest @ ..] => shown(&format!("{}, and {} more", request_words(first), rest.len())),
     }
 }
 

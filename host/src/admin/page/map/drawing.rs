@@ -19,7 +19,7 @@ pub(super) const LEGEND: [(&str, &str); 9] = [
     (r#"<rect class="n n-plugin" x="2" y="1" width="22" height="12" rx="3"/>"#, "plugin, join"),
     (
         r#"<path class="e" d="M0 7h13" stroke-width="1.8"/><path class="e" d="M13 7h13" stroke-width="4.8"/>"#,
-        "1, 1,000 events or attempts",
+        "thicker: more events or attempts (1, 1,000)",
     ),
     (
         r#"<path class="e e-bad" d="M0 7h26" stroke-width="3"/>"#,

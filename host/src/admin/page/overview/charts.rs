@@ -194,12 +194,16 @@ mod tests {
         assert_eq!(charts.len(), 5);
         let backlog = &charts[4];
         assert_eq!((backlog.steps.len(), backlog.step.as_str()), (30, "2 min"));
-        assert_eq!(backlog.says(), "now 4 ready or waiting, peak 4", "the most of each step");
+        assert_eq!(
+            backlog.says(),
+            "now 4 ready or waiting, mean 4, peak 4",
+            "the most of each step"
+        );
         assert_eq!(charts[0].steps.len(), 60);
         assert_eq!(charts[0].steps[1], "02:01:00");
         assert_eq!(charts[0].curves[0].values[0], Some(2.0), "counts are added");
         assert_eq!((charts[0].unit.as_str(), charts[2].unit.as_str()), ("a minute", "in ms"));
-        assert_eq!(charts[0].says(), "now 2 a minute, peak 2");
+        assert_eq!(charts[0].says(), "now 2 a minute, mean 2, peak 2");
         assert_eq!(charts[2].step, "1 min");
         assert_eq!(charts[2].curves[2].values[0], Some(3.0), "times are not");
         assert!(charts[0].links[0].starts_with("/events?since=1769997600&until=1769997660"));

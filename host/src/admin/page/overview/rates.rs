@@ -80,6 +80,7 @@ pub(super) fn now(admin: &Admin, stats: &Stats, facts: &HostFacts) -> Vec<Overvi
         state(State::Leased, None),
         state(State::Waiting, next),
         state(State::Dead, None),
+        ("events stored".to_owned(), count(stats.events), ""),
     ];
     if let Some(space) = facts.space.value.flatten() {
         tiles.push(("size of the store".to_owned(), bytes(space.store_bytes), ""));

@@ -84,14 +84,24 @@ impl Chart {
         (0..self.steps.len()).map(of_step).fold(0.0, f64::max)
     }
 
-    /// The newest and the largest value, in words.
+    /// The mean of the steps that are known, all curves together.
+    fn mean(&self) -> f64 {
+        let at = |step: usize| {
+            let values = self.curves.iter().filter_map(|curve| curve.values.get(step).copied());
+            values.flatten().reduce(|a, b| a + b)
+        };
+        let known: Vec<f64> = (0..self.steps.len()).filter_map(at).collect();
+        known.iter().sum::<f64>() / known.len().max(1) as f64
+    }
+
+    /// The newest value, the mean and the largest one, in words.
     pub(in crate::admin::page) fn says(&self) -> String {
         let last = |curve: &Curve| curve.values.last().copied().flatten();
         match self.drawing {
             Drawing::Bars => {
                 let now = self.curves.iter().filter_map(last).sum();
-                let (now, top) = (three_digits(now), three_digits(self.top()));
-                format!("now {now} {}, peak {top}", self.unit)
+                let [now, mean, top] = [now, self.mean(), self.top()].map(three_digits);
+                format!("now {now} {}, mean {mean}, peak {top}", self.unit)
             }
             Drawing::Lines => {
                 let (Some(first), Some(most)) = (self.curves.first(), self.curves.last()) else {
@@ -301,7 +311,10 @@ mod tests {
     #[test]
     fn a_chart_says_how_much_it_is_now_and_was_at_its_peak() {
         let says = |drawing, values| chart(drawing, values).says();
-        assert_eq!(says(Drawing::Bars, &[&[9.0, 2.0], &[3.0, 0.0]]), "now 2 a minute, peak 12");
+        assert_eq!(
+            says(Drawing::Bars, &[&[9.0, 2.0], &[3.0, 0.0]]),
+            "now 2 a minute, mean 7, peak 12"
+        );
         let lines = says(Drawing::Lines, &[&[0.5, 0.2], &[1_200.0, f64::NAN]]);
         assert_eq!(lines, "now done 0.20 ms, done –; peak of done 1.20 s");
     }

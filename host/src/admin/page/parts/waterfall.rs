@@ -12,9 +12,6 @@ const LONG_GAP: f64 = 10.0;
 /// The most cuts of an axis: the longest gaps. More could not be told apart.
 const MAX_CUTS: usize = 8;
 
-/// The room that the label of a cut takes, in percent.
-const LABEL_PART: f64 = 8.0;
-
 /// The room that the length of a wait takes, in percent.
 const WAIT_LABEL_PART: f64 = 7.0;
 
@@ -112,23 +109,27 @@ impl Axis {
                 let (left, width) = (piece.left, piece.right - piece.left);
                 html.raw(cut(left, width));
                 let middle = (piece.left + piece.right) / 2.0;
-                if middle - LABEL_PART / 2.0 >= free - 1.0 {
-                    let text = format!("// {}", duration(piece.to_ms - piece.from_ms));
+                let text = format!("// {}", duration(piece.to_ms - piece.from_ms));
+                let half = width_of(&text) / 2.0;
+                if middle - half >= free {
                     tick(&mut html, middle, "middle", &text);
-                    free = middle + LABEL_PART / 2.0;
+                    free = middle + half;
                 }
             } else if piece.left >= free {
                 let text = duration(piece.from_ms);
-                let is_at_end = piece.left + text.chars().count() as f64 * CHAR_PART > 100.0;
+                let is_at_end = piece.left + width_of(&text) > 100.0;
                 match is_at_end {
                     true => tick(&mut html, 100.0, "end", &text),
                     false => tick(&mut html, piece.left, "start", &text),
                 }
-                free = if is_at_end { 100.0 } else { piece.left + 9.0 };
+                free = if is_at_end { 100.0 } else { piece.left + width_of(&text) };
             }
         }
-        if let Some(last) = self.pieces.last().filter(|last| !last.is_cut && free < 88.0) {
-            tick(&mut html, 100.0, "end", &duration(last.to_ms));
+        if let Some(last) = self.pieces.last().filter(|last| !last.is_cut) {
+            let text = duration(last.to_ms);
+            if free + width_of(&text) <= 100.0 {
+                tick(&mut html, 100.0, "end", &text);
+            }
         }
         html.raw("</svg>");
         html
@@ -171,7 +172,7 @@ impl Axis {
             // The letter stands behind the bar, so that the shortest one can be read.
             BarKind::Attempt(outcome) => {
                 let text = duration(bar.to_ms - bar.from_ms);
-                if width >= text.chars().count() as f64 * CHAR_PART {
+                if width >= width_of(&text) {
                     tick(html, left + width / 2.0, "middle", &text);
                 }
                 if let Some(letter) = letter(outcome) {
@@ -225,6 +226,11 @@ fn letter(outcome: &str) -> Option<&'static str> {
         "crash" => "c",
         _ => return None,
     })
+}
+
+/// The width of a text on the axis, in percent.
+fn width_of(text: &str) -> f64 {
+    text.chars().count() as f64 * CHAR_PART
 }
 
 fn tick(html: &mut Html, x: f64, anchor: &str, text: &str) {

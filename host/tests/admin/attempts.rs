@@ -1,4 +1,4 @@
-//! What is known of attempts: what they used, and whether a retry or a replay has helped.
+//! Facts of attempts: what they used, and whether a retry or a replay has helped.
 
 use std::sync::Arc;
 

@@ -131,7 +131,7 @@ async fn a_change_of_many_that_is_asked_for_twice_with_one_key_answers_the_same(
         tokio::join!(keyed(&site, retry, "k1", "hookbox/1"), keyed(&site, retry, "k1", "curl"));
     assert_eq!(first.1["retried"], 3);
     assert_eq!(first, second);
-    // What dies later is for another request.
+    // A delivery that dies later is for another request.
     site.work("audit", Ends::Dead).await;
     assert_eq!(keyed(&site, retry, "k1", "curl").await, first);
     let page = site.get("/api/v1/deliveries?state=dead").await;

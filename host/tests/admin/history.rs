@@ -1,4 +1,4 @@
-//! What happened over time, and the stream of hints.
+//! The time series of what happened, and the stream of hints.
 
 use std::time::Duration;
 

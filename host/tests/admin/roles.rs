@@ -1,4 +1,4 @@
-//! Who may use which route: every role on every route of the one list, with and without a token.
+//! The roles of each route: every role on every route of the one list, with and without a token.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};

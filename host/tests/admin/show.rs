@@ -266,7 +266,7 @@ async fn a_store_that_has_stopped_makes_the_host_unready() {
     assert_eq!(health["problems"][0]["part"], "store");
 }
 
-/// What a delivery of an event waits for, by the API: the kind and the sentence.
+/// The wait of a delivery of an event, by the API: the kind and the sentence.
 async fn waits(site: &super::site::Console, event: &str, index: usize) -> (String, String) {
     let shown = site.get(&format!("/api/v1/events/{event}")).await;
     let waits = &shown["deliveries"][index]["waits_for"];

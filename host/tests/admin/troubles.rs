@@ -1,4 +1,4 @@
-//! What wants attention: on the overview, in the head of every page, and in the API.
+//! The troubles: on the overview, in the head of every page, and in the API.
 
 use std::sync::mpsc::channel;
 
@@ -68,7 +68,7 @@ async fn deliveries_that_are_due_and_not_begun_are_trouble_after_a_minute() {
     assert!(list(&text).contains(link), "{text}");
     let row = text.split("<tr data-row=\"audit\">").nth(1).unwrap().split("</tr>").next().unwrap();
     assert!(row.contains("<td class=\"n\">3 min</td>"), "the age in the table: {row}");
-    // What is paused is told once.
+    // A paused plugin is told of once.
     let pause = json!({ "reason": "a look" });
     let (status, _) = site.ask("POST", "/api/v1/plugins/audit/pause", Some(pause)).await;
     assert!(status.is_success());
@@ -147,7 +147,7 @@ fn the_overview_shows_what_was_known_while_the_store_answers_somebody_else() {
         }
         drop(go);
         assert!(search.await.unwrap());
-        // What was asked is answered in a moment.
+        // The answer comes in a moment.
         while good(&site, "/").await.contains("id=\"not-known\"") {}
     });
 }
@@ -199,7 +199,7 @@ async fn the_backlog_has_its_curves_and_the_store_its_place() {
     }
     let text = good(&site, "/").await;
     let chart = text.split("id=\"chart-backlog\"").nth(1).expect("a chart");
-    assert!(chart.contains("now 13 ready or waiting, mean 0, peak 71"), "{chart}");
+    assert!(chart.contains("now 13 ready or waiting, mean 42, peak 71"), "{chart}");
     assert!(text.contains("<dt>size of the store</dt>"), "{text}");
     assert!(text.contains("<dt>free of "), "{text}");
     assert!(text.contains("<span data-utc>UTC, a step is 2 min</span>"), "{text}");

@@ -1,4 +1,4 @@
-//! Who may see and do what, in a browser that logs in.
+//! Roles in a browser that logs in: what each may see and do.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

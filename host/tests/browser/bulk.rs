@@ -1,4 +1,4 @@
-//! What is done to many deliveries: one tried first, the rest at a pace, paused, undone.
+//! Bulk operations on deliveries: one tried first, the rest at a pace, paused, undone.
 
 use serde_json::{Value, json};
 

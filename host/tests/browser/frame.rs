@@ -76,7 +76,7 @@ fn every_filter_and_action(host: &Host, browser: &Browser) {
     let mut asked = std::collections::BTreeSet::new();
     for page in pages(host) {
         browser.open(&page);
-        // What ends in an ellipsis asks first.
+        // An action with an ellipsis asks first.
         let links = browser.eval(
             "[...document.querySelectorAll('main a.button')].filter((it) => it.textContent.includes('…'))
                .map((it) => it.getAttribute('href'))",

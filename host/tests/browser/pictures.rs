@@ -1,8 +1,9 @@
 //! Pictures of the pages for the README, of a host with an hour behind it. `cargo xtask pictures`
 //! keeps them.
 //!
-//! The hour goes by on a clock that is moved by hand: three sources, two plugins, an API that is
-//! out of order from minute 20 to 35, refusals near the end, and a file that waits to be approved.
+//! The hour goes by on a clock that is moved by hand. There are three sources and two plugins. An
+//! API is out of order from minute 20 to 35, refusals come near the end, and a file waits to be
+//! approved.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;

@@ -3,7 +3,7 @@
 use super::driver::Browser;
 use crate::support::{Host, ROUTE, SOURCE, Site, guest, wait_for};
 
-/// What would grant the import of [`asking`].
+/// The configuration that would grant the import of [`asking`].
 const LINES: &str =
     "[plugins.worker]\nhttp = [{ host = \"api.example.com\", methods = [\"GET\"] }]";
 

@@ -91,12 +91,21 @@ fn singular(unit: &str) -> &str {
     }
 }
 
-/// The sum of several series, step by step.
+/// The sum of several series, step by step. Steps before the host began to count are not known.
 fn series(history: &HistoryJson, names: &[&str]) -> Vec<Option<f64>> {
     let found: Vec<_> = names.iter().filter_map(|name| history.series.get(*name)).collect();
     let count = found.first().map_or(0, |values| values.len());
+    let unknown = unknown_steps(history);
     let at = |step: usize| found.iter().filter_map(|values| values[step]).reduce(|a, b| a + b);
-    (0..count).map(at).collect()
+    (0..count).map(|step| at(step).filter(|_| step >= unknown)).collect()
+}
+
+/// The steps that lie wholly before the host began to count.
+fn unknown_steps(history: &HistoryJson) -> usize {
+    let ms = |at: &str| at.parse::<jiff::Timestamp>().ok().map(|at| at.as_millisecond());
+    let since = history.since.as_deref().and_then(ms);
+    let before = since.zip(ms(&history.from)).map_or(0, |(since, from)| since - 1 - from);
+    usize::try_from(before / (history.step_s * 1_000).max(1)).unwrap_or(0)
 }
 
 /// The steps that are drawn.
@@ -207,5 +216,21 @@ mod tests {
         assert_eq!(charts[2].step, "1 min");
         assert_eq!(charts[2].curves[2].values[0], Some(3.0), "times are not");
         assert!(charts[0].links[0].starts_with("/events?since=1769997600&until=1769997660"));
+    }
+
+    #[test]
+    fn the_mean_does_not_count_the_time_before_the_host_began() {
+        let mut accepted = vec![Some(0.0); 60];
+        accepted[50..].fill(Some(4.0));
+        let history = HistoryJson {
+            window: "1h",
+            step_s: 60,
+            from: "2026-02-02T02:00:00.000Z".to_owned(),
+            since: Some("2026-02-02T02:40:30.000Z".to_owned()),
+            series: BTreeMap::from([("accepted", accepted)]),
+            marks: Vec::new(),
+        };
+        assert_eq!(unknown_steps(&history), 40);
+        assert_eq!(of(history)[0].says(), "now 4 a minute, mean 2, peak 4");
     }
 }

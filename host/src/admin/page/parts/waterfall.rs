@@ -104,19 +104,22 @@ impl Axis {
         html.raw("<svg class=\"ticks\" width=\"100%\" height=\"18\" aria-hidden=\"true\">")
             .raw(HATCH);
         let mut free = 0.0;
-        for piece in &self.pieces {
+        for (at, piece) in self.pieces.iter().enumerate() {
             if piece.is_cut {
                 let (left, width) = (piece.left, piece.right - piece.left);
                 html.raw(cut(left, width));
-                let middle = (piece.left + piece.right) / 2.0;
-                let text = format!("// {}", duration(piece.to_ms - piece.from_ms));
-                let half = width_of(&text) / 2.0;
-                if middle - half >= free {
-                    tick(&mut html, middle, "middle", &text);
-                    free = middle + half;
+                let (text, begin) = cut_label(piece);
+                if begin >= free {
+                    tick(&mut html, (piece.left + piece.right) / 2.0, "middle", &text);
+                    free = begin + width_of(&text);
                 }
             } else if piece.left >= free {
                 let text = duration(piece.from_ms);
+                // The length of a cut goes before the time at which a piece begins.
+                let next = self.pieces.get(at + 1).map_or(f64::MAX, |next| cut_label(next).1);
+                if piece.left + width_of(&text) > next {
+                    continue;
+                }
                 let is_at_end = piece.left + width_of(&text) > 100.0;
                 match is_at_end {
                     true => tick(&mut html, 100.0, "end", &text),
@@ -205,6 +208,13 @@ impl Axis {
             html.raw("</a>");
         }
     }
+}
+
+/// The label of a cut, and where it begins in percent.
+fn cut_label(piece: &Piece) -> (String, f64) {
+    let text = format!("// {}", duration(piece.to_ms - piece.from_ms));
+    let begin = (piece.left + piece.right - width_of(&text)) / 2.0;
+    (text, begin)
 }
 
 /// A cut in a row or in the head, in percent.

@@ -97,16 +97,26 @@ fn request(call: &CallJson, (from, end): (f64, f64)) -> Option<Bar> {
     })
 }
 
-/// A request, what came of it, and how long that took, in words.
-pub(super) fn request_words(call: &CallJson) -> String {
+/// A request by its URL, what came of it, and how long that took, in words.
+fn request_words(call: &CallJson) -> String {
+    words(call, &call.url.chars().take(MAX_URL).collect::<String>())
+}
+
+/// The same by the host that was asked.
+pub(super) fn short_words(call: &CallJson) -> String {
+    let url = call.url.split_once("://").map_or(&*call.url, |(_, rest)| rest);
+    let host = url.split(['/', '?']).next().unwrap_or_default();
+    words(call, &host.chars().take(MAX_URL).collect::<String>())
+}
+
+fn words(call: &CallJson, whom: &str) -> String {
     let took = duration(call.duration_ms as f64);
-    let url: String = call.url.chars().take(MAX_URL).collect();
     let came = match (call.status, call.refused) {
         (Some(status), _) => status.to_string(),
         (None, true) => "refused".to_owned(),
         (None, false) => "no answer".to_owned(),
     };
-    format!("{} {url} {came} in {took}", call.method)
+    format!("{} {whom} {came} in {took}", call.method)
 }
 
 /// Leaves out the requests of a row of which there is no room on the page, and says how many: each
@@ -160,9 +170,9 @@ mod tests {
         assert_eq!(requests(&[]).to_string(), "");
         let (one, two) = (call(Some(5), Some(503)), call(None, None));
         let first = requests(std::slice::from_ref(&one)).to_string();
-        assert_eq!(first, "GET https://api.example/v1 503 in 30 ms");
+        assert_eq!(first, "GET api.example 503 in 30 ms");
         let both = requests(&[two, one]).to_string();
-        assert_eq!(both, "GET https://api.example/v1 refused in 30 ms, and 1 more");
+        assert_eq!(both, "GET api.example refused in 30 ms, and 1 more");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The attempts of a tree in the order of time: when, how they ended, and why.
 
-use super::bars::request_words;
+use super::bars::short_words;
 use crate::admin::page::parts::html::{Html, shown};
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::measure::duration;
@@ -92,8 +92,8 @@ impl Begun<'_> {
 pub(super) fn requests(calls: &[CallJson]) -> Html {
     match calls {
         [] => Html::default(),
-        [one] => shown(&request_words(one)),
-        [first, rest @ ..] => shown(&format!("{}, and {} more", request_words(first), rest.len())),
+        [one] => shown(&short_words(one)),
+        [first, rest @ ..] => shown(&format!("{}, and {} more", short_words(first), rest.len())),
     }
 }
 

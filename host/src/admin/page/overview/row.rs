@@ -78,7 +78,7 @@ impl TroubleRow {
         if let Some(change) = change.filter(|_| !is_change) {
             html.text("; ").raw(change);
         } else if has_cause && changes.none_before(name, span) {
-            html.text("; no file and no setting was changed shortly before");
+            html.text("; no file or setting was changed just before");
         }
         self.since = Some(html);
     }

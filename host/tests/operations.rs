@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Host, ROUTE, SOURCE, Site, wait_for};
 
+mod unreadable;
+
 /// Does as its configuration says under `do`.
 const AS_TOLD: &str = include_str!("guests/as-told.wat");
 

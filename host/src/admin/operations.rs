@@ -16,16 +16,18 @@ use super::sees::Sees;
 use super::state::Admin;
 use super::view::Listing;
 use super::waits::WaitFacts;
-use crate::store::{OperationId, Steer};
+use crate::store::{FoundOperation, OperationId, Steer};
 
 mod first;
 mod plan;
 mod scope;
 mod shown;
+mod unreadable;
 
 pub(super) use first::FirstTriedJson;
 pub(super) use plan::{CountedDeliveries, count, plan};
 pub(super) use shown::{OperationJson, OperationShown, Planned};
+pub(super) use unreadable::UNREADABLE;
 
 /// Items of an operation in one answer.
 const MAX_ITEMS: usize = 50;
@@ -176,8 +178,8 @@ pub(super) async fn list_operations(
     let mut found = admin.store.operations(before, limit + 1).await?;
     let next = found.len() > limit;
     found.truncate(limit);
-    let next_cursor = found.last().filter(|_| next).map(|last| last.id.to_string());
-    let items = found.iter().map(|it| OperationJson::of(it, &admin, sees)).collect();
+    let next_cursor = found.last().filter(|_| next).map(|last| last.id().to_string());
+    let items = found.iter().map(|it| OperationJson::of_found(it, &admin, sees)).collect();
     Ok(Json(Listing { items, next_cursor }))
 }
 
@@ -195,7 +197,7 @@ pub(super) async fn show_operation(
 ) -> Result<Json<OperationShown>, ProblemJson> {
     let (result, after) = query.page()?;
     let mut operation = shown(&admin, sees, id).await?;
-    let found = admin.store.operation(id).await?;
+    let found = admin.store.found_operation(id).await?.and_then(FoundOperation::whole);
     if let Some(tried) = found.as_ref().and_then(|found| found.marks.tried) {
         let is_replay = found.is_some_and(|found| found.action.is_replay());
         operation.first_tried = first::tried(&admin, tried, is_replay).await?;
@@ -218,12 +220,12 @@ pub(super) async fn shown(
     sees: Sees,
     id: OperationId,
 ) -> Result<OperationJson, ProblemJson> {
-    let found = admin.store.operation(id).await?;
+    let found = admin.store.found_operation(id).await?;
     let found = found.ok_or_else(|| {
         ProblemJson::not_found(format!(
             "no such operation: `{id}` was never planned here, was not started within an hour, or \
              ended more than 30 days ago"
         ))
     })?;
-    Ok(OperationJson::of(&found, admin, sees))
+    Ok(OperationJson::of_found(&found, admin, sees))
 }

@@ -223,6 +223,9 @@ pub(super) fn summary(operation: &Value) -> String {
 
 /// The deliveries that it is for.
 fn scope(operation: &Value) -> String {
+    if operation["action"] == "unreadable" {
+        return "not known".to_owned();
+    }
     if let Some(ids) = operation["ids"].as_u64() {
         let things = if operation["action"] == "replay" { "events" } else { "deliveries" };
         return format!("{ids} {things} by their ids");

@@ -2,12 +2,12 @@
 
 use super::{Pending, StoreError};
 
-/// The place that a store takes on the disk of this host.
+/// The place that a store takes on the disk of this host, or in its database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreSpace {
-    /// The bytes of its files.
+    /// The bytes of its files, or of the database.
     pub store_bytes: u64,
-    /// The free bytes of the disk and all of them, if the system tells.
+    /// The free bytes of the disk and all of them, if it is that of this host and the system tells.
     pub disk: Option<(u64, u64)>,
 }
 
@@ -19,7 +19,7 @@ pub trait Health: Send + Sync + std::fmt::Debug {
     /// Matters for an operator's attention although the store takes appends.
     fn warnings(&self) -> Vec<String>;
 
-    /// The place that it takes on the disk of this host, if it is there.
+    /// The place that it takes, if that is known.
     fn space(&self) -> Pending<'_, Option<StoreSpace>> {
         Box::pin(async { Ok(None) })
     }

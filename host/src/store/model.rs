@@ -26,6 +26,7 @@ mod operations;
 mod pauses;
 mod schedules;
 mod steps;
+mod stored_lists;
 mod tree;
 mod views;
 mod waits;
@@ -47,9 +48,10 @@ pub use key_change::{KeyChange, KeyExpected};
 pub(super) use kv::number;
 pub use kv::{KvEntry, KvKey, KvRange, KvTransaction, KvValue, ListedKeys};
 pub use operations::{
-    ItemResult, MAX_OPERATION_IDS, NewOperation, NotAnOperation, OPERATION_KEPT_FOR_MS,
-    OPERATION_PLANNED_FOR_MS, Operation, OperationDeed, OperationId, OperationMarks,
-    OperationOptions, OperationScope, OperationState, Steer, TriedItem,
+    FoundOperation, ItemResult, MAX_OPERATION_IDS, NewOperation, NotAnOperation,
+    OPERATION_KEPT_FOR_MS, OPERATION_PLANNED_FOR_MS, Operation, OperationDeed, OperationId,
+    OperationMarks, OperationOptions, OperationScope, OperationState, Steer, TriedItem,
+    UnreadableOperation,
 };
 pub use pauses::{Pausable, Pause, PauseChange, Pauses};
 pub use schedules::{
@@ -57,6 +59,7 @@ pub use schedules::{
     TickStep, Ticked,
 };
 pub use steps::{AgainSoFar, LeaseHolder, NewStep, Recorded, StepView};
+pub(super) use stored_lists::StoredLists;
 pub use tree::TreeBudget;
 pub(super) use tree::{TreeSize, tree_mark};
 pub(in crate::store) use views::MAX_SCANNED_ROWS;

@@ -1,12 +1,13 @@
 //! The trait for operations: actions on many deliveries or events that go on by steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 use super::{
-    AuditNote, DeliveryView, ItemResult, NewOperation, Operation, OperationId, Pending, Steer,
+    AuditNote, DeliveryView, FoundOperation, ItemResult, NewOperation, Operation, OperationId,
+    Pending, Steer,
 };
 use crate::event::{DeliveryId, EventId, Target};
 
@@ -52,14 +53,24 @@ pub trait Operations: Send + Sync + std::fmt::Debug {
     /// Ends a running operation, or stops it for a reason.
     fn finish(&self, id: OperationId, reason: Option<String>) -> Pending<'_, ()>;
 
-    /// An operation.
+    /// An operation. A row that cannot be read is an error.
     fn operation(&self, id: OperationId) -> Pending<'_, Option<Operation>>;
 
-    /// Those that run, the oldest first.
+    /// An operation, also if its row cannot be read.
+    fn found_operation(&self, id: OperationId) -> Pending<'_, Option<FoundOperation>> {
+        Box::pin(async move { Ok(self.operation(id).await?.map(FoundOperation::from)) })
+    }
+
+    /// Those that run, the oldest first. One whose row cannot be read hinders no other: it is left
+    /// out, and the log says so once.
     fn running_operations(&self) -> Pending<'_, Vec<Operation>>;
 
     /// The newest `limit` operations before one.
-    fn operations(&self, before: Option<OperationId>, limit: usize) -> Pending<'_, Vec<Operation>>;
+    fn operations(
+        &self,
+        before: Option<OperationId>,
+        limit: usize,
+    ) -> Pending<'_, Vec<FoundOperation>>;
 
     /// The first `limit` items of an operation with this result after one, in their order.
     fn item_ids(
@@ -79,6 +90,34 @@ pub trait Operations: Send + Sync + std::fmt::Debug {
         after: Option<DeliveryId>,
         limit: usize,
     ) -> Pending<'_, Vec<DeliveryView>>;
+}
+
+/// Tells of each running operation that cannot be read, once.
+#[derive(Debug, Default)]
+pub(super) struct UnreadableLog(Mutex<BTreeSet<OperationId>>);
+
+impl UnreadableLog {
+    /// Those that can be read.
+    pub(super) fn readable(&self, found: Vec<FoundOperation>) -> Vec<Operation> {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut whole, mut unreadable) = (Vec::with_capacity(found.len()), BTreeSet::new());
+        for found in found {
+            let it = match found {
+                FoundOperation::Whole(operation) => {
+                    whole.push(*operation);
+                    continue;
+                }
+                FoundOperation::Unreadable(it) => it,
+            };
+            unreadable.insert(it.id);
+            if !told.contains(&it.id) {
+                let reason = it.why();
+                tracing::warn!(operation = %it.id, reason, "a running operation is left alone");
+            }
+        }
+        *told = unreadable;
+        whole
+    }
 }
 
 /// The most operations whose signals are counted.

@@ -26,7 +26,7 @@ use super::held::HeldLease;
 use super::{
     Appended, Count, DispatchHandle, EventView, Health, InFlight, Lease, LeaseHolder, LeaseQueue,
     Leased, MaybeReady, NewStep, Pending, Queue, ReadOne, Recorded, Recovered, Settled, Settlement,
-    Stats, StoreError,
+    Stats, StoreError, StoreSpace,
 };
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::store::DeliveryView;
@@ -93,6 +93,7 @@ mod secrets;
 mod server;
 mod settle;
 mod shared;
+mod size;
 mod statements;
 mod stripes;
 mod sweep;
@@ -299,6 +300,13 @@ impl Health for Postgres {
         let horizon = shared.held_horizon();
         let found = [shared.journal.trouble(), standby, settings, loss, astray, horizon];
         found.into_iter().flatten().collect()
+    }
+
+    fn space(&self) -> Pending<'_, Option<StoreSpace>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            self.shared.size.ask(&self.listings).await.map(Some)
+        })
     }
 
     fn stopped(&self) -> Pending<'_, ()> {

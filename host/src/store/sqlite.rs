@@ -31,6 +31,7 @@ use self::readers::Readers;
 pub use self::recover::Recovered;
 use super::append_limit::AppendLimit;
 use super::journal::InFlightJournal;
+use super::operations::UnreadableLog;
 use super::{
     Action, Appended, ApprovalChange, AuditNote, Changed, DeliveryFilter, DispatchHandle, Erased,
     Erasure, Health, InFlight, Keep, KeyChange, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady,
@@ -126,6 +127,7 @@ pub struct Sqlite {
     legacy_keys: Arc<AtomicBool>,
     journal: Arc<InFlightJournal>,
     mark: Arc<CommitMark>,
+    unreadable: UnreadableLog,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 

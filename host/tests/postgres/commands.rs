@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::pair;
-use crate::support::{Host, ROUTE, SOURCE, cluster, guest, shared_site, wait_for};
+use crate::support::{Host, ROUTE, Ran, SOURCE, Site, cluster, guest, shared_site, wait_for};
 
 /// `sum` adds to a number, `refuse` makes dead letters, and a join waits for what never comes.
 const SECTIONS: &str = r#"
@@ -77,6 +77,10 @@ fn every_list_of_the_commands_is_the_same_from_each_host() {
     assert!(said.contains("refuse"), "{said}");
     let health = site.ask(&east, &["health"]);
     assert_eq!(health.code, 0, "{health:?}");
+    wait_for("the size of the database", || {
+        let size = east.metric("hookbox_store_size_bytes{file=\"db\"}")?;
+        (size > f64::from(1 << 20)).then_some(())
+    });
     let refused = site.run(&["backup", "copy.db"]);
     assert!(refused.code != 0 && refused.err.contains("pg_dump"), "{refused:?}");
 }
@@ -120,4 +124,36 @@ fn a_list_that_postgres_does_not_answer_says_so_and_nothing_of_a_disk() {
     assert!(said.contains("the database is not reachable: "), "{said}");
     cluster.start_again(&[]);
     wait_for("an answer again", || (site.ask(&host, &["events"]).code == 0).then_some(()));
+}
+
+#[test]
+fn a_schema_that_another_build_has_made_is_refused_by_hosts_copies_and_checks() {
+    let Some(cluster) = cluster(&[]) else { return };
+    let site =
+        shared_site(&cluster, "east", &format!("{SOURCE}{ROUTE}"), &[("worker.wat", &guest("ok"))]);
+    Host::start(&site).stop();
+    let file = Site::of_worker(&guest("ok"), "");
+    Host::start(&file).stop();
+    let copy = || -> Ran {
+        let copy = ["store", "copy", "data/hookbox.db", "env:DATABASE_URL"];
+        let url = cluster.url("?sslmode=disable");
+        file.command(&copy).env("DATABASE_URL", url).output().unwrap().into()
+    };
+    let (own, mut said) = (cluster.sql("SELECT made_of[1] FROM hookbox.meta"), String::new());
+    for (sql, found) in [
+        ("UPDATE hookbox.meta SET made_of = '{0123456789abcdef}'", "`0123456789abcdef`"),
+        ("ALTER TABLE hookbox.meta DROP COLUMN made_of", "no fingerprint"),
+    ] {
+        cluster.sql(sql);
+        assert!(Host::start_with(&site, &[]).is_none(), "it starts");
+        let log = site.log();
+        let copied = copy();
+        let checked = site.run(&["check"]);
+        assert!(copied.code == 1 && checked.code == 0, "{copied:?} {checked:?}");
+        let why = format!("another build of hookbox ({found} in the place of fingerprint `{own}`)");
+        for text in [&log[said.len()..], &copied.err, &checked.err] {
+            assert!(text.contains(&why) && text.contains("`store.url`"), "{text}");
+        }
+        said = log;
+    }
 }

@@ -20,7 +20,8 @@ use crate::store::{Operation, OperationDeed, OperationScope, OperationState};
 pub(in crate::admin) struct OperationJson {
     /// `op_` and a number.
     pub(in crate::admin) id: String,
-    /// `retry`, `discard`, `cancel`, `replay`, or `undiscard`: one that takes a discard back.
+    /// `retry`, `discard`, `cancel`, `replay`, or `undiscard`: one that takes a discard back. If
+    /// the host cannot read it, `unreadable`: `reason` says why, and it can be cancelled.
     pub(in crate::admin) action: &'static str,
     /// `planned`, `running`, `paused`, `stopped`, `done` or `cancelled`.
     pub(in crate::admin) state: &'static str,

@@ -21,7 +21,7 @@ use super::parts::when::when_text;
 use super::{html, params};
 use crate::admin::by::By;
 use crate::admin::operations::{
-    FirstTriedJson, OperationJson, OperationShown, cancel_operation, list_operations,
+    FirstTriedJson, OperationJson, OperationShown, UNREADABLE, cancel_operation, list_operations,
     pause_operation, resume_operation, show_operation, undo_operation,
 };
 use crate::admin::params::{Id, NoQuery, OperationItemsQuery, OperationsQuery};
@@ -131,6 +131,9 @@ impl OperationRow {
 
 /// The deliveries or events that an operation is for; for people.
 fn scope(operation: &OperationJson) -> String {
+    if operation.action == UNREADABLE {
+        return "not known".to_owned();
+    }
     if let Some(of) = &operation.undoes {
         return format!("takes back {of}");
     }
@@ -217,6 +220,9 @@ pub(super) async fn one(
         "stopped" => vec![("resume", "Go on in spite of it"), ("cancel", "End it here")],
         _ => Vec::new(),
     };
+    if operation.action == UNREADABLE {
+        verbs.retain(|(verb, _)| *verb == "cancel");
+    }
     if operation.can_undo {
         verbs.push(("undo", "Undo"));
     }

@@ -6,8 +6,8 @@ use super::*;
 use crate::config::{MakeSecrets, Surroundings};
 use crate::event::DeliveryId;
 use crate::store::{
-    Action, AuditNote, DeliveryFilter, DeliveryView, EventView, NewOperation, OperationMarks,
-    OperationOptions, OperationScope, OperationState, Pending, Steer,
+    Action, AuditNote, DeliveryFilter, DeliveryView, EventView, FoundOperation, NewOperation,
+    OperationMarks, OperationOptions, OperationScope, OperationState, Pending, Steer,
 };
 
 /// Two operations run; the steps of the first fail as long as `is_broken`.
@@ -108,7 +108,7 @@ impl Operations for HalfBroken {
         unasked()
     }
 
-    fn operations(&self, _: Option<OperationId>, _: usize) -> Pending<'_, Vec<Operation>> {
+    fn operations(&self, _: Option<OperationId>, _: usize) -> Pending<'_, Vec<FoundOperation>> {
         unasked()
     }
 

@@ -3,8 +3,9 @@
 use super::policies::PolicyHarness;
 use super::*;
 use crate::store::{
-    Action, Actor, AuditNote, DeliveryFilter, EventFilter, ItemResult, NewOperation, OperationDeed,
-    OperationId, OperationOptions, OperationScope, OperationState, Steer, TriedItem, Via,
+    Action, Actor, AuditNote, DeliveryFilter, EventFilter, FoundOperation, ItemResult,
+    NewOperation, OperationDeed, OperationId, OperationOptions, OperationScope, OperationState,
+    Steer, TriedItem, Via,
 };
 
 fn note() -> AuditNote {
@@ -236,4 +237,51 @@ pub(in crate::store) async fn the_one_that_is_tried_first_is_remembered(
     store.collect(id).await.unwrap();
     store.act(id, 10).await.unwrap();
     assert_eq!(tried(&store).await, first, "the rest follows, and it stays the first");
+}
+
+/// Changes rows of operations by these texts, each of which damages one column.
+pub(in crate::store) async fn an_unreadable_one_hinders_no_other_and_can_be_cancelled(
+    store: Arc<dyn Store>,
+    damages: &[(&str, &str)],
+    damage: impl AsyncFn(OperationId, &str),
+) {
+    for (column, change) in damages {
+        let event = append(&store, event("order.paid", &["audit"])).await;
+        let (odd, sound) = (cancel(&store, None).await, cancel(&store, None).await);
+        damage(odd, change).await;
+        let listed = store.operations(None, 2).await.unwrap();
+        let [FoundOperation::Whole(whole), FoundOperation::Unreadable(unreadable)] = &listed[..]
+        else {
+            panic!("{column}: {listed:?}");
+        };
+        assert_eq!((whole.id, unreadable.id), (sound, odd));
+        let why = unreadable.why();
+        assert!(why.contains(&format!("`{odd}` cannot be read: its `{column}`")), "{why}");
+        let refused = store.operation(odd).await.unwrap_err();
+        assert!(matches!(&refused, StoreError::Query(said) if *said == why), "{refused}");
+        let running = store.running_operations().await.unwrap();
+        assert_eq!(running.iter().map(|it| it.id).collect::<Vec<_>>(), [sound], "{column}");
+        // Nothing is done with it, and the writer goes on.
+        store.find_more(odd).await.unwrap();
+        store.act(odd, 9).await.unwrap();
+        store.collect(odd).await.unwrap();
+        store.finish(odd, None).await.unwrap();
+        assert!(store.operation_items(odd, ItemResult::Ok, None, 9).await.unwrap().is_empty());
+        for refused in [store.steer(note(), odd, Steer::Pause).await, store.undo(note(), odd).await]
+        {
+            let refused = refused.unwrap_err();
+            assert!(matches!(&refused, StoreError::Conflict(said) if said.contains(&why)));
+        }
+        finish(&store, sound).await;
+        assert_eq!(state(&store, DeliveryId { event, ordinal: 0 }).await, State::Cancelled);
+        for _ in 0..2 {
+            assert_eq!(store.steer(note(), odd, Steer::Cancel).await.unwrap(), odd);
+        }
+        let (now, ended_ms) = match store.found_operation(odd).await.unwrap().unwrap() {
+            FoundOperation::Whole(it) => (Some(it.state), it.ended_ms),
+            FoundOperation::Unreadable(it) => (it.state, it.ended_ms),
+        };
+        assert_eq!(now, Some(OperationState::Cancelled), "{column}");
+        assert!(ended_ms.is_some());
+    }
 }

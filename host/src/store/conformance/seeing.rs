@@ -180,3 +180,39 @@ pub(in crate::store) async fn a_tree_shows_what_attempts_used_and_the_first_of_t
         settle(&store, lease_one(&store, "asks").await, done()).await;
     }
 }
+
+/// Changes the last attempt of a delivery by these texts, each beside the lists that it damages, or
+/// nothing if the attempt cannot be read at all.
+pub(in crate::store) async fn a_damaged_attempt_leaves_the_rest_of_its_page(
+    store: Arc<dyn Store>,
+    damages: &[(&str, Option<&str>)],
+    damage: impl AsyncFn(DeliveryId, &str),
+) {
+    for (change, lists) in damages {
+        let event = append(&store, event("order.paid", &["asks", "audit"])).await;
+        for plugin in ["asks", "audit"] {
+            let ended = Settlement { record: Some(record(Outcome::Retry)), ..dead() };
+            settle(&store, lease_one(&store, plugin).await, ended).await;
+        }
+        let [damaged, sound] = [0, 1].map(|ordinal| DeliveryId { event, ordinal });
+        damage(damaged, change).await;
+        let seen = tree(&store, event).await.events.remove(0).deliveries;
+        let [one, other] = [0, 1].map(|at| seen[at].view.attempts.clone());
+        assert_eq!(other[0].record.calls, record(Outcome::Retry).calls, "{change}");
+        let shown = store.event(event).await.unwrap().deliveries;
+        assert_eq!(shown.len(), 2);
+        assert_eq!(delivery(&store, sound).await.attempts.len(), 1);
+        let whole = delivery(&store, damaged).await.attempts;
+        let listed = all_deliveries(&store, &DeliveryFilter::default(), 100).await;
+        assert!(listed.iter().any(|view| view.id == damaged), "{change}");
+        let Some(lists) = lists else {
+            assert!(one.is_empty() && whole.is_empty(), "{change}");
+            continue;
+        };
+        let error = whole[0].record.error.as_deref().unwrap();
+        let says = format!("the stored attempt is damaged and cannot be read: its {lists}");
+        assert!(error.ends_with(&says), "{change}: {error}");
+        let of_tree = one[0].record.error.as_deref().unwrap();
+        assert_eq!(of_tree.contains("is damaged"), *lists != "logs", "{change}: {of_tree}");
+    }
+}

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{MemoryStore, done};
 use crate::event::{DeliveryId, EventId, Target};
 use crate::store::{
-    AuditNote, DeliveryView, ItemResult, NewOperation, Operation, OperationId, Operations, Pending,
-    Steer, StoreError,
+    AuditNote, DeliveryView, FoundOperation, ItemResult, NewOperation, Operation, OperationId,
+    Operations, Pending, Steer, StoreError,
 };
 
 fn unable<'a, T: Send + 'a>() -> Pending<'a, T> {
@@ -64,7 +64,7 @@ impl Operations for MemoryStore {
         done(Ok(Vec::new()))
     }
 
-    fn operations(&self, _: Option<OperationId>, _: usize) -> Pending<'_, Vec<Operation>> {
+    fn operations(&self, _: Option<OperationId>, _: usize) -> Pending<'_, Vec<FoundOperation>> {
         done(Ok(Vec::new()))
     }
 

@@ -15,9 +15,11 @@ use super::audit::{Actor, AuditResult};
 use crate::event::{Outcome, State};
 
 mod deed;
+mod found;
 mod scope;
 
 pub use deed::{OperationDeed, OperationMarks, TriedItem};
+pub use found::{FoundOperation, UnreadableOperation};
 pub use scope::OperationScope;
 
 /// How long a planned operation can be started, in milliseconds.

@@ -11,6 +11,7 @@ use super::audit::{known, note_in};
 use super::client::SqlClient as Client;
 use super::connect::DatabaseAddress;
 use super::error::{PostgresOpenError, failed_query};
+use super::schema;
 use super::work::{Work, WorkError, tried};
 use crate::event::{Digest, PluginName};
 use crate::store::{Approval, ApprovalChange, AuditNote, StoreError, StoredApproval};
@@ -86,9 +87,8 @@ async fn peek(
 ) -> Result<Vec<StoredApproval>, String> {
     let connected = address.hold_two(pooler).await;
     let [client, _] = connected.map_err(|error| error.to_string())?;
-    let sql = "SELECT to_regclass('hookbox.approvals') IS NOT NULL";
-    let found = client.query_one(sql, &[]).await;
-    if !found.map_err(|error| address.refusal(&error).to_string())?.get::<_, bool>(0) {
+    let version = schema::present(&client, address).await;
+    if version.map_err(|error| error.to_string())? == 0 {
         return Ok(Vec::new());
     }
     read(&client).await.map_err(|error| error.to_string())

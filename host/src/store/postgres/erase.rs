@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::Postgres;
 use super::audit::note_text;
 use super::change::{DeliveryRows, change_those, delivery_id, lock};
+use super::changed_keys::lock_changed;
 use super::moves::WorkMoves;
 use super::search::SUBJECT_IS;
 use super::shared::PostgresShared;
@@ -129,6 +130,7 @@ async fn erase_all(
         all.push((*event, copies));
     }
     let meant: Vec<i64> = meant.into_iter().collect();
+    lock_keys(work, shared, &meant).await?;
     if keys {
         // Values come before deliveries, as in the batches of the writer.
         erased.keys = remove_keys(work, &meant, moves).await?;
@@ -151,6 +153,26 @@ async fn erase_all(
     }
     moves.events |= erased.events > 0;
     Ok(erased)
+}
+
+/// Locks the keys of all that is ended of these events: at once and before anything else, as in the
+/// batches of the writer.
+async fn lock_keys(
+    work: &Work<'_>,
+    shared: &PostgresShared,
+    events: &[i64],
+) -> Result<(), WorkError> {
+    let sql = "SELECT o.event, o.ordinal FROM hookbox.open o
+               WHERE o.event = ANY ($1) AND o.key IS NOT NULL
+               UNION ALL
+               SELECT s.event, s.ordinal FROM hookbox.settled s
+               WHERE s.event = ANY ($1) AND s.state = 4 AND s.key IS NOT NULL";
+    let ids: Vec<DeliveryId> = work.query(sql, &[&events]).await?.iter().map(delivery_id).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let rows = DeliveryRows::of(&ids);
+    lock_changed(work, shared, (&rows.events, &rows.ordinals)).await
 }
 
 /// Deletes the values that deliveries of these events wrote last; returns how many.

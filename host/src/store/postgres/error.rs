@@ -166,6 +166,20 @@ pub enum PostgresOpenError {
         /// The newest version that this host knows.
         known: i32,
     },
+    /// Another build has made the schema, otherwise than this one does.
+    #[error(
+        "schema version {version} in database `{database}` was made by another build of hookbox ({found} in the place of fingerprint `{known}`), and this one cannot use it: start the build that made it, name another database in `store.url`, or, if nothing in it is needed, empty it with `DROP SCHEMA hookbox CASCADE`"
+    )]
+    OtherBuild {
+        /// The database.
+        database: String,
+        /// The version that is made otherwise.
+        version: i32,
+        /// The fingerprint that is stored, or that there is none.
+        found: String,
+        /// The fingerprint of this build.
+        known: String,
+    },
     /// All slots are taken.
     #[error("256 hosts are registered already: stop one, or wait until one that died is removed")]
     NoSlot,

@@ -14,8 +14,8 @@ use super::settle::small;
 use super::work::tried;
 use crate::event::{DeliveryId, EventId, Target};
 use crate::store::{
-    AuditNote, DeliveryView, ItemResult, NewOperation, Operation, OperationId, Operations, Pending,
-    Steer,
+    AuditNote, DeliveryView, FoundOperation, ItemResult, NewOperation, Operation, OperationId,
+    Operations, Pending, Steer,
 };
 
 mod marks;
@@ -52,7 +52,12 @@ impl Operations for Postgres {
         id: OperationId,
         events: Vec<(EventId, Vec<Arc<Target>>)>,
     ) -> Pending<'_, ()> {
-        Box::pin(async move { tried!(self.replay_items_once(id, &events)) })
+        Box::pin(async move {
+            for part in replays::parts(&events) {
+                tried!(self.replay_items_once(id, part))?;
+            }
+            Ok(())
+        })
     }
 
     fn item_ids(
@@ -80,9 +85,15 @@ impl Operations for Postgres {
 
     fn operation(&self, id: OperationId) -> Pending<'_, Option<Operation>> {
         Box::pin(async move {
+            self.found_operation(id).await?.map(FoundOperation::readable).transpose()
+        })
+    }
+
+    fn found_operation(&self, id: OperationId) -> Pending<'_, Option<FoundOperation>> {
+        Box::pin(async move {
             self.shared.answers()?;
             let client = self.reads.client().await?;
-            Ok(rows::operation(&client, id, "").await?)
+            rows::found(&client, id, "").await.map_err(|error| failed_query(&error))
         })
     }
 
@@ -90,15 +101,20 @@ impl Operations for Postgres {
         Box::pin(async move {
             self.shared.answers()?;
             let client = self.reads.client().await?;
-            Ok(rows::running(&client).await?)
+            let found = rows::running(&client).await.map_err(|error| failed_query(&error))?;
+            Ok(self.shared.unreadable.readable(found))
         })
     }
 
-    fn operations(&self, before: Option<OperationId>, limit: usize) -> Pending<'_, Vec<Operation>> {
+    fn operations(
+        &self,
+        before: Option<OperationId>,
+        limit: usize,
+    ) -> Pending<'_, Vec<FoundOperation>> {
         Box::pin(async move {
             self.shared.answers()?;
             let client = self.reads.client().await?;
-            Ok(rows::newest(&client, before, limit).await?)
+            rows::newest(&client, before, limit).await.map_err(|error| failed_query(&error))
         })
     }
 
@@ -112,8 +128,8 @@ impl Operations for Postgres {
         Box::pin(async move {
             self.shared.answers()?;
             let work = self.listings.read().await?;
-            let of = rows::operation(&work, id, "").await?;
-            let found = match of.is_some_and(|it| it.action.is_replay()) {
+            let is_replay = rows::is_replay(&work, id).await;
+            let found = match is_replay.map_err(|error| failed_query(&error))? {
                 true => replays::made_for(&work, id, result, after, limit).await?,
                 false => {
                     let found = rows::items(&work, id, result, after, limit).await;

@@ -63,9 +63,8 @@ SELECT d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.un
         'outcome', a.outcome, 'error', a.error,
         'logs', CASE WHEN NOT $4::boolean THEN a.logs END, 'digest', encode(a.digest, 'hex'),
         'calls', CASE WHEN NOT $4::boolean THEN a.calls
-            ELSE (SELECT json_agg(c.call ORDER BY c.n)::text
-                FROM json_array_elements(a.calls::json) WITH ORDINALITY AS c (call, n)
-                WHERE c.n <= $6::bigint) END, 'steps', a.steps) ORDER BY a.number)
+            ELSE hookbox.first_calls_v1(a.calls, $6::bigint) END, 'steps', a.steps)
+        ORDER BY a.number)
      FROM (SELECT number, started_ms, duration_us, cpu_us, memory_kib, outcome, error, logs,
              digest, calls, steps
          FROM hookbox.attempts a WHERE a.event = d.event AND a.ordinal = d.ordinal

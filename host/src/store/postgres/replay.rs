@@ -10,7 +10,7 @@ use super::change::emptied_at;
 use super::created::AppendedAs;
 use super::lease::give_back;
 use super::moves::WorkMoves;
-use super::replay_terms::{key_for, replay_with_terms};
+use super::replay_terms::{EVENT, key_for, lock_replayed, replay_with_terms};
 use super::rows::read_event;
 use super::settle::small;
 use super::work::{Work, WorkError, tried};
@@ -56,6 +56,7 @@ impl Postgres {
             return Ok(made);
         }
         let mut moves = WorkMoves::default();
+        lock_replayed(&work, &self.shared, &[(event, targets)]).await?;
         let made = self.replay_in(&work, event, targets, &mut moves).await?;
         moves.count(&work).await?;
         note_in(&work, &self.shared, note, &made).await?;
@@ -64,7 +65,8 @@ impl Postgres {
         Ok(made)
     }
 
-    /// The same within a transaction.
+    /// The same within a transaction that has locked the keys ([`lock_replayed`]). Of several
+    /// events the oldest one comes first, because each is locked.
     pub(super) async fn replay_in(
         &self,
         work: &Work<'_>,
@@ -149,9 +151,13 @@ impl Postgres {
             return Ok(Some(made));
         }
         if let Some(edited) = &event.edited {
-            lock_event(&work, edited.event).await?;
+            stored_event(&work, edited.event, "").await?;
         }
         let (appended, created, refused) = append_within(event, &work, &self.shared).await?;
+        // After the keys, as in a batch of a writer. If it is gone by now, nothing is kept of this.
+        if let Some(edited) = &event.edited {
+            lock_event(&work, edited.event).await?;
+        }
         let made = match appended {
             AppendedAs::New(id) => Appended { id, duplicate: false },
             AppendedAs::DuplicateOf(id) => Appended { id, duplicate: true },
@@ -193,10 +199,17 @@ fn first_lease(
 /// Locks an event, so that nobody else gives it deliveries or deletes it; an error if it is gone or
 /// holds nothing any more.
 async fn lock_event(work: &Work<'_>, event: EventId) -> Result<Arc<Event>, WorkError> {
-    let sql = "SELECT e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent,
-                   e.root, e.hops, e.trace, e.body
-               FROM hookbox.events e WHERE e.id = $1 FOR UPDATE";
-    let found = work.query_opt(sql, &[&event.row()]).await?;
+    stored_event(work, event, "FOR UPDATE").await
+}
+
+/// The same without a lock, or with this one.
+async fn stored_event(
+    work: &Work<'_>,
+    event: EventId,
+    lock: &str,
+) -> Result<Arc<Event>, WorkError> {
+    let sql = format!("{EVENT} {lock}");
+    let found = work.query_opt(&sql, &[&event.row()]).await?;
     let row = found.ok_or_else(|| StoreError::NotFound(format!("event `{event}`")))?;
     let sql = "SELECT r.at_ms, r.asked FROM hookbox.erased r WHERE r.event = $1";
     let emptied = work.query_opt(sql, &[&event.row()]).await?;

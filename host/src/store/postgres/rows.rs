@@ -10,6 +10,7 @@ use crate::event::{
     AttemptRecord, Attributes, Digest, Event, EventId, GuestUse, HttpCall, LogLine, Outcome, State,
     StepUse,
 };
+use crate::store::model::StoredLists;
 use crate::store::{AttemptView, StoreError};
 use crate::trace::SpanContext;
 
@@ -45,35 +46,39 @@ pub(super) fn read_state(code: i16) -> Result<State, StoreError> {
 /// An attempt as the database tells it in JSON.
 #[derive(Deserialize)]
 pub(super) struct AttemptRow {
-    number: u32,
+    number: i64,
     started_ms: i64,
-    duration_us: u64,
-    outcome: u8,
+    duration_us: i64,
+    outcome: i64,
     error: Option<String>,
     logs: Option<String>,
     digest: Option<String>,
     calls: Option<String>,
     steps: Option<String>,
-    cpu_us: Option<u64>,
-    memory_kib: Option<u64>,
+    cpu_us: Option<i64>,
+    memory_kib: Option<i64>,
 }
 
 impl AttemptRow {
-    /// The attempt; none if another version wrote an outcome that this one does not know.
+    /// The attempt; none if a number of it is damaged, or another version wrote an outcome that
+    /// this one does not know.
     pub(super) fn view(self) -> Option<AttemptView> {
+        let used = self.cpu_us.map(|cpu_us| GuestUse {
+            cpu_us: cpu_us.unsigned_abs(),
+            memory_kib: self.memory_kib.unwrap_or(0).unsigned_abs(),
+        });
+        let mut lists = StoredLists::default();
         Some(AttemptView {
-            number: self.number,
+            number: u32::try_from(self.number).ok()?,
             record: AttemptRecord {
                 started_at_ms: self.started_ms,
-                duration_us: self.duration_us,
-                used: self
-                    .cpu_us
-                    .map(|cpu_us| GuestUse { cpu_us, memory_kib: self.memory_kib.unwrap_or(0) }),
-                outcome: Outcome::from_code(self.outcome)?,
-                error: self.error,
-                logs: list::<LogLine>(self.logs.as_deref()),
-                calls: list::<HttpCall>(self.calls.as_deref()),
-                steps: list::<StepUse>(self.steps.as_deref()),
+                duration_us: u64::try_from(self.duration_us).ok()?,
+                used,
+                outcome: Outcome::from_code(u8::try_from(self.outcome).ok()?)?,
+                logs: lists.read::<LogLine>("logs", self.logs.as_deref()),
+                calls: lists.read::<HttpCall>("requests", self.calls.as_deref()),
+                steps: lists.read::<StepUse>("steps", self.steps.as_deref()),
+                error: lists.error(self.error),
                 plugin_digest: digest(self.digest.as_deref()),
             },
         })

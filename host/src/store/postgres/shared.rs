@@ -12,12 +12,14 @@ use super::loss::LossLog;
 use super::options::PostgresOptions;
 use super::own_limits::OwnLimits;
 use super::server::KnownServer;
+use super::size::DatabaseSize;
 use super::tail::AckedTail;
 use super::wake::WakesToSend;
 use crate::clock::{Clock, since_boot};
 use crate::store::changes::Announcer;
 use crate::store::held::HeldLeases;
 use crate::store::journal::InFlightJournal;
+use crate::store::operations::UnreadableLog;
 use crate::store::{DispatchHandle, Pauses, PluginPolicies, StoreError, TreeBudget};
 
 /// The time without an answer to a heartbeat after which a host begins no attempt, and ends those
@@ -91,6 +93,8 @@ pub(super) struct PostgresShared {
     pub(super) tail: AckedTail,
     pub(super) loss: LossLog,
     pub(super) known: Arc<KnownServer>,
+    pub(super) unreadable: UnreadableLog,
+    pub(super) size: DatabaseSize,
     duplicates: AtomicU64,
 }
 
@@ -134,6 +138,8 @@ impl PostgresShared {
             tail: AckedTail::new(options.tail_bytes),
             loss: LossLog::default(),
             known: Arc::clone(known),
+            unreadable: UnreadableLog::default(),
+            size: DatabaseSize::default(),
             duplicates: AtomicU64::new(0),
         }
     }

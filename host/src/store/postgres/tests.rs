@@ -42,6 +42,7 @@ mod faults;
 mod horizon;
 mod hosts;
 mod interleaved;
+mod key_locks;
 mod keys;
 mod listed;
 mod listening;

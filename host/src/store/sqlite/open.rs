@@ -26,6 +26,7 @@ use super::{Sqlite, files, pauses, schema};
 use crate::clock::{Clock, ClockChange};
 use crate::store::append_limit::AppendLimit;
 use crate::store::journal::InFlightJournal;
+use crate::store::operations::UnreadableLog;
 use crate::store::{PluginPolicies, TreeBudget};
 use crate::tasks;
 
@@ -169,6 +170,7 @@ impl Sqlite {
             legacy_keys,
             journal,
             mark,
+            unreadable: UnreadableLog::default(),
             thread: Mutex::new(Some(thread)),
         })
     }

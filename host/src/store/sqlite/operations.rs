@@ -10,19 +10,21 @@ use rusqlite::{Connection, OptionalExtension};
 use std::sync::Arc;
 
 use self::replays::{made_for, matching, replay_results};
-use self::rows::{changed_by, items, newest, operation, results, running};
+use self::rows::{changed_by, found, is_replay, items, newest, operation, results, running};
 use super::Sqlite;
 use super::command::WriteCommand;
 use super::operation_work::OperationWork;
 use super::{noted, read, search};
 use crate::event::{DeliveryId, EventId, Target};
 use crate::store::{
-    Action, AuditNote, DeliveryView, ItemResult, NewOperation, Operation, OperationDeed,
-    OperationId, OperationScope, OperationState, Operations, Pending, Progress, Steer, StoreError,
+    Action, AuditNote, DeliveryView, FoundOperation, ItemResult, NewOperation, Operation,
+    OperationDeed, OperationId, OperationScope, OperationState, Operations, Pending, Progress,
+    Steer, StoreError,
 };
 
 mod replays;
 mod rows;
+mod steer;
 mod work;
 
 /// Since version 8: operations, and the deliveries of each. `walk` is where the search goes on;
@@ -119,9 +121,9 @@ impl Operations for Sqlite {
 
     fn collect(&self, id: OperationId) -> Pending<'_, ()> {
         Box::pin(async move {
-            let known = move |connection: &_| match operation(connection, id)? {
-                Some(it) if it.action.is_replay() => replay_results(connection, id),
-                _ => results(connection, id),
+            let known = move |connection: &_| match is_replay(connection, id)? {
+                true => replay_results(connection, id),
+                false => results(connection, id),
             };
             let results = self.readers.ask(known).await?;
             if results.is_empty() {
@@ -137,14 +139,24 @@ impl Operations for Sqlite {
     }
 
     fn operation(&self, id: OperationId) -> Pending<'_, Option<Operation>> {
-        Box::pin(self.readers.ask(move |connection: &_| operation(connection, id)))
+        Box::pin(async move {
+            self.found_operation(id).await?.map(FoundOperation::readable).transpose()
+        })
+    }
+
+    fn found_operation(&self, id: OperationId) -> Pending<'_, Option<FoundOperation>> {
+        Box::pin(self.readers.ask(move |connection: &_| found(connection, id)))
     }
 
     fn running_operations(&self) -> Pending<'_, Vec<Operation>> {
-        Box::pin(self.readers.ask(running))
+        Box::pin(async move { Ok(self.unreadable.readable(self.readers.ask(running).await?)) })
     }
 
-    fn operations(&self, before: Option<OperationId>, limit: usize) -> Pending<'_, Vec<Operation>> {
+    fn operations(
+        &self,
+        before: Option<OperationId>,
+        limit: usize,
+    ) -> Pending<'_, Vec<FoundOperation>> {
         Box::pin(self.readers.ask(move |connection: &_| newest(connection, before, limit)))
     }
 
@@ -156,11 +168,9 @@ impl Operations for Sqlite {
         limit: usize,
     ) -> Pending<'_, Vec<DeliveryView>> {
         let read = move |connection: &Connection| {
-            let found = match operation(connection, id)? {
-                Some(it) if it.action.is_replay() => {
-                    made_for(connection, id, result, after, limit)?
-                }
-                _ => items(connection, id, result, after, limit)?,
+            let found = match is_replay(connection, id)? {
+                true => made_for(connection, id, result, after, limit)?,
+                false => items(connection, id, result, after, limit)?,
             };
             found.into_iter().filter_map(|id| read::delivery(connection, id).transpose()).collect()
         };

@@ -10,6 +10,7 @@ use crate::event::{
     AttemptRecord, DeliveryId, Digest, Event, EventId, GuestUse, Outcome, PluginName, State,
 };
 use crate::names::is_built_in;
+use crate::store::model::StoredLists;
 use crate::store::{AttemptView, DeliveryView, EventView, MAX_CHILDREN, MAX_TREE_CALLS};
 
 /// The columns [`read_delivery`] reads, from `deliveries d JOIN events e`.
@@ -143,27 +144,41 @@ fn attempts_with(
     let mut found = connection
         .prepare_cached(&sql)?
         .query_map(params![delivery.event.row(), delivery.ordinal, most], |row| {
-            let code: u8 = row.get(3)?;
-            let logs: Option<String> = row.get(5)?;
-            Ok(AttemptView {
-                number: row.get(0)?,
-                record: AttemptRecord {
-                    started_at_ms: row.get(1)?,
-                    duration_us: row.get(2)?,
-                    used: used(row)?,
-                    outcome: Outcome::from_code(code)
-                        .ok_or(rusqlite::Error::IntegralValueOutOfRange(3, i64::from(code)))?,
-                    error: row.get(4)?,
-                    logs: json(5, logs)?,
-                    calls: json(7, row.get(7)?)?,
-                    steps: json(8, row.get(8)?)?,
-                    plugin_digest: row.get::<_, Option<[u8; 32]>>(6)?.map(Digest),
-                },
-            })
+            // A damaged attempt, or one of another version, leaves the others.
+            match attempt(row) {
+                Err(
+                    rusqlite::Error::IntegralValueOutOfRange(..)
+                    | rusqlite::Error::FromSqlConversionFailure(..)
+                    | rusqlite::Error::InvalidColumnType(..),
+                ) => Ok(None),
+                read => read.map(Some),
+            }
         })?
+        .filter_map(Result::transpose)
         .collect::<Result<Vec<_>, _>>()?;
     found.reverse();
     Ok(found)
+}
+
+/// Reads an attempt, of whose lists some may be damaged.
+fn attempt(row: &Row<'_>) -> Result<AttemptView, rusqlite::Error> {
+    let code: u8 = row.get(3)?;
+    let mut lists = StoredLists::default();
+    Ok(AttemptView {
+        number: row.get(0)?,
+        record: AttemptRecord {
+            started_at_ms: row.get(1)?,
+            duration_us: row.get(2)?,
+            used: used(row)?,
+            outcome: Outcome::from_code(code)
+                .ok_or(rusqlite::Error::IntegralValueOutOfRange(3, i64::from(code)))?,
+            logs: lists.read("logs", read_text(row, 5)?.as_deref()),
+            calls: lists.read("requests", read_text(row, 7)?.as_deref()),
+            steps: lists.read("steps", read_text(row, 8)?.as_deref()),
+            error: lists.error(read_text(row, 4)?),
+            plugin_digest: row.get::<_, Option<[u8; 32]>>(6)?.map(Digest),
+        },
+    })
 }
 
 /// CPU time and memory of the guest of an attempt, from columns 9 and 10.

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use tokio_postgres::Row;
 
 use super::marks::note_tried;
-use super::rows::{operation, result_code, standing, stands};
-use super::steer::FOR_UPDATE;
+use super::rows::{locked_operation, result_code, standing, stands};
 use crate::event::{DeliveryId, EventId, Target};
 use crate::store::model::Position;
 use crate::store::postgres::Postgres;
@@ -15,6 +14,7 @@ use crate::store::postgres::change::delivery_id;
 use crate::store::postgres::client::SqlClient as Client;
 use crate::store::postgres::listing;
 use crate::store::postgres::moves::WorkMoves;
+use crate::store::postgres::replay_terms::{has_terms, lock_replayed};
 use crate::store::postgres::settle::small;
 use crate::store::postgres::work::{Work, WorkError};
 use crate::store::{
@@ -50,6 +50,17 @@ pub(super) async fn matching(
     Ok((found.collect(), next))
 }
 
+/// The most events that one transaction replays if it locks keys, which others wait for meanwhile.
+const MAX_LOCKED: usize = 10;
+
+/// These events by parts, each of which is replayed in a transaction of its own.
+pub(super) fn parts(
+    events: &[(EventId, Vec<Arc<Target>>)],
+) -> std::slice::Chunks<'_, (EventId, Vec<Arc<Target>>)> {
+    let locks = events.iter().any(|(_, targets)| targets.iter().any(|target| has_terms(target)));
+    events.chunks(if locks { MAX_LOCKED } else { events.len().max(1) })
+}
+
 impl Postgres {
     /// Replays these events, as far as they were found and not replayed yet.
     pub(super) async fn replay_items_once(
@@ -58,17 +69,22 @@ impl Postgres {
         events: &[(EventId, Vec<Arc<Target>>)],
     ) -> Result<(), WorkError> {
         let work = self.work.begin().await?;
-        let found = operation(&work, id, FOR_UPDATE).await?;
+        let found = locked_operation(&work, id).await?;
         let Some(of) = found.filter(Operation::may_act) else {
             return Ok(());
         };
         let events = if of.tries_first() { &events[..events.len().min(1)] } else { events };
         let due = due(&work, id, events).await?;
+        let mut events: Vec<(EventId, &[Arc<Target>])> =
+            events.iter().map(|(event, targets)| (*event, &targets[..])).collect();
+        events.retain(|(event, _)| due.contains(&event.row()));
+        events.sort_unstable_by_key(|(event, _)| event.row());
+        lock_replayed(&work, &self.shared, &events).await?;
         let (mut moves, mut counts, mut opened) = (WorkMoves::default(), [0_i64; 2], None);
-        for (event, targets) in events.iter().filter(|(event, _)| due.contains(&event.row())) {
+        for (event, targets) in events {
             let made = match targets.is_empty() {
                 true => Ok(Vec::new()),
-                false => self.replay_in(&work, *event, targets, &mut moves).await,
+                false => self.replay_in(&work, event, targets, &mut moves).await,
             };
             let made = match made {
                 // An event that is gone, erased or has too many deliveries is skipped.

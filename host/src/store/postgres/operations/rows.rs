@@ -7,11 +7,13 @@ use crate::store::model::Position;
 use crate::store::postgres::change::delivery_id;
 use crate::store::postgres::client::SqlClient as Client;
 use crate::store::postgres::settle::small;
-use crate::store::postgres::work::WorkError;
 use crate::store::{
-    ItemResult, Operation, OperationDeed, OperationId, OperationOptions, OperationScope,
-    OperationState, Progress, StoreError,
+    FoundOperation, ItemResult, Operation, OperationDeed, OperationId, OperationOptions,
+    OperationScope, OperationState, Progress, UnreadableOperation,
 };
+
+/// Locks the row of an operation.
+pub(super) const FOR_UPDATE: &str = "FOR UPDATE";
 
 /// The most deliveries whose results one call looks at.
 const MAX_COLLECTED: usize = 1_000;
@@ -20,70 +22,116 @@ const COLUMNS: &str = "id, action, scope, as_of_ms, planned_ms, started_ms, ende
      reason, first, pace, stop_after, total, exact, found, open, ok, failed, skipped, is_found, \
      actor";
 
-/// An operation; with `lock` also for the rest of the transaction.
-pub(super) async fn operation(
+/// An operation, also if its row cannot be read; with `lock` also for the rest of the transaction.
+pub(super) async fn found(
     client: &Client,
     id: OperationId,
     lock: &str,
-) -> Result<Option<Operation>, WorkError> {
+) -> Result<Option<FoundOperation>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM hookbox.operations WHERE id = $1 {lock}");
-    let found = client.query_opt(&sql, &[&id.0]).await?;
-    Ok(found.map(|row| read_operation(&row)).transpose()?)
+    Ok(client.query_opt(&sql, &[&id.0]).await?.map(|row| read_operation(&row)))
 }
 
-/// Those that run. One of a later version is left to the hosts of that version, and hinders no
-/// other.
-pub(super) async fn running(client: &Client) -> Result<Vec<Operation>, WorkError> {
+/// An operation that is there and can be read, for the rest of the transaction: with another one
+/// nothing is done.
+pub(super) async fn locked_operation(
+    client: &Client,
+    id: OperationId,
+) -> Result<Option<Operation>, Error> {
+    Ok(found(client, id, FOR_UPDATE).await?.and_then(FoundOperation::whole))
+}
+
+/// Those that run.
+pub(super) async fn running(client: &Client) -> Result<Vec<FoundOperation>, Error> {
     let sql =
         format!("SELECT {COLUMNS} FROM hookbox.operations WHERE state = 1 ORDER BY id LIMIT 100");
     let rows = client.query(&sql, &[]).await?;
-    Ok(rows.iter().filter_map(|row| read_operation(row).ok()).collect())
+    Ok(rows.iter().map(read_operation).collect())
 }
 
 pub(super) async fn newest(
     client: &Client,
     before: Option<OperationId>,
     limit: usize,
-) -> Result<Vec<Operation>, WorkError> {
+) -> Result<Vec<FoundOperation>, Error> {
     let sql =
         format!("SELECT {COLUMNS} FROM hookbox.operations WHERE id < $1 ORDER BY id DESC LIMIT $2");
     let before = before.map_or(i64::MAX, |before| before.0);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = client.query(&sql, &[&before, &limit]).await?;
-    Ok(rows.iter().map(read_operation).collect::<Result<_, _>>()?)
+    Ok(rows.iter().map(read_operation).collect())
 }
 
-fn read_operation(row: &Row) -> Result<Operation, StoreError> {
-    let id = OperationId(row.get(0));
-    let odd = || StoreError::Query(format!("operation `{id}` is of another version"));
-    let (action, scope): (String, String) = (row.get(1), row.get(2));
-    let count = |column| row.get::<_, i64>(column).unsigned_abs();
+/// Whether an operation replays events.
+pub(super) async fn is_replay(client: &Client, id: OperationId) -> Result<bool, Error> {
+    let sql = "SELECT action FROM hookbox.operations WHERE id = $1";
+    let found = client.query_opt(sql, &[&id.0]).await?;
+    let deed = found.and_then(|row| OperationDeed::read(row.get(0)));
+    Ok(deed.is_some_and(|deed| deed.is_replay()))
+}
+
+fn count(row: &Row, column: usize) -> u64 {
+    row.get::<_, i64>(column).unsigned_abs()
+}
+
+fn state(row: &Row) -> Option<OperationState> {
+    OperationState::from_code(row.get::<_, i16>(7).into())
+}
+
+/// Reads an operation. A column that does not hold what it should leaves the rest of the row.
+fn read_operation(row: &Row) -> FoundOperation {
+    let whole = read_whole(row).map(FoundOperation::from);
+    whole.unwrap_or_else(|column| FoundOperation::Unreadable(Box::new(read_rest(row, column))))
+}
+
+/// Reads all of an operation, or says which column cannot be read.
+fn read_whole(row: &Row) -> Result<Operation, &'static str> {
     let bound = |column| {
         row.get::<_, Option<i64>>(column).map(|bound| u32::try_from(bound).unwrap_or(u32::MAX))
     };
-    let (scope, marks) = OperationScope::read(&scope).ok_or_else(odd)?;
+    let (scope, marks) = OperationScope::read(row.get(2)).ok_or("scope")?;
     Ok(Operation {
-        id,
-        action: OperationDeed::read(&action).ok_or_else(odd)?,
+        id: OperationId(row.get(0)),
+        action: OperationDeed::read(row.get(1)).ok_or("action")?,
         scope,
         marks,
         as_of_ms: row.get(3),
         planned_ms: row.get(4),
         started_ms: row.get(5),
         ended_ms: row.get(6),
-        state: OperationState::from_code(row.get::<_, i16>(7).into()).ok_or_else(odd)?,
+        state: state(row).ok_or("state")?,
         reason: row.get(8),
         options: OperationOptions { first: row.get(9), pace: bound(10), stop_after: bound(11) },
-        total: count(12),
+        total: count(row, 12),
         exact: row.get(13),
-        found: count(14),
-        open: count(15),
-        ok: count(16),
-        failed: count(17),
-        skipped: count(18),
+        found: count(row, 14),
+        open: count(row, 15),
+        ok: count(row, 16),
+        failed: count(row, 17),
+        skipped: count(row, 18),
         is_found: row.get(19),
         actor: row.get(20),
     })
+}
+
+/// The rest of an operation of which this column cannot be read.
+fn read_rest(row: &Row, column: &str) -> UnreadableOperation {
+    UnreadableOperation {
+        id: OperationId(row.get(0)),
+        column: column.to_owned(),
+        state: state(row),
+        as_of_ms: row.get(3),
+        planned_ms: row.get(4),
+        started_ms: row.get(5),
+        ended_ms: row.get(6),
+        total: count(row, 12),
+        exact: row.get(13),
+        open: count(row, 15),
+        ok: count(row, 16),
+        failed: count(row, 17),
+        skipped: count(row, 18),
+        actor: row.get(20),
+    }
 }
 
 /// A result as the database has it.

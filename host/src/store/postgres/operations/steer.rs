@@ -3,22 +3,19 @@
 use tokio_postgres::types::ToSql;
 
 use super::marks::mark;
-use super::rows::operation;
+use super::rows::{FOR_UPDATE, found, locked_operation};
 use crate::store::postgres::Postgres;
 use crate::store::postgres::audit::{known, note_in, note_text};
 use crate::store::postgres::shared::PostgresShared;
 use crate::store::postgres::work::{Work, WorkError};
 use crate::store::{
-    Action, Actor, AuditNote, NewOperation, OPERATION_KEPT_FOR_MS, OPERATION_PLANNED_FOR_MS,
-    Operation, OperationId, OperationMarks, OperationOptions, OperationScope, OperationState,
-    Steer, StoreError, Via,
+    Action, Actor, AuditNote, FoundOperation, NewOperation, OPERATION_KEPT_FOR_MS,
+    OPERATION_PLANNED_FOR_MS, Operation, OperationId, OperationMarks, OperationOptions,
+    OperationScope, OperationState, Steer, StoreError, UnreadableOperation, Via,
 };
 
 /// The most rows of deliveries that one sweep deletes.
 const MAX_SWEPT: i64 = 500;
-
-/// Locks the row of an operation.
-pub(super) const FOR_UPDATE: &str = "FOR UPDATE";
 
 impl Postgres {
     pub(super) async fn plan_once(
@@ -61,7 +58,10 @@ impl Postgres {
         if let Some(id) = known(&work, &self.shared, Some(note)).await? {
             return Ok(id);
         }
-        let found = locked(&work, id).await?;
+        let found = match locked(&work, id).await? {
+            FoundOperation::Whole(found) => found,
+            FoundOperation::Unreadable(found) => return Err(found.refusal().into()),
+        };
         if !found.can_be_undone() {
             let text = format!(
                 "operation `{id}` cannot be undone: only a discard can that has changed something \
@@ -92,20 +92,14 @@ impl Postgres {
         reason: Option<&str>,
     ) -> Result<(), WorkError> {
         let work = self.work.begin().await?;
+        let runs = |found: &Operation| found.state == OperationState::Running;
+        let Some(ended) = locked_operation(&work, id).await?.filter(runs) else { return Ok(()) };
         let state = if reason.is_some() { OperationState::Stopped } else { OperationState::Done };
         let (code, over) = (state_code(state), state.is_over());
-        let changed = work
-            .execute(
-                "UPDATE hookbox.operations SET state = $2, reason = $3,
-                     ended_ms = CASE WHEN $4 THEN hookbox.now_ms_v1($5) END
-                 WHERE id = $1 AND state = 1",
-                &[&id.0, &code, &reason, &over, &self.shared.at()],
-            )
-            .await?;
-        if changed == 0 {
-            return Ok(());
-        }
-        let ended = locked(&work, id).await?;
+        let sql = "UPDATE hookbox.operations SET state = $2, reason = $3,
+                       ended_ms = CASE WHEN $4 THEN hookbox.now_ms_v1($5) END
+                   WHERE id = $1";
+        work.execute(sql, &[&id.0, &code, &reason, &over, &self.shared.at()]).await?;
         mark(&work, &ended, ended.marks.at(state, now_ms(&work, &self.shared).await?)).await?;
         let actor = Actor { name: ended.actor.as_str().into(), role: "operator", via: Via::Api };
         let action = if reason.is_some() { "operations.stopped" } else { "operations.done" };
@@ -123,8 +117,8 @@ fn state_code(state: OperationState) -> i16 {
     i16::try_from(state.code()).unwrap_or(i16::MAX)
 }
 
-async fn locked(work: &Work<'_>, id: OperationId) -> Result<Operation, WorkError> {
-    let found = operation(work, id, FOR_UPDATE).await?;
+async fn locked(work: &Work<'_>, id: OperationId) -> Result<FoundOperation, WorkError> {
+    let found = found(work, id, FOR_UPDATE).await?;
     Ok(found.ok_or_else(|| StoreError::NotFound(format!("operation `{id}`")))?)
 }
 
@@ -166,7 +160,12 @@ async fn steer(
     id: OperationId,
     steer: Steer,
 ) -> Result<(), WorkError> {
-    let found = locked(work, id).await?;
+    let found = match locked(work, id).await? {
+        FoundOperation::Whole(found) => found,
+        FoundOperation::Unreadable(found) => {
+            return steer_unreadable(work, shared, &found, steer).await;
+        }
+    };
     if found.state == steer.to() {
         return Ok(());
     }
@@ -209,6 +208,22 @@ async fn steer(
         &parameters,
     )
     .await?;
+    Ok(())
+}
+
+/// The same for one whose row cannot be read: it is ended, or left as it is.
+async fn steer_unreadable(
+    work: &Work<'_>,
+    shared: &PostgresShared,
+    found: &UnreadableOperation,
+    steer: Steer,
+) -> Result<(), WorkError> {
+    if found.is_changed_by(steer)? {
+        let sql = "UPDATE hookbox.operations SET state = $2, reason = NULL,
+                       ended_ms = hookbox.now_ms_v1($3)
+                   WHERE id = $1";
+        work.execute(sql, &[&found.id.0, &state_code(steer.to()), &shared.at()]).await?;
+    }
     Ok(())
 }
 

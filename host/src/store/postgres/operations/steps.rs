@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::marks::note_tried;
 use super::replays::{matching, replay_results};
-use super::rows::{changed_by, items, operation, result_code, results};
-use super::steer::FOR_UPDATE;
+use super::rows::{changed_by, items, locked_operation, result_code, results};
 use crate::event::DeliveryId;
 use crate::store::postgres::Postgres;
 use crate::store::postgres::change::{DeliveryRows, change_those, delivery_id};
@@ -23,7 +22,7 @@ impl Postgres {
     /// Looks for the next deliveries of a running operation.
     pub(super) async fn find_once(&self, id: OperationId) -> Result<(), WorkError> {
         let work = self.work.begin().await?;
-        let found = operation(&work, id, FOR_UPDATE).await?;
+        let found = locked_operation(&work, id).await?;
         let is_wanted = |it: &Operation| it.state == OperationState::Running && !it.is_found;
         let Some(of) = found.filter(is_wanted) else { return Ok(()) };
         let row =
@@ -38,7 +37,7 @@ impl Postgres {
     /// Acts on the next deliveries that were found, as far as they stand as they should.
     pub(super) async fn act_once(&self, id: OperationId, most: usize) -> Result<(), WorkError> {
         let work = self.work.begin().await?;
-        let found = operation(&work, id, FOR_UPDATE).await?;
+        let found = locked_operation(&work, id).await?;
         let Some(of) = found.filter(Operation::may_act) else {
             return Ok(());
         };
@@ -85,7 +84,7 @@ impl Postgres {
     /// Notes what came of deliveries that were acted on.
     pub(super) async fn collect_once(&self, id: OperationId) -> Result<(), WorkError> {
         let work = self.work.begin().await?;
-        let Some(of) = operation(&work, id, FOR_UPDATE).await? else { return Ok(()) };
+        let Some(of) = locked_operation(&work, id).await? else { return Ok(()) };
         let known = match of.action.is_replay() {
             true => replay_results(&work, id).await?,
             false => results(&work, id).await?,

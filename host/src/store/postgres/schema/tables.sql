@@ -7,6 +7,8 @@ CREATE TABLE hookbox.meta (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     version integer NOT NULL,
     min_host integer NOT NULL,
+    -- The fingerprint of what made each version, the first one first.
+    made_of text[] NOT NULL,
     -- By which hosts know the database again, where the server does not tell its system identifier.
     id text NOT NULL DEFAULT gen_random_uuid()::text
 );

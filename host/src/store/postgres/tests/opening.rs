@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use hookbox_tools::cluster::{Cluster, PASSWORD};
 
+use super::super::schema::fingerprints;
 use super::rig::{USER, connect};
 use super::*;
 use crate::event::{Attributes, NewEvent};
@@ -106,6 +107,30 @@ async fn a_newer_schema_is_refused_unless_it_says_that_this_host_can_use_it() {
     case.open_postgres().await.close().await.unwrap();
     let version = admin.query_one("SELECT version FROM hookbox.meta", &[]).await.unwrap();
     assert_eq!(version.get::<_, i32>(0), 99, "an older host takes nothing back");
+}
+
+#[tokio::test]
+async fn a_schema_that_another_build_has_made_otherwise_is_refused_by_whoever_opens_it() {
+    let Some(case) = one_postgres() else { return };
+    let database = case.database().await;
+    let admin = database.admin().await;
+    let own = &fingerprints()[0];
+    let later = format!("UPDATE hookbox.meta SET version = 2, made_of = '{{{own},f00d}}'");
+    admin.batch_execute(&later).await.unwrap();
+    case.open_postgres().await.close().await.unwrap();
+    for (sql, found) in [
+        ("UPDATE hookbox.meta SET made_of = '{0123456789abcdef,f00d}'", "`0123456789abcdef`"),
+        ("UPDATE hookbox.meta SET made_of = '{}'", "no fingerprint"),
+        ("ALTER TABLE hookbox.meta DROP COLUMN made_of", "no fingerprint"),
+    ] {
+        admin.batch_execute(sql).await.unwrap();
+        let error = refused(&case, database.url()).await;
+        assert!(matches!(error, PostgresOpenError::OtherBuild { version: 1, .. }), "{error}");
+        let place = format!("database `{}`", database.name);
+        says(&error, &[&place, found, own, "another build", "store.url", "DROP SCHEMA hookbox"]);
+        let peeked = Postgres::peek_approvals(&database.url().into(), None, None).await;
+        assert_eq!(peeked.unwrap_err(), error.to_string());
+    }
 }
 
 #[tokio::test]

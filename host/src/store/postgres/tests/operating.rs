@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::{OnePostgres, one_postgres};
-use crate::store::conformance::{START_MS, clock, event};
-use crate::store::{Actor, AuditFilter, AuditNote, Count, History, Keep, Operate, Queue, Via};
+use crate::store::conformance::{self, START_MS, StoreHarness, clock, event};
+use crate::store::{
+    Actor, AuditFilter, AuditNote, Count, History, Keep, Operate, OperationId, Queue, Via,
+};
 
 postgres_laws! {
     audit {
@@ -174,4 +176,22 @@ async fn the_database_itself_keeps_entries_of_the_audit_log_as_they_are() {
     }
     let (entries, _) = store.audit(AuditFilter::default(), 9, None).await.unwrap();
     assert_eq!(entries.len(), 1);
+}
+
+#[tokio::test]
+async fn an_operation_that_cannot_be_read_hinders_no_other_and_can_be_cancelled() {
+    let Some(one) = one_postgres() else { return };
+    let admin = one.database().await.admin().await;
+    let damages = [
+        ("scope", "scope = '{\"tenant\":\"a\"}'"),
+        ("action", "action = 'move'"),
+        ("state", "state = 99"),
+    ];
+    let damage = async |id: OperationId, change: &str| {
+        let sql = format!("UPDATE hookbox.operations SET {change} WHERE id = $1");
+        assert_eq!(admin.execute(&sql, &[&id.0]).await.unwrap(), 1);
+    };
+    let store = one.open().await;
+    let law = conformance::operations::an_unreadable_one_hinders_no_other_and_can_be_cancelled;
+    law(store, &damages, damage).await;
 }

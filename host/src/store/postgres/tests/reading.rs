@@ -1,9 +1,14 @@
 //! The laws of queries, schedules, groups of failures, and of what operators keep.
 
+use std::time::Duration;
+
 use super::{OnePostgres, one_postgres};
-use crate::event::{FailureId, OTHER, Outcome, failure_text};
-use crate::store::conformance::properties;
+use crate::event::{DeliveryId, FailureId, OTHER, Outcome, failure_text};
+use crate::store::Health;
+use crate::store::conformance::{self, StoreHarness, properties};
 use crate::store::postgres::recover::CRASH;
+use crate::store::postgres::settle::small;
+use crate::store::postgres::size::DatabaseSize;
 
 postgres_laws! {
     queries {
@@ -100,4 +105,41 @@ async fn the_database_makes_the_ids_of_groups_as_the_host_does() {
         (Outcome::Crash.code(), Outcome::Crash.name(), OTHER),
         (7, "crash", "other failures")
     );
+}
+
+#[tokio::test]
+async fn a_damaged_attempt_leaves_the_rest_of_its_page() {
+    let Some(one) = one_postgres() else { return };
+    let client = one.database().await.admin().await;
+    let damages = [
+        ("calls = 'x'", Some("requests")),
+        ("calls = '{}'", Some("requests")),
+        ("steps = '[', logs = 'x', calls = '7'", Some("logs, requests, steps")),
+        ("logs = 'x'", Some("logs")),
+        ("outcome = 99", None),
+        ("duration_us = -1", None),
+    ];
+    let damage = async |id: DeliveryId, change: &str| {
+        let sql = format!("UPDATE hookbox.settled SET {change} WHERE event = $1 AND ordinal = $2");
+        let key = (id.event.row(), small(id.ordinal));
+        assert_eq!(client.execute(&sql, &[&key.0, &key.1]).await.unwrap(), 1);
+    };
+    let law = conformance::seeing::a_damaged_attempt_leaves_the_rest_of_its_page;
+    law(one.open().await, &damages, damage).await;
+}
+
+#[tokio::test]
+async fn the_size_of_the_database_is_told_and_not_asked_for_each_time() {
+    let Some(one) = one_postgres() else { return };
+    let client = one.database().await.admin().await;
+    let store = one.open_postgres().await;
+    assert!(store.space().await.unwrap().expect("it is known").store_bytes > 1 << 20);
+    let (seldom, always) = (DatabaseSize::new(Duration::MAX), DatabaseSize::new(Duration::ZERO));
+    let before = seldom.ask(&store.listings).await.unwrap();
+    let grown = "CREATE TABLE public.more AS
+        SELECT repeat('x', 100) FROM generate_series(1, 20000)";
+    client.batch_execute(grown).await.unwrap();
+    let after = always.ask(&store.listings).await.unwrap();
+    assert!(after.store_bytes > before.store_bytes + (1 << 20), "{before:?}, {after:?}");
+    assert_eq!(seldom.ask(&store.listings).await.unwrap(), before, "it was asked before");
 }

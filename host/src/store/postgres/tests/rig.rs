@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 use hookbox_tools::cluster::{self, free_port, make_data, programs, start_server};
 use tokio_postgres::{Client, NoTls};
 
-use super::super::schema::MIGRATIONS;
+use super::super::schema::{MIGRATIONS, VERSION, fingerprints};
 use crate::{env, tasks};
 
 pub(super) use hookbox_tools::cluster::PASSWORD;
@@ -125,9 +125,8 @@ async fn template(port: u16) -> String {
     for sql in MIGRATIONS.iter().flat_map(|migration| migration.iter()) {
         making.batch_execute(sql).await.expect("the schema");
     }
-    let version =
-        format!("INSERT INTO hookbox.meta (version, min_host) VALUES ({}, 1)", MIGRATIONS.len());
-    making.batch_execute(&version).await.expect("the version");
+    let version = "INSERT INTO hookbox.meta (version, min_host, made_of) VALUES ($1, 1, $2)";
+    making.execute(version, &[&VERSION, &fingerprints()]).await.expect("the version");
     drop(making);
     let ended = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
         WHERE datname = 'making'";

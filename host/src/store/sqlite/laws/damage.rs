@@ -4,7 +4,8 @@ use std::fs;
 
 use super::*;
 use crate::event::DeliveryId;
-use crate::store::{Action, DeliveryFilter, EventFilter, Lease, OnLoss, Page, Which};
+use crate::store::conformance;
+use crate::store::{Action, DeliveryFilter, EventFilter, Lease, OnLoss, OperationId, Page, Which};
 
 async fn lease(store: &Sqlite) -> Vec<Lease> {
     let permits = Arc::new(Semaphore::new(9)).try_acquire_many_owned(9).unwrap();
@@ -146,4 +147,44 @@ async fn a_page_that_is_no_page_ends_the_start_or_the_store_with_the_way_out() {
     let error = store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap_err();
     assert!(matches!(&error, StoreError::Stopped(why) if why.contains(".recover")), "{error}");
     store.stopped().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_operation_that_cannot_be_read_hinders_no_other_and_can_be_cancelled() {
+    let file = one_file();
+    let damages = [
+        ("scope", "scope = '{\"tenant\":\"a\"}'"),
+        ("scope", "scope = CAST(x'61AE62' AS TEXT)"),
+        ("action", "action = 'move'"),
+        ("total", "total = -1"),
+        ("state", "state = 99"),
+    ];
+    let damage = async |id: OperationId, change: &str| {
+        let sql = format!("UPDATE operations SET {change} WHERE id = ?1");
+        assert_eq!(file.connection().execute(&sql, [id.0]).unwrap(), 1);
+    };
+    let store = file.open().await;
+    let law = conformance::operations::an_unreadable_one_hinders_no_other_and_can_be_cancelled;
+    law(store, &damages, damage).await;
+}
+
+#[tokio::test]
+async fn a_damaged_attempt_leaves_the_rest_of_its_page() {
+    let file = one_file();
+    let damages = [
+        ("calls = 'x'", Some("requests")),
+        ("calls = CAST(x'61AE62' AS TEXT)", Some("requests")),
+        ("calls = '{}'", Some("requests")),
+        ("steps = '[', logs = 'x', calls = '7'", Some("logs, requests, steps")),
+        ("logs = 'x'", Some("logs")),
+        ("outcome = 99", None),
+        ("digest = x'00'", None),
+    ];
+    let damage = async |id: DeliveryId, change: &str| {
+        let sql = format!("UPDATE attempts SET {change} WHERE event = ?1 AND ordinal = ?2");
+        let changed = file.connection().execute(&sql, (id.event.row(), id.ordinal)).unwrap();
+        assert_eq!(changed, 1);
+    };
+    let law = conformance::seeing::a_damaged_attempt_leaves_the_rest_of_its_page;
+    law(file.open().await, &damages, damage).await;
 }

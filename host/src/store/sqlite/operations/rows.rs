@@ -5,59 +5,83 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::MAX_COLLECTED;
 use crate::event::{DeliveryId, EventId, Outcome, State};
 use crate::store::model::Position;
+use crate::store::sqlite::rows::read_text;
 use crate::store::{
-    ItemResult, Operation, OperationDeed, OperationId, OperationOptions, OperationScope,
-    OperationState, Progress,
+    FoundOperation, ItemResult, Operation, OperationDeed, OperationId, OperationOptions,
+    OperationScope, OperationState, Progress, UnreadableOperation,
 };
 
 const COLUMNS: &str =
     "id, action, scope, as_of_ms, planned_ms, started_ms, ended_ms, state, reason,
      first, pace, stop_after, total, exact, found, open, ok, failed, skipped, is_found, actor";
 
-/// An operation.
-pub(super) fn operation(
+/// An operation, also if its row cannot be read.
+pub(super) fn found(
     connection: &Connection,
     id: OperationId,
-) -> Result<Option<Operation>, rusqlite::Error> {
+) -> Result<Option<FoundOperation>, rusqlite::Error> {
     let sql = format!("SELECT {COLUMNS} FROM operations WHERE id = ?1");
     connection.prepare_cached(&sql)?.query_row([id.0], read_operation).optional()
 }
 
-/// Those that run. One of a later version is left to the hosts of that version, and hinders no
-/// other.
-pub(super) fn running(connection: &Connection) -> Result<Vec<Operation>, rusqlite::Error> {
+/// An operation that is there and can be read: with another one nothing is done.
+pub(super) fn operation(
+    connection: &Connection,
+    id: OperationId,
+) -> Result<Option<Operation>, rusqlite::Error> {
+    Ok(found(connection, id)?.and_then(FoundOperation::whole))
+}
+
+/// Those that run.
+pub(super) fn running(connection: &Connection) -> Result<Vec<FoundOperation>, rusqlite::Error> {
     let sql = format!("SELECT {COLUMNS} FROM operations WHERE state = 1 ORDER BY id LIMIT 100");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        match read_operation(row) {
-            Ok(operation) => found.push(operation),
-            Err(rusqlite::Error::IntegralValueOutOfRange(..)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(found)
+    connection.prepare_cached(&sql)?.query_map([], read_operation)?.collect()
 }
 
 pub(super) fn newest(
     connection: &Connection,
     before: Option<OperationId>,
     limit: usize,
-) -> Result<Vec<Operation>, rusqlite::Error> {
+) -> Result<Vec<FoundOperation>, rusqlite::Error> {
     let sql = format!("SELECT {COLUMNS} FROM operations WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
     let before = before.map_or(i64::MAX, |before| before.0);
     connection.prepare_cached(&sql)?.query_map(params![before, limit], read_operation)?.collect()
 }
 
-fn read_operation(row: &Row<'_>) -> Result<Operation, rusqlite::Error> {
+/// Whether an operation replays events.
+pub(super) fn is_replay(connection: &Connection, id: OperationId) -> Result<bool, rusqlite::Error> {
+    let sql = "SELECT action FROM operations WHERE id = ?1";
+    let read = |row: &Row<'_>| read_text(row, 0);
+    let action = connection.prepare_cached(sql)?.query_row([id.0], read).optional()?.flatten();
+    let deed = action.and_then(|action| OperationDeed::read(&action));
+    Ok(deed.is_some_and(|deed| deed.is_replay()))
+}
+
+/// Reads an operation. A column that does not hold what it should is no failure of the query, which
+/// would end the store for the sake of one row.
+fn read_operation(row: &Row<'_>) -> Result<FoundOperation, rusqlite::Error> {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    match read_whole(row) {
+        Ok(operation) => Ok(operation.into()),
+        Err(
+            IntegralValueOutOfRange(column, _)
+            | FromSqlConversionFailure(column, ..)
+            | InvalidColumnType(column, ..),
+        ) => {
+            let column = row.as_ref().column_name(column)?.to_owned();
+            Ok(FoundOperation::Unreadable(Box::new(read_rest(row, column)?)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn read_whole(row: &Row<'_>) -> Result<Operation, rusqlite::Error> {
     let odd = |column| rusqlite::Error::IntegralValueOutOfRange(column, 0);
-    let action: String = row.get(1)?;
-    let scope: String = row.get(2)?;
-    let (scope, marks) = OperationScope::read(&scope).ok_or(odd(2))?;
+    let text = |column| read_text(row, column).map(Option::unwrap_or_default);
+    let (scope, marks) = OperationScope::read(&text(2)?).ok_or(odd(2))?;
     Ok(Operation {
         id: OperationId(row.get(0)?),
-        action: OperationDeed::read(&action).ok_or(odd(1))?,
+        action: OperationDeed::read(&text(1)?).ok_or(odd(1))?,
         scope,
         marks,
         as_of_ms: row.get(3)?,
@@ -65,7 +89,7 @@ fn read_operation(row: &Row<'_>) -> Result<Operation, rusqlite::Error> {
         started_ms: row.get(5)?,
         ended_ms: row.get(6)?,
         state: OperationState::from_code(row.get(7)?).ok_or(odd(7))?,
-        reason: row.get(8)?,
+        reason: read_text(row, 8)?,
         options: OperationOptions {
             first: row.get(9)?,
             pace: row.get(10)?,
@@ -79,7 +103,29 @@ fn read_operation(row: &Row<'_>) -> Result<Operation, rusqlite::Error> {
         failed: row.get(17)?,
         skipped: row.get(18)?,
         is_found: row.get(19)?,
-        actor: row.get(20)?,
+        actor: text(20)?,
+    })
+}
+
+/// The rest of an operation of which this column cannot be read.
+fn read_rest(row: &Row<'_>, column: String) -> Result<UnreadableOperation, rusqlite::Error> {
+    let count =
+        |column: usize| row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
+    Ok(UnreadableOperation {
+        id: OperationId(row.get(0)?),
+        column,
+        state: OperationState::from_code(row.get(7)?),
+        as_of_ms: row.get(3)?,
+        planned_ms: row.get(4)?,
+        started_ms: row.get(5)?,
+        ended_ms: row.get(6)?,
+        total: count(12)?,
+        exact: row.get(13)?,
+        open: count(15)?,
+        ok: count(16)?,
+        failed: count(17)?,
+        skipped: count(18)?,
+        actor: read_text(row, 20)?.unwrap_or_default(),
     })
 }
 

@@ -7,13 +7,9 @@ use crate::event::DeliveryId;
 use crate::store::sqlite::batch::WriteBatch;
 use crate::store::sqlite::operation_work::OperationWork;
 use crate::store::{
-    Action, Actor, AuditNote, ItemResult, NewOperation, OPERATION_KEPT_FOR_MS,
-    OPERATION_PLANNED_FOR_MS, Operation, OperationDeed, OperationId, OperationMarks,
-    OperationOptions, OperationScope, OperationState, Progress, Steer, StoreError, TriedItem, Via,
+    Action, ItemResult, Operation, OperationDeed, OperationId, OperationMarks, OperationScope,
+    OperationState, Progress, StoreError, TriedItem,
 };
-
-/// The most rows of deliveries that one sweep deletes.
-const MAX_SWEPT: usize = 500;
 
 impl WriteBatch<'_> {
     /// Does a part of an operation.
@@ -37,106 +33,6 @@ impl WriteBatch<'_> {
                 self.finish(*id, reason.as_deref()).map(|()| Ok(*id))
             }
         }
-    }
-
-    fn plan(&self, new: &NewOperation) -> Result<OperationId, rusqlite::Error> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO operations (action, scope, as_of_ms, planned_ms, state, first, total, exact, found,
-                                         open, ok, failed, skipped, is_found, actor, via)
-                 VALUES (?1, ?2, ?9, ?3, ?4, 0, ?5, ?6, 0, 0, 0, 0, 0, 0, ?7, ?8)",
-            )?
-            .execute(params![
-                new.action.text(),
-                new.scope.text(OperationMarks::default()),
-                self.wall_ms,
-                OperationState::Planned.code(),
-                new.total,
-                new.exact,
-                new.actor.name,
-                new.actor.via.name(),
-                new.as_of_ms.map_or(self.wall_ms, |as_of_ms| as_of_ms.min(self.wall_ms)),
-            ])?;
-        Ok(OperationId(self.connection.last_insert_rowid()))
-    }
-
-    fn steer(
-        &self,
-        id: OperationId,
-        steer: Steer,
-    ) -> Result<Result<OperationId, StoreError>, rusqlite::Error> {
-        let Some(found) = operation(self.connection, id)? else {
-            return Ok(Err(StoreError::NotFound(format!("operation `{id}`"))));
-        };
-        if found.state == steer.to() {
-            return Ok(Ok(id));
-        }
-        let is_late = self.wall_ms - found.planned_ms > OPERATION_PLANNED_FOR_MS;
-        if found.state == OperationState::Planned
-            && is_late
-            && steer.to() == OperationState::Running
-        {
-            let text = format!("operation `{id}` was planned more than an hour ago: plan it anew");
-            return Ok(Err(StoreError::Conflict(text)));
-        }
-        if !steer.takes(found.state) {
-            let (verb, state) = (steer.name(), found.state.name());
-            let text = format!("operation `{id}` is {state}: one cannot {verb} it");
-            return Ok(Err(StoreError::Conflict(text)));
-        }
-        let options = match steer {
-            Steer::Start(options) => options,
-            // It goes on in spite of what it has stopped for.
-            Steer::Resume if found.state == OperationState::Stopped => {
-                OperationOptions { first: false, stop_after: None, ..found.options }
-            }
-            _ => found.options,
-        };
-        let ended_ms = steer.to().is_over().then_some(self.wall_ms);
-        self.mark(&found, found.marks.at(steer.to(), self.wall_ms))?;
-        self.connection
-            .prepare_cached(
-                "UPDATE operations SET state = ?2, reason = NULL, first = ?3, pace = ?4, stop_after = ?5,
-                        started_ms = CASE WHEN ?6 THEN coalesce(started_ms, ?7) ELSE started_ms END, ended_ms = ?8
-                 WHERE id = ?1",
-            )?
-            .execute(params![
-                id.0,
-                steer.to().code(),
-                options.first,
-                options.pace,
-                options.stop_after,
-                steer.to() == OperationState::Running,
-                self.wall_ms,
-                ended_ms,
-            ])?;
-        Ok(Ok(id))
-    }
-
-    fn undo(
-        &self,
-        id: OperationId,
-        actor: &Actor,
-    ) -> Result<Result<OperationId, StoreError>, rusqlite::Error> {
-        let Some(found) = operation(self.connection, id)? else {
-            return Ok(Err(StoreError::NotFound(format!("operation `{id}`"))));
-        };
-        if !found.can_be_undone() {
-            let text = format!(
-                "operation `{id}` cannot be undone: only a discard can that has changed something \
-                 and does not run"
-            );
-            return Ok(Err(StoreError::Conflict(text)));
-        }
-        let undo = self.plan(&NewOperation {
-            action: Action::Undiscard.into(),
-            scope: OperationScope::Undo(id),
-            total: found.ok,
-            exact: true,
-            as_of_ms: None,
-            actor: actor.clone(),
-        })?;
-        self.steer(undo, Steer::Start(OperationOptions::default()))
     }
 
     /// Stores what was found, once each. A walk that has come to its end begins anew if it has
@@ -240,7 +136,11 @@ impl WriteBatch<'_> {
         Ok(())
     }
 
-    fn mark(&self, of: &Operation, marks: OperationMarks) -> Result<(), rusqlite::Error> {
+    pub(super) fn mark(
+        &self,
+        of: &Operation,
+        marks: OperationMarks,
+    ) -> Result<(), rusqlite::Error> {
         if marks != of.marks {
             self.connection
                 .prepare_cached("UPDATE operations SET scope = ?2 WHERE id = ?1")?
@@ -307,69 +207,5 @@ impl WriteBatch<'_> {
             )?
             .execute(params![id.0, ok, failed, skipped])?;
         Ok(())
-    }
-
-    /// Ends a running operation, or stops it for a reason. Its end is in the audit log.
-    fn finish(&self, id: OperationId, reason: Option<&str>) -> Result<(), rusqlite::Error> {
-        let state = if reason.is_some() { OperationState::Stopped } else { OperationState::Done };
-        let changed = self
-            .connection
-            .prepare_cached(
-                "UPDATE operations SET state = ?2, reason = ?3, ended_ms = ?4 WHERE id = ?1 AND state = 1",
-            )?
-            .execute(params![
-                id.0,
-                state.code(),
-                reason,
-                state.is_over().then_some(self.wall_ms)
-            ])?;
-        let Some(ended) = operation(self.connection, id)?.filter(|_| changed > 0) else {
-            return Ok(());
-        };
-        self.mark(&ended, ended.marks.at(state, self.wall_ms))?;
-        let actor = Actor { name: ended.actor.as_str().into(), role: "operator", via: Via::Api };
-        let action = if reason.is_some() { "operations.stopped" } else { "operations.done" };
-        let detail = reason.map_or_else(|| ended.action.name().to_owned(), str::to_owned);
-        let note = AuditNote::new(actor, action, &id.to_string(), &detail);
-        let result = serde_json::json!({
-            "ok": ended.ok, "failed": ended.failed, "skipped": ended.skipped,
-        });
-        self.make_entry(&note, &result.to_string())
-    }
-
-    /// Deletes operations that nobody has started, and those that ended or, if they have stopped or
-    /// are paused, began long ago; says whether there may be more.
-    pub(in crate::store::sqlite) fn sweep_operations(&self) -> Result<bool, rusqlite::Error> {
-        for (state, kept_ms) in [
-            (OperationState::Planned, OPERATION_PLANNED_FOR_MS),
-            (OperationState::Paused, OPERATION_KEPT_FOR_MS),
-            (OperationState::Stopped, OPERATION_KEPT_FOR_MS),
-            (OperationState::Done, OPERATION_KEPT_FOR_MS),
-            (OperationState::Cancelled, OPERATION_KEPT_FOR_MS),
-        ] {
-            let old: Option<i64> = self
-                .connection
-                .prepare_cached(
-                    "SELECT id FROM operations WHERE state = ?1 AND planned_ms < ?2
-                     AND coalesce(ended_ms, started_ms, planned_ms) < ?2 ORDER BY planned_ms LIMIT 1",
-                )?
-                .query_row(params![state.code(), self.wall_ms - kept_ms], |row| row.get(0))
-                .optional()?;
-            let Some(old) = old else { continue };
-            let items = self
-                .connection
-                .prepare_cached(
-                    "DELETE FROM operation_items WHERE (operation, event, ordinal) IN
-                     (SELECT operation, event, ordinal FROM operation_items WHERE operation = ?1 LIMIT ?2)",
-                )?
-                .execute(params![old, MAX_SWEPT])?;
-            if items < MAX_SWEPT {
-                self.connection
-                    .prepare_cached("DELETE FROM operations WHERE id = ?1")?
-                    .execute([old])?;
-            }
-            return Ok(true);
-        }
-        Ok(false)
     }
 }

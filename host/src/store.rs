@@ -96,9 +96,9 @@ pub use model::{
     OperationId, OperationMarks, OperationOptions, OperationScope, OperationState, Page, Pausable,
     Pause, PauseChange, Pauses, PluginCounts, PluginPolicies, Preview, Progress, Recorded,
     ScheduleChange, ScheduleMark, SealedSecret, SecretMark, Settled, Settlement, SkipReason,
-    SkippedTicks, Stats, Steer, StepView, StoredApproval, StoredSample, StoredSchedule,
-    TREND_HOURS, Tick, TickStep, Ticked, TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView,
-    Trend, TriedItem, Via, Waits, Which,
+    SkippedTicks, Stats, Steer, StepView, StoredApproval, StoredFacts, StoredSample,
+    StoredSchedule, TREND_HOURS, Tick, TickStep, Ticked, TreeBudget, TreeDelivery, TreeEvent,
+    TreeMember, TreeView, Trend, TriedItem, Via, Waits, Which,
 };
 pub use operate::Operate;
 pub use operations::{OperationSignal, Operations};

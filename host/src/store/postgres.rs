@@ -26,7 +26,7 @@ use super::held::HeldLease;
 use super::{
     Appended, Count, DispatchHandle, EventView, Health, InFlight, Lease, LeaseHolder, LeaseQueue,
     Leased, MaybeReady, NewStep, Pending, Queue, ReadOne, Recorded, Recovered, Settled, Settlement,
-    Stats, StoreError,
+    Stats, StoreError, StoredFacts,
 };
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::store::DeliveryView;
@@ -260,6 +260,13 @@ impl ReadOne for Postgres {
         Box::pin(async move {
             self.shared.answers()?;
             self.reads.event(id).await
+        })
+    }
+
+    fn facts(&self, id: EventId) -> Pending<'_, Option<StoredFacts>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            self.reads.facts(id).await
         })
     }
 

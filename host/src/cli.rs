@@ -76,7 +76,7 @@ Examples:
   hookbox new my-handler --lang js                start a plugin of your own
   hookbox events                                  what came in, newest first
   hookbox deliveries --state dead                 what failed for good
-  hookbox deliveries retry --state dead           try all of that again
+  hookbox deliveries retry --state dead           ask, and try all of that again
 
 Exit codes: 0 fine, 1 failure, 2 usage or configuration."
 )]

@@ -69,7 +69,7 @@ pub use handshake::HandshakeAnswer;
 pub use head::Head;
 pub use identify::BatchFault;
 pub use intake::{Capacity, Intake};
-pub use key_use::UnreadKey;
+pub use key_use::{UnkeptUses, UnreadKey};
 pub use reasons::RefusalReason;
 pub use replies::named_event;
 pub use source::{SourceRuntime, Unverified, Verified};

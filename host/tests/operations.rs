@@ -242,6 +242,33 @@ fn a_command_replays_what_matches_and_asks_before() {
 }
 
 #[test]
+fn what_waits_behind_a_failure_is_retried_by_its_group_before_it_is_due() {
+    let site = Site::new(&config("fail"), &[("worker.wat", AS_TOLD.as_bytes())]);
+    let host = Host::start(&site);
+    (0..4).for_each(|n| drop(host.send("step.one", format!("order_{n}"))));
+    until(&host, "waiting", 4);
+    let group = host.api("/api/v1/failures")["items"][0].clone();
+    assert_eq!((&group["waiting"], &group["dead"]), (&json!(4), &json!(0)));
+    let group = group["id"].as_str().unwrap();
+    let dead = json!({ "action": "retry", "failure": group });
+    assert_eq!(post(&host, "/api/v1/operations", dead)["total"], 0, "a retry is of dead ones");
+    let id = plan(&host, json!({ "action": "retry", "failure": group, "state": "waiting" }));
+    start(&host, &id, json!({ "first": true }));
+    let stopped = until_state(&host, &id, "stopped");
+    assert_eq!((&stopped["total"], &stopped["failed"]), (&json!(4), &json!(1)), "{stopped}");
+    until(&host, "waiting", 4);
+    tell(&site, &host, "well");
+    let retry = ["deliveries", "retry", "--failure", group, "--state", "waiting"];
+    let refused = site.ask(&host, &retry);
+    assert!(refused.code == 2 && refused.err.contains("add --yes"), "{refused:?}");
+    assert!(site.ask(&host, &[&retry[..], &["--yes"]].concat()).said().contains("4 retried"));
+    until(&host, "done", 4);
+    let attempts = host.api("/api/v1/deliveries?state=done")["items"].clone();
+    let attempts: Vec<_> = attempts.as_array().unwrap().iter().map(|it| &it["attempt"]).collect();
+    assert_eq!(attempts, [2, 2, 2, 3], "they count on");
+}
+
+#[test]
 fn what_dies_after_the_preview_is_untouched() {
     let (_site, host) = dead(3);
     let id = plan(&host, of_all("discard"));

@@ -76,7 +76,7 @@ pub(super) async fn start_operation(
 /// Pause an operation that runs. Deliveries that are due by it are tried all the same.
 #[utoipa::path(post, path = "/api/v1/operations/{id}/pause", tag = "deliveries",
     params(("id" = String, Path, description = "An operation's id (`op_…`)")), responses(
-    (status = 200, description = "It rests", body = OperationJson),
+    (status = 200, description = "It is paused", body = OperationJson),
     (status = 409, description = "It does not run", body = ProblemJson, content_type = "application/problem+json"),
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
@@ -94,7 +94,7 @@ pub(super) async fn pause_operation(
 #[utoipa::path(post, path = "/api/v1/operations/{id}/resume", tag = "deliveries",
     params(("id" = String, Path, description = "An operation's id (`op_…`)")), responses(
     (status = 200, description = "It runs", body = OperationJson),
-    (status = 409, description = "It does not rest", body = ProblemJson, content_type = "application/problem+json"),
+    (status = 409, description = "It is neither paused nor stopped", body = ProblemJson, content_type = "application/problem+json"),
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(super) async fn resume_operation(

@@ -166,7 +166,8 @@ fn of_plugin(name: &str, entry: &Entry, open: u64, is_routed: bool) -> Option<St
     }
     Some(format!(
         "{detail}; {open} wait: put its file back, hand them on with `hookbox deliveries move --plugin \
-         {name} --to PLUGIN`, or end them with `hookbox deliveries cancel --plugin {name}`"
+         {name} --to PLUGIN`, or end them with `hookbox deliveries cancel --plugin {name}`: both \
+         say how many there are and ask first, and in a script need `--yes`"
     ))
 }
 

@@ -1,5 +1,6 @@
 //! Keeps what the meters count: in memory every ten seconds, in the store every five minutes.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -19,12 +20,13 @@ pub(super) async fn run(
     closing: CancellationToken,
 ) {
     let mut next_ms = clock.host_ms().saturating_add(STEP_MS);
-    let mut rest_ms = clock.host_ms().saturating_add(STORED_EACH_MS);
+    let mut keep_ms = clock.host_ms().saturating_add(STORED_EACH_MS);
     loop {
-        read_keys(&*store, &activity).await;
         let is_last = tokio::select! {
             () = closing.cancelled() => true,
             () = clock.sleep_until_host(next_ms) => false,
+            // A store that is slow hinders neither of them: it is asked again after that.
+            never = read_keys(&*store, &activity) => match never {},
         };
         series.sample(clock.now_ms());
         if let Ok(stats) = store.stats().await {
@@ -32,8 +34,8 @@ pub(super) async fn run(
             let [ready, waiting] = [State::Ready, State::Waiting].map(|it| stats.deliveries(it));
             series.note_open(OpenCount { at_ms: clock.now_ms(), open, ready, waiting });
         }
-        if is_last || clock.host_ms() >= rest_ms {
-            rest_ms = clock.host_ms().saturating_add(STORED_EACH_MS);
+        if is_last || clock.host_ms() >= keep_ms {
+            keep_ms = clock.host_ms().saturating_add(STORED_EACH_MS);
             keep(&*store, &series, &activity, &clock).await;
         }
         if is_last {
@@ -44,22 +46,28 @@ pub(super) async fn run(
     }
 }
 
-/// Reads when the keys of sources were used last: at the start, and when keys were added.
-async fn read_keys(store: &dyn History, activity: &SourceActivity) {
+/// Reads when the keys of sources were used last: at the start, and when keys were added. It never
+/// ends by itself.
+async fn read_keys(store: &dyn History, activity: &SourceActivity) -> Infallible {
     for key in activity.unread_keys() {
         // Another time, if the store does not answer now.
-        let Ok(samples) = store.samples(key.owner.clone(), MAX_SAMPLES).await else { return };
+        let Ok(samples) = store.samples(key.owner.clone(), MAX_SAMPLES).await else { break };
         key.read(&samples);
     }
+    std::future::pending().await
 }
 
 async fn keep(store: &dyn History, series: &Series, activity: &SourceActivity, clock: &Clock) {
+    // A use is stored as so long before the sample: both have the same time.
+    let now_ms = clock.now_ms();
+    let uses = activity.unkept_uses(now_ms);
     let mut increments = series.increments();
-    increments.extend(activity.key_increments(clock.now_ms()));
+    increments.extend(uses.increments.iter().cloned());
     if increments.is_empty() {
         return;
     }
-    if let Err(error) = store.keep_samples(clock.now_ms(), increments).await {
-        tracing::warn!(error = %error, "five minutes of the charts are not stored");
+    match store.keep_samples(now_ms, increments).await {
+        Ok(()) => uses.are_kept(),
+        Err(error) => tracing::warn!(error = %error, "five minutes of the charts are not stored"),
     }
 }

@@ -149,9 +149,7 @@ impl Runner {
             self.finish(id, None).await?;
             return Ok(Wait::Nothing);
         }
-        // Events are replayed in the order in which they came, so all are found before.
-        let finds = operation.left() == 0 || operation.action.is_replay();
-        if finds && !operation.is_found {
+        if operation.searches() {
             store.find_more(id).await?;
             self.parts.signal.tell(id);
             return Ok(Wait::Nothing);
@@ -193,16 +191,16 @@ impl Runner {
         if !to.is_empty() {
             return Ok(to.iter().map(|plugin| config.target(plugin.clone())).collect());
         }
-        let view = match self.parts.reads.event(event).await {
-            Ok(view) => view,
-            Err(StoreError::NotFound(_)) => return Ok(Vec::new()),
+        let found = match self.parts.reads.facts(event).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Vec::new()),
             Err(StoreError::Query(error)) => {
                 tracing::warn!(event.id = %event, error, "an event cannot be read, and is not replayed");
                 return Ok(Vec::new());
             }
             Err(error) => return Err(error),
         };
-        let facts = Facts::new(&view.event.attributes, &view.headers, view.event.hops);
+        let facts = Facts::new(&found.attributes, &found.headers, found.hops);
         let deliveries = config.routes.routing(&facts).deliveries;
         Ok(deliveries.into_iter().map(|delivery| delivery.target).collect())
     }

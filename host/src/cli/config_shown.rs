@@ -49,6 +49,12 @@ fn show(config: &Value) -> Result<(), Failure> {
     for warning in elements(&config["warnings"]) {
         out.field("warning", &warning["text"]);
     }
+    table(&mut out, elements(&config["keys"]));
+    out.print()
+}
+
+/// Adds keys, each with its value and the line that says so.
+pub(super) fn table<'a>(out: &mut Printout, keys: impl IntoIterator<Item = &'a Value>) {
     let head = ["KEY", "VALUE", "FROM"].map(str::to_owned).to_vec();
     let row = |key: &Value| {
         let from = match key["line"].as_u64() {
@@ -57,7 +63,6 @@ fn show(config: &Value) -> Result<(), Failure> {
         };
         vec![text(&key["key"]), text(&key["value"]), from]
     };
-    let rows = elements(&config["keys"]).iter().map(row);
+    let rows = keys.into_iter().map(row);
     out.table(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
-    out.print()
 }

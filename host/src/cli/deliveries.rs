@@ -24,13 +24,15 @@ mod question;
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
+A change by filter says how many there are and asks first. Where nobody can be asked, as in a script, it needs --yes.
+
 Examples:
   hookbox deliveries --state dead --since 1d
   hookbox deliveries dlv_019a…_0                     one, with attempts and logs
   hookbox deliveries retry dlv_019a…_0
   hookbox deliveries retry --state dead --plugin video-orders
   hookbox deliveries cancel --plugin video-orders --dry-run
-  hookbox deliveries discard --type avatar_video.fail --until 7d"
+  hookbox deliveries discard --type avatar_video.fail --until 7d --yes"
 )]
 pub(super) struct Deliveries {
     #[command(subcommand)]
@@ -74,20 +76,23 @@ Examples:
     },
     /// End open deliveries (ready, leased, waiting): one by its id, or all that match
     #[command(after_help = "\
-Of an attempt that is running only its record is stored: no events, no values.
+Of an attempt that is running only its record is stored: no events, no values. By filter it says how many there are and \
+asks, unless --yes is given; --yes is needed where nobody can be asked.
 
 Examples:
   hookbox deliveries cancel --plugin video-orders --dry-run
   hookbox deliveries cancel --state open              all that is not settled
-  hookbox deliveries cancel --state waiting --type order.reminder")]
+  hookbox deliveries cancel --state waiting --type order.reminder --yes")]
     Cancel(ChangeArgs),
     /// Put dead letters away: one by its id, or all that match
     #[command(after_help = "\
-A discarded delivery is deleted with its event after `store.retention`. Until then it can be retried.
+A discarded delivery is deleted with its event after `store.retention`. Until then it can be retried. By filter it says \
+how many there are and asks, unless --yes is given; --yes is needed where nobody can be asked.
 
 Examples:
   hookbox deliveries discard dlv_019a…_0
-  hookbox deliveries discard --state dead --until 7d   those older than a week")]
+  hookbox deliveries discard --state dead --until 7d   those older than a week
+  hookbox deliveries discard --plugin audit --yes      all of its dead, unasked")]
     Discard(ChangeArgs),
     /// Make a dead letter again of one that was discarded
     #[command(after_help = "\
@@ -103,11 +108,12 @@ Examples:
     #[command(after_help = "\
 A delivery keeps its time and its id, and with the id its idempotency key; its attempts are counted anew. It stays where it is \
 if the other plugin has a delivery of the same event, because a plugin gets an event once. Values that a plugin keeps stay its \
-own.
+own. By filter it says how many there are and asks, unless --yes is given; --yes is needed where nobody can be asked.
 
 Examples:
   hookbox deliveries move --plugin video-orders --to orders --dry-run
   hookbox deliveries move --plugin video-orders --to orders   after a renaming
+  hookbox deliveries move --plugin video-orders --to orders --yes
   hookbox deliveries move dlv_019a…_0 --to orders")]
     Move {
         /// The plugin that gets them

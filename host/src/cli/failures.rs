@@ -16,14 +16,16 @@ use super::since::time;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A group is what one plugin failed with: the outcome, and the text without numbers, ids, quoted text and the queries of URLs. \
-DEAD counts dead letters, WAITING those that are tried again.
+DEAD counts dead letters, WAITING those that are tried again. A retry of a group takes the dead ones; with --state waiting \
+it makes those due at once that wait. It asks first; where nobody can be asked, it needs --yes.
 
 Examples:
   hookbox failures                              what fails now
   hookbox failures f_7c1a90b2d3e4               one group
   hookbox failures --all --since 7d             also what has ended
   hookbox deliveries --failure f_7c1a90b2d3e4   its deliveries
-  hookbox deliveries retry --failure f_7c1a90b2d3e4")]
+  hookbox deliveries retry --failure f_7c1a90b2d3e4
+  hookbox deliveries retry --failure f_7c1a90b2d3e4 --state waiting")]
 pub(super) struct Failures {
     /// Show this group
     #[arg(value_name = "GROUP", value_parser = failure_id, conflicts_with_all = ["all", "plugin", "outcome", "since", "until"])]

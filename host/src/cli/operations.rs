@@ -20,7 +20,7 @@ use crate::store::OperationId;
     after_help = "\
 An operation retries, discards or cancels many deliveries, or replays many events: at a pace, stopping after failures, \
 and beyond a restart of the host. `hookbox deliveries retry` with --first, --pace or --stop-after begins one, and \
-`hookbox events replay` with filters.
+`hookbox events replay` with filters. Both say how many there are and ask first; where nobody can be asked, they need --yes.
 
 Examples:
   hookbox operations

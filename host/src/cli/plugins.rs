@@ -13,6 +13,7 @@ use super::listing::elements;
 use super::output::{Printout, print_json, printable, text};
 use crate::event::State;
 
+mod hours;
 mod lately;
 pub(super) mod pause;
 mod reloads;
@@ -42,6 +43,8 @@ const USED: [(&str, &str); 9] = [
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
+One is shown with its settings, its attempts in each of the last 24 hours by outcome, and its section of the configuration.
+
 Examples:
   hookbox plugins
   hookbox plugins video-orders --json
@@ -241,6 +244,7 @@ impl Plugins {
             out.field(state, &plugin["deliveries"][state]);
         }
         settings(&mut out, &plugin);
+        hours::hours(&mut out, client, name);
         out.print()
     }
 

@@ -10,12 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::Semaphore;
 
-use super::key_use::{KeyMark, KeyUse, NEVER, UnreadKey, marks, newest, time};
+use super::key_use::{KeyMark, KeyUse, NEVER, UnkeptUses, UnreadKey, marks, time};
 use super::reasons::RefusalReason;
 use super::verify::KeyRing;
 use super::window::SecretWindows;
 use crate::config::Source;
-use crate::series::Increment;
 
 /// Refusals of a source that are kept.
 pub const KEPT_REFUSALS: usize = 50;
@@ -193,10 +192,9 @@ impl SourceActivity {
         keys.iter().filter_map(|(source, key)| UnreadKey::of(source, key)).collect()
     }
 
-    /// The uses of keys since the last call, to be stored.
-    pub fn key_increments(&self, now_ms: i64) -> Vec<Increment> {
-        let keys = self.all_keys();
-        newest(keys.iter().filter_map(|(source, key)| key.increment(source, now_ms)))
+    /// The last uses of keys that are not stored yet.
+    pub fn unkept_uses(&self, now_ms: i64) -> UnkeptUses {
+        UnkeptUses::of(self.all_keys(), now_ms)
     }
 
     fn all_keys(&self) -> Vec<(Arc<str>, Arc<KeyUse>)> {

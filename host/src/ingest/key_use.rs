@@ -83,10 +83,9 @@ impl KeyUse {
         }
     }
 
-    /// The use to be stored at this time, if it was used since something was stored last.
-    pub(super) fn increment(&self, source: &str, now_ms: i64) -> Option<Increment> {
-        let at_ms = time(&self.at)?;
-        if at_ms <= self.kept.swap(at_ms, Ordering::Relaxed) {
+    /// The last use as it is to be stored at this time, if that is not stored yet.
+    fn increment(&self, source: &str, at_ms: i64, now_ms: i64) -> Option<Increment> {
+        if at_ms <= self.kept.load(Ordering::Relaxed) {
             return None;
         }
         let mut counts = [0; COUNTS];
@@ -102,9 +101,38 @@ impl KeyUse {
     }
 }
 
+/// Last uses of keys that are not stored yet.
+#[derive(Debug)]
+pub struct UnkeptUses {
+    /// The samples that store them.
+    pub increments: Vec<Increment>,
+    uses: Vec<(Arc<KeyUse>, i64)>,
+}
+
+impl UnkeptUses {
+    /// Those of these keys, each of a source.
+    pub(super) fn of(keys: Vec<(Arc<str>, Arc<KeyUse>)>, now_ms: i64) -> Self {
+        let (mut increments, mut uses) = (Vec::new(), Vec::new());
+        for (source, key) in keys {
+            let Some(at_ms) = time(&key.at) else { continue };
+            let Some(increment) = key.increment(&source, at_ms, now_ms) else { continue };
+            increments.push(increment);
+            uses.push((key, at_ms));
+        }
+        Self { increments: newest(increments), uses }
+    }
+
+    /// Notes that they are stored.
+    pub fn are_kept(&self) {
+        for (key, at_ms) in &self.uses {
+            key.kept.fetch_max(*at_ms, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The newest use of each owner: keys of one source may have one, and a store takes one sample of
 /// each owner.
-pub(super) fn newest(uses: impl Iterator<Item = Increment>) -> Vec<Increment> {
+fn newest(uses: Vec<Increment>) -> Vec<Increment> {
     let mut of_owners = BTreeMap::<SeriesOwner, Increment>::new();
     for used in uses {
         let known = of_owners.entry(used.owner.clone()).or_insert_with(|| used.clone());
@@ -147,42 +175,71 @@ pub(super) fn time(at: &AtomicI64) -> Option<i64> {
 mod tests {
     use super::*;
 
+    const HOUR_MS: i64 = 3_600_000;
+
+    fn unkept(keys: &[&Arc<KeyUse>], now_ms: i64) -> UnkeptUses {
+        let keys = keys.iter().map(|key| ("heygen".into(), Arc::clone(key)));
+        UnkeptUses::of(keys.collect(), now_ms)
+    }
+
     #[test]
     fn a_use_is_stored_once_and_read_back_to_the_millisecond() {
         let key = Arc::new(KeyUse::new([0xab; 32]));
-        assert_eq!(key.increment("heygen", 1_000_000), None, "it was never used");
+        assert!(unkept(&[&key], 1_000_000).increments.is_empty(), "it was never used");
         key.at.store(1_000_000, Ordering::Relaxed);
-        let rest = key.increment("heygen", 1_123_456).unwrap();
-        assert_eq!(rest.owner.name.as_deref(), Some("heygen#ab"));
-        assert_eq!(key.increment("heygen", 1_400_000), None, "nothing came since");
+        let uses = unkept(&[&key], 1_123_456);
+        let stored = uses.increments[0].clone();
+        assert_eq!(stored.owner.name.as_deref(), Some("heygen#ab"));
+        uses.are_kept();
+        assert!(unkept(&[&key], 1_400_000).increments.is_empty(), "nothing came since");
         let sample =
-            StoredSample { at_ms: 1_123_456, counts: rest.counts, durations: rest.durations };
+            StoredSample { at_ms: 1_123_456, counts: stored.counts, durations: stored.durations };
         let older = StoredSample { at_ms: 900_000, ..sample.clone() };
         let again = Arc::new(KeyUse::new([0xab; 32]));
         let unread = UnreadKey::of("heygen", &again).unwrap();
-        assert_eq!(unread.owner, rest.owner);
+        assert_eq!(unread.owner, stored.owner);
         unread.read(&[older, sample]);
         assert_eq!(time(&again.at), Some(1_000_000));
         assert_eq!(again.first_kept(), Some(900_000 - 123_456));
-        assert_eq!(again.increment("heygen", 2_000_000), None, "it is stored already");
+        assert!(unkept(&[&again], 2_000_000).increments.is_empty(), "it is stored already");
         assert!(UnreadKey::of("heygen", &again).is_none());
+    }
+
+    #[test]
+    fn a_use_that_could_not_be_stored_is_stored_with_the_next_ones() {
+        let key = Arc::new(KeyUse::new([0xab; 32]));
+        key.at.store(1_000, Ordering::Relaxed);
+        let before_end = |uses: &UnkeptUses| uses.increments[0].counts[BEFORE_END];
+        drop(unkept(&[&key], 2_000));
+        let second = unkept(&[&key], HOUR_MS);
+        assert_eq!(i64::from(before_end(&second)), HOUR_MS - 1_000, "it is not lost");
+        // While that is stored the key is used again.
+        key.at.store(HOUR_MS + 1, Ordering::Relaxed);
+        second.are_kept();
+        let third = unkept(&[&key], HOUR_MS + 7);
+        assert_eq!(before_end(&third), 6);
+        third.are_kept();
+        second.are_kept();
+        assert!(unkept(&[&key], 2 * HOUR_MS).increments.is_empty());
     }
 
     #[test]
     fn keys_that_share_an_owner_are_stored_as_one() {
         let used = |mark: KeyMark, at_ms| {
-            let key = KeyUse::new(mark);
+            let key = Arc::new(KeyUse::new(mark));
             key.at.store(at_ms, Ordering::Relaxed);
-            key.increment("heygen", 1_000_000).unwrap()
+            key
         };
         let (mut second, other) = ([0xab; 32], [0xcd; 32]);
         second[1] = 0;
-        let uses = [used([0xab; 32], 400_000), used(second, 900_000), used(other, 500_000)];
-        let stored: Vec<_> = newest(uses.into_iter())
-            .into_iter()
-            .map(|it| (it.owner.name.unwrap().to_string(), it.counts[BEFORE_END]))
-            .collect();
-        assert_eq!(stored, [("heygen#ab".to_owned(), 100_000), ("heygen#cd".to_owned(), 500_000)]);
+        let keys = [used([0xab; 32], 400_000), used(second, 900_000), used(other, 500_000)];
+        let uses = unkept(&keys.each_ref(), 1_000_000);
+        let stored = uses.increments.iter();
+        let stored: Vec<_> =
+            stored.map(|it| (it.owner.name.as_deref().unwrap(), it.counts[BEFORE_END])).collect();
+        assert_eq!(stored, [("heygen#ab", 100_000), ("heygen#cd", 500_000)]);
+        uses.are_kept();
+        assert!(unkept(&keys.each_ref(), 2_000_000).increments.is_empty(), "both are stored");
     }
 
     #[test]
@@ -194,6 +251,6 @@ mod tests {
         let sample = StoredSample { at_ms: 1_000_000, counts, durations: Spread::default() };
         UnreadKey::of("a", &key).unwrap().read(&[sample]);
         assert_eq!(time(&key.at), Some(2_000_000));
-        assert!(key.increment("a", 2_000_000).is_some(), "and is stored next");
+        assert_eq!(unkept(&[&key], 2_000_000).increments.len(), 1, "and is stored next");
     }
 }

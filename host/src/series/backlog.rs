@@ -54,7 +54,7 @@ pub(super) struct OpenCounts(Mutex<KeptCounts>);
 struct KeptCounts {
     /// The oldest is first.
     counts: VecDeque<OpenCount>,
-    /// The largest of each kind since the last rest.
+    /// The largest of each kind since it was stored last.
     most: Option<[u32; COUNTS]>,
 }
 
@@ -89,7 +89,7 @@ impl OpenCounts {
         self.kept().counts.iter().map(sampled).collect()
     }
 
-    /// The most that there were since the last rest, if that was noted.
+    /// The most that there were since the last call, if any was noted.
     pub(super) fn increment(&self) -> Option<Increment> {
         let counts = self.kept().most.take()?;
         let owner = SeriesOwner { kind: OwnerKind::Backlog, name: None };
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_has_the_most_of_its_time() {
+    fn an_increment_has_the_most_of_its_time() {
         let counts = OpenCounts::default();
         assert!(counts.increment().is_none(), "nothing was noted");
         for (ready, waiting) in [(3, 9), (7, 0), (1, 1)] {

@@ -17,10 +17,10 @@ use super::{
     GatheringView, Health, Keep, KeyChange, KvEntry, KvKey, KvRange, KvValue, Lease, LeaseHolder,
     LeaseQueue, Leased, MaybeReady, NewStep, Operate, Page, PauseChange, Pauses, Pending, Preview,
     Progress, Queue, Read, ReadOne, Recorded, Settled, Settlement, Stats, StoreError,
-    StoredApproval, TreeView, Which,
+    StoredApproval, StoredFacts, TreeView, Which,
 };
 use crate::clock::Clock;
-use crate::event::{DeliveryId, EventId, FailureId, NewEvent, PluginName, Target};
+use crate::event::{DeliveryId, Event, EventId, FailureId, NewEvent, PluginName, Target};
 
 mod audit;
 mod counts;
@@ -236,6 +236,14 @@ impl ReadOne for MemoryStore {
                 found.ok_or_else(|| StoreError::NotFound(format!("event `{id}`")))
             }),
         )
+    }
+
+    fn facts(&self, id: EventId) -> Pending<'_, Option<StoredFacts>> {
+        done(self.read(|data| {
+            let view = data.event_view(id, self.clock.ahead_ms())?;
+            let Event { attributes, hops, .. } = view.event;
+            Some(StoredFacts { attributes, headers: view.headers, hops })
+        }))
     }
 
     fn delivery(&self, id: DeliveryId) -> Pending<'_, DeliveryView> {

@@ -26,7 +26,11 @@ use super::held::HeldLease;
 use super::{
     Appended, Count, DispatchHandle, EventView, Health, InFlight, Lease, LeaseHolder, LeaseQueue,
     Leased, MaybeReady, NewStep, Pending, Queue, ReadOne, Recorded, Recovered, Settled, Settlement,
+<<<<<<< HEAD
     Stats, StoreError, StoreSpace,
+=======
+    Stats, StoreError, StoredFacts,
+>>>>>>> h/app
 };
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::store::DeliveryView;
@@ -261,6 +265,13 @@ impl ReadOne for Postgres {
         Box::pin(async move {
             self.shared.answers()?;
             self.reads.event(id).await
+        })
+    }
+
+    fn facts(&self, id: EventId) -> Pending<'_, Option<StoredFacts>> {
+        Box::pin(async move {
+            self.shared.answers()?;
+            self.reads.facts(id).await
         })
     }
 

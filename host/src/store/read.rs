@@ -9,7 +9,7 @@ use super::{
     Changes, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary, EventView,
     FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
     GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Stats,
-    StoredApproval, TreeView,
+    StoredApproval, StoredFacts, TreeView,
 };
 use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 
@@ -17,6 +17,10 @@ use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 pub trait ReadOne: Send + Sync + std::fmt::Debug {
     /// One event with its deliveries and attempts.
     fn event(&self, id: EventId) -> Pending<'_, EventView>;
+
+    /// The parts of an event that routes look at; `None` if it is gone. It costs less than the
+    /// event: none of its deliveries is read.
+    fn facts(&self, id: EventId) -> Pending<'_, Option<StoredFacts>>;
 
     /// One delivery with all its attempts.
     fn delivery(&self, id: DeliveryId) -> Pending<'_, DeliveryView>;

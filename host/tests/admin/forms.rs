@@ -224,6 +224,17 @@ async fn a_group_of_failures_is_shown_and_retried_by_a_form() {
     let paused = post(&site, &format!("{at}/pause"), "").await;
     assert_eq!(paused.status, StatusCode::SEE_OTHER, "{}", paused.text);
     assert!(good(&site, "/operations").await.contains("paused"));
+    assert!(!text.contains("Retry the waiting now"), "none waits: {text}");
+    let groups = site.get("/api/v1/failures").await["items"].clone();
+    let group = groups.as_array().unwrap().iter().find(|it| it["waiting"] == 1).unwrap();
+    let group = group["id"].as_str().unwrap();
+    let text = good(&site, &format!("/failures/{group}")).await;
+    let own = format!("/operations/new?action=retry&#38;failure={group}&#38;state=waiting");
+    assert!(text.contains(&format!("href=\"{own}\">Retry the waiting now …</a>")), "{text}");
+    let ask = good(&site, &own.replace("&#38;", "&")).await;
+    assert!(ask.contains("Retry 1 delivery?") && ask.contains("their attempts count on"), "{ask}");
+    let command = format!("hookbox deliveries retry --failure {group} --state waiting");
+    assert!(ask.contains(&command), "{ask}");
     let none = page(&site, "/operations/new?action=discard&failure=f_0123456789ab").await;
     assert_eq!(none.status, StatusCode::CONFLICT, "{}", none.text);
 }

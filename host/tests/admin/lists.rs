@@ -135,6 +135,25 @@ async fn rows_are_discarded_together_and_one_is_undiscarded() {
 }
 
 #[tokio::test]
+async fn what_is_done_to_selected_rows_leads_back_to_the_list_with_its_filters() {
+    let site = full().await;
+    for (list, action) in [
+        ("/deliveries?state=dead&plugin=audit&limit=9", "/operations/new?action=retry&ids="),
+        ("/events?type=video.done&limit=9", "/replays/new?id="),
+    ] {
+        let text = good(&site, list).await;
+        let row = value(&text, "<tr data-row=\"").unwrap();
+        assert_eq!(value(&text, "name=\"list\" value=\"").unwrap(), list);
+        let list_field = list.replace('?', "%3F").replace('=', "%3D").replace('&', "%26");
+        let path = format!("{action}{row}&chosen=rows&list={list_field}");
+        let ask = good(&site, &path).await;
+        let cancel = ask.split_once("class=\"button\" data-key=\"u\" href=\"").unwrap().1;
+        let cancel = cancel.split('"').next().unwrap().replace("&#38;", "&");
+        assert_eq!(cancel, list);
+    }
+}
+
+#[tokio::test]
 async fn what_fails_and_what_plugins_emitted_are_views_and_all_that_match_can_be_exported() {
     let site = full().await;
     let mut made = event("order.made", "order_9", b"{}", &[]);

@@ -1,6 +1,6 @@
 //! Pauses: forms that ask why, and what says that something is paused.
 
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use serde_json::json;
 
 use super::forms::post;
@@ -36,6 +36,27 @@ async fn a_plugin_is_paused_by_a_form_that_asks_why_and_is_seen_on_three_pages()
         (&entries[1]["action"], &entries[1]["detail"], &entries[1]["via"]),
         (&json!("plugins.pause"), &json!("<b>slow"), &json!("page"))
     );
+}
+
+#[tokio::test]
+async fn an_action_on_a_schedule_leads_back_to_where_it_began() {
+    let site = site();
+    for (list, back) in [("/schedules", "/schedules"), ("/schedules/report", "/schedules/report")] {
+        for verb in ["pause", "resume"] {
+            let text = good(&site, list).await;
+            let action = format!("/schedules/report/{verb}");
+            let from = text.split(&format!("href=\"{action}")).nth(1).unwrap();
+            let ask = good(&site, &format!("{action}{}", from.split('"').next().unwrap())).await;
+            assert!(ask.contains(&format!("href=\"{back}\">Cancel</a>")), "{ask}");
+            let from = ask.split("name=\"from\" value=\"").nth(1);
+            let from = from.map_or("", |from| from.split('"').next().unwrap());
+            let done = post(&site, &action, &format!("reason=later&from={from}")).await;
+            assert_eq!(done.headers[header::LOCATION], back, "{verb}");
+        }
+    }
+    // It is no address: nobody is led elsewhere.
+    let done = post(&site, "/schedules/report/pause", "reason=x&from=//evil.example").await;
+    assert_eq!(done.headers[header::LOCATION], "/schedules");
 }
 
 #[tokio::test]

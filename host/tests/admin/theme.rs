@@ -26,6 +26,12 @@ async fn a_theme_is_kept_in_a_cookie_of_the_browser_alone() {
     let dark = shown(site.send(with.body(Body::empty()).unwrap()).await).await;
     assert!(dark.text.contains("<html lang=\"en\" data-theme=\"dark\">"), "{}", dark.text);
     assert!(!good(&site, "/events").await.contains("data-theme"), "that of the system");
+    // The theme is chosen on a page, and leads back to it as it was.
+    for here in ["/events?type=a&back=C1.C2&q=b%20c", "/sources", "/login?next=%2Fevents%3Fq%3Da"] {
+        let page = good(&site, here).await;
+        let next = page.rsplit_once("name=\"next\" value=\"").unwrap().1;
+        assert_eq!(next.split('"').next().unwrap().replace("&#38;", "&"), here);
+    }
     assert_eq!(choose("theme=dark&next=//evil.example").await.headers()[header::LOCATION], "/");
     assert_eq!(choose("theme=blue").await.status(), StatusCode::BAD_REQUEST);
     assert_eq!(site.get("/api/v1/audit").await["items"], serde_json::json!([]));

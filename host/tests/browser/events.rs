@@ -75,8 +75,12 @@ fn a_list_of_deliveries_follows_what_becomes_of_them_and_the_ids_of_ticked_rows_
     host.send("step.one", "order_0");
     until_count(&host, "dead", 1);
     let browser = Browser::on(&host);
+    let offered = "document.querySelector('hb-copy[data-ids]').checkVisibility()";
+    browser.open("/deliveries?state=done");
+    assert_eq!(browser.eval(offered), false, "there is nothing to copy");
     browser.open("/deliveries?state=dead");
     browser.until_text("hb-live", "live ◉");
+    assert_eq!(browser.eval(offered), true);
     host.send("step.one", "order_1");
     browser.until_text("#list tbody", "order_1");
     let copied = || {

@@ -283,6 +283,23 @@ fn plugins_are_listed_and_shown() {
 }
 
 #[test]
+fn a_plugin_has_its_attempts_of_each_hour_also_those_before_a_restart() {
+    let site = site();
+    let host = Host::start(&site);
+    send(&site, &host, "avatar_video.success", "order_1");
+    row(&site, &host, &["events", "--subject", "order_1", "--state", "done"]);
+    host.signal("TERM");
+    host.wait();
+    let host = Host::start(&site);
+    let shown = site.ask(&host, &["plugins", "fine"]).said();
+    let (_, hours) = shown.split_once("HOUR FROM").unwrap_or_else(|| panic!("{shown}"));
+    let mut lines = hours.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(lines.next().unwrap(), ["SUCCEEDED", "P95"]);
+    let hour = lines.next().unwrap();
+    assert!(hour[0].ends_with('Z') && hour[1] == "1", "{shown}");
+}
+
+#[test]
 fn check_names_the_file_that_would_be_held_and_what_lets_it_in() {
     let site = site();
     let host = Host::start(&site);

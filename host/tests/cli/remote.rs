@@ -316,4 +316,9 @@ fn a_plugin_shows_the_settings_that_are_in_force() {
     ] {
         assert!(words.contains(&line.split(' ').collect()), "{line} is not in\n{}", ran.out);
     }
+    let own = |key: &str| words.iter().find(|line| line.first() == Some(&key));
+    let timeout = own("plugins.fine.timeout").unwrap_or_else(|| panic!("{}", ran.out));
+    assert!(timeout[1].contains("3s") && timeout[2] == "line", "{timeout:?}");
+    assert!(own("plugins.fine.memory").is_some(), "the defaults too: {}", ran.out);
+    assert!(!ran.out.contains("plugins.refuses"), "{}", ran.out);
 }

@@ -69,7 +69,7 @@ pub(in crate::admin) struct OperationJson {
     pub(in crate::admin) failed: u64,
     /// Those that stood otherwise when their turn came.
     pub(in crate::admin) skipped: u64,
-    /// Deliveries a second while it runs: rests do not count.
+    /// Deliveries a second while it runs: pauses and stops do not count.
     pub(in crate::admin) rate: Option<f64>,
     /// Seconds to its end at that rate.
     pub(in crate::admin) eta_s: Option<u64>,

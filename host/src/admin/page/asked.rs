@@ -29,6 +29,8 @@ const MAX_BACK: usize = 40;
 #[derive(Debug, Clone, Default)]
 pub(in crate::admin::page) struct Asked {
     path: String,
+    /// The address of the page, with every field.
+    here: String,
     fields: Vec<(String, String)>,
     /// The cursors of the pages before this one, but for the newest, which has none.
     back: Vec<String>,
@@ -58,6 +60,10 @@ impl Asked {
             .map_err(|error| ProblemJson::bad_request(error.body_text()))?;
         let (asked, fields): (Vec<_>, Vec<_>) =
             pairs.into_iter().partition(|(name, _)| name == FRAGMENT);
+        let here = fields.iter().map(|(name, value)| (name, value.trim()));
+        let here = here
+            .filter(|(_, value)| !value.is_empty())
+            .fold(Link::to(uri.path()), |link, (name, value)| link.with(name, value));
         let (back, mut fields): (Vec<_>, Vec<_>) =
             fields.into_iter().partition(|(name, _)| name == BACK);
         let back = back.iter().flat_map(|(_, cursors)| cursors.split(BETWEEN));
@@ -68,7 +74,7 @@ impl Asked {
         }
         let fragment = !asked.is_empty();
         let path = uri.path().to_owned();
-        Ok(Self { path, fields, back, fragment, ..Self::default() })
+        Ok(Self { path, here: here.into_text(), fields, back, fragment, ..Self::default() })
     }
 
     /// The same, in the theme of a browser.
@@ -93,7 +99,8 @@ impl Asked {
 
     /// The address as far as it can be read.
     pub(in crate::admin::page) fn of(uri: &Uri) -> Self {
-        let unread = || Self { path: uri.path().to_owned(), ..Self::default() };
+        let path = || uri.path().to_owned();
+        let unread = || Self { path: path(), here: path(), ..Self::default() };
         Self::read(uri).unwrap_or_else(|_| unread())
     }
 
@@ -136,6 +143,11 @@ impl Asked {
         &self,
     ) -> Result<T, ProblemJson> {
         read_fields(self.fields.clone())
+    }
+
+    /// The address of the page, with the fields that were taken and the way back.
+    pub(in crate::admin::page) fn here(&self) -> &str {
+        &self.here
     }
 
     /// The path.
@@ -232,6 +244,7 @@ mod tests {
         assert_eq!(fourth, "/events?type=a&cursor=C3&back=C1.C2");
         assert_eq!(asked(&fourth).newer().as_deref(), Some(&*third));
         assert_eq!(asked(&fourth).but("type", None), "/events");
+        assert_eq!(asked(&fourth).here(), fourth, "all of it");
         assert_eq!(asked(&fourth).call("/x"), "/x?type=a&cursor=C3");
         let far = (0..100).fold("/events".to_owned(), |at, n| asked(&at).older(&format!("c{n}")));
         assert!(far.contains("cursor=c99&back=c59.c60.") && far.ends_with(".c98"), "{far}");
@@ -269,6 +282,7 @@ mod tests {
         assert_eq!(asked.call("/api/v1/events"), "/api/v1/events?state=dead&q=a&cursor=x");
         assert_eq!(asked.take("cursor").as_deref(), Some("x"));
         assert_eq!(asked.take("cursor"), None);
+        assert_eq!(asked.here(), "/events?state=dead&q=a&cursor=x");
         let mut asked = Asked::of(&"/x?id=1&a=b&id=2".parse().unwrap());
         assert_eq!((asked.join("id"), asked.join("c")), (2, 0));
         assert_eq!(asked.call("/x"), "/x?a=b&id=1%2C2");

@@ -137,7 +137,7 @@ fn replay_all(asked: &Asked) -> Option<String> {
     let filters = asked.fields().iter().filter(|(name, _)| !PAGED.contains(&name.as_str()));
     let all = filters.fold(Link::to("/replays/new"), |link, (name, value)| link.with(name, value));
     let is_filtered = asked.fields().iter().any(|(name, _)| !PAGED.contains(&name.as_str()));
-    is_filtered.then(|| all.with("list", &asked.call(asked.path())).into_text())
+    is_filtered.then(|| all.with("list", asked.here()).into_text())
 }
 
 /// How far was looked, where that is not to the end.

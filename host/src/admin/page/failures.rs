@@ -24,7 +24,7 @@ use crate::admin::params::{FailureQuery, Id, NoQuery};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::admin::view::Listing;
-use crate::event::{FailureId, Outcome};
+use crate::event::{FailureId, Outcome, State as DeliveryState};
 use crate::store::FailureFilter;
 use crate::text::grouped;
 use group::{AttemptColumn, GroupDelivery, GroupValues};
@@ -68,6 +68,8 @@ struct FailureShown {
     /// Where to retry and to discard the dead ones, if there are any.
     retry: Option<String>,
     discard: Option<String>,
+    /// Where to make those due at once that wait for their next attempt, if there are any.
+    retry_waiting: Option<String>,
     /// Where to try the newest one.
     try_one: Option<String>,
     trail: Trail,
@@ -124,6 +126,12 @@ impl FailureRow {
 /// Where an action on the deliveries of a group is asked about.
 fn bulk(action: &str, group: &str) -> String {
     Link::to("/operations/new").with("action", action).with("failure", group).into_text()
+}
+
+/// Where it is asked about making those of a group due at once that wait.
+fn waiting(group: &str) -> String {
+    let link = Link::to("/operations/new").with("action", "retry").with("failure", group);
+    link.with("state", DeliveryState::Waiting.name()).into_text()
 }
 
 /// Lists groups of failures.
@@ -258,6 +266,7 @@ pub(super) async fn one(
         sample: group.sample.map(|id| Link::to("/deliveries").segment(&id).into_text()),
         retry: (group.dead > 0).then(|| of_group("retry")),
         discard: (group.dead > 0).then(|| of_group("discard")),
+        retry_waiting: (group.waiting > 0).then(|| waiting(&group.id)),
         try_one,
         trail: Trail::of_id(&admin, sees, &group.id).await?,
     };

@@ -143,7 +143,7 @@ impl PageFrame {
             assets: assets::hash(),
             fragment: asked.fragment,
             theme: asked.theme,
-            here: asked.call(asked.path()),
+            here: asked.here().to_owned(),
             topics: "stats".into(),
             health: health_word(health.status),
             since: None,
@@ -167,8 +167,13 @@ impl PageFrame {
     ) -> Self {
         match asked.client.as_ref().is_some_and(|client| client.may(VIEWER)) {
             true => Self { topics: "".into(), ..Self::of(admin, asked, "", title).await },
-            false => Self { theme: asked.theme, ..Self::bare(title) },
+            false => Self { theme: asked.theme, ..Self::bare(title) }.at(asked.here().to_owned()),
         }
+    }
+
+    /// The same at an address.
+    pub(in crate::admin::page) fn at(self, here: String) -> Self {
+        Self { here, ..self }
     }
 
     /// The same in a theme.

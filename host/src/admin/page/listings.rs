@@ -141,7 +141,7 @@ impl ScheduleRow {
             upcoming: schedule.upcoming.iter().map(|at| when_text(at, now_ms)).collect(),
             missed: schedule.missed,
             state: schedule_state(&schedule),
-            actions: schedule_acts(&schedule, &own),
+            actions: schedule_acts(&schedule, &own, None),
             paused: schedule.paused.as_ref().map(|paused| pauses::line(paused, now_ms)),
             skipped: schedule.skipped.iter().map(|it| skipped_line(it, now_ms)).collect(),
             path: own.into_text(),

@@ -45,9 +45,12 @@ struct LoginPage {
 
 /// Leads a browser that nobody knows to the log-in, and then back.
 pub(super) fn lead(asked: &Asked) -> Response {
-    let here = asked.call(asked.path());
-    let next = (here != "/").then_some(here.as_str());
-    see_other(&Link::to("/login").maybe(NEXT, next).into_text())
+    see_other(&own(asked.here()))
+}
+
+/// The address of the log-in that leads on to another one.
+fn own(next: &str) -> String {
+    Link::to("/login").maybe(NEXT, Some(next).filter(|next| *next != "/")).into_text()
 }
 
 /// Asks for a token.
@@ -129,9 +132,10 @@ fn page(
     (status, refused): (StatusCode, Option<String>),
 ) -> Result<Response, ProblemJson> {
     let config = admin.config.load();
+    let next = safe(next);
     let page = LoginPage {
-        frame: PageFrame::bare("Log in").themed(theme::of(headers)),
-        next: safe(next),
+        frame: PageFrame::bare("Log in").themed(theme::of(headers)).at(own(&next)),
+        next,
         is_private: is_private(headers, config.server.admin_url.as_ref()),
         has_tokens: !config.server.admin_tokens.is_empty(),
         refused,

@@ -96,7 +96,7 @@ pub(in crate::admin::page) async fn one(
         state: schedule_state(&schedule),
         paused: schedule.paused.as_ref().map(|paused| line(paused, now_ms)),
         facts: facts(&schedule),
-        actions: schedule_acts(&schedule, &own),
+        actions: schedule_acts(&schedule, &own, Some(OWN)),
         events: Link::to("/events").with("source", &source).into_text(),
         next: schedule.upcoming.iter().map(|at| when_text(at, now_ms)).collect(),
         ticks: ticks.into_iter().map(|event| TickRow::of(event, now_ms)).collect(),
@@ -131,12 +131,25 @@ pub(in crate::admin::page) fn schedule_state(schedule: &ScheduleJson) -> Html {
     }
 }
 
-/// The paths and labels of its actions.
+/// The field that says on which page an action began, unless that is the list.
+const FROM: &str = "from";
+
+/// Its value on the page of the schedule itself.
+const OWN: &str = "schedule";
+
+/// The page to which an action leads back.
+fn back(name: &str, from: Option<&str>) -> String {
+    let list = Link::to("/schedules");
+    if from == Some(OWN) { list.segment(name).into_text() } else { list.into_text() }
+}
+
+/// The paths and labels of its actions, which lead back to where they begin.
 pub(in crate::admin::page) fn schedule_acts(
     schedule: &ScheduleJson,
     own: &Link,
+    from: Option<&str>,
 ) -> Vec<(String, &'static str)> {
-    let to = |action| own.clone().segment(action).into_text();
+    let to = |action| own.clone().segment(action).maybe(FROM, from).into_text();
     let pause = match &schedule.paused {
         Some(_) => (to("resume"), "let it go on …"),
         None => (to("pause"), "pause …"),
@@ -167,8 +180,9 @@ fn action(name: &str) -> Result<&'static str, ProblemJson> {
 pub(in crate::admin::page) async fn ask(
     State(admin): State<Arc<Admin>>,
     Path((name, wanted)): Path<(String, String)>,
-    asked: Asked,
+    mut asked: Asked,
 ) -> Result<Response, ProblemJson> {
+    let from = asked.take(FROM);
     asked.query::<NoQuery>()?;
     let action = action(&wanted)?;
     let schedule = known_schedule(&admin, &name)?;
@@ -215,11 +229,11 @@ pub(in crate::admin::page) async fn ask(
         heading,
         lines,
         action: own,
-        hidden: Vec::new(),
+        back: back(&name, from.as_deref()),
+        hidden: from.into_iter().map(|from| (FROM, from)).collect(),
         choices,
         button: button.to_owned(),
         is_grave: false,
-        back: "/schedules".to_owned(),
     };
     html(StatusCode::OK, &page)
 }
@@ -232,6 +246,7 @@ pub(in crate::admin::page) async fn act(
     mut form: FormFields,
 ) -> Result<Response, ProblemJson> {
     let by = by.once(form.take(ONCE));
+    let back = back(&name, form.take(FROM).as_deref());
     let admin = State(admin);
     match action(&wanted)? {
         "run" => {
@@ -247,5 +262,5 @@ pub(in crate::admin::page) async fn act(
             let Json(_) = resume_schedule(admin, by, Id(name), ParamsOrBody(NoQuery {})).await?;
         }
     }
-    Ok(see_other("/schedules"))
+    Ok(see_other(&back))
 }

@@ -4,10 +4,15 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::config::{MakeSecrets, Surroundings};
-use crate::event::DeliveryId;
+use crate::event::{Attributes, DeliveryId};
 use crate::store::{
+<<<<<<< HEAD
     Action, AuditNote, DeliveryFilter, DeliveryView, EventView, FoundOperation, NewOperation,
     OperationMarks, OperationOptions, OperationScope, OperationState, Pending, Steer,
+=======
+    Action, AuditNote, DeliveryFilter, DeliveryView, EventFilter, EventView, NewOperation,
+    OperationMarks, OperationOptions, OperationScope, OperationState, Pending, Steer, StoredFacts,
+>>>>>>> h/app
 };
 
 /// Two operations run; the steps of the first fail as long as `is_broken`.
@@ -16,6 +21,29 @@ struct HalfBroken {
     is_broken: Mutex<bool>,
     /// The operations that were looked through.
     found: Mutex<Vec<OperationId>>,
+    /// Both replay events, of which this one was found.
+    left: Option<EventId>,
+    /// The events that were replayed, and the plugins that got them.
+    replayed: Mutex<Vec<(EventId, usize)>>,
+}
+
+impl HalfBroken {
+    fn new(is_broken: bool) -> Self {
+        let (found, replayed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        Self { is_broken: Mutex::new(is_broken), found, left: None, replayed }
+    }
+
+    fn operation(&self, id: OperationId) -> Operation {
+        match self.left {
+            Some(_) => Operation {
+                action: OperationDeed::Replay(Vec::new()),
+                scope: OperationScope::Events(EventFilter::default()),
+                found: 1,
+                ..operation(id)
+            },
+            None => operation(id),
+        }
+    }
 }
 
 fn operation(id: OperationId) -> Operation {
@@ -65,11 +93,11 @@ fn unasked<'a, T: Send + 'a>() -> Pending<'a, T> {
 
 impl Operations for HalfBroken {
     fn running_operations(&self) -> Pending<'_, Vec<Operation>> {
-        answer(ids().map(operation).into())
+        answer(ids().map(|id| self.operation(id)).into())
     }
 
     fn operation(&self, id: OperationId) -> Pending<'_, Option<Operation>> {
-        answer(Some(operation(id)))
+        answer(Some(self.operation(id)))
     }
 
     fn find_more(&self, id: OperationId) -> Pending<'_, ()> {
@@ -96,8 +124,14 @@ impl Operations for HalfBroken {
         unasked()
     }
 
-    fn replay_items(&self, _: OperationId, _: Vec<(EventId, Vec<Arc<Target>>)>) -> Pending<'_, ()> {
-        unasked()
+    fn replay_items(
+        &self,
+        _: OperationId,
+        events: Vec<(EventId, Vec<Arc<Target>>)>,
+    ) -> Pending<'_, ()> {
+        let events = events.into_iter().map(|(event, targets)| (event, targets.len()));
+        self.replayed.lock().unwrap().extend(events);
+        answer(())
     }
 
     fn collect(&self, _: OperationId) -> Pending<'_, ()> {
@@ -119,7 +153,7 @@ impl Operations for HalfBroken {
         _: Option<DeliveryId>,
         _: usize,
     ) -> Pending<'_, Vec<DeliveryId>> {
-        unasked()
+        answer(self.left.iter().map(|event| DeliveryId { event: *event, ordinal: 0 }).collect())
     }
 
     fn operation_items(
@@ -138,24 +172,50 @@ impl ReadOne for HalfBroken {
         unasked()
     }
 
+    fn facts(&self, _: EventId) -> Pending<'_, Option<StoredFacts>> {
+        let attributes = Attributes {
+            source: "acme".into(),
+            kind: "order.paid".to_owned(),
+            subject: None,
+            content_type: None,
+            time_ms: 0,
+            body: bytes::Bytes::new(),
+        };
+        answer(Some(StoredFacts { attributes, headers: Vec::new(), hops: 0 }))
+    }
+
     fn delivery(&self, _: DeliveryId) -> Pending<'_, DeliveryView> {
         unasked()
     }
 }
 
-#[tokio::test]
-async fn an_operation_that_cannot_go_on_says_so_and_the_others_go_on() {
-    let [broken, sound] = ids();
-    let store = Arc::new(HalfBroken { is_broken: Mutex::new(true), found: Mutex::new(Vec::new()) });
-    let config = Arc::new(ArcSwap::new(config()));
-    let signal = Arc::new(OperationSignal::default());
+/// A runner of these operations.
+fn runner(store: &Arc<HalfBroken>, signal: &Arc<OperationSignal>) -> Runner {
     let parts = OperationParts {
         store: store.clone(),
         reads: store.clone(),
-        config,
+        config: Arc::new(ArcSwap::new(config())),
         signal: signal.clone(),
     };
-    let mut runner = Runner { parts, known: HashMap::new(), hindered: HashMap::new() };
+    Runner { parts, known: HashMap::new(), hindered: HashMap::new() }
+}
+
+#[tokio::test]
+async fn a_replay_looks_for_more_when_all_that_it_has_found_are_replayed() {
+    let event = EventId::from_row(7);
+    let store = Arc::new(HalfBroken { left: Some(event), ..HalfBroken::new(false) });
+    let mut runner = runner(&store, &Arc::default());
+    runner.turn().await.unwrap();
+    // No route leads anywhere.
+    assert_eq!(*store.replayed.lock().unwrap(), [(event, 0), (event, 0)]);
+    assert!(store.found.lock().unwrap().is_empty(), "it looked for more before");
+}
+
+#[tokio::test]
+async fn an_operation_that_cannot_go_on_says_so_and_the_others_go_on() {
+    let [broken, sound] = ids();
+    let (store, signal) = (Arc::new(HalfBroken::new(true)), Arc::default());
+    let mut runner = runner(&store, &signal);
     for _ in 0..3 {
         assert_eq!(runner.turn().await.unwrap(), Some(Duration::ZERO));
     }

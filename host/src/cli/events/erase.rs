@@ -16,7 +16,8 @@ use crate::event::EventId;
 #[command(after_help = "\
 Removes body, headers and subject of the events, and of their deliveries the logs, errors, paths of requests, recorded \
 steps and keys; the same of dead letters that tell of them, and of what joins and batches made of them. What is open is \
-cancelled first. Counts and tree stay. An event that is erased cannot be replayed.
+cancelled first. Counts and tree stay. An event that is erased cannot be replayed. It asks first; where nobody can be \
+asked, it needs --yes.
 
 Examples:
   hookbox events erase --subject customer_17 --keys

@@ -17,13 +17,14 @@ use crate::event::EventId;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 One event is replayed at once. Several, by their ids or by filters, are an operation of the host: it says how many they \
-are and asks, replays the oldest first, each once, and goes on beyond a restart of the host; see `hookbox operations`.
+are and asks, replays the oldest first, each once, and goes on beyond a restart of the host; see `hookbox operations`. \
+Where nobody can be asked, as in a script, it needs --yes.
 
 Examples:
   hookbox events replay evt_019a…                 to what is routed now
   hookbox events replay evt_019a… --plugin audit  to this one only
   hookbox events replay --type 'order.*' --since 2h --to audit
-  hookbox events replay --state dead --first --pace 50 --stop-after 10")]
+  hookbox events replay --state dead --first --pace 50 --stop-after 10 --yes")]
 pub(super) struct ReplayArgs {
     /// The events
     #[arg(value_name = "ID", value_parser = event_id)]

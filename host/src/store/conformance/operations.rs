@@ -2,10 +2,17 @@
 
 use super::policies::PolicyHarness;
 use super::*;
+use crate::config::routes::TypePattern;
 use crate::store::{
+<<<<<<< HEAD
     Action, Actor, AuditNote, DeliveryFilter, EventFilter, FoundOperation, ItemResult,
     NewOperation, OperationDeed, OperationId, OperationOptions, OperationScope, OperationState,
     Steer, TriedItem, Via,
+=======
+    Action, Actor, AuditNote, DeliveryFilter, EventFilter, EventState, ItemResult, NewOperation,
+    OperationDeed, OperationId, OperationOptions, OperationScope, OperationState, Steer, TriedItem,
+    Via,
+>>>>>>> h/app
 };
 
 fn note() -> AuditNote {
@@ -188,6 +195,56 @@ pub(in crate::store) async fn events_are_replayed_once_each_beyond_a_crash_the_o
     assert_eq!(told, [(events[0], "orders", State::Dead)]);
     let skipped = store.item_ids(id, ItemResult::Skipped, None, 10).await.unwrap();
     assert_eq!(skipped, [DeliveryId { event: events[8], ordinal: 0 }]);
+}
+
+pub(in crate::store) async fn events_to_replay_are_found_bit_by_bit_while_others_are_replayed(
+    harness: impl PolicyHarness,
+) {
+    let store = harness.open().await;
+    let mut letters = Vec::new();
+    for _ in 0..7 {
+        letters.push(dead_letter(&store, "audit").await.event);
+        append(&store, event("invoice.sent", &["orders"])).await;
+        pass(&harness, 1);
+    }
+    let pattern = Some(TypePattern::parse("order.**").unwrap());
+    let filters = [
+        EventFilter { kind: Some("order.paid".to_owned()), ..EventFilter::default() },
+        EventFilter { pattern, ..EventFilter::default() },
+        EventFilter { state: Some(EventState::Has(State::Dead)), ..EventFilter::default() },
+    ];
+    for filter in filters {
+        let (replay, options) = (OperationDeed::Replay(Vec::new()), OperationOptions::default());
+        let scope = OperationScope::Events(filter);
+        let id = start(&store, replay, scope, options).await;
+        let (mut found, mut looks) = (Vec::new(), 0);
+        while !store.operation(id).await.unwrap().unwrap().is_found {
+            looks += 1;
+            store.find_more(id).await.unwrap();
+            let items = store.item_ids(id, ItemResult::Found, None, 100).await.unwrap();
+            let items: Vec<EventId> = items.into_iter().map(|item| item.event).collect();
+            assert!(items.len() <= 4, "one look is bounded: {items:?}");
+            store.replay_items(id, to(&items)).await.unwrap();
+            found.extend(items);
+        }
+        assert_eq!(found, letters, "each once, the oldest first");
+        assert!(looks > 1);
+    }
+}
+
+pub(in crate::store) async fn routes_need_no_more_of_an_event_than_its_facts(
+    harness: impl PolicyHarness,
+) {
+    let store = harness.open().await;
+    let headers = vec![("x-shop".to_owned(), "b".to_owned())];
+    let sent = NewEvent { headers, ..event("invoice.sent", &["audit"]) };
+    let id = append(&store, sent).await;
+    let whole = store.event(id).await.unwrap();
+    let facts = store.facts(id).await.unwrap().unwrap();
+    assert_eq!(facts.attributes, whole.event.attributes);
+    assert_eq!((facts.headers, facts.hops), (whole.headers, whole.event.hops));
+    let gone = EventId::from_row(id.row() + 1);
+    assert_eq!(store.facts(gone).await.unwrap(), None);
 }
 
 pub(in crate::store) async fn the_rests_of_an_operation_are_not_its_work(

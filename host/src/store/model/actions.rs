@@ -187,6 +187,21 @@ pub struct Progress {
     pub(in crate::store) changed: bool,
 }
 
+impl Progress {
+    /// The place of a search of events that goes on at this row.
+    pub(in crate::store) fn at_event(event: i64) -> Self {
+        Self { before: i64::MAX, at: Some(Position::Event(event, 0)), changed: false }
+    }
+
+    /// The row of an event where the search goes on.
+    pub(in crate::store) fn event(&self) -> Option<i64> {
+        match self.at {
+            Some(Position::Event(event, _)) => Some(event),
+            _ => None,
+        }
+    }
+}
+
 /// A place among deliveries, in one of the two orders in which they are walked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -94,6 +94,15 @@ pub struct NewOperation {
     pub actor: Actor,
 }
 
+/// The most events that one look for events to replay finds.
+pub(in crate::store) const MAX_EVENTS_FOUND: usize = if cfg!(test) { 4 } else { 500 };
+
+/// The end of what an operation looks at, of a filter with an end: what came after the preview is
+/// not meant.
+pub(in crate::store) fn looked_until(as_of_ms: i64, until_ms: Option<i64>) -> i64 {
+    until_ms.unwrap_or(i64::MAX).min(as_of_ms.saturating_add(1))
+}
+
 /// The state of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OperationState {
@@ -192,6 +201,11 @@ impl Operation {
     /// Deliveries whose result is known.
     pub fn done(&self) -> u64 {
         self.ok + self.failed + self.skipped
+    }
+
+    /// Whether the search goes on: what it has found is acted on before it looks for more.
+    pub fn searches(&self) -> bool {
+        self.left() == 0 && !self.is_found
     }
 
     /// Whether there is nothing more to do.

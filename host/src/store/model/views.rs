@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{Emptied, GatheringState, StepView};
 use crate::config::routes::TypePattern;
 use crate::event::{
-    AttemptRecord, DeliveryId, EditedFrom, Event, EventId, FailureId, Outcome, PluginName, State,
-    Why,
+    AttemptRecord, Attributes, DeliveryId, EditedFrom, Event, EventId, FailureId, Outcome,
+    PluginName, State, Why,
 };
 
 /// The filter of a list of events; absent fields do not filter.
@@ -151,6 +151,17 @@ pub struct EventSummary {
     pub body_bytes: u64,
     /// Plugin and state of each delivery.
     pub deliveries: Vec<(PluginName, State)>,
+}
+
+/// The parts of an event that routes look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFacts {
+    /// Its attributes and body.
+    pub attributes: Attributes,
+    /// Kept request headers.
+    pub headers: Vec<(String, String)>,
+    /// Number of plugins it has passed.
+    pub hops: u32,
 }
 
 /// One whole event.

@@ -46,6 +46,14 @@ enum ListingWalk {
 }
 
 impl ListingWalk {
+    /// The walk that finds events.
+    fn of_events(filter: &EventFilter) -> Self {
+        match filter.state {
+            Some(EventState::Has(state)) => Self::of_state(state),
+            Some(EventState::Unrouted | EventState::Failing) | None => Self::Events,
+        }
+    }
+
     /// The walk through the deliveries in a state.
     fn of_state(state: State) -> Self {
         match state {
@@ -68,6 +76,20 @@ impl ListingWalk {
                 group.row()
             ),
         }
+    }
+
+    /// Conditions on `events e` that match a filter from a row to another one.
+    fn conditions(self, filter: &EventFilter, [from, before]: [i64; 2]) -> Conditions {
+        let mut conditions = Conditions::events(filter);
+        ListingWindow { before, from, low: None }.bound("e.id", &mut conditions);
+        if self != Self::Events {
+            let walked = format!(
+                "e.id IN (SELECT w.event FROM {} w WHERE w.event < ? AND w.event >= {from})",
+                self.rows()
+            );
+            conditions.add(&walked, before);
+        }
+        conditions
     }
 }
 
@@ -113,26 +135,14 @@ pub(super) async fn events(
     page: Page,
 ) -> Result<(Vec<EventSummary>, Option<Cursor>), WorkError> {
     let page = Page { limit: page.rows(), ..page };
-    let walk = match filter.state {
-        Some(EventState::Has(state)) => ListingWalk::of_state(state),
-        Some(EventState::Unrouted | EventState::Failing) | None => ListingWalk::Events,
-    };
+    let walk = ListingWalk::of_events(filter);
     let scanned = filter.scan_limit(page);
     let span = IdSpan::of(client, filter.since_ms, filter.until_ms).await?;
     let before = page.after.map_or(span.end, |cursor| cursor.0.event.row().min(span.end));
     let least = filter.after.map_or(i64::MIN, |after| after.row().saturating_add(1));
     let least = span.low.max(least);
     let window = ListingWindow::new(client, walk, before, scanned, least).await?;
-    let mut conditions = Conditions::events(filter);
-    window.bound("e.id", &mut conditions);
-    if walk != ListingWalk::Events {
-        let walked = format!(
-            "e.id IN (SELECT w.event FROM {} w WHERE w.event < ? AND w.event >= {})",
-            walk.rows(),
-            window.from
-        );
-        conditions.add(&walked, window.before);
-    }
+    let conditions = walk.conditions(filter, [window.from, window.before]);
     // The database knows nothing of patterns: of those rows more are read than are shown.
     let rows = if filter.pattern.is_some() { scanned + 1 } else { page.limit as i64 };
     let sql = format!(
@@ -140,15 +150,54 @@ pub(super) async fn events(
         conditions.sql
     );
     let found = client.query(&sql, &conditions.values()).await?;
-    let fits = |row: &&Row| {
-        let takes = |pattern: &TypePattern| pattern.takes(row.get(1));
-        filter.pattern.as_ref().is_none_or(takes)
-    };
-    let ids: Vec<i64> = found.iter().filter(fits).take(page.limit).map(|row| row.get(0)).collect();
+    let ids = ids_that_fit(&found, filter, page.limit);
     let last = ids.last().filter(|_| ids.len() == page.limit).copied();
     let next = last.or(window.low).map(EventId::from_row);
     let found = summaries(client, &ids).await?;
     Ok((found, next.map(|event| Cursor(DeliveryId { event, ordinal: 0 }))))
+}
+
+/// The ids of the first `limit` of these rows whose types the filter takes.
+fn ids_that_fit(rows: &[Row], filter: &EventFilter, limit: usize) -> Vec<i64> {
+    let fits = |row: &&Row| {
+        let takes = |pattern: &TypePattern| pattern.takes(row.get(1));
+        filter.pattern.as_ref().is_none_or(takes)
+    };
+    rows.iter().filter(fits).take(limit).map(|row| row.get(0)).collect()
+}
+
+/// The events that match from a row on, the oldest first, at most `limit` of them; and the row
+/// from which the search goes on.
+pub(super) async fn events_onward(
+    client: &Client,
+    filter: &EventFilter,
+    from: Option<i64>,
+    limit: usize,
+) -> Result<(Vec<EventId>, Option<i64>), WorkError> {
+    let walk = ListingWalk::of_events(filter);
+    let scanned = filter.scan_limit(Page { limit, after: None });
+    let span = IdSpan::of(client, filter.since_ms, filter.until_ms).await?;
+    let least = filter.after.map(|after| after.row().saturating_add(1));
+    let from = span.low.max(from.or(least).unwrap_or(i64::MIN));
+    // The search goes on behind this row, which is looked at.
+    let sql = format!(
+        "SELECT w.event FROM {} w WHERE w.event >= $1 ORDER BY w.event OFFSET $2 LIMIT 1",
+        walk.rows()
+    );
+    let last = client.query_opt(&sql, &[&from, &scanned]).await?;
+    let next = last.map(|row| row.get::<_, i64>(0).saturating_add(1));
+    let next = next.filter(|next| *next < span.end);
+    let conditions = walk.conditions(filter, [from, next.unwrap_or(span.end)]);
+    // As in a page: of rows that a pattern is for more are read.
+    let rows = if filter.pattern.is_some() { scanned + 1 } else { limit as i64 };
+    let sql = format!(
+        "SELECT e.id, e.type FROM hookbox.events e WHERE true {} ORDER BY e.id LIMIT {rows}",
+        conditions.sql
+    );
+    let found = ids_that_fit(&client.query(&sql, &conditions.values()).await?, filter, limit);
+    let full = found.last().filter(|_| found.len() == limit);
+    let next = full.map(|last| last.saturating_add(1)).or(next);
+    Ok((found.into_iter().map(EventId::from_row).collect(), next))
 }
 
 /// These events, newest first, each with the states of its deliveries.

@@ -16,11 +16,11 @@ use super::read_connection::ReadConnection;
 use super::rows::{AttemptRow, digest, list, read_event, read_state};
 use super::settle::small;
 use super::work::WorkError;
-use crate::event::{DeliveryId, EditedFrom, EventId, FailureId, PluginName};
+use crate::event::{DeliveryId, EditedFrom, Event, EventId, FailureId, PluginName};
 use crate::names::is_built_in;
 use crate::store::{
     DeliveryView, EventView, MAX_CHILDREN, MAX_TREE_CALLS, PluginCounts, Stats, StepView,
-    StoreError,
+    StoreError, StoredFacts,
 };
 
 const EVENT: &str = "SELECT id, source, type, subject, content_type, time_ms, parent, root, hops, \
@@ -32,6 +32,9 @@ const EVENT: &str = "SELECT id, source, type, subject, content_type, time_ms, pa
      (SELECT r.at_ms FROM hookbox.erased r WHERE r.event = e.id),
      (SELECT r.asked FROM hookbox.erased r WHERE r.event = e.id)
      FROM hookbox.events e WHERE id = $1";
+
+const FACTS: &str = "SELECT id, source, type, subject, content_type, time_ms, parent, root, hops, \
+     trace, body, headers FROM hookbox.events e WHERE id = $1";
 
 /// The deliveries of the events `$1`, or those of them with the ordinals `$2` beside, each wherever
 /// it is at one moment, newest first. `$3` is the most attempts of each, and `$6` the most requests
@@ -198,6 +201,17 @@ impl PostgresReads {
             replays: replays.into_iter().map(EventId::from_row).collect(),
             event,
         })
+    }
+
+    /// The parts of an event that routes look at.
+    pub(super) async fn facts(&self, id: EventId) -> Result<Option<StoredFacts>, StoreError> {
+        let client = self.client().await?;
+        let found = client.query_opt(FACTS, &[&id.row()]).await;
+        let facts = |row: Row| {
+            let Event { attributes, hops, .. } = read_event(&row);
+            StoredFacts { attributes, headers: list(row.get(11)), hops }
+        };
+        Ok(found.map_err(|error| failed_query(&error))?.map(facts))
     }
 
     pub(super) async fn delivery(&self, id: DeliveryId) -> Result<DeliveryView, StoreError> {

@@ -16,6 +16,7 @@ use super::command::WriteCommand;
 use super::operation_work::OperationWork;
 use super::{noted, read, search};
 use crate::event::{DeliveryId, EventId, Target};
+use crate::store::model::looked_until;
 use crate::store::{
     Action, AuditNote, DeliveryView, FoundOperation, ItemResult, NewOperation, Operation,
     OperationDeed, OperationId, OperationScope, OperationState, Operations, Pending, Progress,
@@ -212,7 +213,7 @@ impl Sqlite {
                 (ids.into_iter().map(|event| DeliveryId { event, ordinal: 0 }).collect(), None)
             }
             OperationScope::Events(mut filter) => {
-                filter.until_ms = Some(until(operation.as_of_ms, filter.until_ms));
+                filter.until_ms = Some(looked_until(operation.as_of_ms, filter.until_ms));
                 let span = self.span(filter.since_ms, filter.until_ms);
                 let find =
                     move |connection: &_| matching(connection, &filter, &span, from.as_ref());
@@ -225,7 +226,7 @@ impl Sqlite {
             OperationScope::Filter(filter) => {
                 let OperationDeed::Change(action) = operation.action else { return Ok(None) };
                 let changed = from.as_ref().is_some_and(|from| from.changed);
-                let until_ms = until(operation.as_of_ms, filter.until_ms);
+                let until_ms = looked_until(operation.as_of_ms, filter.until_ms);
                 let span = self.span(filter.since_ms, Some(until_ms));
                 let is_cancel = action == Action::Cancel;
                 let find = move |connection: &_| {
@@ -242,9 +243,4 @@ impl Sqlite {
             }
         }))
     }
-}
-
-/// The end of what is looked at: what came after the preview is not.
-fn until(as_of_ms: i64, until_ms: Option<i64>) -> i64 {
-    until_ms.unwrap_or(i64::MAX).min(as_of_ms.saturating_add(1))
 }

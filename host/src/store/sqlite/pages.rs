@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::eras::Span;
 use super::read::{DELIVERY_COLUMNS, attempts, read_delivery, with_waits};
@@ -134,6 +134,60 @@ enum Walk<'a> {
     Failed(FailureId),
 }
 
+impl<'a> Walk<'a> {
+    /// The walk that finds events.
+    fn of_events(filter: &'a EventFilter) -> Self {
+        match (&filter.subject, filter.state) {
+            (Some(subject), _) => Self::Subject(subject),
+            (None, Some(EventState::Has(State::Dead))) => Self::Dead,
+            (None, _) => Self::Events,
+        }
+    }
+
+    /// The id `scanned` rows behind the first one from a row to another one, in an order.
+    fn row_at(
+        self,
+        connection: &Connection,
+        order: &str,
+        [from, before]: [i64; 2],
+        scanned: i64,
+    ) -> Result<Option<i64>, rusqlite::Error> {
+        let (id, rows, of): (_, _, Option<Value>) = match self {
+            Self::Events => ("id", "events WHERE true", None),
+            Self::Subject(subject) => {
+                ("id", "events WHERE subject = ?4", Some(subject.to_owned().into()))
+            }
+            Self::Dead => ("event", "deliveries WHERE state = 4", None),
+            Self::Failed(group) => {
+                ("event", "deliveries WHERE failure = ?4", Some(group.row().into()))
+            }
+        };
+        let sql = format!(
+            "SELECT {id} FROM {rows} AND {id} >= ?1 AND {id} < ?2 ORDER BY {id} {order} LIMIT 1 OFFSET ?3"
+        );
+        let values = [from.into(), before.into(), scanned.into()].into_iter().chain(of);
+        connection
+            .prepare_cached(&sql)?
+            .query_row(params_from_iter(values), |row| row.get(0))
+            .optional()
+    }
+
+    /// Conditions on `events e` that match a filter from a row to another one.
+    fn conditions(self, filter: &EventFilter, span: &Span, [from, before]: [i64; 2]) -> Clauses {
+        let mut clauses = Clauses::events(filter, span);
+        clauses.add("e.id < ?", before);
+        clauses.add("e.id >= ?", from);
+        if self == Self::Dead {
+            // The literal state lets SQLite see that the partial index of dead letters applies.
+            let dead = format!(
+                "e.id IN (SELECT event FROM deliveries WHERE state = 4 AND event < ? AND event >= {from})"
+            );
+            clauses.add(&dead, before);
+        }
+        clauses
+    }
+}
+
 /// A bounded part of a walk: the ids of events from `from`, inclusive, to `before`, exclusive.
 #[derive(Debug)]
 struct PageWindow {
@@ -152,27 +206,7 @@ impl PageWindow {
         scanned: i64,
         least: i64,
     ) -> Result<Self, rusqlite::Error> {
-        let low: Option<i64> = match walk {
-            Walk::Events => connection
-                .prepare_cached("SELECT id FROM events WHERE id < ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2")?
-                .query_row([before, scanned], |row| row.get(0)),
-            Walk::Subject(subject) => connection
-                .prepare_cached(
-                    "SELECT id FROM events WHERE subject = ?3 AND id < ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2",
-                )?
-                .query_row(params![before, scanned, subject], |row| row.get(0)),
-            Walk::Dead => connection
-                .prepare_cached(
-                    "SELECT event FROM deliveries WHERE state = 4 AND event < ?1 ORDER BY event DESC LIMIT 1 OFFSET ?2",
-                )?
-                .query_row([before, scanned], |row| row.get(0)),
-            Walk::Failed(group) => connection
-                .prepare_cached(
-                    "SELECT event FROM deliveries WHERE failure = ?3 AND event < ?1 ORDER BY event DESC LIMIT 1 OFFSET ?2",
-                )?
-                .query_row([before, scanned, group.row()], |row| row.get(0)),
-        }
-        .optional()?;
+        let low = walk.row_at(connection, "DESC", [least, before], scanned)?;
         // No row before this one matches, so the search does not go on there.
         let low = low.filter(|low| *low > least);
         Ok(Self { before, from: low.unwrap_or(least), low })
@@ -192,24 +226,12 @@ fn events_query(
     span: &Span,
     page: Page,
 ) -> Result<(String, Clauses, PageWindow), rusqlite::Error> {
-    let walk = match (&filter.subject, filter.state) {
-        (Some(subject), _) => Walk::Subject(subject),
-        (None, Some(EventState::Has(State::Dead))) => Walk::Dead,
-        (None, _) => Walk::Events,
-    };
+    let walk = Walk::of_events(filter);
     let scanned = filter.scan_limit(page);
     let before = before(page.after.map(|cursor| cursor.0.event), span);
     let least = filter.after.map_or(i64::MIN, |after| after.row().saturating_add(1));
     let window = PageWindow::new(connection, walk, before, scanned, span.low.max(least))?;
-    let mut clauses = Clauses::events(filter, span);
-    clauses.add("e.id < ?", window.before);
-    clauses.add("e.id >= ?", window.from);
-    if walk == Walk::Dead {
-        // The literal state lets SQLite see that the partial index of dead letters applies.
-        let dead =
-            "e.id IN (SELECT event FROM deliveries WHERE state = 4 AND event < ? AND event >= {})";
-        clauses.add(&dead.replace("{}", &window.from.to_string()), window.before);
-    }
+    let clauses = walk.conditions(filter, span, [window.from, window.before]);
     // SQLite knows nothing of patterns: of those rows more are read than are shown.
     let rows = if filter.pattern.is_some() { scanned + 1 } else { page.limit as i64 };
     let sql = format!(
@@ -253,6 +275,44 @@ pub(super) fn events(
     let last = found.last().map(|summary| summary.event.id);
     let cursor = next_event(last.filter(|_| found.len() == page.limit), low);
     Ok((found, cursor.map(|event| Cursor(DeliveryId { event, ordinal: 0 }))))
+}
+
+/// The events that match from a row on, the oldest first, at most `limit` of them; and the row
+/// from which the search goes on.
+pub(super) fn events_onward(
+    connection: &Connection,
+    filter: &EventFilter,
+    span: &Span,
+    from: Option<i64>,
+    limit: usize,
+) -> Result<(Vec<EventId>, Option<i64>), rusqlite::Error> {
+    let (walk, scanned) = (Walk::of_events(filter), filter.scan_limit(Page { limit, after: None }));
+    let least = filter.after.map(|after| after.row().saturating_add(1));
+    let from = span.low.max(from.or(least).unwrap_or(i64::MIN));
+    // The search goes on behind this row, which is looked at.
+    let last = walk.row_at(connection, "ASC", [from, span.end], scanned)?;
+    let next = last.map(|last| last.saturating_add(1)).filter(|next| *next < span.end);
+    let clauses = walk.conditions(filter, span, [from, next.unwrap_or(span.end)]);
+    // As in a page: of rows that a pattern is for more are read.
+    let rows = if filter.pattern.is_some() { scanned + 1 } else { limit as i64 };
+    let sql = format!(
+        "SELECT e.id, e.type FROM events e WHERE 1 {} ORDER BY e.id LIMIT {rows}",
+        clauses.sql
+    );
+    let mut found = Vec::new();
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query(params_from_iter(&clauses.values))?;
+    while found.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        let kind = read_text(row, 1)?.unwrap_or_default();
+        if filter.pattern.as_ref().is_none_or(|pattern| pattern.takes(&kind)) {
+            found.push(EventId::from_row(row.get(0)?));
+        }
+    }
+    let full = found.last().filter(|_| found.len() == limit);
+    let next = full.map(|last| last.row().saturating_add(1)).or(next);
+    Ok((found, next))
 }
 
 /// Where the next page starts: after the last row of a full page, or where the window ended.

@@ -218,6 +218,7 @@ fn list(connection: &Connection) {
             };
             let span = span_of(since_ms, until_ms);
             pages::events(connection, &filter, &span, page).unwrap();
+            pages::events_onward(connection, &filter, &span, Some(5), 50).unwrap();
             let filter = DeliveryFilter {
                 state,
                 plugin: has(6),
@@ -235,6 +236,7 @@ fn list(connection: &Connection) {
         }
     }
     read::event(connection, EventId::from_row(1)).unwrap();
+    read::facts(connection, EventId::from_row(1)).unwrap();
     read::whole_delivery(connection, DeliveryId { event: EventId::from_row(1), ordinal: 0 })
         .unwrap();
     seeing::what_fails(connection);

@@ -11,7 +11,9 @@ use crate::event::{
 };
 use crate::names::is_built_in;
 use crate::store::model::StoredLists;
-use crate::store::{AttemptView, DeliveryView, EventView, MAX_CHILDREN, MAX_TREE_CALLS};
+use crate::store::{
+    AttemptView, DeliveryView, EventView, MAX_CHILDREN, MAX_TREE_CALLS, StoredFacts,
+};
 
 /// The columns [`read_delivery`] reads, from `deliveries d JOIN events e`.
 pub(super) const DELIVERY_COLUMNS: &str = "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded, d.cancelled, d.key, d.crashes, d.again, d.failure, e.source, d.deaths, d.pardoned";
@@ -203,6 +205,19 @@ fn json<T: serde::de::DeserializeOwned + Default>(
             })
         },
     )
+}
+
+/// The parts of an event that routes look at.
+pub(super) fn facts(
+    connection: &Connection,
+    id: EventId,
+) -> Result<Option<StoredFacts>, rusqlite::Error> {
+    let sql = format!("SELECT {EVENT_COLUMNS}, e.headers FROM events e WHERE e.id = ?1");
+    let read = |row: &Row<'_>| {
+        let Event { attributes, hops, .. } = read_event(row)?;
+        Ok(StoredFacts { attributes, headers: json(10, row.get(10)?)?, hops })
+    };
+    connection.prepare_cached(&sql)?.query_row([id.row()], read).optional()
 }
 
 /// One event, whole.

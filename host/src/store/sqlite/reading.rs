@@ -12,7 +12,7 @@ use crate::store::{
     Changes, Count, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary,
     EventView, FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter,
     GatheringState, GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses,
-    Pending, Read, ReadOne, Stats, StoreError, StoredApproval, TreeView,
+    Pending, Read, ReadOne, Stats, StoreError, StoredApproval, StoredFacts, TreeView,
 };
 
 impl ReadOne for Sqlite {
@@ -23,6 +23,10 @@ impl ReadOne for Sqlite {
             self.by_wall_clock(&mut found.deliveries);
             Ok(found)
         })
+    }
+
+    fn facts(&self, id: EventId) -> Pending<'_, Option<StoredFacts>> {
+        Box::pin(self.readers.ask(move |connection| read::facts(connection, id)))
     }
 
     fn delivery(&self, id: DeliveryId) -> Pending<'_, DeliveryView> {

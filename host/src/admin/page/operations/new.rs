@@ -23,6 +23,7 @@ use crate::admin::problem::ProblemJson;
 use crate::admin::sees::Sees;
 use crate::admin::state::Admin;
 use crate::clock::rfc3339;
+use crate::event::State as DeliveryState;
 use crate::store::{Action, OperationDeed, OperationScope};
 use crate::text::grouped;
 
@@ -109,6 +110,8 @@ async fn confirm(
         _ if is_chosen => "/deliveries".to_owned(),
         _ => "/failures".to_owned(),
     };
+    let waits = matches!(&deed.scope, OperationScope::Filter(filter)
+        if filter.state == Some(DeliveryState::Waiting));
     let active = if action.is_replay() { "events" } else { "failures" };
     let frame = PageFrame::of(admin, &asked, active, heading.clone()).await;
     let page = ConfirmPage {
@@ -117,7 +120,7 @@ async fn confirm(
             .live("")
             .same_as(command(&asked), asked.call("/api/v1/operations") + "' -X 'POST"),
         heading,
-        lines: lines(&action, &counted, now_ms),
+        lines: lines(&action, waits, &counted, now_ms),
         action: "/operations".to_owned(),
         hidden,
         choices: choices(admin, &action, &counted, &asked),
@@ -201,7 +204,12 @@ fn replay_command(asked: &Asked) -> String {
     command
 }
 
-fn lines(action: &OperationDeed, counted: &CountedDeliveries, now_ms: i64) -> Vec<Html> {
+fn lines(
+    action: &OperationDeed,
+    waits: bool,
+    counted: &CountedDeliveries,
+    now_ms: i64,
+) -> Vec<Html> {
     let mut lines = Vec::new();
     let deliveries = counted.sample.iter().map(|row| {
         let subject = row.subject.as_deref().unwrap_or(&row.id);
@@ -221,6 +229,9 @@ fn lines(action: &OperationDeed, counted: &CountedDeliveries, now_ms: i64) -> Ve
     };
     lines.push(shown(&format!("As of {}: what {later}.", rfc3339(now_ms))));
     lines.push(shown(match action {
+        OperationDeed::Change(Action::Retry | Action::RetryFresh) if waits => {
+            "They are due at once, and their attempts count on. One that fails again waits as before, or is dead after its last attempt."
+        }
         OperationDeed::Change(Action::Retry | Action::RetryFresh) => {
             "Their attempts are counted from 0. Events they emit are routed as the routes are now. If the file that runs has met the same failure, they fail again."
         }

@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use super::marks::note_tried;
 use super::rows::{locked_operation, result_code, standing, stands};
 use crate::event::{DeliveryId, EventId, Target};
-use crate::store::model::Position;
+use crate::store::model::MAX_EVENTS_FOUND;
 use crate::store::postgres::Postgres;
 use crate::store::postgres::change::delivery_id;
 use crate::store::postgres::client::SqlClient as Client;
@@ -18,36 +18,22 @@ use crate::store::postgres::replay_terms::{has_terms, lock_replayed};
 use crate::store::postgres::settle::small;
 use crate::store::postgres::work::{Work, WorkError};
 use crate::store::{
-    Cursor, EventFilter, ItemResult, Operation, OperationId, Page, Progress, StoreError, TriedItem,
+    EventFilter, ItemResult, Operation, OperationId, Progress, StoreError, TriedItem,
 };
-
-/// The most events that one look finds.
-const MAX_FOUND: usize = if cfg!(test) { 4 } else { 500 };
 
 /// The most events whose results one call looks at.
 const MAX_COLLECTED: usize = 1_000;
 
-/// The next events that match, the newest first, and where the search goes on.
+/// The next events that match, the oldest first, and where the search goes on.
 pub(super) async fn matching(
     work: &Work<'_>,
     filter: &EventFilter,
     from: Option<Progress>,
 ) -> Result<(Vec<DeliveryId>, Option<Progress>), WorkError> {
-    let after = match from.and_then(|from| from.at) {
-        Some(Position::Event(event, ordinal)) => {
-            Some(Cursor(DeliveryId { event: EventId::from_row(event), ordinal }))
-        }
-        _ => None,
-    };
-    let page = Page { limit: MAX_FOUND, after };
-    let (found, next) = listing::events(work, filter, page).await?;
-    let found = found.into_iter().map(|row| DeliveryId { event: row.event.id, ordinal: 0 });
-    let next = next.map(|Cursor(at)| Progress {
-        before: i64::MAX,
-        at: Some(Position::Event(at.event.row(), at.ordinal)),
-        changed: false,
-    });
-    Ok((found.collect(), next))
+    let from = from.as_ref().and_then(Progress::event);
+    let (found, next) = listing::events_onward(work, filter, from, MAX_EVENTS_FOUND).await?;
+    let found = found.into_iter().map(|event| DeliveryId { event, ordinal: 0 });
+    Ok((found.collect(), next.map(Progress::at_event)))
 }
 
 /// The most events that one transaction replays if it locks keys, which others wait for meanwhile.

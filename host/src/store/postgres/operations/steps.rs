@@ -6,6 +6,7 @@ use super::marks::note_tried;
 use super::replays::{matching, replay_results};
 use super::rows::{changed_by, items, locked_operation, result_code, results};
 use crate::event::DeliveryId;
+use crate::store::model::looked_until;
 use crate::store::postgres::Postgres;
 use crate::store::postgres::change::{DeliveryRows, change_those, delivery_id};
 use crate::store::postgres::changed_keys::lock_changed;
@@ -110,14 +111,14 @@ async fn search(
             Ok((ids.into_iter().map(|event| DeliveryId { event, ordinal: 0 }).collect(), None))
         }
         OperationScope::Events(filter) => {
-            let until_ms = Some(until(of.as_of_ms, filter.until_ms));
+            let until_ms = Some(looked_until(of.as_of_ms, filter.until_ms));
             matching(work, &EventFilter { until_ms, ..filter }, from).await
         }
         OperationScope::Undo(undone) => Ok(changed_by(work, undone, from.as_ref()).await?),
         OperationScope::Filter(filter) => {
             let OperationDeed::Change(action) = of.action else { return Ok((Vec::new(), None)) };
             let changed = from.as_ref().is_some_and(|from| from.changed);
-            let until_ms = Some(until(of.as_of_ms, filter.until_ms));
+            let until_ms = Some(looked_until(of.as_of_ms, filter.until_ms));
             let filter = DeliveryFilter { until_ms, ..filter };
             let found = find(work, &action, &filter, from.as_ref()).await?;
             let before = found.before;
@@ -129,11 +130,6 @@ async fn search(
             Ok((found.deliveries, next))
         }
     }
-}
-
-/// The end of what is looked at: what came after the preview is not.
-fn until(as_of_ms: i64, until_ms: Option<i64>) -> i64 {
-    until_ms.unwrap_or(i64::MAX).min(as_of_ms.saturating_add(1))
 }
 
 /// Stores what was found, once each. A walk that has come to its end begins anew if it has found

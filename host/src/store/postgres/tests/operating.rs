@@ -93,6 +93,8 @@ postgres_laws! {
         what_is_leased_behind_the_walk_of_an_operation_is_cancelled
         operations_are_kept_for_thirty_days_after_their_end
         events_are_replayed_once_each_beyond_a_crash_the_oldest_first
+        events_to_replay_are_found_bit_by_bit_while_others_are_replayed
+        routes_need_no_more_of_an_event_than_its_facts
         the_rests_of_an_operation_are_not_its_work
         the_one_that_is_tried_first_is_remembered
     }

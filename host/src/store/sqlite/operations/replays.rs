@@ -7,40 +7,23 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::MAX_COLLECTED;
 use super::rows::{delivery_id, operation};
 use crate::event::{DeliveryId, EventId, Outcome, State, Target};
-use crate::store::model::Position;
+use crate::store::model::MAX_EVENTS_FOUND;
 use crate::store::sqlite::batch::WriteBatch;
 use crate::store::sqlite::eras::Span;
 use crate::store::sqlite::pages;
-use crate::store::{
-    Cursor, EventFilter, ItemResult, OperationId, OperationState, Page, Progress, TriedItem,
-};
+use crate::store::{EventFilter, ItemResult, OperationId, OperationState, Progress, TriedItem};
 
-/// The most events that one look finds.
-const MAX_FOUND: usize = if cfg!(test) { 4 } else { 500 };
-
-/// The next events that match, the newest first, and where the search goes on.
+/// The next events that match, the oldest first, and where the search goes on.
 pub(super) fn matching(
     connection: &Connection,
     filter: &EventFilter,
     span: &Span,
     from: Option<&Progress>,
 ) -> Result<(Vec<DeliveryId>, Option<Progress>), rusqlite::Error> {
-    let after = match from.and_then(|from| from.at.as_ref()) {
-        Some(Position::Event(event, ordinal)) => {
-            let event = EventId::from_row(*event);
-            Some(Cursor(DeliveryId { event, ordinal: *ordinal }))
-        }
-        _ => None,
-    };
-    let page = Page { limit: MAX_FOUND, after };
-    let (found, next) = pages::events(connection, filter, span, page)?;
-    let found = found.into_iter().map(|row| DeliveryId { event: row.event.id, ordinal: 0 });
-    let next = next.map(|Cursor(at)| Progress {
-        before: i64::MAX,
-        at: Some(Position::Event(at.event.row(), at.ordinal)),
-        changed: false,
-    });
-    Ok((found.collect(), next))
+    let from = from.and_then(Progress::event);
+    let (found, next) = pages::events_onward(connection, filter, span, from, MAX_EVENTS_FOUND)?;
+    let found = found.into_iter().map(|event| DeliveryId { event, ordinal: 0 });
+    Ok((found.collect(), next.map(Progress::at_event)))
 }
 
 /// A delivery that was made of an event, as it stands.

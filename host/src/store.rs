@@ -86,7 +86,6 @@ pub use model::{
     Action, Actor, AgainSoFar, Appended, Approval, ApprovalChange, AttemptView, AuditEntry,
     AuditFilter, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView, DueTimes, Emptied,
     Erased, Erasure, EventFilter, EventState, EventSummary, EventView, FailureCursor,
-<<<<<<< HEAD
     FailureFilter, FailureView, FileCounts, FoundOperation, GatheringCursor, GatheringFilter,
     GatheringState, GatheringView, HostView, ItemResult, KEY_KNOWN_FOR_MS, Keep, KeyChange,
     KeyExpected, KvEntry, KvKey, KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit,
@@ -97,24 +96,9 @@ pub use model::{
     OperationDeed, OperationId, OperationMarks, OperationOptions, OperationScope, OperationState,
     Page, Pausable, Pause, PauseChange, Pauses, PluginCounts, PluginPolicies, Preview, Progress,
     Recorded, ScheduleChange, ScheduleMark, SealedSecret, SecretMark, Settled, Settlement,
-    SkipReason, SkippedTicks, Stats, Steer, StepView, StoredApproval, StoredSample, StoredSchedule,
-    TREND_HOURS, Tick, TickStep, Ticked, TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView,
-    Trend, TriedItem, UnreadableOperation, Via, Waits, Which,
-=======
-    FailureFilter, FailureView, FileCounts, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, HostView, ItemResult, KEY_KNOWN_FOR_MS, Keep, KeyChange, KeyExpected, KvEntry,
-    KvKey, KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased,
-    ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES, MAX_MEMBERSHIPS,
-    MAX_OPERATION_IDS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS, MAX_TREE_CALLS,
-    MAX_TREE_MEMBERS, MemberView, Membership, MemoryReservation, NewOperation, NewStep, Next,
-    NotAnOperation, OPERATION_KEPT_FOR_MS, OPERATION_PLANNED_FOR_MS, Operation, OperationDeed,
-    OperationId, OperationMarks, OperationOptions, OperationScope, OperationState, Page, Pausable,
-    Pause, PauseChange, Pauses, PluginCounts, PluginPolicies, Preview, Progress, Recorded,
-    ScheduleChange, ScheduleMark, SealedSecret, SecretMark, Settled, Settlement, SkipReason,
-    SkippedTicks, Stats, Steer, StepView, StoredApproval, StoredFacts, StoredSample,
+    SkipReason, SkippedTicks, Stats, Steer, StepView, StoredApproval, StoredFacts, StoredSample,
     StoredSchedule, TREND_HOURS, Tick, TickStep, Ticked, TreeBudget, TreeDelivery, TreeEvent,
-    TreeMember, TreeView, Trend, TriedItem, Via, Waits, Which,
->>>>>>> h/app
+    TreeMember, TreeView, Trend, TriedItem, UnreadableOperation, Via, Waits, Which,
 };
 pub use operate::Operate;
 pub use operations::{OperationSignal, Operations};

@@ -26,11 +26,7 @@ use super::held::HeldLease;
 use super::{
     Appended, Count, DispatchHandle, EventView, Health, InFlight, Lease, LeaseHolder, LeaseQueue,
     Leased, MaybeReady, NewStep, Pending, Queue, ReadOne, Recorded, Recovered, Settled, Settlement,
-<<<<<<< HEAD
-    Stats, StoreError, StoreSpace,
-=======
-    Stats, StoreError, StoredFacts,
->>>>>>> h/app
+    Stats, StoreError, StoreSpace, StoredFacts,
 };
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::store::DeliveryView;

@@ -6,13 +6,9 @@ use super::*;
 use crate::config::{MakeSecrets, Surroundings};
 use crate::event::{Attributes, DeliveryId};
 use crate::store::{
-<<<<<<< HEAD
-    Action, AuditNote, DeliveryFilter, DeliveryView, EventView, FoundOperation, NewOperation,
-    OperationMarks, OperationOptions, OperationScope, OperationState, Pending, Steer,
-=======
-    Action, AuditNote, DeliveryFilter, DeliveryView, EventFilter, EventView, NewOperation,
-    OperationMarks, OperationOptions, OperationScope, OperationState, Pending, Steer, StoredFacts,
->>>>>>> h/app
+    Action, AuditNote, DeliveryFilter, DeliveryView, EventFilter, EventView, FoundOperation,
+    NewOperation, OperationMarks, OperationOptions, OperationScope, OperationState, Pending, Steer,
+    StoredFacts,
 };
 
 /// Two operations run; the steps of the first fail as long as `is_broken`.

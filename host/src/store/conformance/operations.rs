@@ -4,15 +4,9 @@ use super::policies::PolicyHarness;
 use super::*;
 use crate::config::routes::TypePattern;
 use crate::store::{
-<<<<<<< HEAD
-    Action, Actor, AuditNote, DeliveryFilter, EventFilter, FoundOperation, ItemResult,
+    Action, Actor, AuditNote, DeliveryFilter, EventFilter, EventState, FoundOperation, ItemResult,
     NewOperation, OperationDeed, OperationId, OperationOptions, OperationScope, OperationState,
     Steer, TriedItem, Via,
-=======
-    Action, Actor, AuditNote, DeliveryFilter, EventFilter, EventState, ItemResult, NewOperation,
-    OperationDeed, OperationId, OperationOptions, OperationScope, OperationState, Steer, TriedItem,
-    Via,
->>>>>>> h/app
 };
 
 fn note() -> AuditNote {

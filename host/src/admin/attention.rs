@@ -326,7 +326,7 @@ fn held(admin: &Admin) -> Vec<OpenTrouble> {
             says: format!(
                 "a new file waits for approval: it asks for {asks_for}; the old one runs"
             ),
-            effect: "nothing of the new file runs until then",
+            effect: "nothing of the new file runs until it is approved",
             span: Some(TroubleSpan::since(held.since_ms)),
             later: None,
             trend: Vec::new(),

@@ -110,7 +110,11 @@ pub(super) fn short_words(call: &CallJson) -> String {
 }
 
 fn words(call: &CallJson, whom: &str) -> String {
-    let took = duration(call.duration_ms as f64);
+    // Requests are timed in whole milliseconds.
+    let took = match call.duration_ms {
+        0 => "under 1 ms".to_owned(),
+        ms => duration(ms as f64),
+    };
     let came = match (call.status, call.refused) {
         (Some(status), _) => status.to_string(),
         (None, true) => "refused".to_owned(),

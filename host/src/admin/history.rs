@@ -31,8 +31,8 @@ pub(super) struct HistoryJson {
     pub(super) step_s: i64,
     /// The beginning of the first step, RFC 3339 with milliseconds.
     pub(super) from: String,
-    /// When the host began to count in memory: the last hour knows nothing of the time before it.
-    /// RFC 3339 with milliseconds; absent in a longer window.
+    /// When what is known of the window begins: before it nothing was counted, or not stored. RFC
+    /// 3339 with milliseconds; absent if nothing is known, or if a longer window is known whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<String>,
     /// A number for each step, by the name of the series. Counts are those of the step. Times are
@@ -137,14 +137,14 @@ pub(super) async fn over(
     let now_ms = admin.clock.now_ms();
     let from_ms = now_ms - window.step_ms * window.steps as i64;
     let mut series = BTreeMap::new();
-    let mut since = None;
+    let (mut since, is_hour) = (None, window == WINDOWS[0]);
     for owner in owners {
         let readings = readings(owner.kind);
         if !readings.iter().any(|(name, _)| wanted.contains(name)) {
             continue;
         }
         let (steps, first_ms) = steps(admin, &owner, window, from_ms, reach).await?;
-        since = since.or(first_ms);
+        since = since.into_iter().chain(first_ms).min();
         for (name, reading) in readings.into_iter().filter(|(name, _)| wanted.contains(name)) {
             series.insert(name, steps.iter().map(|step| step.read(reading)).collect());
         }
@@ -154,7 +154,7 @@ pub(super) async fn over(
         window: window.name,
         step_s: window.step_ms / 1000,
         from: rfc3339(from_ms),
-        since: since.map(rfc3339),
+        since: since.filter(|at_ms| is_hour || *at_ms > from_ms + window.step_ms).map(rfc3339),
         series,
         marks: marks.collect(),
     })
@@ -220,7 +220,10 @@ async fn steps(
     let last_ms = stored.last().map_or(i64::MIN, |last| last.at_ms);
     let since = in_memory.partition_point(|sampled| sampled.at_ms <= last_ms);
     steps.add_points(&in_memory[since..]);
-    Ok((steps.steps, None))
+    let first_stored = stored.first().map(|first| first.at_ms);
+    let first_here = in_memory.first().map(|first| first.at_ms);
+    let first_ms = first_stored.into_iter().chain(first_here).min();
+    Ok((steps.steps, first_ms))
 }
 
 /// The steps of a window.

@@ -172,8 +172,12 @@ pub(super) async fn dress(
     next: Next,
 ) -> Response {
     let is_page = is_page(request.uri().path(), request.headers());
-    let asked = is_page.then(|| Asked::of(request.uri()).dressed(request.headers()));
     let is_looking = request.method() == Method::GET;
+    let asked = is_page.then(|| {
+        let asked = Asked::of(request.uri()).dressed(request.headers());
+        // A form is no page to come back to: the page that it was on is.
+        if is_looking { asked } else { asked.sent_from(request.headers()) }
+    });
     let mut response = next.run(request).await;
     if let Some(asked) = asked
         && let Some(problem) = response.extensions_mut().remove::<ShownProblem>()

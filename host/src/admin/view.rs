@@ -300,6 +300,11 @@ pub(super) fn cut_off(number: u32, cut_off: Option<u32>) -> Option<&'static str>
 }
 
 impl DeliveryJson {
+    /// Whether it waits for its next attempt.
+    pub(super) fn waits(&self) -> bool {
+        self.state == State::Waiting.name()
+    }
+
     pub(super) fn of(row: DeliveryView, waits_for: Option<WaitJson>, sees: Sees) -> Self {
         let cut_off = row.attempt_cut_off();
         let against = AgainstJson::of_last(&row, &[]);

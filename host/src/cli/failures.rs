@@ -16,7 +16,7 @@ use super::since::time;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A group is what one plugin failed with: the outcome, and the text without numbers, ids, quoted text and the queries of URLs. \
-DEAD counts dead letters, WAITING those that are tried again. A retry of a group takes the dead ones; with --state waiting \
+DEAD counts dead letters, WAITING the open ones, also those that are due already. A retry of a group takes the dead ones; with --state waiting \
 it makes those due at once that wait. It asks first; where nobody can be asked, it needs --yes.
 
 Examples:

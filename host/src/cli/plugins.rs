@@ -43,7 +43,8 @@ const USED: [(&str, &str); 9] = [
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
-One is shown with its settings, its attempts in each of the last 24 hours by outcome, and its section of the configuration.
+One is shown with its settings, its attempts in each of the last 24 hours by outcome, and its section of the configuration. \
+With --json it is what the API says of the plugin alone.
 
 Examples:
   hookbox plugins

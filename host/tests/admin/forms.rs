@@ -235,6 +235,17 @@ async fn a_group_of_failures_is_shown_and_retried_by_a_form() {
     assert!(ask.contains("Retry 1 delivery?") && ask.contains("their attempts count on"), "{ask}");
     let command = format!("hookbox deliveries retry --failure {group} --state waiting");
     assert!(ask.contains(&command), "{ask}");
+    let waiting = format!("/api/v1/deliveries?failure={group}&state=waiting");
+    let delivery = site.get(&waiting).await["items"][0]["id"].as_str().unwrap().to_owned();
+    let ask = good(&site, &format!("/operations/new?action=retry&ids={delivery}")).await;
+    assert!(ask.contains("their attempts count on") && !ask.contains("from 0"), "{ask}");
+    let dead = reject["sample"].as_str().unwrap();
+    let ask = good(&site, &format!("/operations/new?action=retry&ids={delivery},{dead}")).await;
+    assert!(ask.contains("from 0") && ask.contains("Those that wait are due at once"), "{ask}");
+    let retry = format!("/api/v1/deliveries/{delivery}/retry");
+    assert_eq!(site.ask("POST", &retry, None).await.0, StatusCode::OK);
+    let text = good(&site, &format!("/failures/{group}")).await;
+    assert!(!text.contains("Retry the waiting now"), "it is due already: {text}");
     let none = page(&site, "/operations/new?action=discard&failure=f_0123456789ab").await;
     assert_eq!(none.status, StatusCode::CONFLICT, "{}", none.text);
 }

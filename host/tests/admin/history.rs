@@ -7,6 +7,7 @@ use hookbox::series::{Mark, Meter, OwnerKind};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
+use super::pages::good;
 use super::site::{event, site};
 use crate::support::NOW_MS;
 
@@ -67,7 +68,11 @@ async fn longer_windows_show_what_was_stored_and_what_has_come_since() {
         assert_eq!(found["series"]["accepted"].as_array().unwrap().len(), steps);
         assert_eq!(sum(&found, "accepted"), 6.0, "nothing is counted twice: {found}");
         assert!((sum(&found, "ack_p50_ms") - 4.0).abs() < 0.3, "{found}");
+        let since = jiff::Timestamp::from_millisecond(NOW_MS - 3_600_000).unwrap();
+        assert_eq!(found["since"], format!("{since:.3}"), "nothing was counted before: {window}");
     }
+    let overview = good(&site, "/?window=24h").await;
+    assert!(overview.contains(", mean 2, peak 5"), "of the last hour alone: {overview}");
 }
 
 #[tokio::test]

@@ -32,6 +32,24 @@ async fn a_theme_is_kept_in_a_cookie_of_the_browser_alone() {
         let next = page.rsplit_once("name=\"next\" value=\"").unwrap().1;
         assert_eq!(next.split('"').next().unwrap().replace("&#38;", "&"), here);
     }
+    // A form that is refused is not on a page of its own.
+    for (referer, here) in [
+        (
+            "http://localhost:3001/operations/op_9?list=%2Fdeliveries",
+            "/operations/op_9?list=%2Fdeliveries",
+        ),
+        ("http://evil.example//evil.example/", "/"),
+        ("", "/"),
+    ] {
+        let request = Request::post("/operations/op_9/pause")
+            .header(header::HOST, "localhost:3001")
+            .header(header::ACCEPT, "text/html")
+            .header(header::REFERER, referer)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let refused = shown(site.send(request.body(Body::empty()).unwrap()).await).await;
+        let next = refused.text.rsplit_once("name=\"next\" value=\"").unwrap().1;
+        assert_eq!(next.split('"').next().unwrap().replace("&#38;", "&"), here);
+    }
     assert_eq!(choose("theme=dark&next=//evil.example").await.headers()[header::LOCATION], "/");
     assert_eq!(choose("theme=blue").await.status(), StatusCode::BAD_REQUEST);
     assert_eq!(site.get("/api/v1/audit").await["items"], serde_json::json!([]));

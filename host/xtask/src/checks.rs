@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use hookbox_tools::Result;
+use hookbox_tools::{Result, root};
 
 /// The table that names the tests of each check.
 const TABLE: &str = "docs/design/tests.md";
@@ -20,27 +20,39 @@ struct Row {
     tests: Vec<String>,
 }
 
-/// The tests in a browser that passed.
+/// The tests in a browser that ran: those that passed, and those that did not.
 #[derive(Default)]
-pub(crate) struct Passed(BTreeSet<String>);
+pub(crate) struct BrowserTests {
+    passed: BTreeSet<String>,
+    failed: BTreeSet<String>,
+}
 
-impl Passed {
+impl BrowserTests {
     /// Takes note of a line that nextest or `cargo test` printed.
     pub(crate) fn read(&mut self, line: &str) {
         let line = line.trim();
-        let name = if line.starts_with("PASS [") {
-            line.split(' ').next_back()
-        } else {
-            line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... ok"))
+        // The end of a test by nextest: a word in capitals, the time that it took, and its name.
+        let ended = line.split_once(" [").filter(|(word, time)| {
+            let is_word = word.bytes().all(|b| b.is_ascii_uppercase()) && !word.is_empty();
+            is_word && *word != "SLOW" && time.contains("s]")
+        });
+        let by_cargo = line.strip_prefix("test ").and_then(|line| line.split_once(" ... "));
+        let (name, passed) = match (ended, by_cargo) {
+            // A test that passed may leave a process behind that keeps its output open.
+            (Some((word, _)), _) => (line.split(' ').next_back(), ["PASS", "LEAK"].contains(&word)),
+            (None, Some((name, result))) => (Some(name), result == "ok"),
+            (None, None) => return,
         };
         if let Some(test) = name.and_then(|name| name.strip_prefix(BROWSER)) {
-            self.0.insert(test.to_owned());
+            let set = if passed { &mut self.passed } else { &mut self.failed };
+            set.insert(test.to_owned());
         }
     }
 
     /// Counts the checks whose tests all ran and passed. An error names those that did not.
     pub(crate) fn count(&self) -> Result<String> {
-        let text = std::fs::read_to_string(TABLE).map_err(|error| format!("{TABLE}: {error}"))?;
+        let text = std::fs::read_to_string(root().join(TABLE));
+        let text = text.map_err(|error| format!("{TABLE}: {error}"))?;
         self.count_in(&text)
     }
 
@@ -49,11 +61,18 @@ impl Passed {
         let mut missing = Vec::new();
         for row in table.lines().filter_map(Row::read) {
             for part in &row.tests {
-                let found: Vec<&String> =
-                    self.0.iter().filter(|test| has_parts(test, part)).collect();
+                let of = |tests: &'_ BTreeSet<String>| {
+                    tests.iter().filter(|test| has_parts(test, part)).cloned().collect::<Vec<_>>()
+                };
+                let found = of(&self.passed);
                 if found.is_empty() {
                     missing.push(format!("check {:?}: no test `{part}` passed", row.checks));
                 }
+                missing.extend(
+                    of(&self.failed)
+                        .iter()
+                        .map(|test| format!("check {:?}: `{test}` failed", row.checks)),
+                );
                 tests.extend(found);
             }
             checks.extend(row.checks);
@@ -65,7 +84,7 @@ impl Passed {
                 "{} checks of the pages, made by {} of {} tests in a browser",
                 checks.len(),
                 tests.len(),
-                self.0.len()
+                self.passed.len()
             ))
         } else {
             Err(missing.join("; "))
@@ -102,10 +121,10 @@ fn has_parts(name: &str, parts: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn passed(lines: &[&str]) -> Passed {
-        let mut passed = Passed::default();
-        lines.iter().for_each(|line| passed.read(line));
-        passed
+    fn read(lines: &[&str]) -> BrowserTests {
+        let mut tests = BrowserTests::default();
+        lines.iter().for_each(|line| tests.read(line));
+        tests
     }
 
     fn table(rows: &str) -> String {
@@ -116,25 +135,30 @@ mod tests {
 
     #[test]
     fn checks_count_by_the_tests_that_passed() {
-        let passed = passed(&[
+        let tests = read(&[
             "        PASS [   0.9s] (1/5) hookbox::all browser::story::one_thing_is_seen",
             "test browser::story::another_thing_rests_awhile ... ok",
-            "        PASS [   0.9s] (2/5) hookbox::all browser::all::things",
+            "        LEAK [   0.9s] (2/5) hookbox::all browser::all::things",
+            "        SLOW [> 30.000s] (─────) hookbox::all browser::story::one_thing_is_seen",
             "        PASS [   0.9s] (3/5) hookbox::all admin::pages::no_browser",
             "        FAIL [   0.9s] (4/5) hookbox::all browser::story::this_failed",
         ]);
         let rows = "| 1, 2 a thing | `story::one_thing…`, `…rests_awhile` |";
         assert_eq!(
-            passed.count_in(&table(rows)).unwrap(),
+            tests.count_in(&table(rows)).unwrap(),
             "30 checks of the pages, made by 3 of 3 tests in a browser"
         );
     }
 
     #[test]
     fn a_check_whose_test_failed_or_that_has_none_is_named() {
-        let passed = passed(&["PASS [ 0.9s] (2/5) hookbox::all browser::all::things"]);
-        let error = passed.count_in(&table("| 1 a thing | `story::this_failed` |")).unwrap_err();
+        let tests = read(&[
+            "PASS [ 0.9s] (2/5) hookbox::all browser::all::things",
+            "TIMEOUT [ 0.9s] (3/5) hookbox::all browser::all::more",
+        ]);
+        let error = tests.count_in(&table("| 1 a thing | `story::this_failed` |")).unwrap_err();
         assert!(error.contains("check [1]: no test `story::this_failed` passed"), "{error}");
+        assert!(error.contains("check [3]: `all::more` failed"), "{error}");
         assert!(error.contains("names no test of check 2"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the whole set-up, every check and every test, and at the end what came of
 //! each.
 
-use crate::checks::Passed;
+use crate::checks::BrowserTests;
 use crate::{clients, counts, pages, plugins, postgres, projects, prometheus, public, schema};
 use hookbox_tools::{Result, cargo, command, output, run, run_reading, say};
 
@@ -30,9 +30,9 @@ pub(crate) fn test() -> Result {
     report.step("schema", || schema::check().map(|()| None));
     report.step("metrics", || prometheus::check().map(|()| None));
     report.step("postgres", || postgres::set_up().map(|()| None));
-    let mut passed = Passed::default();
-    report.step("tests", || tests(|line| passed.read(line)));
-    report.step("checks of the pages", || passed.count().map(Some));
+    let mut of_pages = BrowserTests::default();
+    report.step("tests", || tests(|line| of_pages.read(line)));
+    report.step("checks of the pages", || of_pages.count().map(Some));
     match counts::unfit() {
         Some(reason) => report.skip("counts", reason),
         None => report.step("counts", || counts::check(&[])),

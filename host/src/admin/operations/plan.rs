@@ -35,6 +35,14 @@ pub(in crate::admin) struct CountedDeliveries {
     pub(in crate::admin) events: Vec<EventItem>,
 }
 
+impl CountedDeliveries {
+    /// Whether all of them are shown and wait for their next attempt.
+    pub(in crate::admin) fn all_wait(&self) -> bool {
+        let shown = self.sample.len() as u64;
+        shown > 0 && shown == self.total && self.sample.iter().all(DeliveryJson::waits)
+    }
+}
+
 /// Counts what an operation would be for.
 pub(in crate::admin) async fn count(
     admin: &Admin,

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Uri, header};
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
-use super::parts::link::{Link, word};
+use super::parts::link::{Link, safe, word};
 use super::theme;
 use crate::admin::params::read_fields;
 use crate::admin::problem::ProblemJson;
@@ -102,6 +102,14 @@ impl Asked {
         let path = || uri.path().to_owned();
         let unread = || Self { path: path(), here: path(), ..Self::default() };
         Self::read(uri).unwrap_or_else(|_| unread())
+    }
+
+    /// The same with the address of the page that sent it, as far as the browser says.
+    pub(in crate::admin::page) fn sent_from(self, headers: &HeaderMap) -> Self {
+        let page = headers.get(header::REFERER).and_then(|value| value.to_str().ok());
+        let page = page.and_then(|page| page.parse::<Uri>().ok());
+        let path = page.and_then(|page| page.path_and_query().map(ToString::to_string));
+        Self { here: safe(path), ..self }
     }
 
     /// A field, which is the page's own: the API does not see it.

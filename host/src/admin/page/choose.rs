@@ -4,7 +4,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use super::form::{FormFields, see_other};
-use super::login::safe;
+use super::parts::link::safe;
 use super::theme::{COOKIE, THEMES, known};
 use crate::admin::problem::ProblemJson;
 

@@ -25,7 +25,7 @@ use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::admin::view::Listing;
 use crate::event::{FailureId, Outcome, State as DeliveryState};
-use crate::store::FailureFilter;
+use crate::store::{DeliveryFilter, FailureFilter, Page};
 use crate::text::grouped;
 use group::{AttemptColumn, GroupDelivery, GroupValues};
 
@@ -132,6 +132,17 @@ fn bulk(action: &str, group: &str) -> String {
 fn waiting(group: &str) -> String {
     let link = Link::to("/operations/new").with("action", "retry").with("failure", group);
     link.with("state", DeliveryState::Waiting.name()).into_text()
+}
+
+/// Whether a delivery of a group waits for its next attempt.
+async fn does_wait(admin: &Admin, group: FailureId) -> Result<bool, ProblemJson> {
+    let filter = DeliveryFilter {
+        failure: Some(group),
+        state: Some(DeliveryState::Waiting),
+        ..DeliveryFilter::default()
+    };
+    let (rows, _) = admin.store.deliveries(filter, Page { limit: 1, after: None }).await?;
+    Ok(!rows.is_empty())
 }
 
 /// Lists groups of failures.
@@ -244,6 +255,8 @@ pub(super) async fn one(
     let frame = PageFrame::of(&admin, &asked, "failures", format!("Failure {id}")).await;
     let api = Link::to("/api/v1/failures").segment(&group.id).into_text();
     let of_group = |action| bulk(action, &group.id);
+    // WAITING of a group counts all that is open: also those that are due already.
+    let may_wait = group.waiting > 0 && does_wait(&admin, id).await?;
     let sample = group.sample.as_deref().filter(|_| group.dead > 0);
     let try_one = sample
         .map(|id| Link::to("/operations/new").with("action", "retry").with("ids", id).into_text());
@@ -266,7 +279,7 @@ pub(super) async fn one(
         sample: group.sample.map(|id| Link::to("/deliveries").segment(&id).into_text()),
         retry: (group.dead > 0).then(|| of_group("retry")),
         discard: (group.dead > 0).then(|| of_group("discard")),
-        retry_waiting: (group.waiting > 0).then(|| waiting(&group.id)),
+        retry_waiting: may_wait.then(|| waiting(&group.id)),
         try_one,
         trail: Trail::of_id(&admin, sees, &group.id).await?,
     };

@@ -14,7 +14,7 @@ use super::asked::Asked;
 use super::form::{FormFields, see_other};
 use super::frame::PageFrame;
 use super::html;
-use super::parts::link::Link;
+use super::parts::link::{Link, safe};
 use super::theme;
 use crate::admin::access::{COOKIE, SESSION, find};
 use crate::admin::guard::is_private;
@@ -146,16 +146,6 @@ fn page(
 fn note(actor: &str, role: &'static str, action: &'static str, target: &str) -> AuditNote {
     let actor = Actor { name: actor.into(), role, via: Via::Page };
     AuditNote::new(actor, action, target, "")
-}
-
-/// A path of this host, whatever was asked for.
-pub(in crate::admin::page) fn safe(next: Option<String>) -> String {
-    let is_path = |next: &String| {
-        next.starts_with('/')
-            && !next[1..].starts_with(['/', '\\'])
-            && next.bytes().all(|b| b.is_ascii_graphic())
-    };
-    next.filter(is_path).unwrap_or_else(|| "/".to_owned())
 }
 
 fn with_cookie(response: Response, value: &str) -> Response {

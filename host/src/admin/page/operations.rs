@@ -218,6 +218,7 @@ pub(super) async fn one(
         "running" => vec![("pause", "Pause"), ("cancel", "End it here")],
         "paused" => vec![("resume", "Go on"), ("cancel", "End it here")],
         "stopped" => vec![("resume", "Go on in spite of it"), ("cancel", "End it here")],
+        "planned" if operation.action == UNREADABLE => vec![("cancel", "End it here")],
         _ => Vec::new(),
     };
     if operation.action == UNREADABLE {

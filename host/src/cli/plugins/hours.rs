@@ -29,15 +29,16 @@ impl HourlyCurves<'_> {
     }
 }
 
-/// Adds the hours of a plugin and its configuration. A host of an older version may not answer
-/// them.
+/// Adds the hours of a plugin and its configuration, or a remark that they are not known.
 pub(super) fn hours(out: &mut Printout, client: &AdminClient, plugin: &str) {
     let curves = [("window", Some("24h")), ("plugin", Some(plugin))];
-    if let Ok(history) = client.get("/api/v1/stats/history", &curves) {
-        by_hour(out, &history);
+    match client.get("/api/v1/stats/history", &curves) {
+        Ok(history) => by_hour(out, &history),
+        Err(error) => out.remark(format!("the attempts by hour are not known: {error}")),
     }
-    if let Ok(config) = client.get("/api/v1/config", &[]) {
-        configuration(out, &config, plugin);
+    match client.get("/api/v1/config", &[]) {
+        Ok(config) => configuration(out, &config, plugin),
+        Err(error) => out.remark(format!("the configuration is not known: {error}")),
     }
 }
 
@@ -51,7 +52,9 @@ fn by_hour(out: &mut Printout, history: &Value) {
     let occurred = |name: &&str| (0..hours).any(|hour| curves.count(name, hour) > 0);
     let outcomes = Outcome::ALL.map(Outcome::name);
     let names: Vec<&str> = outcomes.into_iter().chain(["dead"]).filter(occurred).collect();
+    out.line("");
     if names.is_empty() {
+        out.line("no attempt in the last 24 hours");
         return;
     }
     let row = |hour: usize| {
@@ -69,7 +72,6 @@ fn by_hour(out: &mut Printout, history: &Value) {
     }));
     head.push("P95".to_owned());
     let ran = |hour: &usize| names.iter().any(|name| curves.count(name, *hour) > 0);
-    out.line("");
     let rows = (0..hours).rev().filter(ran).map(row);
     out.table(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
 }

@@ -171,12 +171,15 @@ mod tests {
 
     #[test]
     fn the_list_of_attempts_names_the_first_request_and_counts_the_others() {
-        assert_eq!(requests(&[]).to_string(), "");
+        assert_eq!(requests(&[], false).to_string(), "");
         let (one, two) = (call(Some(5), Some(503)), call(None, None));
-        let first = requests(std::slice::from_ref(&one)).to_string();
+        let first = requests(std::slice::from_ref(&one), false).to_string();
         assert_eq!(first, "GET api.example 503 in 30 ms");
-        let both = requests(&[two, one]).to_string();
-        assert_eq!(both, "GET api.example refused in 30 ms, and 1 more");
+        let both = [two, one];
+        let all = requests(&both, false).to_string();
+        assert_eq!(all, "GET api.example refused in 30 ms, and 1 more");
+        let some = requests(&both, true).to_string();
+        assert!(some.ends_with(", and more than 1 more"), "{some}");
     }
 
     #[test]

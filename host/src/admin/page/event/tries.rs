@@ -63,7 +63,8 @@ impl Begun<'_> {
     fn line(self, started_ms: i64, this: &str) -> Option<TryLine> {
         let Self { event, delivery, at, from_ms } = self;
         let attempt = delivery.attempts.get(at)?;
-        let TreeAttemptJson { number, duration_ms, outcome, error, calls, .. } = attempt;
+        let TreeAttemptJson { number, duration_ms, outcome, error, calls, more_calls, .. } =
+            attempt;
         let page = Link::to("/events").segment(&event.id).with("tab", "attempts").into_text();
         let exact = rfc3339(started_ms.saturating_add(from_ms as i64));
         let reason: String = error.iter().flat_map(|it| it.chars()).take(MAX_REASON).collect();
@@ -81,19 +82,22 @@ impl Begun<'_> {
             at: time.to_owned(),
             outcome: ending(outcome, &words),
             took: duration(*duration_ms),
-            requests: requests(calls),
+            requests: requests(calls, *more_calls),
             reason: shown(&reason),
             exact,
         })
     }
 }
 
-/// The first of some requests with its answer, and how many more there are.
-pub(super) fn requests(calls: &[CallJson]) -> Html {
-    match calls {
-        [] => Html::default(),
-        [one] => shown(&short_words(one)),
-        [first, rest @ ..] => shown(&format!("{}, and {} more", short_words(first), rest.len())),
+/// The first of some requests with its answer, and how many more there are; `are_cut` if there are
+/// more than these.
+pub(super) fn requests(calls: &[CallJson], are_cut: bool) -> Html {
+    let Some((first, rest)) = calls.split_first() else { return Html::default() };
+    let first = short_words(first);
+    match (rest.len(), are_cut) {
+        (0, false) => shown(&first),
+        (more, false) => shown(&format!("{first}, and {more} more")),
+        (more, true) => shown(&format!("{first}, and more than {more} more")),
     }
 }
 

@@ -22,6 +22,7 @@ use crate::admin::params::{Id, OperationQuery, OperationStartQuery, ParamsOrBody
 use crate::admin::problem::ProblemJson;
 use crate::admin::sees::Sees;
 use crate::admin::state::Admin;
+use crate::admin::view::DeliveryJson;
 use crate::clock::rfc3339;
 use crate::event::State as DeliveryState;
 use crate::store::{Action, OperationDeed, OperationScope};
@@ -111,7 +112,8 @@ async fn confirm(
         _ => "/failures".to_owned(),
     };
     let waits = matches!(&deed.scope, OperationScope::Filter(filter)
-        if filter.state == Some(DeliveryState::Waiting));
+        if filter.state == Some(DeliveryState::Waiting))
+        || counted.all_wait();
     let active = if action.is_replay() { "events" } else { "failures" };
     let frame = PageFrame::of(admin, &asked, active, heading.clone()).await;
     let page = ConfirmPage {
@@ -245,6 +247,10 @@ fn lines(
             "Each goes out once more, the oldest first, as new deliveries: the plugins do again what they do. Events that they emit are routed as the routes are now. What is erased or goes nowhere is skipped."
         }
     }));
+    let is_retry = matches!(action, OperationDeed::Change(Action::Retry));
+    if is_retry && !waits && counted.sample.iter().any(DeliveryJson::waits) {
+        lines.push(shown("Those that wait are due at once, and their attempts count on."));
+    }
     lines
 }
 

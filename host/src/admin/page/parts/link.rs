@@ -62,6 +62,16 @@ pub(in crate::admin::page) fn word(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+/// A path of this host, whatever was asked for.
+pub(in crate::admin::page) fn safe(next: Option<String>) -> String {
+    let is_path = |next: &String| {
+        next.starts_with('/')
+            && !next[1..].starts_with(['/', '\\'])
+            && next.bytes().all(|b| b.is_ascii_graphic())
+    };
+    next.filter(is_path).unwrap_or_else(|| "/".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

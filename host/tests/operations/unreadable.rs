@@ -31,6 +31,9 @@ fn an_operation_that_cannot_be_read_is_listed_told_of_once_and_can_be_cancelled(
         host.api_status("POST", &format!("/api/v1/operations/{odd}/pause"), None);
     assert_eq!(status, 409, "{refused}");
     assert!(refused["detail"].as_str().unwrap().starts_with(&why), "{refused}");
+    let page = host.api(&format!("/operations/{odd}"));
+    let page = page.as_str().unwrap();
+    assert!(page.contains("End it here") && !page.contains(">Pause<"), "{page}");
     post(&host, &format!("/api/v1/operations/{odd}/cancel"), json!({}));
     assert_eq!(look(&host, &odd)["state"], "cancelled");
     host.stop();

@@ -20,8 +20,8 @@ impl OperationJson {
         }
     }
 
-    /// Shows what can be read of one whose row cannot be read whole. Nobody here goes on with it, so
-    /// that a state which cannot be read counts as stopped.
+    /// Shows what can be read of one whose row cannot be read whole. Nobody here goes on with it:
+    /// a state which cannot be read counts as stopped.
     fn of_unreadable(it: &UnreadableOperation) -> Self {
         Self {
             id: it.id.to_string(),

@@ -189,7 +189,8 @@ pub(super) async fn events_onward(
     let next = next.filter(|next| *next < span.end);
     let conditions = walk.conditions(filter, [from, next.unwrap_or(span.end)]);
     // With a pattern all within the window are read, also those that have come since it was made.
-    let most = filter.pattern.is_none().then(|| format!("LIMIT {limit}")).unwrap_or_default();
+    let all = filter.pattern.is_some();
+    let most = if all { String::new() } else { format!("LIMIT {limit}") };
     let sql = format!(
         "SELECT e.id, e.type FROM hookbox.events e WHERE true {} ORDER BY e.id {most}",
         conditions.sql

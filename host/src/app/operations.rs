@@ -15,8 +15,8 @@ use crate::config::routes::Facts;
 use crate::event::{EventId, Target};
 use crate::names::PluginName;
 use crate::store::{
-    ItemResult, Operation, OperationDeed, OperationId, OperationSignal, Operations, ReadOne,
-    StoreError,
+    FoundFacts, ItemResult, Operation, OperationDeed, OperationId, OperationSignal, Operations,
+    ReadOne, StoreError,
 };
 
 /// The most deliveries that one step acts on.
@@ -181,7 +181,8 @@ impl Runner {
         self.parts.store.replay_items(id, events).await
     }
 
-    /// The plugins that get an event; none if it is gone.
+    /// The plugins that get an event; none if it is gone or damaged. A read that fails is an error,
+    /// so that the step is tried again.
     async fn targets(
         &self,
         event: EventId,
@@ -191,14 +192,13 @@ impl Runner {
         if !to.is_empty() {
             return Ok(to.iter().map(|plugin| config.target(plugin.clone())).collect());
         }
-        let found = match self.parts.reads.facts(event).await {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(Vec::new()),
-            Err(StoreError::Query(error)) => {
-                tracing::warn!(event.id = %event, error, "an event cannot be read, and is not replayed");
+        let found = match self.parts.reads.facts(event).await? {
+            Some(FoundFacts::Whole(found)) => found,
+            None => return Ok(Vec::new()),
+            Some(FoundFacts::Unreadable { column }) => {
+                tracing::warn!(event.id = %event, column, "a damaged event is not replayed");
                 return Ok(Vec::new());
             }
-            Err(error) => return Err(error),
         };
         let facts = Facts::new(&found.attributes, &found.headers, found.hops);
         let deliveries = config.routes.routing(&facts).deliveries;

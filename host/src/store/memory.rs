@@ -13,11 +13,11 @@ use super::in_flight::{AttemptLog, InFlight};
 use super::{
     Action, Appended, ApprovalChange, AuditNote, Changed, Count, Cursor, DeliveryFilter,
     DeliveryView, DispatchHandle, DueTimes, Erased, Erasure, EventFilter, EventSummary, EventView,
-    FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, Health, Keep, KeyChange, KvEntry, KvKey, KvRange, KvValue, Lease, LeaseHolder,
-    LeaseQueue, Leased, MaybeReady, NewStep, Operate, Page, PauseChange, Pauses, Pending, Preview,
-    Progress, Queue, Read, ReadOne, Recorded, Settled, Settlement, Stats, StoreError,
-    StoredApproval, StoredFacts, TreeView, Which,
+    FailureCursor, FailureFilter, FailureView, FoundFacts, GatheringCursor, GatheringFilter,
+    GatheringState, GatheringView, Health, Keep, KeyChange, KvEntry, KvKey, KvRange, KvValue,
+    Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep, Operate, Page, PauseChange,
+    Pauses, Pending, Preview, Progress, Queue, Read, ReadOne, Recorded, Settled, Settlement, Stats,
+    StoreError, StoredApproval, StoredFacts, TreeView, Which,
 };
 use crate::clock::Clock;
 use crate::event::{DeliveryId, Event, EventId, FailureId, NewEvent, PluginName, Target};
@@ -238,11 +238,12 @@ impl ReadOne for MemoryStore {
         )
     }
 
-    fn facts(&self, id: EventId) -> Pending<'_, Option<StoredFacts>> {
+    fn facts(&self, id: EventId) -> Pending<'_, Option<FoundFacts>> {
         done(self.read(|data| {
             let view = data.event_view(id, self.clock.ahead_ms())?;
             let Event { attributes, hops, .. } = view.event;
-            Some(StoredFacts { attributes, headers: view.headers, hops })
+            let facts = StoredFacts { attributes, headers: view.headers, hops };
+            Some(FoundFacts::Whole(facts))
         }))
     }
 

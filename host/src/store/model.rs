@@ -53,7 +53,7 @@ pub use operations::{
     OperationMarks, OperationOptions, OperationScope, OperationState, Steer, TriedItem,
     UnreadableOperation,
 };
-pub(in crate::store) use operations::{MAX_EVENTS_FOUND, looked_until};
+pub(in crate::store) use operations::{MAX_EVENTS_FOUND, looked_until, read_walk};
 pub use pauses::{Pausable, Pause, PauseChange, Pauses};
 pub use schedules::{
     MAX_SKIP_RECORDS, ScheduleChange, ScheduleMark, SkipReason, SkippedTicks, StoredSchedule, Tick,
@@ -66,8 +66,8 @@ pub(super) use tree::{TreeSize, tree_mark};
 pub(in crate::store) use views::MAX_SCANNED_ROWS;
 pub use views::{
     AttemptView, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventState,
-    EventSummary, EventView, GatheringView, MAX_CHILDREN, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES,
-    MAX_PAGE, MemberView, Page, PluginCounts, Stats, StoredFacts,
+    EventSummary, EventView, FoundFacts, GatheringView, MAX_CHILDREN, MAX_LOOKED_AT,
+    MAX_LOOKED_AT_BODIES, MAX_PAGE, MemberView, Page, PluginCounts, Stats, StoredFacts,
 };
 pub use waits::{
     MAX_MEMBERSHIPS, MAX_TREE_ATTEMPTS, MAX_TREE_CALLS, MAX_TREE_MEMBERS, Membership, TreeDelivery,

@@ -24,9 +24,9 @@ use self::work::WorkConnection;
 use super::append_limit::AppendLimit;
 use super::held::HeldLease;
 use super::{
-    Appended, Count, DispatchHandle, EventView, Health, InFlight, Lease, LeaseHolder, LeaseQueue,
-    Leased, MaybeReady, NewStep, Pending, Queue, ReadOne, Recorded, Recovered, Settled, Settlement,
-    Stats, StoreError, StoreSpace, StoredFacts,
+    Appended, Count, DispatchHandle, EventView, FoundFacts, Health, InFlight, Lease, LeaseHolder,
+    LeaseQueue, Leased, MaybeReady, NewStep, Pending, Queue, ReadOne, Recorded, Recovered, Settled,
+    Settlement, Stats, StoreError, StoreSpace,
 };
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::store::DeliveryView;
@@ -264,7 +264,7 @@ impl ReadOne for Postgres {
         })
     }
 
-    fn facts(&self, id: EventId) -> Pending<'_, Option<StoredFacts>> {
+    fn facts(&self, id: EventId) -> Pending<'_, Option<FoundFacts>> {
         Box::pin(async move {
             self.shared.answers()?;
             self.reads.facts(id).await

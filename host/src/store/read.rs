@@ -7,9 +7,9 @@ use tokio::sync::watch;
 
 use super::{
     Changes, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary, EventView,
-    FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Stats,
-    StoredApproval, StoredFacts, TreeView,
+    FailureCursor, FailureFilter, FailureView, FoundFacts, GatheringCursor, GatheringFilter,
+    GatheringState, GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses,
+    Pending, Stats, StoredApproval, TreeView,
 };
 use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 
@@ -20,7 +20,7 @@ pub trait ReadOne: Send + Sync + std::fmt::Debug {
 
     /// The parts of an event that routes look at; `None` if it is gone. It costs less than the
     /// event: none of its deliveries is read.
-    fn facts(&self, id: EventId) -> Pending<'_, Option<StoredFacts>>;
+    fn facts(&self, id: EventId) -> Pending<'_, Option<FoundFacts>>;
 
     /// One delivery with all its attempts.
     fn delivery(&self, id: DeliveryId) -> Pending<'_, DeliveryView>;

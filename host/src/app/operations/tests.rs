@@ -6,9 +6,9 @@ use super::*;
 use crate::config::{MakeSecrets, Surroundings};
 use crate::event::{Attributes, DeliveryId};
 use crate::store::{
-    Action, AuditNote, DeliveryFilter, DeliveryView, EventFilter, EventView, FoundOperation,
-    NewOperation, OperationMarks, OperationOptions, OperationScope, OperationState, Pending, Steer,
-    StoredFacts,
+    Action, AuditNote, DeliveryFilter, DeliveryView, EventFilter, EventView, FoundFacts,
+    FoundOperation, NewOperation, OperationMarks, OperationOptions, OperationScope, OperationState,
+    Pending, Steer, StoredFacts,
 };
 
 /// Two operations run; the steps of the first fail as long as `is_broken`.
@@ -19,6 +19,8 @@ struct HalfBroken {
     found: Mutex<Vec<OperationId>>,
     /// Both replay events, of which this one was found.
     left: Option<EventId>,
+    /// The headers of events are damaged.
+    is_damaged: bool,
     /// The events that were replayed, and the plugins that got them.
     replayed: Mutex<Vec<(EventId, usize)>>,
 }
@@ -26,7 +28,7 @@ struct HalfBroken {
 impl HalfBroken {
     fn new(is_broken: bool) -> Self {
         let (found, replayed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
-        Self { is_broken: Mutex::new(is_broken), found, left: None, replayed }
+        Self { is_broken: Mutex::new(is_broken), found, left: None, is_damaged: false, replayed }
     }
 
     fn operation(&self, id: OperationId) -> Operation {
@@ -168,7 +170,13 @@ impl ReadOne for HalfBroken {
         unasked()
     }
 
-    fn facts(&self, _: EventId) -> Pending<'_, Option<StoredFacts>> {
+    fn facts(&self, _: EventId) -> Pending<'_, Option<FoundFacts>> {
+        if *self.is_broken.lock().unwrap() {
+            return Box::pin(async { Err(StoreError::Query("it took longer".to_owned())) });
+        }
+        if self.is_damaged {
+            return answer(Some(FoundFacts::Unreadable { column: "headers".to_owned() }));
+        }
         let attributes = Attributes {
             source: "acme".into(),
             kind: "order.paid".to_owned(),
@@ -177,7 +185,8 @@ impl ReadOne for HalfBroken {
             time_ms: 0,
             body: bytes::Bytes::new(),
         };
-        answer(Some(StoredFacts { attributes, headers: Vec::new(), hops: 0 }))
+        let facts = StoredFacts { attributes, headers: Vec::new(), hops: 0 };
+        answer(Some(FoundFacts::Whole(facts)))
     }
 
     fn delivery(&self, _: DeliveryId) -> Pending<'_, DeliveryView> {
@@ -205,6 +214,26 @@ async fn a_replay_looks_for_more_when_all_that_it_has_found_are_replayed() {
     // No route leads anywhere.
     assert_eq!(*store.replayed.lock().unwrap(), [(event, 0), (event, 0)]);
     assert!(store.found.lock().unwrap().is_empty(), "it looked for more before");
+}
+
+#[tokio::test]
+async fn an_event_is_replayed_after_a_read_that_failed_and_passed_over_if_it_is_damaged() {
+    for is_damaged in [false, true] {
+        let left = Some(EventId::from_row(7));
+        let store = Arc::new(HalfBroken { left, is_damaged, ..HalfBroken::new(true) });
+        let signal = Arc::default();
+        let mut runner = runner(&store, &signal);
+        runner.turn().await.unwrap();
+        assert!(store.replayed.lock().unwrap().is_empty(), "nothing is skipped for good");
+        let trouble = signal.trouble(ids()[0]).unwrap();
+        assert!(trouble.contains("it took longer"), "{trouble}");
+        *store.is_broken.lock().unwrap() = false;
+        // Its time has come.
+        runner.hindered.clear();
+        runner.turn().await.unwrap();
+        assert_eq!(*store.replayed.lock().unwrap(), [(EventId::from_row(7), 0); 2]);
+        assert_eq!(signal.trouble(ids()[0]), None, "it goes on");
+    }
 }
 
 #[tokio::test]

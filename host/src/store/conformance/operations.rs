@@ -4,9 +4,9 @@ use super::policies::PolicyHarness;
 use super::*;
 use crate::config::routes::TypePattern;
 use crate::store::{
-    Action, Actor, AuditNote, DeliveryFilter, EventFilter, EventState, FoundOperation, ItemResult,
-    NewOperation, OperationDeed, OperationId, OperationOptions, OperationScope, OperationState,
-    Steer, TriedItem, Via,
+    Action, Actor, AuditNote, DeliveryFilter, EventFilter, EventState, FoundFacts, FoundOperation,
+    ItemResult, NewOperation, OperationDeed, OperationId, OperationOptions, OperationScope,
+    OperationState, Steer, TriedItem, Via,
 };
 
 fn note() -> AuditNote {
@@ -234,7 +234,9 @@ pub(in crate::store) async fn routes_need_no_more_of_an_event_than_its_facts(
     let sent = NewEvent { headers, ..event("invoice.sent", &["audit"]) };
     let id = append(&store, sent).await;
     let whole = store.event(id).await.unwrap();
-    let facts = store.facts(id).await.unwrap().unwrap();
+    let Some(FoundFacts::Whole(facts)) = store.facts(id).await.unwrap() else {
+        panic!("its facts are there");
+    };
     assert_eq!(facts.attributes, whole.event.attributes);
     assert_eq!((facts.headers, facts.hops), (whole.headers, whole.event.hops));
     let gone = EventId::from_row(id.row() + 1);
@@ -335,4 +337,55 @@ pub(in crate::store) async fn an_unreadable_one_hinders_no_other_and_can_be_canc
         assert_eq!(now, Some(OperationState::Cancelled), "{column}");
         assert!(ended_ms.is_some());
     }
+}
+
+/// Damages the headers of an event by these texts.
+pub(in crate::store) async fn damaged_headers_are_not_taken_for_none(
+    store: Arc<dyn Store>,
+    damages: &[&str],
+    damage: impl AsyncFn(EventId, &str),
+) {
+    for change in damages {
+        let id = append(&store, event("order.paid", &["audit"])).await;
+        assert!(matches!(store.facts(id).await.unwrap(), Some(FoundFacts::Whole(_))));
+        damage(id, change).await;
+        let unreadable = FoundFacts::Unreadable { column: "headers".to_owned() };
+        assert_eq!(store.facts(id).await.unwrap(), Some(unreadable), "{change}");
+    }
+}
+
+/// Changes the `walk` of an operation to this text, or to nothing.
+pub(in crate::store) async fn a_search_that_is_lost_replays_no_event_again(
+    store: Arc<dyn Store>,
+    set_walk: impl AsyncFn(OperationId, Option<&str>),
+) {
+    let mut events = Vec::new();
+    for _ in 0..7 {
+        // Its replays have other ordinals than 0.
+        events.push(append(&store, event("order.paid", &["audit"])).await);
+    }
+    let scope = OperationScope::Events(EventFilter::default());
+    let replay = OperationDeed::Replay(Vec::new());
+    let id = start(&store, replay, scope, OperationOptions::default()).await;
+    store.find_more(id).await.unwrap();
+    let found = store.item_ids(id, ItemResult::Found, None, 100).await.unwrap();
+    let found: Vec<EventId> = found.into_iter().map(|item| item.event).collect();
+    assert!(!found.is_empty() && found.len() < events.len(), "there is more: {found:?}");
+    store.replay_items(id, to(&found)).await.unwrap();
+    set_walk(id, Some("{\"at\":")).await;
+    let refused = store.find_more(id).await.unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::Query(why) if why.contains("its `walk` is damaged")),
+        "{refused}"
+    );
+    // It begins anew.
+    set_walk(id, None).await;
+    find_all(&store, id).await;
+    store.replay_items(id, to(&events)).await.unwrap();
+    for event in &events {
+        let deliveries = store.event(*event).await.unwrap().deliveries;
+        assert_eq!(deliveries.iter().filter(|delivery| delivery.replay).count(), 2);
+    }
+    let operation = store.operation(id).await.unwrap().unwrap();
+    assert_eq!([operation.found, operation.total, operation.open], [7, 7, 7]);
 }

@@ -19,6 +19,7 @@ mod found;
 mod scope;
 
 pub use deed::{OperationDeed, OperationMarks, TriedItem};
+pub(in crate::store) use found::read_walk;
 pub use found::{FoundOperation, UnreadableOperation};
 pub use scope::OperationScope;
 

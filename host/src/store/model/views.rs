@@ -164,6 +164,18 @@ pub struct StoredFacts {
     pub hops: u32,
 }
 
+/// The facts of an event that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoundFacts {
+    /// All of them.
+    Whole(StoredFacts),
+    /// This column is damaged. However often it is read, it stays so.
+    Unreadable {
+        /// Its name.
+        column: String,
+    },
+}
+
 /// One whole event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventView {

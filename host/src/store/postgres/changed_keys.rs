@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_postgres::Row;
 
-use super::keys::{NamedPlugins, POLICIES};
+use super::keys::{LOCK_KEYS, NamedPlugins, POLICIES};
 use super::moves::WorkMoves;
 use super::rows::read_event;
 use super::shared::PostgresShared;
@@ -156,6 +156,21 @@ impl ChangedKeys {
         let keys: BTreeMap<i64, Option<Vec<u8>>> = rows.iter().map(key).collect();
         Ok(self.events.iter().map(|event| keys.get(event).cloned().flatten()).collect())
     }
+}
+
+/// Locks the keys that dead letters of these events hold: before the events, as replays do.
+pub(super) async fn lock_held(work: &Work<'_>, events: &[i64]) -> Result<(), WorkError> {
+    let sql = "SELECT h.plugin, h.key FROM hookbox.held_keys h
+               WHERE h.until = 9223372036854775807 AND h.event = ANY ($1)";
+    let rows = work.query(sql, &[&events]).await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let plugins: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    let keys: Vec<&[u8]> = rows.iter().map(|row| row.get(1)).collect();
+    let none: (&[&str], &[i64]) = (&[], &[]);
+    work.query(LOCK_KEYS, &[&plugins, &keys, &none.0, &none.1]).await?;
+    Ok(())
 }
 
 /// Forgets what is kept of events that are deleted.

@@ -135,6 +135,7 @@ async fn erase_all(
         // Values come before deliveries, as in the batches of the writer.
         erased.keys = remove_keys(work, &meant, moves).await?;
     }
+    let mut emptied = BTreeSet::new();
     for (first, copies) in all {
         let (mut running, mut at_rest) = (0, Vec::with_capacity(copies.len()));
         for copy in copies {
@@ -148,9 +149,12 @@ async fn erase_all(
         }
         // By its subject a later call finds the event, and so what still runs.
         at_rest.retain(|event| running == 0 || *event != first);
-        erased.events += empty(work, shared, &at_rest, true).await?;
+        emptied.extend(at_rest);
         erased.running += running;
     }
+    let emptied: Vec<EventId> = emptied.into_iter().collect();
+    lock_events(work, &emptied).await?;
+    erased.events = empty(work, shared, &emptied, true).await?;
     moves.events |= erased.events > 0;
     Ok(erased)
 }
@@ -173,6 +177,15 @@ async fn lock_keys(
     }
     let rows = DeliveryRows::of(&ids);
     lock_changed(work, shared, (&rows.events, &rows.ordinals)).await
+}
+
+/// Locks events in the order in which replays of many lock them: after deliveries, as a settlement
+/// that makes a dead letter does.
+async fn lock_events(work: &Work<'_>, events: &[EventId]) -> Result<(), WorkError> {
+    let ids: Vec<i64> = events.iter().map(|event| event.row()).collect();
+    let sql = "SELECT FROM hookbox.events e WHERE e.id = ANY ($1) ORDER BY e.id FOR UPDATE";
+    work.execute(sql, &[&ids]).await?;
+    Ok(())
 }
 
 /// Deletes the values that deliveries of these events wrote last; returns how many.

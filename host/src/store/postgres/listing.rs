@@ -188,10 +188,11 @@ pub(super) async fn events_onward(
     let next = last.map(|row| row.get::<_, i64>(0).saturating_add(1));
     let next = next.filter(|next| *next < span.end);
     let conditions = walk.conditions(filter, [from, next.unwrap_or(span.end)]);
-    // As in a page: of rows that a pattern is for more are read.
-    let rows = if filter.pattern.is_some() { scanned + 1 } else { limit as i64 };
+    // With a pattern all within the window are read, also those that have come since it was made.
+    let all = filter.pattern.is_some();
+    let most = if all { String::new() } else { format!("LIMIT {limit}") };
     let sql = format!(
-        "SELECT e.id, e.type FROM hookbox.events e WHERE true {} ORDER BY e.id LIMIT {rows}",
+        "SELECT e.id, e.type FROM hookbox.events e WHERE true {} ORDER BY e.id {most}",
         conditions.sql
     );
     let found = ids_that_fit(&client.query(&sql, &conditions.values()).await?, filter, limit);

@@ -19,8 +19,8 @@ use super::work::WorkError;
 use crate::event::{DeliveryId, EditedFrom, Event, EventId, FailureId, PluginName};
 use crate::names::is_built_in;
 use crate::store::{
-    DeliveryView, EventView, MAX_CHILDREN, MAX_TREE_CALLS, PluginCounts, Stats, StepView,
-    StoreError, StoredFacts,
+    DeliveryView, EventView, FoundFacts, MAX_CHILDREN, MAX_TREE_CALLS, PluginCounts, Stats,
+    StepView, StoreError, StoredFacts,
 };
 
 const EVENT: &str = "SELECT id, source, type, subject, content_type, time_ms, parent, root, hops, \
@@ -204,12 +204,17 @@ impl PostgresReads {
     }
 
     /// The parts of an event that routes look at.
-    pub(super) async fn facts(&self, id: EventId) -> Result<Option<StoredFacts>, StoreError> {
+    pub(super) async fn facts(&self, id: EventId) -> Result<Option<FoundFacts>, StoreError> {
         let client = self.client().await?;
         let found = client.query_opt(FACTS, &[&id.row()]).await;
         let facts = |row: Row| {
             let Event { attributes, hops, .. } = read_event(&row);
-            StoredFacts { attributes, headers: list(row.get(11)), hops }
+            // Not as in a view: what is damaged is routed by nothing.
+            let headers: Option<&str> = row.get(11);
+            match headers.map_or(Ok(Vec::new()), serde_json::from_str) {
+                Ok(headers) => FoundFacts::Whole(StoredFacts { attributes, headers, hops }),
+                Err(_) => FoundFacts::Unreadable { column: "headers".to_owned() },
+            }
         };
         Ok(found.map_err(|error| failed_query(&error))?.map(facts))
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::changed_keys::forget_keys;
+use super::changed_keys::{forget_keys, lock_held};
 use super::created::CreatedDeliveries;
 use super::moves::WorkMoves;
 use super::shared::PostgresShared;
@@ -266,6 +266,7 @@ async fn delete_some(
     let from: i64 = work.query_one("SELECT s.events_up_to FROM hookbox.swept s", &[]).await?.get(0);
     let (events, to_the_end) = scan(work, from, until).await?;
     if !events.is_empty() {
+        lock_held(work, &events).await?;
         let old =
             not_needed(work, &events, dead_since(expiry, expiry.events_ms), expiry.now_ms).await?;
         delete(work, shared, &old, moves).await?;

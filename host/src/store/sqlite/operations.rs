@@ -16,7 +16,7 @@ use super::command::WriteCommand;
 use super::operation_work::OperationWork;
 use super::{noted, read, search};
 use crate::event::{DeliveryId, EventId, Target};
-use crate::store::model::looked_until;
+use crate::store::model::{looked_until, read_walk};
 use crate::store::{
     Action, AuditNote, DeliveryView, FoundOperation, ItemResult, NewOperation, Operation,
     OperationDeed, OperationId, OperationScope, OperationState, Operations, Pending, Progress,
@@ -206,7 +206,7 @@ impl Sqlite {
         if operation.state != OperationState::Running || operation.is_found {
             return Ok(None);
         }
-        let from: Option<Progress> = walk.and_then(|walk| serde_json::from_str(&walk).ok());
+        let from = read_walk(id, walk.as_deref())?;
         Ok(Some(match operation.scope {
             OperationScope::Ids(ids) => (ids, None),
             OperationScope::EventIds(ids) => {

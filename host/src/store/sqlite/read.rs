@@ -12,7 +12,7 @@ use crate::event::{
 use crate::names::is_built_in;
 use crate::store::model::StoredLists;
 use crate::store::{
-    AttemptView, DeliveryView, EventView, MAX_CHILDREN, MAX_TREE_CALLS, StoredFacts,
+    AttemptView, DeliveryView, EventView, FoundFacts, MAX_CHILDREN, MAX_TREE_CALLS, StoredFacts,
 };
 
 /// The columns [`read_delivery`] reads, from `deliveries d JOIN events e`.
@@ -211,13 +211,30 @@ fn json<T: serde::de::DeserializeOwned + Default>(
 pub(super) fn facts(
     connection: &Connection,
     id: EventId,
-) -> Result<Option<StoredFacts>, rusqlite::Error> {
+) -> Result<Option<FoundFacts>, rusqlite::Error> {
     let sql = format!("SELECT {EVENT_COLUMNS}, e.headers FROM events e WHERE e.id = ?1");
-    let read = |row: &Row<'_>| {
+    connection.prepare_cached(&sql)?.query_row([id.row()], found_facts).optional()
+}
+
+/// A column that does not hold what it should is no failure of the query, which may pass.
+fn found_facts(row: &Row<'_>) -> Result<FoundFacts, rusqlite::Error> {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+    };
+    let read = || {
         let Event { attributes, hops, .. } = read_event(row)?;
         Ok(StoredFacts { attributes, headers: json(10, row.get(10)?)?, hops })
     };
-    connection.prepare_cached(&sql)?.query_row([id.row()], read).optional()
+    match read() {
+        Ok(facts) => Ok(FoundFacts::Whole(facts)),
+        Err(
+            IntegralValueOutOfRange(column, _)
+            | FromSqlConversionFailure(column, ..)
+            | InvalidColumnType(column, ..)
+            | Utf8Error(column, _),
+        ) => Ok(FoundFacts::Unreadable { column: row.as_ref().column_name(column)?.to_owned() }),
+        Err(error) => Err(error),
+    }
 }
 
 /// One event, whole.

@@ -10,9 +10,9 @@ use super::{Sqlite, approvals, due, failures, gathered, kv, pages, read, steps, 
 use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 use crate::store::{
     Changes, Count, Cursor, DeliveryFilter, DeliveryView, DueTimes, EventFilter, EventSummary,
-    EventView, FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter,
-    GatheringState, GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses,
-    Pending, Read, ReadOne, Stats, StoreError, StoredApproval, StoredFacts, TreeView,
+    EventView, FailureCursor, FailureFilter, FailureView, FoundFacts, GatheringCursor,
+    GatheringFilter, GatheringState, GatheringView, KvEntry, KvKey, KvRange, KvValue, MaybeReady,
+    Page, Pauses, Pending, Read, ReadOne, Stats, StoreError, StoredApproval, TreeView,
 };
 
 impl ReadOne for Sqlite {
@@ -25,7 +25,7 @@ impl ReadOne for Sqlite {
         })
     }
 
-    fn facts(&self, id: EventId) -> Pending<'_, Option<StoredFacts>> {
+    fn facts(&self, id: EventId) -> Pending<'_, Option<FoundFacts>> {
         Box::pin(self.readers.ask(move |connection| read::facts(connection, id)))
     }
 

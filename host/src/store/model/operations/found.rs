@@ -1,7 +1,7 @@
 //! Operations that were looked for: whole, or with a row that cannot be read.
 
 use super::{Operation, OperationId, OperationState, Steer};
-use crate::store::StoreError;
+use crate::store::{Progress, StoreError};
 
 /// An operation whose row cannot be read as a whole: it is damaged, or of another version of the
 /// host.
@@ -40,10 +40,7 @@ pub struct UnreadableOperation {
 impl UnreadableOperation {
     /// Why it cannot be read; for people.
     pub fn why(&self) -> String {
-        format!(
-            "operation `{}` cannot be read: its `{}` is damaged, or of another version of hookbox",
-            self.id, self.column
-        )
+        why_unreadable(self.id, &self.column)
     }
 
     /// The refusal of what needs all of it.
@@ -105,4 +102,21 @@ impl FoundOperation {
             Self::Unreadable(operation) => Err(StoreError::Query(operation.why())),
         }
     }
+}
+
+fn why_unreadable(id: OperationId, column: &str) -> String {
+    format!(
+        "operation `{id}` cannot be read: its `{column}` is damaged, or of another version of \
+         hookbox"
+    )
+}
+
+/// Reads where the search of an operation goes on; nothing where it begins. A place that cannot be
+/// read is an error: a search that began anew would find once more what it had found.
+pub(in crate::store) fn read_walk(
+    id: OperationId,
+    walk: Option<&str>,
+) -> Result<Option<Progress>, StoreError> {
+    let read = walk.map(serde_json::from_str).transpose();
+    read.map_err(|_| StoreError::Query(why_unreadable(id, "walk")))
 }

@@ -6,7 +6,7 @@ use super::marks::note_tried;
 use super::replays::{matching, replay_results};
 use super::rows::{changed_by, items, locked_operation, result_code, results};
 use crate::event::DeliveryId;
-use crate::store::model::looked_until;
+use crate::store::model::{looked_until, read_walk};
 use crate::store::postgres::Postgres;
 use crate::store::postgres::change::{DeliveryRows, change_those, delivery_id};
 use crate::store::postgres::changed_keys::lock_changed;
@@ -29,9 +29,10 @@ impl Postgres {
         let row =
             work.query_one("SELECT walk FROM hookbox.operations WHERE id = $1", &[&id.0]).await?;
         let walk: Option<String> = row.get(0);
-        let from: Option<Progress> = walk.and_then(|walk| serde_json::from_str(&walk).ok());
+        let from = read_walk(id, walk.as_deref())?;
+        let is_replay = of.action.is_replay();
         let (found, next) = search(&work, of, from).await?;
-        note_found(&work, id, &found, next).await?;
+        note_found(&work, (id, is_replay), &found, next).await?;
         Ok(work.commit().await?)
     }
 
@@ -133,10 +134,11 @@ async fn search(
 }
 
 /// Stores what was found, once each. A walk that has come to its end begins anew if it has found
-/// anything: deliveries that were leased when it passed may be open again behind it.
+/// anything: deliveries that were leased when it passed may be open again behind it. The item of an
+/// event that was replayed has another ordinal by then, and is still that of the event.
 async fn note_found(
     work: &Work<'_>,
-    id: OperationId,
+    (id, is_replay): (OperationId, bool),
     found: &[DeliveryId],
     next: Option<Progress>,
 ) -> Result<(), WorkError> {
@@ -146,8 +148,10 @@ async fn note_found(
             "INSERT INTO hookbox.operation_items (operation, event, ordinal, result, attempt)
              SELECT $1, i.event, i.ordinal, 0, 0
              FROM unnest($2::bigint[], $3::integer[]) AS i (event, ordinal)
+             WHERE NOT ($4 AND EXISTS (SELECT FROM hookbox.operation_items k
+                 WHERE k.operation = $1 AND k.event = i.event))
              ON CONFLICT DO NOTHING",
-            &[&id.0, &rows.events, &rows.ordinals],
+            &[&id.0, &rows.events, &rows.ordinals, &is_replay],
         )
         .await?;
     let next = next.and_then(|next| match (&next.at, next.changed || new > 0) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{OnePostgres, one_postgres};
+use crate::event::EventId;
 use crate::store::conformance::{self, START_MS, StoreHarness, clock, event};
 use crate::store::{
     Actor, AuditFilter, AuditNote, Count, History, Keep, Operate, OperationId, Queue, Via,
@@ -196,4 +197,28 @@ async fn an_operation_that_cannot_be_read_hinders_no_other_and_can_be_cancelled(
     let store = one.open().await;
     let law = conformance::operations::an_unreadable_one_hinders_no_other_and_can_be_cancelled;
     law(store, &damages, damage).await;
+}
+
+#[tokio::test]
+async fn damaged_headers_are_not_taken_for_none() {
+    let Some(one) = one_postgres() else { return };
+    let admin = one.database().await.admin().await;
+    let damage = async |id: EventId, change: &str| {
+        let sql = format!("UPDATE hookbox.events SET {change} WHERE id = $1");
+        assert_eq!(admin.execute(&sql, &[&id.row()]).await.unwrap(), 1);
+    };
+    let law = conformance::operations::damaged_headers_are_not_taken_for_none;
+    law(one.open().await, &["headers = 'x'", "headers = '{}'"], damage).await;
+}
+
+#[tokio::test]
+async fn a_search_that_is_lost_replays_no_event_again() {
+    let Some(one) = one_postgres() else { return };
+    let admin = one.database().await.admin().await;
+    let set_walk = async |id: OperationId, walk: Option<&str>| {
+        let sql = "UPDATE hookbox.operations SET walk = $2 WHERE id = $1 AND NOT is_found";
+        assert_eq!(admin.execute(sql, &[&id.0, &walk]).await.unwrap(), 1);
+    };
+    let law = conformance::operations::a_search_that_is_lost_replays_no_event_again;
+    law(one.open().await, set_walk).await;
 }

@@ -188,3 +188,26 @@ async fn a_damaged_attempt_leaves_the_rest_of_its_page() {
     let law = conformance::seeing::a_damaged_attempt_leaves_the_rest_of_its_page;
     law(file.open().await, &damages, damage).await;
 }
+
+#[tokio::test]
+async fn damaged_headers_are_not_taken_for_none() {
+    let file = one_file();
+    let damages = ["headers = 'x'", "headers = '{}'", "headers = CAST(x'61AE62' AS TEXT)"];
+    let damage = async |id: EventId, change: &str| {
+        let sql = format!("UPDATE events SET {change} WHERE id = ?1");
+        assert_eq!(file.connection().execute(&sql, [id.row()]).unwrap(), 1);
+    };
+    let law = conformance::operations::damaged_headers_are_not_taken_for_none;
+    law(file.open().await, &damages, damage).await;
+}
+
+#[tokio::test]
+async fn a_search_that_is_lost_replays_no_event_again() {
+    let file = one_file();
+    let set_walk = async |id: OperationId, walk: Option<&str>| {
+        let sql = "UPDATE operations SET walk = ?2 WHERE id = ?1 AND is_found = 0";
+        assert_eq!(file.connection().execute(sql, (id.0, walk)).unwrap(), 1);
+    };
+    let law = conformance::operations::a_search_that_is_lost_replays_no_event_again;
+    law(file.open().await, set_walk).await;
+}

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::rows::operation;
+use super::rows::{is_replay, operation};
 use crate::event::DeliveryId;
 use crate::store::sqlite::batch::WriteBatch;
 use crate::store::sqlite::operation_work::OperationWork;
@@ -36,7 +36,9 @@ impl WriteBatch<'_> {
     }
 
     /// Stores what was found, once each. A walk that has come to its end begins anew if it has
-    /// found anything: deliveries that were leased when it passed may be open again behind it.
+    /// found anything: deliveries that were leased when it passed may be open again behind it. The
+    /// item of an event that was replayed has another ordinal by then, and is still that of the
+    /// event.
     fn note_found(
         &self,
         id: OperationId,
@@ -45,11 +47,13 @@ impl WriteBatch<'_> {
     ) -> Result<(), rusqlite::Error> {
         let mut insert = self.connection.prepare_cached(
             "INSERT OR IGNORE INTO operation_items (operation, event, ordinal, result, attempt)
-             VALUES (?1, ?2, ?3, 0, 0)",
+             SELECT ?1, ?2, ?3, 0, 0 WHERE NOT (?4 AND EXISTS (
+                 SELECT 1 FROM operation_items WHERE operation = ?1 AND event = ?2))",
         )?;
-        let mut new = 0;
+        let (is_replay, mut new) = (is_replay(self.connection, id)?, 0);
         for delivery in found {
-            new += insert.execute(params![id.0, delivery.event.row(), delivery.ordinal])?;
+            let item = params![id.0, delivery.event.row(), delivery.ordinal, is_replay];
+            new += insert.execute(item)?;
         }
         let next = next.and_then(|next| match (&next.at, next.changed || new > 0) {
             (None, false) => None,

@@ -51,18 +51,19 @@ impl GuestMeter {
         self.is_cpu_bound() || self.computed_us.load(Relaxed) + polling_us >= us(GRACE)
     }
 
-    /// Polls a guest that has no run slot.
+    /// Polls a guest that has no run slot, and says when the poll ended, as [`now_us`] does.
     pub(super) fn poll<F: Future>(
         &self,
         guest: Pin<&mut F>,
         cx: &mut Context<'_>,
-    ) -> Poll<F::Output> {
+    ) -> (Poll<F::Output>, u64) {
         let began = START.elapsed();
         // The callback of the epoch reads it from within the poll.
         self.polled_at_us.store(us(began), Relaxed);
         let polled = guest.poll(cx);
-        self.add(START.elapsed().saturating_sub(began));
-        polled
+        let ended = START.elapsed();
+        self.add(ended.saturating_sub(began));
+        (polled, us(ended))
     }
 
     /// Polls a guest that holds a run slot.
@@ -84,6 +85,11 @@ impl GuestMeter {
             self.cpu_bound.store(true, Relaxed);
         }
     }
+}
+
+/// Microseconds since [`START`].
+pub(super) fn now_us() -> u64 {
+    us(START.elapsed())
 }
 
 fn us(time: Duration) -> u64 {

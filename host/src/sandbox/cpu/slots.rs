@@ -1,18 +1,23 @@
 //! Run slots, which CPU-bound guests hold while they poll.
 //!
-//! A plugin that computes alone may use every core. Several that compute share all cores but one,
-//! so that whatever else the host does finds a core. There is always one slot.
+//! They may use every core as long as no short guest runs, one that ends or waits within its grace.
+//! Otherwise they share all cores but one, so that whatever else the host does finds a core. There
+//! is always one slot.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::ready;
 use std::thread;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::GuestMeter;
+use super::{GuestMeter, meter};
+
+/// How long the last core is left free after a short guest, in microseconds. The next request may
+/// come at any time, and the kernel lets a CPU-bound guest run on for some milliseconds.
+const LEFT_FREE_US: u64 = 100_000;
 
 /// The slots of all plugins.
 #[derive(Debug, Clone)]
@@ -23,10 +28,10 @@ struct SlotPool {
     cores: usize,
     /// One for each core but one.
     usual: Semaphore,
-    /// One for the last core, which a plugin takes while no other one wants any.
+    /// One for the last core, which is taken while no short guest runs.
     spare: Semaphore,
-    /// Plugins that want a slot or hold one.
-    wanting: AtomicUsize,
+    /// When a guest was last polled without a slot, as [`meter::now_us`] has it; 0 before that.
+    short_us: AtomicU64,
 }
 
 /// The slots as one plugin sees them.
@@ -36,21 +41,19 @@ pub(in crate::sandbox) struct PluginSlots {
     /// One for each core: the guests of a plugin that wait for more do so here, and keep no other
     /// plugin waiting.
     own: Semaphore,
-    /// Guests that want a slot or hold one.
-    wanting: AtomicUsize,
     /// Whether the last guest that ended was CPU-bound: the next one needs a slot from its start.
     last_was_cpu_bound: AtomicBool,
 }
 
 /// A slot that is held.
-type HeldSlot<'a> = (SemaphorePermit<'a>, SemaphorePermit<'a>, WantedSlot<'a>);
+type HeldSlot<'a> = (SemaphorePermit<'a>, SemaphorePermit<'a>);
 
 impl RunSlots {
     pub(in crate::sandbox) fn new(cores: usize) -> Self {
         let cores = cores.max(1);
         let usual = Semaphore::new((cores - 1).max(1));
         let spare = Semaphore::new(usize::from(cores > 1));
-        Self(Arc::new(SlotPool { cores, usual, spare, wanting: AtomicUsize::new(0) }))
+        Self(Arc::new(SlotPool { cores, usual, spare, short_us: AtomicU64::new(0) }))
     }
 
     /// The slots for one more plugin.
@@ -58,9 +61,16 @@ impl RunSlots {
         PluginSlots {
             shared: Arc::clone(&self.0),
             own: Semaphore::new(self.0.cores),
-            wanting: AtomicUsize::new(0),
             last_was_cpu_bound: AtomicBool::new(false),
         }
+    }
+}
+
+impl SlotPool {
+    /// Whether no short guest has run for a while.
+    fn is_last_core_free(&self) -> bool {
+        let short_us = self.short_us.load(Relaxed);
+        short_us == 0 || meter::now_us() >= short_us + LEFT_FREE_US
     }
 }
 
@@ -77,7 +87,9 @@ impl PluginSlots {
         let ended = poll_fn(|cx| {
             if !begins_in_slot && !meter.is_cpu_bound() {
                 // Most guests end within their grace, and never meet a semaphore.
-                return meter.poll(guest.as_mut(), cx);
+                let (polled, at_us) = meter.poll(guest.as_mut(), cx);
+                self.shared.short_us.store(at_us, Relaxed);
+                return polled;
             }
             let waiting = slot.get_or_insert_with(|| Box::pin(self.slot()));
             let held = ready!(waiting.as_mut().poll(cx));
@@ -99,43 +111,18 @@ impl PluginSlots {
 
     async fn slot(&self) -> HeldSlot<'_> {
         const OPEN: &str = "the semaphores are never closed";
-        let wanted = WantedSlot::new(self);
         let own = self.own.acquire().await.expect(OPEN);
-        let mut usual = pin!(self.shared.usual.acquire());
-        let spare = tokio::select! {
-            // The last core is only for a plugin that finds no usual slot.
-            biased;
-            usual = usual.as_mut() => return (own, usual.expect(OPEN), wanted),
-            spare = self.shared.spare.acquire() => spare.expect(OPEN),
+        let SlotPool { usual, spare, .. } = &*self.shared;
+        let slot = if self.shared.is_last_core_free() {
+            tokio::select! {
+                biased;
+                usual = usual.acquire() => usual,
+                spare = spare.acquire() => spare,
+            }
+        } else {
+            usual.acquire().await
         };
-        // Only this plugin wants slots, so no other one misses the last core.
-        if self.shared.wanting.load(SeqCst) == 1 {
-            return (own, spare, wanted);
-        }
-        drop(spare);
-        // The same future as above, which has kept its place in the queue.
-        (own, usual.await.expect(OPEN), wanted)
-    }
-}
-
-/// Counts a guest that wants a slot or holds one.
-#[derive(Debug)]
-struct WantedSlot<'a>(&'a PluginSlots);
-
-impl<'a> WantedSlot<'a> {
-    fn new(slots: &'a PluginSlots) -> Self {
-        if slots.wanting.fetch_add(1, SeqCst) == 0 {
-            slots.shared.wanting.fetch_add(1, SeqCst);
-        }
-        Self(slots)
-    }
-}
-
-impl Drop for WantedSlot<'_> {
-    fn drop(&mut self) {
-        if self.0.wanting.fetch_sub(1, SeqCst) == 1 {
-            self.0.shared.wanting.fetch_sub(1, SeqCst);
-        }
+        (own, slot.expect(OPEN))
     }
 }
 

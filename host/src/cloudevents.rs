@@ -104,8 +104,7 @@ struct ReadDocument<'a> {
 pub fn write(event: &Event, extensions: Extensions<'_>) -> Vec<u8> {
     let attributes = &event.attributes;
     let json = attributes.content_type.as_deref().is_none_or(is_json);
-    let data =
-        Some(&attributes.body).filter(|_| json).and_then(|body| serde_json::from_slice(body).ok());
+    let data = if json { serde_json::from_slice(&attributes.body).ok() } else { None };
     let data_base64 =
         (data.is_none() && !attributes.body.is_empty()).then(|| STANDARD.encode(&attributes.body));
     let written = WrittenDocument {

@@ -114,7 +114,7 @@ impl Access {
         let is_of = |token: &&AdminToken| {
             token.name == session.name && bool::from(token.sha256.ct_eq(&session.token))
         };
-        let token = tokens.iter().find(is_of).filter(|_| session.until > now);
+        let token = if session.until > now { tokens.iter().find(is_of) } else { None };
         let Some(token) = token else {
             sessions.remove(&key);
             return None;

@@ -235,8 +235,11 @@ pub(in crate::admin) fn all(admin: &Admin, facts: &HostFacts) -> Vec<OpenTrouble
     found.extend(refused::all(admin));
     found.extend(late::schedules(admin, facts.schedules.value.as_deref().unwrap_or_default()));
     // A disk that is full is a trouble of the store already.
-    let space = facts.space.value.flatten().filter(|_| admin.store.trouble().is_none());
-    found.extend(space.and_then(late::low_disk));
+    if let Some(space) = facts.space.value.flatten()
+        && admin.store.trouble().is_none()
+    {
+        found.extend(late::low_disk(space));
+    }
     found.extend(no_plugin(&unrouted(admin), admin.clock.now_ms()));
     found.sort_by_key(|trouble| !trouble.is_grave);
     found

@@ -71,7 +71,7 @@ async fn found(
     filter: AuditFilter,
     (limit, before): (usize, Option<i64>),
 ) -> Result<(Vec<AuditEntryJson>, Option<i64>), StoreError> {
-    let text = filter.target.clone().filter(|_| !sees.payloads());
+    let text = if sees.payloads() { None } else { filter.target.clone() };
     let (entries, next) = admin.store.audit(filter, limit, before).await?;
     let shown = |entry| AuditEntryJson::of(entry, sees);
     // An entry that is found by what is hidden would tell it.
@@ -118,10 +118,10 @@ async fn send_all(
                 return Ok(());
             }
         }
-        match next.filter(|_| left > 0) {
-            Some(next) => before = Some(next),
-            None => return Ok(()),
+        if next.is_none() || left == 0 {
+            return Ok(());
         }
+        before = next;
     }
 }
 

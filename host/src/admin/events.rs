@@ -37,9 +37,9 @@ pub(super) async fn list_events(
     let most = if filter.text.is_some() { MAX_LOOKED_AT_BODIES } else { MAX_LOOKED_AT };
     let (rows, next) = admin.store.events(filter, page).await?;
     // A page that is not full and not the last one has looked at as many rows as it may.
-    let stopped = next.filter(|_| rows.len() < page.limit);
+    let stopped = next.is_some() && rows.len() < page.limit;
     Ok(Json(EventPage {
-        looked_at: stopped.map(|_| most),
+        looked_at: stopped.then_some(most),
         back_to: next.map(|Cursor(id)| rfc3339(id.event.unix_ms())),
         items: rows.into_iter().map(EventItem::from).collect(),
         next_cursor: next.map(to_text),

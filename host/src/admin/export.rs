@@ -202,10 +202,10 @@ async fn send_all(
                 return Ok(());
             }
         }
-        match next.filter(|_| left > 0) {
-            Some(next) => page.after = Some(next),
-            None => return Ok(()),
+        if next.is_none() || left == 0 {
+            return Ok(());
         }
+        page.after = next;
     }
 }
 

@@ -89,9 +89,9 @@ struct Doors<'a> {
 
 fn check(request: &Request, doors: &Doors<'_>) -> Result<(), ProblemJson> {
     let is_ours = |authority: &Authority| doors.shows_token || doors.have(authority);
-    let host = host(request.headers()).filter(is_ours);
     let target_is_ours = request.uri().authority().is_none_or(is_ours);
-    let Some(host) = host.filter(|_| target_is_ours) else {
+    let host = if target_is_ours { host(request.headers()).filter(is_ours) } else { None };
+    let Some(host) = host else {
         let detail = "this door answers to `localhost`, loopback addresses and the name in `server.admin_url` only: \
                       the Host header names another host";
         return Err(ProblemJson::new(StatusCode::MISDIRECTED_REQUEST, detail));

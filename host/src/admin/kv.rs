@@ -168,7 +168,7 @@ impl ValueJson {
         }
         let json = body::json(value);
         let text = std::str::from_utf8(value).ok().filter(|text| !text.chars().any(needs_escape));
-        let text = text.filter(|_| json.is_none()).map(str::to_owned);
+        let text = if json.is_none() { text.map(str::to_owned) } else { None };
         let is_other = json.is_none() && text.is_none();
         let number = value.try_into().ok().map(i64::from_le_bytes);
         Self {
@@ -181,7 +181,7 @@ impl ValueJson {
             value: json,
             value_text: text,
             value_base64: is_other.then(|| STANDARD.encode(value)),
-            number: number.filter(|_| is_other),
+            number: if is_other { number } else { None },
             hidden,
         }
     }
@@ -215,7 +215,7 @@ pub(super) async fn list_keys(
     let (prefix, after) = (query.prefix.unwrap_or_default(), query.after);
     let all = KvRange { prefix: prefix.clone(), after: None, limit: MAX_COUNTED + 1 };
     let found = admin.store.kv_entries(bucket.clone(), KvRange { prefix, after, limit }).await?;
-    let last = found.last().filter(|_| found.len() == limit).map(|last| last.key.clone());
+    let last = if found.len() == limit { found.last().map(|last| last.key.clone()) } else { None };
     let counted = admin.store.kv_keys(bucket.clone(), all).await?.len();
     Ok(Json(BucketKeys {
         items: found.into_iter().map(KeyJson::from).collect(),

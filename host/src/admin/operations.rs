@@ -178,7 +178,7 @@ pub(super) async fn list_operations(
     let mut found = admin.store.operations(before, limit + 1).await?;
     let next = found.len() > limit;
     found.truncate(limit);
-    let next_cursor = found.last().filter(|_| next).map(|last| last.id().to_string());
+    let next_cursor = if next { found.last().map(|last| last.id().to_string()) } else { None };
     let items = found.iter().map(|it| OperationJson::of_found(it, &admin, sees)).collect();
     Ok(Json(Listing { items, next_cursor }))
 }
@@ -205,13 +205,15 @@ pub(super) async fn show_operation(
     let mut ids = admin.store.item_ids(id, result, after, MAX_ITEMS + 1).await?;
     let next = ids.len() > MAX_ITEMS;
     ids.truncate(MAX_ITEMS);
-    let next_cursor = ids.last().filter(|_| next).map(ToString::to_string);
+    let next_cursor = if next { ids.last().map(ToString::to_string) } else { None };
     let found = admin.store.operation_items(id, result, after, MAX_ITEMS).await?;
     let facts = WaitFacts::of(&admin);
     let items = found.into_iter().map(|row| facts.delivery(row, sees)).collect();
-    let is_replay = operation.action == "replay";
-    let ids = ids.into_iter().filter(|_| is_replay).map(|id| id.event.to_string());
-    Ok(Json(OperationShown { operation, items, events: ids.collect(), next_cursor }))
+    let mut events = Vec::new();
+    if operation.action == "replay" {
+        events.extend(ids.into_iter().map(|id| id.event.to_string()));
+    }
+    Ok(Json(OperationShown { operation, items, events, next_cursor }))
 }
 
 /// An operation that is there.

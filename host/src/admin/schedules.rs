@@ -141,10 +141,10 @@ impl ScheduleJson {
             upcoming,
             last: last.map(|(row, last_ms)| LastTick {
                 time: rfc3339(last_ms),
-                event_id: row
-                    .emitted
-                    .filter(|_| row.skipped.is_none())
-                    .map(|(event, _)| event.to_string()),
+                event_id: match row.skipped {
+                    None => row.emitted.map(|(event, _)| event.to_string()),
+                    Some(_) => None,
+                },
                 skipped: row.skipped.map(|reason| reason.name()),
             }),
             skipped: skipped.iter().take(SKIPPED).map(SkippedJson::from).collect(),

@@ -270,8 +270,8 @@ impl EventDetail {
         } = row;
         let raw = &event.attributes.body;
         let hidden = sees.hidden(raw.len());
-        let data = body::json(raw).filter(|_| sees.payloads());
-        let wrapped_in = wrapped_in.filter(|_| sees.payloads());
+        let data = if sees.payloads() { body::json(raw) } else { None };
+        let wrapped_in = if sees.payloads() { wrapped_in } else { None };
         let header = |(name, value)| HeaderJson { name, value: sees.text(value) };
         Self {
             trace_id: event.trace.map(|span| span.trace.to_string()),

@@ -173,7 +173,10 @@ impl WaitFacts {
             State::Leased => self.queues.waits_for_rate(plugin, view.id),
             _ => !view.quarantined && self.queues.of(plugin)?.is_full_of_paced,
         };
-        let rate = self.config.plugin(plugin).rate.filter(|_| waits)?;
+        if !waits {
+            return None;
+        }
+        let rate = self.config.plugin(plugin).rate?;
         let text = format!(
             "its turn by the rate of `{plugin}`, which starts {rate} at most on this host; {place}"
         );

@@ -188,13 +188,13 @@ impl Reconciler {
             let ends = pass.see(&mut page, &position);
             self.append(config, &runtime, page).await?;
             // An empty page ends the log, even if it names a next one.
-            match next.filter(|_| !ends && !is_empty) {
-                Some(next) => {
+            match next {
+                Some(next) if !ends && !is_empty => {
                     pass.cursor = Some(next);
                     position.going = Some(pass);
                     self.keep(source, &position).await?;
                 }
-                None => {
+                _ => {
                     self.end(source, &mut position, pass);
                     return Ok(self.keep(source, &position).await?);
                 }

@@ -122,7 +122,7 @@ impl SharedSecrets {
     fn open(&self, secret: &SealedSecret) -> Option<Opened> {
         let place = place(&secret.name, secret.version, secret.deleted);
         let content = self.key.open(&place, &secret.sealed)?;
-        Some(Some(content).filter(|_| !secret.deleted))
+        Some(if secret.deleted { None } else { Some(content) })
     }
 
     /// Compares this host's files with the store. Returns whether it has changed a file.

@@ -92,7 +92,7 @@ impl Emit {
     /// JSON stays as it is written; anything else is carried as bytes.
     fn document<'a>(&'a self, body: Option<&'a [u8]>) -> StartDocument<'a> {
         let data = body.and_then(|body| serde_json::from_slice(body).ok());
-        let bytes = body.filter(|_| data.is_none());
+        let bytes = if data.is_none() { body } else { None };
         let datacontenttype = bytes.map(|bytes| match std::str::from_utf8(bytes) {
             Ok(_) => "text/plain",
             Err(_) => "application/octet-stream",

@@ -131,7 +131,9 @@ impl KvArgs {
             };
             out.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());
         }
-        if let Some(count) = answer["count"].as_u64().filter(|_| !items.is_empty()) {
+        if let Some(count) = answer["count"].as_u64()
+            && !items.is_empty()
+        {
             let more = if answer["has_more"] == true { "more than " } else { "" };
             let of = |name: &str| bytes(answer[name].as_u64().unwrap_or_default());
             let holds = format!("the bucket holds {} of {}", of("bytes"), of("max_bytes"));

@@ -191,7 +191,7 @@ pub(super) fn first_line(operation: &Value) -> Option<String> {
     let before = tried["before"].as_str().map(|before| format!(" (was {before})"));
     let verdict = tried["verdict"].as_str();
     let is_known = matches!(verdict, Some("fixed" | "same error" | "still well"));
-    let error = tried["error"].as_str().filter(|_| !is_known);
+    let error = if is_known { None } else { tried["error"].as_str() };
     let [verdict, error] =
         [verdict, error].map(|text| text.map(|it| format!(": {}", printable(it))));
     Some(format!(

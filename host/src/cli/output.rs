@@ -40,7 +40,7 @@ impl Printout {
     pub(super) fn new() -> Self {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
-        let size = is_terminal.then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten();
+        let size = if is_terminal { rustix::termios::tcgetwinsize(&stdout).ok() } else { None };
         Self {
             text: String::new(),
             remarks: Vec::new(),

@@ -201,7 +201,8 @@ impl Aim {
             ));
         }
         let is_here = self.url.is_none() || is_loopback(&sender.url);
-        if let Some(config) = config.whole.as_ref().ok().filter(|_| is_here)
+        if is_here
+            && let Ok(config) = &config.whole
             && !config.routes.takes(source, &self.kind)
         {
             let file = common.config.display();

@@ -34,7 +34,7 @@ pub(super) fn read_json(item: &Item<'_>, example: &str) -> Option<Arc<str>> {
     }
     let pointer = json.and_then(|json| read_pointer(&json));
     let wrong = section.finish();
-    pointer.filter(|_| !wrong)
+    if wrong { None } else { pointer }
 }
 
 /// Reads a JSON pointer (RFC 6901).

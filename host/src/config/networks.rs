@@ -71,9 +71,10 @@ fn network(text: &str) -> Result<IpNet, (&'static str, String)> {
         return Err(("which is not a network of IP addresses", help));
     };
     let full = if address.is_ipv4() { 32 } else { 128 };
-    let digits = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let length = match length {
-        Some(text) => Some(text).filter(digits).and_then(|text| text.parse().ok()),
+        Some(text) if is_number(text) => text.parse().ok(),
+        Some(_) => None,
         None => Some(full),
     };
     let Some(network) = length.and_then(|length| IpNet::new(address, length).ok()) else {

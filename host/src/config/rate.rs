@@ -49,7 +49,10 @@ pub(super) fn read(item: &Item<'_>) -> Option<Rate> {
 
 fn parse(text: &str) -> Option<Rate> {
     let (number, unit) = text.split_once('/')?;
-    let starts = number.parse().ok().filter(|_| number.bytes().all(|b| b.is_ascii_digit()))?;
+    if !number.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let starts = number.parse().ok()?;
     let (unit, unit_ms) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
     (1..=MAX_STARTS).contains(&starts).then_some(Rate { starts, unit, unit_ms })
 }

@@ -99,9 +99,8 @@ impl<'a> Item<'a> {
     pub(super) fn number(&self, bounds: RangeInclusive<f64>) -> Option<f64> {
         let right = format!("write a number from {} to {}", bounds.start(), bounds.end());
         let read = match self.value {
-            DeValue::Integer(number) => {
-                number.as_str().parse::<f64>().ok().filter(|_| number.radix() == 10)
-            }
+            DeValue::Integer(number) if number.radix() != 10 => None,
+            DeValue::Integer(number) => number.as_str().parse::<f64>().ok(),
             DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
             _ => {
                 self.refuse(format_args!("is {}, but must be a number", kind(self.value)), right);

@@ -82,10 +82,10 @@ impl RouteItem {
 
     /// Its terms beside the plugin, for people; `None` if there are none.
     pub fn terms(&self) -> Option<String> {
-        let delay_ms = Some(self.target.options.delay_ms).filter(|delay_ms| *delay_ms > 0);
+        let delay_ms = self.target.options.delay_ms;
         let terms = [
             self.when.as_ref().map(|when| format!("when {when}")),
-            delay_ms.map(|delay_ms| format!("after {}", show_ms(delay_ms))),
+            (delay_ms > 0).then(|| format!("after {}", show_ms(delay_ms))),
             (!self.cancel_on.is_empty())
                 .then(|| format!("cancelled by {}", self.cancel_on.join(", "))),
         ];

@@ -237,8 +237,8 @@ fn read_timing(item: &Item<'_>, section: &mut Section<'_>) -> Option<Timing> {
                             \"0 9 * * MON-FRI\" or \"*/15 * * * *\"";
                 cron.refuse(format_args!("is {text:?}, which is no cron expression: {why}"), help);
             };
-            let times = read.inspect_err(refuse).ok().filter(|_| is_zone_known);
-            times.map(|times| Timing::Cron(times.into()))
+            let times = read.inspect_err(refuse).ok()?;
+            is_zone_known.then(|| Timing::Cron(times.into()))
         }
         (None, Some(every)) => {
             let every_ms = every.duration_ms(EVERY_BOUNDS_MS)?;

@@ -210,7 +210,8 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     params::read(item, &mut section, &mut template, places);
     let named = preset_item.as_ref().and_then(|item| item.value.as_str());
     let mut provider = provider::read(&mut section, named, template.uses_url(), places);
-    let callback_item = section.take("callback").filter(|_| provider.name.is_some());
+    let callback_item = section.take("callback");
+    let callback_item = if provider.name.is_some() { callback_item } else { None };
     provider.callback = callback_item.as_ref().and_then(callback::read);
     let callback_span = callback_item.map(|item| item.span);
     let secrets_item = section.take("secrets");

@@ -116,7 +116,9 @@ async fn run(
         }
     };
     // An attempt that is given back has tried nothing, and leaves its probe to another.
-    if let Some(probe) = probe.filter(|_| !matches!(settlement.next, Next::GiveBack(_))) {
+    if let Some(probe) = probe
+        && !matches!(settlement.next, Next::GiveBack(_))
+    {
         probe.ran();
     }
     held.ended(&lease, &mut settlement);

@@ -62,7 +62,8 @@ fn data(section: &Gathering, gathered: &GatheringView, in_time: bool) -> Value {
 }
 
 fn shown_member(keep: KeepMembers, member: &MemberView) -> Value {
-    let Some(event) = member.event.as_ref().filter(|_| keep != KeepMembers::Ids) else {
+    let event = if keep == KeepMembers::Ids { None } else { member.event.as_ref() };
+    let Some(event) = event else {
         return json!({ "id": member.id.to_string() });
     };
     let attributes = &event.attributes;

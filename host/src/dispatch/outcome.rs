@@ -63,8 +63,9 @@ pub(super) fn settlement(
     let mut invocation = invocation;
     let kv = transaction(&mut invocation, settings);
     let verdict = bounded(facts, invocation.verdict, &kv);
-    let again = invocation.again.filter(|_| matches!(verdict, Verdict::Ok(_)));
-    let excess = again.and_then(|_| excess_of_again(facts.again, settings.again));
+    let again = if matches!(verdict, Verdict::Ok(_)) { invocation.again } else { None };
+    let asks = again.is_some();
+    let excess = if asks { excess_of_again(facts.again, settings.again) } else { None };
     let Some(outcome) = recorded(&verdict) else {
         let delay = Duration::from_millis(GIVE_BACK_DELAY_MS);
         return Settlement { next: Next::GiveBack(delay), record: None };

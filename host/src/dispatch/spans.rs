@@ -88,9 +88,10 @@ impl AttemptSpans {
     /// Notes how the attempt ended, and begins a span for each event that it makes. Only the first
     /// settlement that is told counts.
     pub(super) fn ended(&mut self, lease: &Lease, settlement: &mut Settlement) {
-        let Some(record) = settlement.record.as_ref().filter(|_| self.outcome.is_none()) else {
+        if self.outcome.is_some() {
             return;
-        };
+        }
+        let Some(record) = &settlement.record else { return };
         self.outcome = Some(record.outcome);
         let digest = record.plugin_digest.as_ref();
         self.fields.maybe("faas.version", digest.map(ToString::to_string));

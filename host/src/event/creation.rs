@@ -32,7 +32,8 @@ impl CreationSpan {
 
     /// The id of the event, once it is stored.
     pub fn id(&self) -> Option<EventId> {
-        Some(self.stored_as.load(Ordering::Acquire)).filter(|row| *row > 0).map(EventId::from_row)
+        let row = self.stored_as.load(Ordering::Acquire);
+        (row > 0).then(|| EventId::from_row(row))
     }
 }
 

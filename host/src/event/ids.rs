@@ -70,7 +70,7 @@ impl FromStr for EventId {
 fn parse_hex(digits: &str) -> Option<i64> {
     let plain =
         digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    plain.then(|| i64::from_str_radix(digits, 16).ok()).flatten()
+    if plain { i64::from_str_radix(digits, 16).ok() } else { None }
 }
 
 /// Identifies a delivery: one event for one plugin. Its text is also the idempotency key of every
@@ -97,7 +97,10 @@ impl FromStr for DeliveryId {
             .and_then(|rest| rest.split_once('_'))
             .and_then(|(event, ordinal)| {
                 let canonical = ordinal == "0" || !ordinal.starts_with(['0', '+']);
-                let ordinal = canonical.then(|| ordinal.parse().ok()).flatten()?;
+                if !canonical {
+                    return None;
+                }
+                let ordinal = ordinal.parse().ok()?;
                 Some(Self { event: EventId(parse_hex(event)?), ordinal })
             })
             .ok_or_else(|| BadId {

@@ -31,8 +31,10 @@ impl Posting<'_> {
         if events.is_empty() {
             return Ok(IngestReply::StoredAll(Vec::new()));
         }
-        for event in events.iter().filter(|_| is_callback) {
-            callback::check(source, event, &*intake.reads).await?;
+        if is_callback {
+            for event in &events {
+                callback::check(source, event, &*intake.reads).await?;
+            }
         }
         let told: Vec<_> = events
             .iter()

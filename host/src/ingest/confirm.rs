@@ -50,9 +50,11 @@ async fn ask(url: &str, fetcher: &KeyFetcher, clock: &Clock) -> Result<(), Fetch
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
-        match pauses.next().filter(|_| error.passes()) {
-            Some(pause_ms) => clock.sleep_until_host(clock.host_ms() + pause_ms).await,
-            None => return Err(error),
+        match pauses.next() {
+            Some(pause_ms) if error.passes() => {
+                clock.sleep_until_host(clock.host_ms() + pause_ms).await;
+            }
+            _ => return Err(error),
         }
     }
 }

@@ -168,7 +168,8 @@ pub(super) fn marks(source: &Source) -> Vec<KeyMark> {
 
 /// A time that may be that of what has not happened.
 pub(super) fn time(at: &AtomicI64) -> Option<i64> {
-    Some(at.load(Ordering::Relaxed)).filter(|at| *at != NEVER)
+    let at = at.load(Ordering::Relaxed);
+    (at != NEVER).then_some(at)
 }
 
 #[cfg(test)]

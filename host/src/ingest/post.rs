@@ -64,7 +64,7 @@ impl<'a> Posting<'a> {
             Checked::Proved(verified, start, now_ms) => (verified, start, now_ms),
             Checked::Open(answer, head) => return self.handshake(answer, &head).await,
         };
-        if let Some(answer) = verified.handshake().filter(|_| !is_callback) {
+        if !is_callback && let Some(answer) = verified.handshake() {
             return self.handshake(answer, verified.head()).await;
         }
         if let Some(key) = verified.key() {
@@ -90,7 +90,9 @@ impl<'a> Posting<'a> {
         let appended = timeout(intake.timeouts.reply, self.append(event, memory, span)).await;
         let _ = fail::point("ingest.before_reply");
         let appended = appended.map_err(|_| Rejection::Unanswered)??;
-        if let Some(sent) = sent.filter(|_| appended.duplicate) {
+        if let Some(sent) = sent
+            && appended.duplicate
+        {
             sent.check(appended.id, &*intake.reads).await?;
         }
         source.metrics.acknowledged(start.elapsed());
@@ -98,7 +100,9 @@ impl<'a> Posting<'a> {
         if !appended.duplicate {
             pair.count(false);
         }
-        if let Some(reason) = untyped.filter(|_| !appended.duplicate) {
+        if let Some(reason) = untyped
+            && !appended.duplicate
+        {
             self.tell_untyped(&appended, &reason, now_ms);
         }
         Ok(IngestReply::Stored(appended))
@@ -113,7 +117,10 @@ impl<'a> Posting<'a> {
         let Self { intake, sources, source, is_callback, client, .. } = self;
         let (head, body) = request.into_parts();
         let may_be_open = !is_callback && source.handshakes().takes(&Method::POST);
-        if let Some(what) = source.closed().filter(|_| !may_be_open && !is_callback) {
+        if !may_be_open
+            && !is_callback
+            && let Some(what) = source.closed()
+        {
             return Err(self.refused(Rejection::Closed(what.to_owned()), &head.into()));
         }
         if is_encoded(&head.headers) {
@@ -165,9 +172,10 @@ impl<'a> Posting<'a> {
         now_ms: i64,
     ) -> Result<Verified<'a>, Box<Unproved>> {
         let Self { intake, source, client, .. } = self;
-        let Some((ring, url)) = wanted.filter(|_| unproved.refusal == Refusal::Mismatch) else {
+        if unproved.refusal != Refusal::Mismatch {
             return Err(unproved);
-        };
+        }
+        let Some((ring, url)) = wanted else { return Err(unproved) };
         if !intake.keys.renew(ring, &url, client.key, &intake.clock).await {
             return Err(unproved);
         }
@@ -206,9 +214,9 @@ impl<'a> Posting<'a> {
     fn open_answer(self, unproved: Unproved) -> Result<Checked<'a>, Box<RefusedRequest>> {
         let body = unproved.body.as_deref().unwrap_or_default();
         let answer = self.source.handshakes().answer(&unproved.head, body, None);
-        match answer.filter(|_| !self.is_callback) {
-            Some(answer) => Ok(Checked::Open(answer, unproved.head)),
-            None => Err(self.unproved(unproved, false)),
+        match answer {
+            Some(answer) if !self.is_callback => Ok(Checked::Open(answer, unproved.head)),
+            _ => Err(self.unproved(unproved, false)),
         }
     }
 

@@ -178,7 +178,7 @@ impl Receiver {
             self.rejections.note(&name, client, &rejection);
             let over_limit =
                 matches!(rejection, Rejection::Body(BodyError::NoMemory(NoMemory::ClientShare)));
-            if let Some(key) = client.key.filter(|_| over_limit) {
+            if over_limit && let Some(key) = client.key {
                 self.limits.note(key, "memory for bodies");
             }
             if let Some(source) = source {
@@ -187,7 +187,9 @@ impl Receiver {
             }
             IngestReply::Rejected(rejection)
         });
-        if let Some(source) = source.filter(|_| reply.is_new()) {
+        if let Some(source) = source
+            && reply.is_new()
+        {
             source.metrics.accepted();
             return reply.into_response(Some(source.replies()));
         }

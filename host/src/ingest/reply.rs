@@ -323,7 +323,9 @@ fn list(events: &[Appended]) -> String {
 
 fn problem(rejection: &Rejection, own: Option<&SourceReplies>) -> Response {
     let mut outside = rejection.outside();
-    if let Some(own) = own.filter(|_| outside.status == StatusCode::UNAUTHORIZED) {
+    if let Some(own) = own
+        && outside.status == StatusCode::UNAUTHORIZED
+    {
         outside.status = own.refused;
     }
     let title = outside.status.canonical_reason().unwrap_or_default();

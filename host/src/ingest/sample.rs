@@ -220,7 +220,9 @@ impl Sample {
     }
 
     fn mark(&self, event: &mut Value, id: &str) {
-        if let Some(members) = event.as_object_mut().filter(|_| self.varied) {
+        if self.varied
+            && let Some(members) = event.as_object_mut()
+        {
             members.insert(MARK.to_owned(), Value::String(id.to_owned()));
         }
     }

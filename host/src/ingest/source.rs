@@ -75,7 +75,7 @@ impl SourceRuntime {
     /// The answer to a request, if it is a handshake, at `now_ms` (Unix ms).
     pub fn handshake(&self, head: &Head, body: &[u8], now_ms: i64) -> Option<HandshakeAnswer> {
         let request = Unverified::new(head.clone(), Bytes::copy_from_slice(body));
-        let proved = request.verify(self, now_ms).ok().filter(|_| head.method == Method::POST);
+        let proved = request.verify(self, now_ms).ok().filter(|it| it.head.method == Method::POST);
         self.handshakes.answer(head, body, proved.as_ref().map(|verified| &verified.proof))
     }
 
@@ -204,7 +204,8 @@ impl SourceRuntime {
         let signed = proof.signed.as_ref().map(|signed| signed.of(at));
         let Extracted { kind, id, subject, is_json, dedupe, spends, note } =
             self.extractor.extract(head, part, sent_at, signed, proof.note.clone());
-        let content_type = match headers.get(CONTENT_TYPE).filter(|_| !part.is_item()) {
+        let stated = if part.is_item() { None } else { headers.get(CONTENT_TYPE) };
+        let content_type = match stated {
             Some(value) => value.to_str().ok().filter(|text| text.len() <= MAX_NAME_BYTES),
             None => is_json.then_some("application/json"),
         };

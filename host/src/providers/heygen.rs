@@ -68,8 +68,9 @@ impl Provider for HeyGen {
     fn events(&self, body: &[u8]) -> Result<LoggedPage, String> {
         let page: LogPage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let events = page.data.into_iter().map(logged).collect::<Result<_, _>>()?;
-        let next = page.next_token.or(page.token).filter(|token| !token.is_empty());
-        Ok(LoggedPage { events, next: next.filter(|_| page.has_more != Some(false)) })
+        let token = page.next_token.or(page.token).filter(|token| !token.is_empty());
+        let next = if page.has_more == Some(false) { None } else { token };
+        Ok(LoggedPage { events, next })
     }
 
     fn refusal(&self, answer: &Value) -> Option<String> {

@@ -90,8 +90,9 @@ impl Provider for Stripe {
     fn endpoints(&self, answer: &Value) -> Option<(Vec<RegisteredEndpoint>, Option<String>)> {
         let list = answer["data"].as_array()?.iter().filter_map(|one| self.endpoint(one));
         let list: Vec<_> = list.collect();
-        let last = list.last().map(|last| last.id.clone());
-        Some((list, last.filter(|_| answer["has_more"] == true)))
+        let has_more = answer["has_more"] == true;
+        let last = if has_more { list.last().map(|last| last.id.clone()) } else { None };
+        Some((list, last))
     }
 
     fn events(&self, body: &[u8]) -> Result<LoggedPage, String> {
@@ -105,7 +106,7 @@ impl Provider for Stripe {
             Ok(LoggedEvent { id, kind, at_ms, headers: Vec::new(), body: text.into() })
         });
         let events: Vec<_> = events.collect::<Result<_, String>>()?;
-        let next = events.last().map(|last| last.id.clone()).filter(|_| page.has_more);
+        let next = if page.has_more { events.last().map(|last| last.id.clone()) } else { None };
         Ok(LoggedPage { events, next })
     }
 

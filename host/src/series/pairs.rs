@@ -266,7 +266,7 @@ impl PairCounts {
                     // A clock that was set back has not come to the last sample again.
                     let last_ms = past.last_ms.map(|last_ms| last_ms.min(at_ms));
                     // Failures before this window are not part of it.
-                    let failing = past.failing.filter(|_| failed > 0);
+                    let failing = if failed > 0 { past.failing } else { None };
                     if count > 0 {
                         let (from, to) = (Arc::clone(from), Arc::clone(to));
                         totals.push(PairTotal {

@@ -198,7 +198,7 @@ impl Operate for MemoryStore {
     fn change_key(&self, note: Option<AuditNote>, change: KeyChange) -> Pending<'_, Option<i64>> {
         let sets = change.value.is_some();
         let changed = self.write(|data| data.noted(note, |data| data.change_key(change)));
-        done(changed.map(|version| i64::try_from(version).ok().filter(|_| sets)))
+        done(changed.map(|version| if sets { i64::try_from(version).ok() } else { None }))
     }
 
     fn approve(&self, note: Option<AuditNote>, change: ApprovalChange) -> Pending<'_, ()> {

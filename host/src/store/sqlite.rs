@@ -301,7 +301,7 @@ impl Operate for Sqlite {
         let changed = self.ask(|reply| noted(note, WriteCommand::ChangeKey { change, reply }));
         Box::pin(async move {
             let version = changed.await?;
-            Ok(i64::try_from(version).ok().filter(|_| sets))
+            Ok(if sets { i64::try_from(version).ok() } else { None })
         })
     }
 

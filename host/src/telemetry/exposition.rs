@@ -51,10 +51,10 @@ fn value<'l>(line: &'l str, label: &str) -> Option<&'l str> {
         let (before, after) =
             (&labels[..labels.len() - rest.len() + at], &rest[at + label.len()..]);
         let begins = before.is_empty() || before.ends_with(',');
-        match after.strip_prefix("=\"").filter(|_| begins) {
-            Some(value) => return value.split('"').next(),
-            None => rest = after,
+        if begins && let Some(value) = after.strip_prefix("=\"") {
+            return value.split('"').next();
         }
+        rest = after;
     }
 }
 

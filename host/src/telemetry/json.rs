@@ -94,8 +94,8 @@ impl Visit for JsonLine {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
-        let list =
-            LISTS.contains(&field.name()).then(|| serde_json::from_str(&text).ok()).flatten();
+        let is_list = LISTS.contains(&field.name());
+        let list = if is_list { serde_json::from_str(&text).ok() } else { None };
         self.put(field.name(), &list.unwrap_or(Value::String(text)));
     }
 }

@@ -120,15 +120,18 @@ impl SpanContext {
         let mut bytes = [0; STORED_BYTES];
         hex::decode_to_slice(trace, &mut bytes[..16]).ok()?;
         hex::decode_to_slice(span, &mut bytes[16..]).ok()?;
-        Self::from_bytes(&bytes).filter(|_| ends_well)
+        if ends_well { Self::from_bytes(&bytes) } else { None }
     }
 }
 
 /// The span that a request names as its own, if it names exactly one.
 pub fn senders_span(headers: &HeaderMap) -> Option<SpanContext> {
     let mut values = headers.get_all("traceparent").iter();
-    let value = values.next().filter(|_| values.next().is_none());
-    SpanContext::read(value?.to_str().ok()?.trim())
+    let value = values.next()?;
+    if values.next().is_some() {
+        return None;
+    }
+    SpanContext::read(value.to_str().ok()?.trim())
 }
 
 /// Whether a later version may go on like this.

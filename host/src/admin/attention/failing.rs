@@ -54,7 +54,9 @@ pub(super) async fn groups(
         };
         if let Some(known) = known.iter().find(same) {
             (*error, *is_read) = (known.error.clone(), true);
-        } else if let Some(sample) = group.sample.filter(|_| reads < MAX_READ) {
+        } else if let Some(sample) = group.sample
+            && reads < MAX_READ
+        {
             reads += 1;
             // It may be gone by now.
             let delivery = store.delivery(sample).await.ok();

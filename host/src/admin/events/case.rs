@@ -91,7 +91,7 @@ pub(in crate::admin) async fn show_case(
     let said = matches!(record.outcome, Outcome::Retry | Outcome::Reject);
     let expected = ExpectedJson {
         outcome: record.outcome.name(),
-        reason: record.error.clone().filter(|_| said),
+        reason: if said { record.error.clone() } else { None },
         logs: record.logs.iter().map(|line| line.message.clone()).collect(),
         emitted,
     };

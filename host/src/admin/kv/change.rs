@@ -113,7 +113,7 @@ pub(in crate::admin) async fn change(
         None => ("kv.delete", said(expected)),
     };
     let note = by.note(action, &format!("{bucket}/{key}"), &detail);
-    let ttl = value.is_some().then(|| ttl_of(admin, &bucket)).flatten();
+    let ttl = if value.is_some() { ttl_of(admin, &bucket) } else { None };
     let change = KeyChange { bucket: bucket.clone(), key: key.clone(), value, expected, ttl };
     let version = admin.store.change_key(Some(note), change).await?;
     tracing::info!(kv.bucket = %bucket, action, "an operator changes a key");

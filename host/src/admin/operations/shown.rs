@@ -134,7 +134,7 @@ impl OperationJson {
             action: operation.action.name(),
             state: operation.state.name(),
             reason: operation.reason.clone(),
-            trouble: admin.operations.trouble(operation.id).filter(|_| is_running),
+            trouble: if is_running { admin.operations.trouble(operation.id) } else { None },
             filter,
             to,
             ids,

@@ -37,7 +37,8 @@ pub(in crate::admin::page) fn hash() -> &'static str {
 pub(in crate::admin::page) async fn show(
     Path((hash, name)): Path<(String, String)>,
 ) -> Result<Response, ProblemJson> {
-    let file = Assets::get(&name).filter(|_| hash == self::hash()).ok_or_else(|| {
+    let file = if hash == self::hash() { Assets::get(&name) } else { None };
+    let file = file.ok_or_else(|| {
         ProblemJson::not_found("there is no such asset: load the page again, it names others now")
     })?;
     let kind = match name.rsplit('.').next() {

@@ -147,7 +147,7 @@ pub(super) async fn show(
         body,
         headers: event.headers.iter().map(|it| (shown(&it.name), shown(&it.value))).collect(),
         copies: copies(&admin, &event),
-        hidden: event.hidden.filter(|_| tab == "payload"),
+        hidden: if tab == "payload" { event.hidden } else { None },
         deliveries: event.deliveries.into_iter().map(|it| DeliveryPart::of(it, &beside)).collect(),
         levels: levels(&asked, level),
         id: attributes.id.clone(),

@@ -257,7 +257,7 @@ pub(super) async fn one(
     let of_group = |action| bulk(action, &group.id);
     // WAITING of a group counts all that is open: also those that are due already.
     let may_wait = group.waiting > 0 && does_wait(&admin, id).await?;
-    let sample = group.sample.as_deref().filter(|_| group.dead > 0);
+    let sample = if group.dead > 0 { group.sample.as_deref() } else { None };
     let try_one = sample
         .map(|id| Link::to("/operations/new").with("action", "retry").with("ids", id).into_text());
     let file = |file: &crate::admin::failures::FileCount| {

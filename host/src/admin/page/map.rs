@@ -84,6 +84,7 @@ pub(super) async fn show(
     });
     let is_quiet = map.edges.iter().all(|edge| edge.count == 0);
     let source = admin.config.load().sources.keys().next().cloned();
+    let first = source.map(|source| format!("hookbox sources {source} test"));
     let page = MapPage {
         frame: frame.same_as(command, asked.call("/api/v1/map")),
         windows: windows.into(),
@@ -92,7 +93,7 @@ pub(super) async fn show(
         remarks: remarks(&map),
         svg: (!map.truncated && !map.nodes.is_empty()).then(|| drawing::svg(&map, now_ms)),
         rows: rows(&map, &asked, now_ms),
-        first: source.filter(|_| is_quiet).map(|source| format!("hookbox sources {source} test")),
+        first: if is_quiet { first } else { None },
     };
     html(StatusCode::OK, &page)
 }

@@ -59,7 +59,8 @@ pub(in crate::admin) fn audit_text(before: i64) -> String {
 
 fn read(text: &str) -> Option<i64> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    Some(i64::from_be_bytes(bytes.try_into().ok()?)).filter(|before| *before > 0)
+    let before = i64::from_be_bytes(bytes.try_into().ok()?);
+    (before > 0).then_some(before)
 }
 
 #[cfg(test)]

@@ -180,10 +180,10 @@ async fn post(
         .unwrap_or_else(|_| String::from_utf8_lossy(reply).into_owned().into());
     // A source with an answer of its own names the event in a header.
     let named = named_event(posted.headers()).and_then(|text| text.split(' ').next());
-    let id = reply["id"].as_str().or(named).filter(|_| status.is_success()).map(str::to_owned);
+    let id = reply["id"].as_str().or(named).map(str::to_owned);
     Ok(Tested {
         status: status.as_u16(),
-        event_id: id,
+        event_id: if status.is_success() { id } else { None },
         ms: (begun.elapsed().as_secs_f64() * 1e5).round() / 100.0,
         reply,
     })

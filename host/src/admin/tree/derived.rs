@@ -79,8 +79,9 @@ pub(super) fn waits(
         let why = if attempt.outcome == "again" { "again" } else { "retry" };
         since = Some((began + attempt.duration_ms, why));
     }
-    let on = since.filter(|_| is_waiting);
-    waits.extend(on.map(|(after_ms, why)| PastWaitJson { after_ms, duration_ms: None, why }));
+    if is_waiting && let Some((after_ms, why)) = since {
+        waits.push(PastWaitJson { after_ms, duration_ms: None, why });
+    }
     waits
 }
 

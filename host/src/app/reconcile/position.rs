@@ -95,7 +95,10 @@ impl LogPosition {
         self.going = None;
         // A provider that says nothing of it keeps events at least from one pass to the next.
         let usual = i64::try_from(period_ms).unwrap_or(i64::MAX).saturating_mul(3);
-        let from_ms = before.filter(|_| knew_one && !pass.reached)?;
+        if !knew_one || pass.reached {
+            return None;
+        }
+        let from_ms = before?;
         let is_long = pass.begun_ms.saturating_sub(from_ms) > keeps_ms.unwrap_or(usual);
         let gap = (from_ms, pass.oldest_ms.unwrap_or(pass.begun_ms).max(from_ms));
         if is_long {

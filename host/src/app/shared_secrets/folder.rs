@@ -105,7 +105,9 @@ impl SecretFolder {
         if !is(present.as_ref()) {
             return Ok(false);
         }
-        if let Some(present) = present.filter(|_| beside) {
+        if let Some(present) = present
+            && beside
+        {
             private::write(&folder, &replaced_file_name(name), &present, IfThere::Replace)?;
         }
         // A command may have written it while other files were put on disk.

@@ -308,7 +308,7 @@ fn pause(error: &ApiError, tries: u32) -> Option<Duration> {
         _ => None,
     };
     let pause = asked.unwrap_or(Duration::from_secs(1 << tries.min(4)));
-    error.passes().then_some(pause).filter(|pause| *pause <= MAX_PAUSE)
+    (error.passes() && pause <= MAX_PAUSE).then_some(pause)
 }
 
 /// Random digits, for a key that no other request has.

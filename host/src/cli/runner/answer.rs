@@ -63,8 +63,10 @@ pub(in crate::cli) fn to_json(invocation: &Invocation) -> Value {
 
 /// The time after which a handler that succeeded asks to be called again, in milliseconds.
 pub(in crate::cli) fn again_after_ms(invocation: &Invocation) -> Option<u64> {
-    let again = invocation.again.filter(|_| matches!(invocation.verdict, Verdict::Ok(_)));
-    again.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
+    if !matches!(invocation.verdict, Verdict::Ok(_)) {
+        return None;
+    }
+    invocation.again.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// An event that a plugin returned.

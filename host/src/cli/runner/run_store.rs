@@ -50,7 +50,8 @@ impl RunStore {
         for (key, delta) in &invocation.kv_adds {
             // A value that it has set itself is no number, or the sum would be in its place.
             let is_set = invocation.kv_writes.iter().any(|(written, _)| written == key);
-            let before = number(values.get(key).map(Vec::as_slice)).filter(|_| !is_set);
+            let stored = values.get(key).map(Vec::as_slice);
+            let before = if is_set { None } else { number(stored) };
             let Some(before) = before else {
                 let why =
                     format!("it adds to the key `{key}`, whose value is no number of 8 bytes");

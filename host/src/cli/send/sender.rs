@@ -98,10 +98,11 @@ impl Sender {
         let first = reply.duplicate_of();
         let said = serde_json::from_slice(&reply.body)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&reply.body).into_owned()));
+        let ack = if reply.is_success() { reply.ack() } else { None };
         json!({
             "url": self.url, "type": kind, "data_bytes": length,
             "http_status": reply.status, "took_ms": reply.took.as_secs_f64() * 1000.0, "reply": said,
-            "event_id": reply.ack().filter(|_| reply.is_success()).map(|ack| ack.id.to_string()),
+            "event_id": ack.map(|ack| ack.id.to_string()),
             "duplicate_of": first.map(|first| first.to_string()),
             "to_send_another": first.map(|_| duplicate::another(&self.source)),
         })

@@ -106,7 +106,9 @@ fn printout(
         case.expected.as_ref().map(|expected| expected.differences(actual)).unwrap_or_default();
     let places = if differs.is_empty() { String::new() } else { format!(": {}", named(&differs)) };
     out.line(format!("{mark} {}{places}", printable(&case.name)));
-    if let Some(expected) = case.expected.as_ref().filter(|_| !differs.is_empty()) {
+    if let Some(expected) = &case.expected
+        && !differs.is_empty()
+    {
         let sides = [out.ink(Ink::Red, "- expected"), out.ink(Ink::Green, "+ actual")];
         out.line(format!("    {}", sides.join("  ")));
         diff(&mut out, &expected.text(), &actual.text());

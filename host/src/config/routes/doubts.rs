@@ -127,7 +127,10 @@ fn cancelling<'a>(
 
 /// A pattern whose author likely takes the text in front of the colon for a source.
 fn misread(pattern: &TablePattern<'_>, sources: &SourcesByName) -> Option<String> {
-    let (before, after) = pattern.text.split_once(':').filter(|_| pattern.source.is_none())?;
+    if pattern.source.is_some() {
+        return None;
+    }
+    let (before, after) = pattern.text.split_once(':')?;
     let names = || sources.keys().map(String::as_str);
     let near = did_you_mean(before, names());
     let longer = |long: &str, short: &str| {

@@ -37,9 +37,8 @@ pub(in crate::config) fn settle(
     };
     let help = "copy it from the provider: `public_keys = [\"03a107bf…\"]`";
     let none = format!("`{}` names no public key", missing.key);
-    let Some(kind) = missing.kind.filter(|_| loopback) else {
-        return refuse(none, help.to_owned());
-    };
+    let kind = if loopback { missing.kind } else { None };
+    let Some(kind) = kind else { return refuse(none, help.to_owned()) };
     let can_make = KeyPair::can_make(kind);
     let make = if can_make { make } else { MakeSecrets::No };
     let text = own_file(&path, make, || KeyPair::make(kind).map_err(io::Error::other));

@@ -133,7 +133,7 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         }
         _ => return None,
     };
-    (*found == tag).then(|| rest.split_at_checked(length)).flatten()
+    if *found == tag { rest.split_at_checked(length) } else { None }
 }
 
 /// A JSON Web Key, as far as it is read.

@@ -193,7 +193,10 @@ impl SourceTemplate {
         let kind = self.keyless().next()?.public_key_kind();
         let fits =
             |rule: &Self| rule.public_key_kind() == kind && rule.scheme != SignatureScheme::RsaSha1;
-        kind.filter(|_| !self.has_secrets() && self.keyless().all(fits))
+        if self.has_secrets() || !self.keyless().all(fits) {
+            return None;
+        }
+        kind
     }
 
     /// Gives a key to the rules of its kind that have none.

@@ -56,7 +56,10 @@ pub(super) fn shared_key(preset: &str, template: &SourceTemplate) -> Option<Stri
     let presets::AboutProvider { name, everybody, .. } = presets::about(preset)?;
     let mut rules = std::iter::once(template).chain(&template.others);
     let names = |rule: &SourceTemplate| rule.when.iter().any(|when| when.param.is_some());
-    let remedy = everybody.as_ref().filter(|_| !rules.all(names))?;
+    let remedy = everybody.as_ref()?;
+    if rules.all(names) {
+        return None;
+    }
     Some(format!(
         "the key of {name} is that of all its customers, and any of them can have events sent \
          here: {remedy}"

@@ -91,7 +91,8 @@ impl OmittedFailures {
 
     /// The number of lines of a kind other than attempts; `None` if there is none.
     pub(super) fn of(&self, subject: LogSubject) -> Option<u64> {
-        Some(self.others[subject.kind()]).filter(|count| *count > 0)
+        let count = self.others[subject.kind()];
+        (count > 0).then_some(count)
     }
 
     /// The attempts by their outcome; `None` if there is none.

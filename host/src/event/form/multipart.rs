@@ -23,7 +23,8 @@ pub(super) fn boundary(content_type: &str) -> Option<String> {
         return None;
     }
     let boundary = parameter(parameters, "boundary", Backslash::Escapes)?;
-    Some(boundary).filter(|text| (1..=70).contains(&text.len()) && text.is_ascii())
+    let fits = (1..=70).contains(&boundary.len()) && boundary.is_ascii();
+    fits.then_some(boundary)
 }
 
 /// The value of a parameter (RFC 9110, section 5.6.6), without the quotes around it. There may be
@@ -89,9 +90,12 @@ fn parts<'a>(body: &'a [u8], boundary: &str) -> impl Iterator<Item = &'a [u8]> {
     let first = body.strip_prefix(&delimiter[2..]);
     let mut rest = first.or_else(|| Some(&body[find(body, &delimiter)? + delimiter.len()..]));
     std::iter::from_fn(move || {
-        // Two hyphens end the form.
         let part = rest?;
-        let at = find(part, &delimiter).filter(|_| !part.starts_with(b"--"))?;
+        // Two hyphens end the form.
+        if part.starts_with(b"--") {
+            return None;
+        }
+        let at = find(part, &delimiter)?;
         rest = Some(&part[at + delimiter.len()..]);
         Some(&part[..at])
     })

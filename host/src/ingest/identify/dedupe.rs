@@ -86,7 +86,10 @@ impl Deduplicator {
 
     /// The key of the signed text, if that is good for one event.
     pub(super) fn spends(&self, parts: &KeyParts<'_>) -> Option<DedupeKey> {
-        let digest = parts.signed.filter(|_| self.spends_tokens)?;
+        if !self.spends_tokens {
+            return None;
+        }
+        let digest = parts.signed?;
         let (_, state) = self.keys.iter().find(|(by, _)| *by == DedupeBy::Signed)?;
         Some(key(state.clone().chain_update(digest)))
     }

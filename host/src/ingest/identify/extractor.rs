@@ -187,7 +187,7 @@ impl Extractor {
             .and_then(|location| reader.name("subject", location, name::escaped));
         // Nobody looks into the data of a CloudEvent that says what it is.
         let is_looked_into = scope.is_none() || !self.pointers.is_empty();
-        if let Some(problem) = problem.filter(|_| is_looked_into) {
+        if is_looked_into && let Some(problem) = problem {
             notes.add(&problem);
         }
         let kind = kind.unwrap_or_else(|| UNIDENTIFIED.to_owned());

@@ -84,7 +84,10 @@ impl<'a> Visitor<'a> for JsonMember<'_, 'a> {
 
 /// The name of the first member of an object that is not `name`.
 pub(in crate::ingest) fn beside(body: &[u8], name: &str) -> Option<String> {
-    let text = std::str::from_utf8(body).ok().filter(|_| !is_too_deep(body))?;
+    let text = std::str::from_utf8(body).ok()?;
+    if is_too_deep(body) {
+        return None;
+    }
     whole(text, BesideMember(name)).ok().flatten()
 }
 

@@ -60,7 +60,8 @@ impl PointerToken {
             });
         }
         let canonical = key == "0" || (!key.starts_with(['0', '+']) && !key.is_empty());
-        Ok(Self { index: canonical.then(|| key.parse().ok()).flatten(), key })
+        let index = if canonical { key.parse().ok() } else { None };
+        Ok(Self { index, key })
     }
 }
 

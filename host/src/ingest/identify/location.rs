@@ -138,9 +138,9 @@ impl AttributeReader<'_> {
             self.notes.add("the id holds control characters");
             return None;
         }
-        match item.filter(|_| !location.is_of_item()) {
-            Some(index) => Some(format!("{text}#{index}")),
-            None => Some(text),
+        match item {
+            Some(index) if !location.is_of_item() => Some(format!("{text}#{index}")),
+            _ => Some(text),
         }
     }
 

@@ -71,7 +71,8 @@ pub fn request_of(
     put(&mut body, &tokens(split), Value::Array(vec![Value::String(mark.clone())]))?;
     let about = source.subject.iter().flat_map(joined::values);
     let about = about.map(|pick| (pick.clone(), subject.map(str::to_owned)));
-    let kinds = joined::kind_values(source, kind).ok().filter(|_| kind != UNIDENTIFIED);
+    let is_typed = kind != UNIDENTIFIED;
+    let kinds = if is_typed { joined::kind_values(source, kind).ok() } else { None };
     for (pick, value) in kinds.into_iter().flatten().chain(about) {
         if let (Some(pointer), Some(value)) = (of_request(&pick), value) {
             put(&mut body, &tokens(pointer), Value::String(value))?;

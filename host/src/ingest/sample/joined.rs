@@ -63,7 +63,10 @@ fn split(joined: &Joined, kind: &str) -> Option<Vec<(Pick, Option<String>)>> {
     loop {
         // The next value that is there begins where the text in front of it does.
         let next = joined.values.iter().enumerate().skip(at + 1).find_map(|(next, (before, _))| {
-            let (value, after) = rest.split_once(before.as_str()).filter(|_| !before.is_empty())?;
+            if before.is_empty() {
+                return None;
+            }
+            let (value, after) = rest.split_once(before.as_str())?;
             (!value.is_empty() && !after.is_empty()).then_some((next, value, after))
         });
         let Some((next, value, after)) = next else {

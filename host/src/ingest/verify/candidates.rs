@@ -16,7 +16,10 @@ impl Candidates {
     /// Decodes `item` and adds it, if it can be decoded and `fits` accepts its length in bytes.
     pub(super) fn push(&mut self, item: &[u8], encoding: Encoding, fits: impl Fn(usize) -> bool) {
         let length = encoding.decoded_bytes(item);
-        let Some(prefix) = u16::try_from(length).ok().filter(|_| fits(length)) else { return };
+        let Ok(prefix) = u16::try_from(length) else { return };
+        if !fits(length) {
+            return;
+        }
         let start = self.0.len();
         self.0.reserve(LENGTH_BYTES + encoding.room_bytes(item));
         self.0.extend(prefix.to_le_bytes());
@@ -82,9 +85,8 @@ impl Encoding {
         match self {
             Self::Hex => hex::decode_to_slice(item, room).ok().map(|()| room.len()),
             // Whole groups only: `room` was measured for them.
-            Self::Base64 => {
-                STANDARD.decode_slice(item, room).ok().filter(|_| item.len().is_multiple_of(4))
-            }
+            Self::Base64 if !item.len().is_multiple_of(4) => None,
+            Self::Base64 => STANDARD.decode_slice(item, room).ok(),
             Self::Base64Url => URL_SAFE_NO_PAD.decode_slice(unpadded(item), room).ok(),
             Self::Text => {
                 room.copy_from_slice(item);

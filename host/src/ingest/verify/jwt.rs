@@ -106,8 +106,11 @@ impl JsonWebToken {
         let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| Refusal::Malformed);
         let header: JoseHeader =
             serde_json::from_slice(&decode(header)?).map_err(|_| Refusal::Malformed)?;
+        if header.crit.is_some() {
+            return Err(Refusal::Mismatch);
+        }
         let known = self.rule.algorithms.iter().find(|known| known.name() == header.alg);
-        let algorithm = known.filter(|_| header.crit.is_none()).ok_or(Refusal::Mismatch)?;
+        let algorithm = known.ok_or(Refusal::Mismatch)?;
         let signature = decode(signature)?;
         let key = self.key(*algorithm, header.kid.as_deref(), (signed, &signature), message);
         let key = key.ok_or(Refusal::Mismatch)?;

@@ -123,9 +123,11 @@ fn signed(
     let time_header = name_of(&at.field.place)?;
     let timestamp = format!("{}{timestamp}", at.field.prefix);
     // Stripe's way: both are items of one header.
-    Ok(match field.separator.filter(|_| time_header == header) {
-        Some(separator) => vec![(header, format!("{timestamp}{separator}{text}"))],
-        None => vec![(time_header, timestamp), (header, text)],
+    Ok(match field.separator {
+        Some(separator) if time_header == header => {
+            vec![(header, format!("{timestamp}{separator}{text}"))]
+        }
+        _ => vec![(time_header, timestamp), (header, text)],
     })
 }
 

@@ -109,5 +109,5 @@ impl TimestampCheck {
 
 fn number(text: &[u8], max_digits: usize) -> Option<i64> {
     let plain = (1..=max_digits).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
-    plain.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
+    if plain { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
 }

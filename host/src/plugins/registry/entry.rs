@@ -228,9 +228,12 @@ impl Entry {
         match step {
             NextStep::Admit(file, admission) => vec![self.run(name, *file, admission, now_ms)],
             NextStep::Hold { file, last, added, trouble } => {
-                let restarted = last
-                    .filter(|_| self.loaded.is_none())
-                    .map(|last| self.run(name, *last, None, now_ms));
+                let restarted = match last {
+                    Some(last) if self.loaded.is_none() => {
+                        Some(self.run(name, *last, None, now_ms))
+                    }
+                    _ => None,
+                };
                 let candidate = Arc::new(self.load(name, *file, now_ms));
                 let held = PendingApproval::new(candidate, self.loaded.as_deref(), added, trouble);
                 restarted.into_iter().chain([self.hold(name, held)]).collect()
@@ -253,7 +256,7 @@ impl Entry {
                 // The file that runs is the newest again, after another one that failed or was
                 // held.
                 let was = std::mem::replace(&mut self.stage, FileStage::Admitted);
-                let digest = previous.filter(|_| !matches!(was, FileStage::Admitted));
+                let digest = if matches!(was, FileStage::Admitted) { None } else { previous };
                 let change = |digest| Change::Loaded {
                     name: name.clone(),
                     digest,

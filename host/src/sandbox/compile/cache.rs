@@ -127,7 +127,10 @@ impl Cache {
 
     /// A new file in the folder; `None` if nothing may or can be cached.
     pub(super) fn temp_file(&self) -> Option<TempFile> {
-        let dir = self.open().ok().flatten().filter(|_| self.writes)?;
+        if !self.writes {
+            return None;
+        }
+        let dir = self.open().ok().flatten()?;
         TempFile::named(dir).ok()
     }
 

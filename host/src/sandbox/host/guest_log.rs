@@ -83,7 +83,7 @@ impl GuestLog {
     pub(in crate::sandbox) fn last_words(&self) -> Option<String> {
         let mut lines = self.lines();
         lines.end_all();
-        Some(lines.last_words.clone()).filter(|line| !line.is_empty())
+        (!lines.last_words.is_empty()).then(|| lines.last_words.clone())
     }
 
     fn lines(&self) -> MutexGuard<'_, BoundedLog> {

@@ -14,9 +14,10 @@ const AGAIN: &str = "hookbox-again";
 /// # Errors
 /// The header holds something else; says what, for people.
 pub(super) fn again(status: StatusCode, headers: &HeaderMap) -> Result<Option<Duration>, String> {
-    let Some(value) = headers.get(AGAIN).filter(|_| status.is_success()) else {
+    if !status.is_success() {
         return Ok(None);
-    };
+    }
+    let Some(value) = headers.get(AGAIN) else { return Ok(None) };
     let seconds = value.to_str().ok().and_then(|text| text.trim().parse().ok());
     seconds.map(|seconds| Some(Duration::from_secs(seconds))).ok_or_else(|| {
         let shown = text::plain(&String::from_utf8_lossy(value.as_bytes()), 80);

@@ -74,7 +74,8 @@ impl ConnectionState {
 
     /// When it became idle; `None` if it is not.
     pub(in crate::server) fn idle_since(&self) -> Option<u64> {
-        Some(self.phase.load(Ordering::SeqCst)).filter(|phase| *phase < CLOSING)
+        let phase = self.phase.load(Ordering::SeqCst);
+        (phase < CLOSING).then_some(phase)
     }
 
     /// Tells it to close if it has been idle since `since_us` without a break; says whether it did.
@@ -102,7 +103,8 @@ impl ConnectionState {
 
     /// The length of the last request's body, if it was declared.
     pub(in crate::server) fn body_bytes(&self) -> Option<u64> {
-        Some(self.body_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes != UNKNOWN)
+        let bytes = self.body_bytes.load(Ordering::Relaxed);
+        (bytes != UNKNOWN).then_some(bytes)
     }
 
     /// All bytes so far are sent. If they end a reply, the connection is idle from now on; says

@@ -81,7 +81,7 @@ impl AuditRows {
             .cloned()
             .collect();
         let found: Vec<_> = all.iter().take(limit).cloned().collect();
-        let next = found.last().filter(|_| all.len() > limit).map(|entry| entry.id);
+        let next = if all.len() > limit { found.last().map(|entry| entry.id) } else { None };
         (found, next)
     }
 }

@@ -140,7 +140,7 @@ impl MemoryData {
         let plugin = &target.plugin;
         let event = &self.events[&id.event].view.event;
         let body_bytes = event.attributes.body.len();
-        let dispatch = self.dispatch.as_ref().filter(|_| delay_ms == 0);
+        let dispatch = if delay_ms == 0 { self.dispatch.as_ref() } else { None };
         let permit = dispatch.and_then(|dispatch| dispatch.permit(plugin, body_bytes));
         let view = DeliveryView {
             id,
@@ -210,9 +210,13 @@ impl MemoryData {
                     || bytes >= MAX_LEASED_BYTES
                     || matches!(memory, Some(None));
                 memory_is_full |= due_ms <= self.host_ms && matches!(memory, Some(None));
-                let Some(budget) = permits.split(1).filter(|_| !stays) else {
-                    next_due_ms = next_due_ms.into_iter().chain([due_ms]).min();
-                    break;
+                let budget = match permits.split(1) {
+                    Some(budget) if !stays => budget,
+                    _ => {
+                        next_due_ms =
+                            Some(next_due_ms.map_or(due_ms, |next: i64| next.min(due_ms)));
+                        break;
+                    }
                 };
                 bytes += body_bytes;
                 leases.push(self.take(id, LeasePermit { budget, memory: memory.flatten() }));

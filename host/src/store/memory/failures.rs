@@ -23,7 +23,7 @@ impl MemoryData {
         });
         found.sort_by_key(|view| std::cmp::Reverse(place(view)));
         found.truncate(limit);
-        let next = found.last().filter(|_| found.len() == limit).map(place);
+        let next = if found.len() == limit { found.last().map(place) } else { None };
         (found, next)
     }
 

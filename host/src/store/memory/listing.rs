@@ -53,7 +53,8 @@ impl MemoryData {
     pub(super) fn delivery_view(&self, id: DeliveryId, most: usize, ahead_ms: i64) -> DeliveryView {
         let mut view = self.deliveries[&id].view.clone();
         let waits = matches!(view.state, State::Ready | State::Waiting);
-        view.due_ms = view.due_ms.filter(|_| waits).map(|due_ms| due_ms.saturating_sub(ahead_ms));
+        let due_ms = view.due_ms.map(|due_ms| due_ms.saturating_sub(ahead_ms));
+        view.due_ms = if waits { due_ms } else { None };
         view.attempts.drain(..view.attempts.len().saturating_sub(most));
         let StoredDelivery { crashes, deaths, uncounted, .. } = self.deliveries[&id];
         view.quarantined = crashes > 0;
@@ -84,7 +85,7 @@ impl MemoryData {
             .collect();
         let more = events.len() > limit;
         events.truncate(limit);
-        let next = events.last().filter(|_| more).map(|last| last.summary.event.id);
+        let next = if more { events.last().map(|last| last.summary.event.id) } else { None };
         Some(TreeView { root, started_ms, events, next })
     }
 
@@ -125,8 +126,8 @@ impl MemoryData {
         let matching =
             self.events.range(..before).rev().filter(|(_, stored)| self.is_listed(filter, stored));
         let found: Vec<_> = matching.map(|(_, stored)| self.summary(stored)).take(limit).collect();
-        let last = found.last().filter(|_| found.len() == limit).map(|last| last.event.id);
-        let cursor = last.map(|event| Cursor(DeliveryId { event, ordinal: 0 }));
+        let last = if found.len() == limit { found.last() } else { None };
+        let cursor = last.map(|last| Cursor(DeliveryId { event: last.event.id, ordinal: 0 }));
         (found, cursor)
     }
 
@@ -206,7 +207,8 @@ impl MemoryData {
         let matching = all.filter(|id| behind(*id) && self.matches(filter, *id));
         let found: Vec<_> =
             matching.map(|id| self.delivery_view(id, 1, ahead_ms)).take(limit).collect();
-        let cursor = found.last().filter(|_| found.len() == limit).map(|last| Cursor(last.id));
+        let last = if found.len() == limit { found.last() } else { None };
+        let cursor = last.map(|last| Cursor(last.id));
         (found, cursor)
     }
 

@@ -137,7 +137,7 @@ impl MemoryData {
         let newest = self.events.last_key_value().map_or(0, |(newest, _)| newest.row());
         let before = from.map_or(newest + 1, |progress| progress.before);
         // A retried delivery may be dead again. Other changed deliveries are not found again.
-        let behind = some.last().filter(|_| action.is_retry());
+        let behind = if action.is_retry() { some.last() } else { None };
         let at = behind.map(|last| Position::Event(last.event.row(), last.ordinal));
         let rest = found.len() > some.len();
         let next = rest || changed && *action == Action::Cancel;
@@ -227,7 +227,7 @@ impl MemoryData {
         self.audit.sweep(before_ms(keep.audit), self.wall_ms);
         self.sweep_failures(since_ms);
         let more = events.len() == MOST.2;
-        self.swept.1 = events.last().filter(|_| more).map_or(0, |last| last.row());
+        self.swept.1 = if more { events.last().map_or(0, |last| last.row()) } else { 0 };
         more || keys.len() == MOST.2
     }
 

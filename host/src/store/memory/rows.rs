@@ -34,7 +34,10 @@ impl StoredDelivery {
     }
 
     pub(super) fn due_ms(&self) -> i64 {
-        self.view.due_ms.filter(|_| self.view.state != State::Leased).unwrap_or(i64::MAX)
+        match self.view.due_ms {
+            Some(due_ms) if self.view.state != State::Leased => due_ms,
+            _ => i64::MAX,
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {

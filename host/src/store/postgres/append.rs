@@ -123,7 +123,7 @@ impl<'c> NewRows<'c> {
         for (ordinal, delivery) in (0..).zip(&new.deliveries) {
             let delay_ms = new.delay_ms.max(delivery.target.options.delay_ms);
             let plugin = &delivery.target.plugin;
-            let asked = dispatch.filter(|_| delay_ms == 0);
+            let asked = if delay_ms == 0 { dispatch } else { None };
             let permit = asked.and_then(|it| it.permit(plugin, attributes.body.len()));
             keyed.plugins.add(plugin);
             if !has_terms(delivery) {
@@ -131,7 +131,9 @@ impl<'c> NewRows<'c> {
                 continue;
             }
             let key = delivery.key.as_ref().map(|key| key.text(root.unwrap_or(id)));
-            if let Some(key) = key.as_ref().filter(|_| delay_ms == 0) {
+            if let Some(key) = &key
+                && delay_ms == 0
+            {
                 keyed.locked.add(plugin, key);
             }
             keyed.terms.add_delivery(ordinal, delivery, key, (delay_ms, permit));

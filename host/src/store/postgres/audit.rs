@@ -172,7 +172,9 @@ impl Postgres {
                 looked += 1;
                 let entry = entry(row);
                 (last, before) = (Some(entry.id), entry.id);
-                found.extend(Some(entry).filter(|entry| filter.takes(entry)));
+                if filter.takes(&entry) {
+                    found.push(entry);
+                }
             }
             if rows.len() < portion {
                 return Ok((found, None));

@@ -81,7 +81,9 @@ impl DeliveryStands {
         if !action.takes_from(self.state, self.cancelled, states) {
             return Some(StoreError::Conflict(action.refusal(self.state, id)));
         }
-        if let Some(emptied) = self.emptied.filter(|_| action.is_retry()) {
+        if let Some(emptied) = self.emptied
+            && action.is_retry()
+        {
             return Some(refusal_of_emptied(id.event, emptied));
         }
         if let Some(refusal) = self.refusal(action) {

@@ -42,7 +42,9 @@ pub(super) fn hold(shared: &PostgresShared, run: i64, leases: &mut [Lease]) {
 pub(super) fn tell(shared: &PostgresShared, run: i64, mut created: CreatedDeliveries) {
     hold(shared, run, &mut created.leases);
     let dispatch = shared.dispatch.get();
-    if let Some(dispatch) = dispatch.filter(|_| !created.leases.is_empty()) {
+    if let Some(dispatch) = dispatch
+        && !created.leases.is_empty()
+    {
         dispatch.deliver(created.leases);
     }
     for (plugin, due_in) in created.waiting {

@@ -53,7 +53,9 @@ impl Postgres {
             return Ok(erased);
         }
         moves.count(&work).await?;
-        if let Some(note) = note.filter(|_| erased.is_some()) {
+        if let Some(note) = note
+            && erased.is_some()
+        {
             let result = serde_json::to_string(&erased).unwrap_or_default();
             note_text(&work, &self.shared, note, &result).await?;
         }

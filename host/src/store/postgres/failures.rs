@@ -44,8 +44,10 @@ impl<'c> FailRows<'c> {
     pub(super) fn add(&mut self, place: i32, lease: &Lease, settlement: &'c Settlement) {
         let stays = matches!(settlement.next, Next::Again { .. } | Next::RetryIn(_));
         // An attempt that is not spent leaves no record, and without one the group stays.
-        let spent = !matches!(settlement.next, Next::GiveBack(_));
-        let Some(record) = settlement.record.as_ref().filter(|_| spent) else { return };
+        if matches!(settlement.next, Next::GiveBack(_)) {
+            return;
+        }
+        let Some(record) = &settlement.record else { return };
         let failed = record.outcome.is_failure();
         // A delivery that is done leaves its group as it leaves `open`.
         let may_leave = stays && lease.attempt > 1;
@@ -60,7 +62,8 @@ impl<'c> FailRows<'c> {
         self.codes.push(failed.then(|| i16::from(outcome.code())));
         self.names.push(failed.then(|| outcome.name()));
         self.texts.push(failed.then(|| failure_text(outcome, error)));
-        self.files.push(record.plugin_digest.as_ref().filter(|_| failed).map(|it| &it.0[..]));
+        let digest = record.plugin_digest.as_ref().map(|it| &it.0[..]);
+        self.files.push(if failed { digest } else { None });
     }
 
     /// Calls the function.
@@ -189,7 +192,7 @@ pub(super) async fn failures(
     );
     let rows = client.query(&sql, &conditions.values()).await?;
     let found: Vec<_> = rows.iter().map(read_group).collect();
-    let last = found.last().filter(|_| found.len() == limit);
+    let last = if found.len() == limit { found.last() } else { None };
     let next = last.map(|last| FailureCursor { first_ms: last.first_ms, id: last.id });
     Ok((found, next))
 }

@@ -166,7 +166,7 @@ pub(super) async fn open(
     };
     let rows = client.query(&sql, &parameters).await.map_err(|error| failed_query(&error))?;
     let found = rows.iter().map(read_state).collect::<Result<Vec<_>, _>>()?;
-    let last = rows.last().zip(found.last()).filter(|_| found.len() == limit);
+    let last = if found.len() == limit { rows.last().zip(found.last()) } else { None };
     let next = last.map(|(row, state)| GatheringCursor {
         crashes: row.get::<_, i32>(12).unsigned_abs(),
         plugin: state.plugin.to_string(),

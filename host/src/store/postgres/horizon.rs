@@ -110,9 +110,9 @@ impl HorizonWatch {
 impl HorizonAge {
     /// The same if the holder's start is known.
     fn told_by(self, holder: Option<&SnapshotHolder>) -> Self {
-        match holder.and_then(|holder| holder.age).filter(|_| self.is_least) {
-            Some(age) => Self { time: age.max(self.time), is_least: false },
-            None => self,
+        match holder.and_then(|holder| holder.age) {
+            Some(age) if self.is_least => Self { time: age.max(self.time), is_least: false },
+            _ => self,
         }
     }
 

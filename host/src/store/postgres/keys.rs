@@ -176,7 +176,7 @@ impl<'c> SettledKeyRows<'c> {
     ) {
         let Some(key) = &lease.terms.key else { return };
         let ends = matches!(settlement.next, Next::Done { .. } | Next::Dead(_));
-        let asked = dispatch.filter(|_| ends && apart.is_zero());
+        let asked = if ends && apart.is_zero() { dispatch } else { None };
         let permit = asked.and_then(|it| it.permit(&lease.plugin, 0));
         self.places.push(place);
         self.events.push(lease.delivery.event.row());

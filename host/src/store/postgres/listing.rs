@@ -151,7 +151,7 @@ pub(super) async fn events(
     );
     let found = client.query(&sql, &conditions.values()).await?;
     let ids = ids_that_fit(&found, filter, page.limit);
-    let last = ids.last().filter(|_| ids.len() == page.limit).copied();
+    let last = if ids.len() == page.limit { ids.last().copied() } else { None };
     let next = last.or(window.low).map(EventId::from_row);
     let found = summaries(client, &ids).await?;
     Ok((found, next.map(|event| Cursor(DeliveryId { event, ordinal: 0 }))))
@@ -196,7 +196,7 @@ pub(super) async fn events_onward(
         conditions.sql
     );
     let found = ids_that_fit(&client.query(&sql, &conditions.values()).await?, filter, limit);
-    let full = found.last().filter(|_| found.len() == limit);
+    let full = if found.len() == limit { found.last() } else { None };
     let next = full.map(|last| last.saturating_add(1)).or(next);
     Ok((found.into_iter().map(EventId::from_row).collect(), next))
 }

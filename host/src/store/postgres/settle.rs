@@ -53,7 +53,7 @@ impl<'c> SettleRows<'c> {
             Next::GiveBack(after) => (4, *after),
         };
         // An attempt that is not spent leaves no record: the next one bears its number.
-        let recorded = settlement.record.as_ref().filter(|_| next != 4);
+        let recorded = if next == 4 { None } else { settlement.record.as_ref() };
         let spent = match recorded {
             _ if next == 4 => 0,
             Some(_) => 1,

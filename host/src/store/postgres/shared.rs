@@ -345,7 +345,7 @@ impl PostgresShared {
     /// The error if the primary is not reachable for this long already.
     pub(super) fn unreachable_since(&self, time: Duration) -> Option<StoreError> {
         let is_long = self.lost_at()?.elapsed() >= time;
-        self.trouble.borrow().clone().filter(|_| is_long)
+        if is_long { self.trouble.borrow().clone() } else { None }
     }
 
     /// Returns once the primary was not reachable for this long.

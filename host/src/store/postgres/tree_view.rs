@@ -30,7 +30,10 @@ pub(super) async fn tree(
     let first = client.query_opt(&sql, &[&root.row()]).await?.map(|row| read_summary(&row));
     let started_ms =
         first.as_ref().map_or_else(|| root.unix_ms(), |first| first.event.attributes.time_ms);
-    let mut summaries: Vec<_> = first.into_iter().filter(|_| after.is_none()).collect();
+    let mut summaries = Vec::new();
+    if after.is_none() {
+        summaries.extend(first);
+    }
     let left = i64::try_from(limit + 1 - summaries.len()).unwrap_or(i64::MAX);
     let sql = format!(
         "SELECT {SUMMARY_COLUMNS} FROM hookbox.events e WHERE e.root = $1 AND e.id > $2
@@ -44,7 +47,7 @@ pub(super) async fn tree(
     }
     let more = summaries.len() > limit;
     summaries.truncate(limit);
-    let next = summaries.last().filter(|_| more).map(|last| last.event.id);
+    let next = if more { summaries.last().map(|last| last.event.id) } else { None };
     let events = with_deliveries(client, summaries).await?;
     Ok(Some(TreeView { root, started_ms, events, next }))
 }

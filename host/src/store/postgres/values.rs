@@ -127,7 +127,7 @@ impl Postgres {
         let (shared, note) = (&*self.shared, note.as_ref());
         let work = self.work.begin().await?;
         if let Some(version) = known::<u64>(&work, shared, note).await? {
-            return Ok(i64::try_from(version).ok().filter(|_| value.is_some()));
+            return Ok(if value.is_some() { i64::try_from(version).ok() } else { None });
         }
         let mut stripes = Stripes::default();
         stripes.add_value(bucket, &change.key);

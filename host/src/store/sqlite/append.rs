@@ -184,7 +184,7 @@ impl WriteBatch<'_> {
             }
         };
         let is_due = due_ms <= self.now_ms;
-        let permit = is_due.then(|| self.permit(plugin, event.attributes.body.len())).flatten();
+        let permit = if is_due { self.permit(plugin, event.attributes.body.len()) } else { None };
         let state = match &permit {
             Some(_) => State::Leased,
             None if due_ms <= self.now_ms => State::Ready,

@@ -185,7 +185,9 @@ pub(super) fn read(
         }
         let entry = entry?;
         last = Some(entry.id);
-        found.extend(Some(entry).filter(|entry| filter.takes(entry)));
+        if filter.takes(&entry) {
+            found.push(entry);
+        }
     }
     Ok((found, None))
 }

@@ -13,10 +13,10 @@ use crate::event::{DeliveryId, EventId, NewEvent, State};
 impl WriteBatch<'_> {
     /// Cancels the open deliveries that a new event is to cancel.
     pub(super) fn cancel_tagged(&mut self, new: &NewEvent) -> Result<(), rusqlite::Error> {
-        let Some(subject) = new.attributes.subject.as_deref().filter(|_| !new.cancels.is_empty())
-        else {
+        if new.cancels.is_empty() {
             return Ok(());
-        };
+        }
+        let Some(subject) = new.attributes.subject.as_deref() else { return Ok(()) };
         self.holding_keys(|work| {
             for tag in &new.cancels {
                 for id in work.cancellable(subject, *tag)? {

@@ -161,9 +161,9 @@ impl WriteCommand {
                 CommandAnswer::AppendedAll(each.collect::<Result<_, _>>()?)
             }
             Self::Lease { queue, permits, asked_ms, reply } => {
-                CommandAnswer::Leased(match permits.take().filter(|_| !reply.is_closed()) {
-                    Some(permits) => work.lease(queue, permits, *asked_ms)?,
-                    None => Leased { leases: Vec::new(), next_due_in: None, memory_is_full: false },
+                CommandAnswer::Leased(match permits.take() {
+                    Some(permits) if !reply.is_closed() => work.lease(queue, permits, *asked_ms)?,
+                    _ => Leased { leases: Vec::new(), next_due_in: None, memory_is_full: false },
                 })
             }
             Self::Record { work: step, .. } => {

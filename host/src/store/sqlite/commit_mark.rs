@@ -68,8 +68,10 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Last>> {
 
 fn parse(bytes: &[u8]) -> Option<Last> {
     let (checked, sum) = bytes.split_at_checked(CHECKED)?;
-    let whole = sum == crc32fast::hash(checked).to_le_bytes();
-    let (event, events) = checked.strip_prefix(&MAGIC).filter(|_| whole)?.split_first_chunk()?;
+    if sum != crc32fast::hash(checked).to_le_bytes() {
+        return None;
+    }
+    let (event, events) = checked.strip_prefix(&MAGIC)?.split_first_chunk()?;
     let event = EventId::from_row(i64::from_le_bytes(*event));
     Some(Last { event, events: u64::from_le_bytes(events.try_into().ok()?) })
 }

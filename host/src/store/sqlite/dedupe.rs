@@ -84,9 +84,10 @@ impl WriteBatch<'_> {
     /// The event that a host before schema version 5 stored for the same request. Its key was over
     /// the body alone, so the type is compared, and the header that tells when it was sent.
     fn legacy_event_of(&self, new: &NewEvent) -> Result<Option<EventId>, rusqlite::Error> {
-        let Some(legacy) = new.legacy_key.as_ref().filter(|_| self.recent.has_legacy()) else {
+        if !self.recent.has_legacy() {
             return Ok(None);
-        };
+        }
+        let Some(legacy) = &new.legacy_key else { return Ok(None) };
         let Some(event) = self.event_of(&(new.attributes.source.clone(), legacy.key))? else {
             return Ok(None);
         };

@@ -276,7 +276,7 @@ pub(super) fn failures(
     for view in &mut found {
         view.sample = sample(connection, view.id)?;
     }
-    let last = found.last().filter(|_| found.len() == limit);
+    let last = if found.len() == limit { found.last() } else { None };
     let next = last.map(|last| FailureCursor { first_ms: last.first_ms, id: last.id });
     Ok((found, next))
 }

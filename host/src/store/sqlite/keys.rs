@@ -278,7 +278,9 @@ impl WriteBatch<'_> {
         not_before_ms: i64,
     ) -> Result<(), rusqlite::Error> {
         let holds = || self.policies.key(plugin).is_some_and(|policy| policy.hold);
-        if let Some(dead) = dead.filter(|_| holds()) {
+        if let Some(dead) = dead
+            && holds()
+        {
             self.keep_apart(plugin, key, not_before_ms)?;
             return self.keep_waiting(plugin, key, Some(dead), NEVER_MS);
         }

@@ -101,16 +101,18 @@ impl WriteBatch<'_> {
         due: &DueDelivery,
         entered: &mut usize,
     ) -> Result<bool, rusqlite::Error> {
-        if let Some(damage) = due.damage.as_deref().filter(|_| *due.plugin != *DEAD_LETTERS) {
+        if let Some(damage) = due.damage.as_deref()
+            && *due.plugin != *DEAD_LETTERS
+        {
             self.bury_damaged(due, damage)?;
             return Ok(false);
         }
-        match due.terms.key.as_deref().filter(|_| !due.entered) {
-            Some(key) => {
+        match due.terms.key.as_deref() {
+            Some(key) if !due.entered => {
                 *entered += 1;
                 self.enter_late(due, key)
             }
-            None => Ok(true),
+            _ => Ok(true),
         }
     }
 
@@ -213,7 +215,7 @@ impl WriteBatch<'_> {
             id: due.delivery,
             plugin: &due.plugin,
             // A delivery that has no place within its key yet leaves none.
-            key: due.terms.key.as_deref().filter(|_| due.entered),
+            key: if due.entered { due.terms.key.as_deref() } else { None },
             cancel_tag: due.terms.cancel_tag,
             subject: due.event.attributes.subject.as_deref(),
         };

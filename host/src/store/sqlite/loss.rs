@@ -37,7 +37,9 @@ pub(super) fn open(path: &Path, on_loss: OnLoss) -> Result<(Connection, Option<L
     let (connection, version) = schema::connect(path)?;
     if version == 0 && accepted.is_none() {
         accepted = look_at_empty(path, on_loss)?;
-    } else if let Some(before) = before.filter(|_| version > 0) {
+    } else if let Some(before) = before
+        && version > 0
+    {
         accepted = look_at_end(path, last(&connection).map_err(failed)?, before, on_loss)?;
     }
     match accepted {

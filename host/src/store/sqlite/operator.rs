@@ -230,7 +230,8 @@ impl WriteBatch<'_> {
             self.delta.moved(&plugin, Some(state), None);
             self.moved_in_group(group, state, None);
             let id = DeliveryId { event: EventId::from_row(event), ordinal };
-            if let Some(key) = key.filter(|_| state == State::Dead)
+            if state == State::Dead
+                && let Some(key) = key
                 && self.let_go(&plugin, &key, id)?
             {
                 self.open_next(&plugin, &key, self.now_ms)?;

@@ -273,7 +273,8 @@ pub(super) fn events(
             .collect::<Result<_, _>>()?;
     }
     let last = found.last().map(|summary| summary.event.id);
-    let cursor = next_event(last.filter(|_| found.len() == page.limit), low);
+    let full = if found.len() == page.limit { last } else { None };
+    let cursor = next_event(full, low);
     Ok((found, cursor.map(|event| Cursor(DeliveryId { event, ordinal: 0 }))))
 }
 
@@ -310,7 +311,7 @@ pub(super) fn events_onward(
             found.push(EventId::from_row(row.get(0)?));
         }
     }
-    let full = found.last().filter(|_| found.len() == limit);
+    let full = if found.len() == limit { found.last() } else { None };
     let next = full.map(|last| last.row().saturating_add(1)).or(next);
     Ok((found, next))
 }

@@ -71,11 +71,10 @@ pub(super) fn with_waits(
     if is_built_in(&view.plugin) {
         view.gathering = gathered::state(connection, view.id)?.map(Box::new);
     }
-    let Some(key) =
-        view.key.as_ref().filter(|_| view.state == State::Waiting && view.due_ms.is_none())
-    else {
+    if view.state != State::Waiting || view.due_ms.is_some() {
         return Ok(view);
-    };
+    }
+    let Some(key) = &view.key else { return Ok(view) };
     let found = connection
         .prepare_cached(
             "SELECT * FROM (SELECT event, ordinal, 1 FROM held_keys

@@ -52,7 +52,7 @@ impl Schedules for Sqlite {
 
     fn tick(&self, tick: Tick) -> Pending<'_, Ticked> {
         let emits = matches!(tick.step, TickStep::Emit { .. });
-        if let Some(reason) = self.published.full.load().as_ref().filter(|_| emits) {
+        if emits && let Some(reason) = self.published.full.load().as_ref() {
             let full = StoreError::Full(reason.to_string());
             return Box::pin(async move { Err(full) });
         }

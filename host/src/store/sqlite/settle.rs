@@ -76,7 +76,7 @@ impl WriteBatch<'_> {
             return Ok(Settled::Lost);
         }
         self.left(lease, &moved, state, next_start_ms)?;
-        let recorded = settlement.record.as_ref().filter(|_| !unspent);
+        let recorded = if unspent { None } else { settlement.record.as_ref() };
         self.group(lease, &moved, recorded, state)?;
         // An attempt that is not spent leaves no record: the next one bears its number.
         if let Some(record) = recorded {

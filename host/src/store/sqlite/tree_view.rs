@@ -28,7 +28,10 @@ pub(super) fn tree(
     let first = summary(connection, root)?;
     let started_ms =
         first.as_ref().map_or_else(|| root.unix_ms(), |first| first.event.attributes.time_ms);
-    let mut summaries: Vec<_> = first.into_iter().filter(|_| after.is_none()).collect();
+    let mut summaries = Vec::new();
+    if after.is_none() {
+        summaries.extend(first);
+    }
     let left = limit + 1 - summaries.len();
     let sql = format!(
         "SELECT {SUMMARY_COLUMNS} FROM events e WHERE e.root = ?1 AND e.id > ?2 ORDER BY e.id LIMIT ?3"
@@ -43,7 +46,7 @@ pub(super) fn tree(
     }
     let more = summaries.len() > limit;
     summaries.truncate(limit);
-    let next = summaries.last().filter(|_| more).map(|last| last.event.id);
+    let next = if more { summaries.last().map(|last| last.event.id) } else { None };
     let events = summaries.into_iter().map(|summary| tree_event(connection, summary));
     Ok(Some(TreeView { root, started_ms, events: events.collect::<Result<_, _>>()?, next }))
 }

@@ -129,7 +129,9 @@ impl Writer {
         }
         self.receive();
         // While settlements wait for the disk, no append gets in their way.
-        if let Some(error) = trouble.filter(|_| self.queues.has_settlements()) {
+        if let Some(error) = trouble
+            && self.queues.has_settlements()
+        {
             self.queues.drain_appends().into_iter().for_each(|append| append.refuse(&error));
         }
         true

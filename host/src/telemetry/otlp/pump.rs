@@ -114,11 +114,11 @@ impl Pump {
             self.collector.disconnect();
             self.failed(&why);
             was_refused = true;
-            let pause = pauses.next().filter(|_| why.may_be_repeated);
-            let pause = pause.map(|own| longer(own, why.after));
-            let Some(pause) = pause.filter(|_| !self.stopping.is_cancelled()) else {
+            if !why.may_be_repeated || self.stopping.is_cancelled() {
                 return self.signal.count_dropped(count);
-            };
+            }
+            let Some(own) = pauses.next() else { return self.signal.count_dropped(count) };
+            let pause = longer(own, why.after);
             tokio::select! {
                 () = self.stopping.cancelled() => {}
                 () = sleep(pause) => {}

@@ -64,7 +64,7 @@ impl TreePart {
             1 => "1 event".to_owned(),
             count => format!("{} events", grouped(count as u64)),
         };
-        let first = tree.events.first().filter(|_| is_later);
+        let first = if is_later { tree.events.first() } else { None };
         let from = first.map(|event| format!(", from {} on", event.id)).unwrap_or_default();
         let ends = if tree.next_cursor.is_some() { "; there are more." } else { "." };
         let own = Link::to(asked.path());

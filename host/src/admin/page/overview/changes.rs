@@ -42,7 +42,7 @@ impl NearbyChanges {
         let is_known = noted.as_of_ms.is_none() && noted.value.is_some() && marks.len() < MAX_MARKS;
         let (entries, more) = noted.value.unwrap_or_default();
         // The newest entries are looked at: what was before the last of them is not known.
-        let oldest_ms = entries.last().filter(|_| more).map(|entry| entry.at_ms);
+        let oldest_ms = if more { entries.last().map(|entry| entry.at_ms) } else { None };
         let start = (started_ms, String::new(), "the host was started".to_owned());
         let found = marks.into_iter().map(of_mark).chain(entries.into_iter().map(of_entry));
         Self {

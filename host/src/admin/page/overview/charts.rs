@@ -97,7 +97,7 @@ fn series(history: &HistoryJson, names: &[&str]) -> Vec<Option<f64>> {
     let count = found.first().map_or(0, |values| values.len());
     let unknown = unknown_steps(history);
     let at = |step: usize| found.iter().filter_map(|values| values[step]).reduce(|a, b| a + b);
-    (0..count).map(|step| at(step).filter(|_| step >= unknown)).collect()
+    (0..count).map(|step| if step >= unknown { at(step) } else { None }).collect()
 }
 
 /// The steps that lie wholly before the host began to count.
@@ -158,7 +158,10 @@ impl Time {
             let at = mark.at.parse::<jiff::Timestamp>().ok()?;
             let time = clock(at.as_millisecond(), self.step_ms);
             let step = (at.as_millisecond() - self.from_ms).div_euclid(self.step_ms);
-            let at = usize::try_from(step).ok().filter(|_| step < self.steps)?;
+            if step >= self.steps {
+                return None;
+            }
+            let at = usize::try_from(step).ok()?;
             let title = format!("{} {}: {} at {time} UTC", mark.what, mark.name, mark.result);
             Some(ChartMark { at, title })
         };

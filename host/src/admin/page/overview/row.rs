@@ -73,9 +73,11 @@ impl TroubleRow {
         );
         // The beginning of what waits for approval is the change itself.
         // Of what may be older it is not known what was changed before.
-        let change = changes.before(name, span).filter(|_| !span.is_older);
+        let change = if span.is_older { None } else { changes.before(name, span) };
         let is_change = matches!(about, TroubleKind::Approval | TroubleKind::Paused);
-        if let Some(change) = change.filter(|_| !is_change) {
+        if let Some(change) = change
+            && !is_change
+        {
             html.text("; ").raw(change);
         } else if has_cause && changes.none_before(name, span) {
             html.text("; no file or setting was changed just before");

@@ -110,10 +110,10 @@ fn naive(pieces: &[(Option<u8>, &str)], kind: &[u8], leads: bool) -> bool {
         return from(0, false)
             || kind.first() == before.as_ref() && (1..=kind.len()).any(|at| from(at, false));
     }
-    let kind = match before.filter(|_| !leads) {
-        None => kind,
-        Some(before) if kind.first() == Some(&before) => &kind[1..],
-        Some(_) => return false,
+    let kind = match before {
+        Some(before) if !leads && kind.first() == Some(before) => &kind[1..],
+        Some(_) if !leads => return false,
+        _ => kind,
     };
     let from = |at: usize| naive(rest, &kind[at..], false);
     let narrow = [*before, after].into_iter().flatten().any(|separator| separator != b'.');

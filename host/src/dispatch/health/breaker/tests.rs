@@ -192,7 +192,7 @@ proptest! {
                 },
                 Step::BeginProbe => {
                     let began = breaker.begin(given, now_ms);
-                    if let Some(ms) = not_before_ms.filter(|_| began) {
+                    if began && let Some(ms) = not_before_ms {
                         prop_assert!(now_ms >= ms, "{now_ms} is within the pause until {ms}");
                         not_before_ms = Some(now_ms + POLICY.pause_ms);
                     }

@@ -119,7 +119,7 @@ fn other_prefix(item: &[u8]) -> Option<&str> {
     let is_word =
         item[..end].iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
     let fits = is_word && (1..=MAX_PREFIX_BYTES).contains(&end);
-    fits.then(|| std::str::from_utf8(&item[..=end]).ok()).flatten()
+    if fits { std::str::from_utf8(&item[..=end]).ok() } else { None }
 }
 
 fn timestamp(check: &SignatureCheck, head: &Head) -> Option<String> {

@@ -9,9 +9,11 @@ pub(super) async fn note_tried(
     of: &Operation,
     opened: Option<TriedItem>,
 ) -> Result<(), WorkError> {
-    match opened.filter(|_| of.notes_first()) {
-        Some(tried) => mark(work, of, OperationMarks { tried: Some(tried), ..of.marks }).await,
-        None => Ok(()),
+    match opened {
+        Some(tried) if of.notes_first() => {
+            mark(work, of, OperationMarks { tried: Some(tried), ..of.marks }).await
+        }
+        _ => Ok(()),
     }
 }
 

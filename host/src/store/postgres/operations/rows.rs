@@ -170,7 +170,8 @@ pub(super) async fn changed_by(
         _ => None,
     };
     let found = items(client, of, ItemResult::Ok, after, MAX_COLLECTED).await?;
-    let next = found.last().filter(|_| found.len() == MAX_COLLECTED).map(|last| Progress {
+    let last = if found.len() == MAX_COLLECTED { found.last() } else { None };
+    let next = last.map(|last| Progress {
         before: i64::MAX,
         at: Some(Position::Event(last.event.row(), last.ordinal)),
         changed: false,

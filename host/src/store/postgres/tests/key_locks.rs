@@ -28,8 +28,10 @@ const UNLOCK: &str = "SELECT pg_advisory_unlock(7450002, $1)";
 fn of_subject(subject: &str, has_key: bool) -> NewEvent {
     let mut new = event(None);
     new.attributes.subject = Some(subject.to_owned());
-    for delivery in new.deliveries.iter_mut().filter(|_| has_key) {
-        delivery.key = Some(Key::Text(subject.into()));
+    if has_key {
+        for delivery in &mut new.deliveries {
+            delivery.key = Some(Key::Text(subject.into()));
+        }
     }
     new
 }

@@ -145,7 +145,10 @@ impl ProxyState {
     /// If these bytes have the COMMIT to hold, passes on what comes before, and returns it once it
     /// may pass; otherwise returns all.
     async fn held_back<'b>(&self, bytes: &'b [u8], server: &mut TcpStream) -> &'b [u8] {
-        let Some(at) = commit_in(bytes).filter(|_| self.holds()) else { return bytes };
+        let Some(at) = commit_in(bytes) else { return bytes };
+        if !self.holds() {
+            return bytes;
+        }
         let (before, rest) = bytes.split_at(at.saturating_sub(HEAD));
         // Of a server that is gone the COMMIT finds out as well.
         let _ = server.write_all(before).await;

@@ -163,7 +163,8 @@ pub(super) fn changed_by(
         _ => None,
     };
     let found = items(connection, of, ItemResult::Ok, after, MAX_COLLECTED)?;
-    let next = found.last().filter(|_| found.len() == MAX_COLLECTED).map(|last| Progress {
+    let last = if found.len() == MAX_COLLECTED { found.last() } else { None };
+    let next = last.map(|last| Progress {
         before: i64::MAX,
         at: Some(Position::Event(last.event.row(), last.ordinal)),
         changed: false,

@@ -129,7 +129,9 @@ impl WriteBatch<'_> {
         [open, ok, skipped]: [i64; 3],
         opened: Option<TriedItem>,
     ) -> Result<(), rusqlite::Error> {
-        if let Some(tried) = opened.filter(|_| of.notes_first()) {
+        if let Some(tried) = opened
+            && of.notes_first()
+        {
             self.mark(of, OperationMarks { tried: Some(tried), ..of.marks })?;
         }
         self.connection

@@ -56,7 +56,7 @@ mod conformance;
 mod copy;
 mod error;
 mod health;
-mod held;
+mod held_leases;
 mod history;
 mod hosts;
 mod in_flight;

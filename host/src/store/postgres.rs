@@ -22,7 +22,7 @@ use self::read::PostgresReads;
 use self::shared::PostgresShared;
 use self::work::WorkConnection;
 use super::append_limit::AppendLimit;
-use super::held::HeldLease;
+use super::held_leases::HeldLease;
 use super::{
     Appended, Count, DispatchHandle, EventView, FoundFacts, Health, InFlight, Lease, LeaseHolder,
     LeaseQueue, Leased, MaybeReady, NewStep, Pending, Queue, ReadOne, Recorded, Recovered, Settled,

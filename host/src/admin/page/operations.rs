@@ -9,7 +9,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::deliveries::DeliveryRow;
 use super::form::{FormFields, ONCE, once, see_other};
 use super::frame::PageFrame;
@@ -18,6 +17,7 @@ use super::parts::link::Link;
 use super::parts::measure::three_digits;
 use super::parts::state::badge;
 use super::parts::when::when_text;
+use super::request::Asked;
 use super::{html, params};
 use crate::admin::by::By;
 use crate::admin::operations::{

@@ -4,10 +4,10 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::asked::Asked;
 use super::frame::PageFrame;
 use super::html;
 use super::parts::html::{Html, coded_lines};
+use super::request::Asked;
 use crate::admin::problem::{ProblemJson, ShownProblem};
 use crate::admin::state::Admin;
 

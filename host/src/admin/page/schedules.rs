@@ -8,7 +8,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::confirm::{Choice, ConfirmPage};
 use super::form::{FormFields, ONCE, see_other};
 use super::frame::PageFrame;
@@ -18,6 +17,7 @@ use super::parts::measure::duration;
 use super::parts::state::badge;
 use super::parts::when::when_text;
 use super::pauses::line;
+use super::request::Asked;
 use super::trail::Trail;
 use super::{html, params};
 use crate::admin::by::By;

@@ -8,13 +8,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::filters::{FilterField, FilterForm};
 use super::frame::PageFrame;
 use super::parts::html::{Html, coded, shown};
 use super::parts::link::Link;
 use super::parts::measure::duration;
 use super::parts::when::{when, when_text};
+use super::request::Asked;
 use super::{html, params};
 use crate::admin::audit::{AuditEntryJson, list_audit};
 use crate::admin::params::{AuditQuery, NoQuery};

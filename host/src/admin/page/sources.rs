@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::form::{FormFields, ONCE, once, see_other};
 use super::frame::PageFrame;
 use super::parts::html::{Html, coded, shown};
@@ -16,6 +15,7 @@ use super::parts::link::{Link, word};
 use super::parts::measure::{bytes, duration};
 use super::parts::state::badge;
 use super::parts::when::when_text;
+use super::request::Asked;
 use super::trail::Trail;
 use super::{html, params};
 use crate::admin::by::By;

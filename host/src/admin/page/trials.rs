@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::form::FormFields;
 use super::frame::PageFrame;
 use super::html;
@@ -15,6 +14,7 @@ use super::parts::html::{Html, shown, shown_lines};
 use super::parts::link::{Link, word};
 use super::parts::measure::{bytes, duration};
 use super::parts::state::badge;
+use super::request::Asked;
 use crate::admin::params::{EventEdit, Id, NoQuery};
 use crate::admin::plugins::known;
 use crate::admin::problem::ProblemJson;

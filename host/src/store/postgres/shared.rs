@@ -17,7 +17,7 @@ use super::tail::AckedTail;
 use super::wake::WakesToSend;
 use crate::clock::{Clock, since_boot};
 use crate::store::changes::Announcer;
-use crate::store::held::HeldLeases;
+use crate::store::held_leases::HeldLeases;
 use crate::store::journal::InFlightJournal;
 use crate::store::operations::UnreadableLog;
 use crate::store::{DispatchHandle, Pauses, PluginPolicies, StoreError, TreeBudget};

@@ -142,7 +142,7 @@ pub(super) fn without_excess(bars: &mut Vec<Bar>, room: &mut usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::page::event::tries::requests;
+    use crate::admin::page::event::timeline::requests;
 
     fn call(offset_ms: Option<u64>, status: Option<u16>) -> CallJson {
         CallJson {

@@ -12,12 +12,12 @@ use crate::admin::by::By;
 use crate::admin::erase::{ErasedJson, erase_event, erase_subject};
 use crate::admin::events::show_event;
 use crate::admin::operations::count;
-use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::{Choice, ConfirmPage};
 use crate::admin::page::form::{FormFields, ONCE, see_other};
 use crate::admin::page::frame::PageFrame;
 use crate::admin::page::parts::html::{Html, shown};
 use crate::admin::page::parts::link::{Link, word};
+use crate::admin::page::request::Asked;
 use crate::admin::page::{html, params};
 use crate::admin::params::{
     Deed, EraseQuery, EraseSubjectQuery, Id, NoQuery, ParamsOrBody, read_fields,

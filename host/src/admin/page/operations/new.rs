@@ -10,14 +10,14 @@ use axum::response::Response;
 
 use crate::admin::by::By;
 use crate::admin::operations::{CountedDeliveries, count, plan, start_operation};
-use crate::admin::page::asked::{Asked, option};
 use crate::admin::page::confirm::{Choice, ConfirmPage};
-use crate::admin::page::deliveries::act::capital;
+use crate::admin::page::deliveries::actions::capital;
 use crate::admin::page::form::{FormFields, ONCE, see_other};
 use crate::admin::page::frame::PageFrame;
 use crate::admin::page::html;
 use crate::admin::page::parts::html::{Html, shown};
 use crate::admin::page::parts::link::{Link, word};
+use crate::admin::page::request::{Asked, option};
 use crate::admin::params::{Id, OperationQuery, OperationStartQuery, ParamsOrBody, read_fields};
 use crate::admin::problem::ProblemJson;
 use crate::admin::sees::Sees;

@@ -12,12 +12,12 @@ use crate::admin::deliveries::change::{
     cancel_delivery, discard_delivery, retry_delivery, undiscard_delivery,
 };
 use crate::admin::deliveries::show_delivery;
-use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::{Choice, ConfirmPage};
 use crate::admin::page::form::{FormFields, ONCE, see_other};
 use crate::admin::page::frame::PageFrame;
 use crate::admin::page::parts::html::{Html, shown};
 use crate::admin::page::parts::link::Link;
+use crate::admin::page::request::Asked;
 use crate::admin::page::{html, params};
 use crate::admin::params::{FreshQuery, Id, NoQuery, ParamsOrBody};
 use crate::admin::problem::ProblemJson;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::attempts::{DeliveryAct, acts};
 use super::bars::{MAX_CALLS, bars, ended_ms, took, without_excess};
-use super::tries::{self, Begun, TryLine};
+use super::timeline::{self, Begun, TryLine};
 use crate::admin::page::parts::html::Html;
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::measure::duration;
@@ -102,7 +102,7 @@ impl Fall {
         Self {
             head: axis.head(),
             open: open("ready") + open("leased") + open("waiting"),
-            tries: tries::lines(begun, started.as_millisecond(), this),
+            tries: timeline::lines(begun, started.as_millisecond(), this),
             cut: (drafts.len() < all).then_some(all),
             events: tree.events.len(),
             deliveries: deliveries.count(),

@@ -35,7 +35,7 @@ pub(super) async fn page(admin: &Admin, asked: Asked, problem: ShownProblem) -> 
             }
             StatusCode::CONFLICT => "It has changed meanwhile: go back and look at it again.",
             StatusCode::SERVICE_UNAVAILABLE => {
-                "Try again in a moment. What is shown in the head of this page still works."
+                "Try again in a moment. All that the head of this page shows still works."
             }
             _ => "Go back and correct it. Or look for something else:",
         },

@@ -63,7 +63,7 @@ impl DeliveryDeed {
                 "It is due at once. The attempts that it has had still count."
             }
             (Self::Retry, _) => {
-                "It begins anew: its attempts are counted from 0, and it is due at once. What fails again for the same reason becomes a dead letter again."
+                "It begins anew: its attempts are counted from 0, and it is due at once. If it fails again for the same reason, it becomes a dead letter again."
             }
             (Self::Discard, _) => {
                 "It is put away, and counts as trouble no longer. Nothing is deleted before retention; a retry brings it back."

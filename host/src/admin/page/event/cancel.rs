@@ -48,7 +48,7 @@ pub(in crate::admin::page) async fn ask(
             grouped(open)
         )),
         shown(
-            "They end here, and are not tried again unless somebody retries them. Of an attempt that runs only the record is stored: what it returns and writes is not. What is settled stays as it is.",
+            "They end here, and are not tried again unless somebody retries them. Of an attempt that runs only the record is stored: what it returns and writes is not. Settled deliveries stay as they are.",
         ),
     ];
     let own = Link::to("/events").segment(&id.to_string());

@@ -44,8 +44,8 @@ fn effects() -> Vec<Html> {
         "Body, headers and subject go, and of their deliveries the logs, errors, paths of requests, \
          recorded steps and keys: also of dead letters that tell of them, and of what joins and \
          batches made of them. It does not come back, and cannot be replayed.",
-        "What is open is cancelled first. Of an attempt that runs only the record is stored, and its \
-         event is erased once that has ended. Counts and tree stay. The audit log says who did it.",
+        "Open deliveries are cancelled first. Of an attempt that runs only the record is stored, and \
+         its event is erased once that has ended. Counts and tree stay. The audit log says who did it.",
     ]
     .map(shown)
     .into()

@@ -232,7 +232,7 @@ fn lines(
     lines.push(shown(&format!("As of {}: what {later}.", rfc3339(now_ms))));
     lines.push(shown(match action {
         OperationDeed::Change(Action::Retry | Action::RetryFresh) if waits => {
-            "They are due at once, and their attempts count on. One that fails again waits as before, or is dead after its last attempt."
+            "They are due at once, and their attempts count on. A delivery that fails again waits as before, or is dead after its last attempt."
         }
         OperationDeed::Change(Action::Retry | Action::RetryFresh) => {
             "Their attempts are counted from 0. Events they emit are routed as the routes are now. If the file that runs has met the same failure, they fail again."
@@ -244,7 +244,7 @@ fn lines(
             "They end, and are not tried again unless somebody retries them."
         }
         OperationDeed::Replay(_) => {
-            "Each goes out once more, the oldest first, as new deliveries: the plugins do again what they do. Events that they emit are routed as the routes are now. What is erased or goes nowhere is skipped."
+            "Each goes out once more, the oldest first, as new deliveries: the plugins do again what they do. Events that they emit are routed as the routes are now. Events that are erased or go nowhere are skipped."
         }
     }));
     let is_retry = matches!(action, OperationDeed::Change(Action::Retry));

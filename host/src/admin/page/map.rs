@@ -12,7 +12,6 @@ use axum::response::Response;
 use super::frame::PageFrame;
 use super::parts::html::Html;
 use super::parts::link::{Link, word};
-use super::parts::measure::three_digits;
 use super::parts::when::{clock, when_about};
 use super::request::Asked;
 use super::{html, params};
@@ -21,7 +20,7 @@ use crate::admin::params::MapQuery;
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::series::Burst;
-use crate::text::grouped;
+use crate::text::{grouped, three_digits};
 
 mod drawing;
 

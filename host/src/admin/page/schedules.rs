@@ -13,7 +13,6 @@ use super::form::{FormFields, ONCE, see_other};
 use super::frame::PageFrame;
 use super::parts::html::{Html, shown};
 use super::parts::link::{Link, word};
-use super::parts::measure::duration;
 use super::parts::state::badge;
 use super::parts::when::when_text;
 use super::pauses::line;
@@ -31,6 +30,7 @@ use crate::admin::schedules::{
 use crate::admin::state::Admin;
 use crate::admin::view::{DeliveryState, EventItem};
 use crate::store::Pausable;
+use crate::text::duration;
 
 #[derive(Template)]
 #[template(path = "schedule.html")]

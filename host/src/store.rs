@@ -16,15 +16,15 @@
 //!
 //! Operators also cancel open deliveries and discard dead ones: see [`Action`].
 //!
-//! A store implements nine narrow traits. [`Queue`] moves deliveries along this diagram.
+//! A store implements ten narrow traits. [`Queue`] moves deliveries along this diagram.
 //! [`Operate`] has the actions of operators, and [`Operations`] those that go on by steps. [`Read`]
 //! (with [`ReadOne`] and [`Count`]) answers queries. [`Schedules`] keeps how far schedules have
-//! come, [`History`] what the host did over time, and [`LogPositions`] how far the logs of
-//! providers have been read. [`Hosts`] lists the hosts that share the store, and has their secrets.
-//! [`Health`] reports the store's condition. A caller takes the narrowest one. Callers and the
-//! store exchange durations, never instants of the caller's clock, because the store owns the time
-//! by which deliveries are due. Listings show times for people, and the nominal times of schedules
-//! are times of the wall clock.
+//! come, [`History`] what the host did over time, [`AuditLog`] who changed what, and
+//! [`LogPositions`] how far the logs of providers have been read. [`Hosts`] lists the hosts that
+//! share the store, and has their secrets. [`Health`] reports the store's condition. A caller takes
+//! the narrowest one. Callers and the store exchange durations, never instants of the caller's
+//! clock, because the store owns the time by which deliveries are due. Listings show times for
+//! people, and the nominal times of schedules are times of the wall clock.
 //!
 //! Laws, each with a test of the same words in `store/conformance.rs`:
 //! - what was appended is there after a crash, and what was not acknowledged may or may not be;
@@ -50,13 +50,14 @@
 
 mod answer;
 mod append_limit;
+mod audit;
 mod changes;
 #[cfg(test)]
 mod conformance;
 mod copy;
 mod error;
 mod health;
-mod held;
+mod held_leases;
 mod history;
 mod hosts;
 mod in_flight;
@@ -75,6 +76,7 @@ mod side_file;
 mod sqlite;
 
 pub use answer::{MaybeReady, Pending};
+pub use audit::AuditLog;
 pub use changes::{Changes, Hint};
 pub use copy::{CopiedRows, CopyProgress, StoreCopy, copy_store};
 pub use error::StoreError;
@@ -114,11 +116,20 @@ pub use sqlite::{
 
 /// A whole store. Cheap to share; every call may be made from any task.
 pub trait Store:
-    Queue + Operate + Operations + Read + Schedules + History + LogPositions + Hosts + Health
+    Queue + Operate + Operations + Read + Schedules + History + AuditLog + LogPositions + Hosts + Health
 {
 }
 
 impl<T> Store for T where
-    T: Queue + Operate + Operations + Read + Schedules + History + LogPositions + Hosts + Health
+    T: Queue
+        + Operate
+        + Operations
+        + Read
+        + Schedules
+        + History
+        + AuditLog
+        + LogPositions
+        + Hosts
+        + Health
 {
 }

@@ -1,5 +1,5 @@
 //! Makes text from a guest fit for a log, a terminal and a page: bounded, and without characters
-//! that control how text is shown. Also lines that a command and a page share.
+//! that control how text is shown. Also numbers and lines as commands and pages show them.
 
 use std::collections::BTreeSet;
 
@@ -49,6 +49,32 @@ pub fn grouped(number: u64) -> String {
     grouped
 }
 
+/// A duration with its unit, in three digits: `1.10 ms`, `3.41 s`, `65 s`, `59 min`.
+pub fn duration(ms: f64) -> String {
+    const UNITS: [(f64, &str); 4] =
+        [(86_400_000.0, "d"), (3_600_000.0, "h"), (60_000.0, "min"), (1_000.0, "s")];
+    let ms = ms.max(0.0);
+    // A value that would be rounded to one of a unit is shown in it.
+    let reaches = |size: f64| ms * 1.0005 >= size;
+    if ms > 60_000.0 && !reaches(120_000.0) {
+        // 65 s is read at once, 1.08 min is not.
+        return format!("{} s", three_digits(ms / 1_000.0));
+    }
+    let (value, unit) = UNITS
+        .into_iter()
+        .find(|(size, _)| reaches(*size))
+        .map_or((ms, "ms"), |(size, unit)| (ms / size, unit));
+    format!("{} {unit}", three_digits(value))
+}
+
+/// A number in three digits; whole ones without a fraction.
+pub fn three_digits(value: f64) -> String {
+    if value >= 99.95 || value.fract() == 0.0 {
+        return grouped(value.round() as u64);
+    }
+    if value >= 9.995 { format!("{value:.1}") } else { format!("{value:.2}") }
+}
+
 /// Whether a character controls how text is shown: control characters, line separators, and the
 /// characters with the Unicode property `Bidi_Control`.
 pub fn needs_escape(c: char) -> bool {
@@ -87,6 +113,30 @@ mod tests {
             [(0, "0"), (999, "999"), (1_000, "1,000"), (6_600, "6,600"), (1_234_567, "1,234,567")];
         for (number, expected) in cases {
             assert_eq!(grouped(number), expected);
+        }
+    }
+
+    #[test]
+    fn durations_have_a_unit_and_three_digits() {
+        for (ms, expected) in [
+            (0.0, "0 ms"),
+            (0.2, "0.20 ms"),
+            (1.1, "1.10 ms"),
+            (12.34, "12.3 ms"),
+            (812.4, "812 ms"),
+            (3_410.0, "3.41 s"),
+            (60_000.0, "1 min"),
+            (65_000.0, "65 s"),
+            (90_500.0, "90.5 s"),
+            (119_900.0, "120 s"),
+            (120_000.0, "2 min"),
+            (129_000.0, "2.15 min"),
+            (3_540_000.0, "59 min"),
+            (3_599_999.0, "1.00 h"),
+            (5_400_000.0, "1.50 h"),
+            (864_000_000.0, "10 d"),
+        ] {
+            assert_eq!(duration(ms), expected, "{ms}");
         }
     }
 

@@ -22,13 +22,13 @@ const AT_ONCE: usize = 4;
 /// A section for a preset whose secret is in a file, if it has one.
 fn section(name: &str, template: &SourceTemplate) -> String {
     let mut text = format!("[sources.{name}]\npreset = \"{name}\"\n");
-    if template.has_secrets() {
+    if template.signature.has_secrets() {
         text.push_str(&format!("secrets = [{{ file = \"{name}.secret\" }}]\n"));
     }
-    if template.needs_url() {
+    if template.signature.needs_url() {
         text.push_str("verify = { public_url = \"https://hooks.example.net\" }\n");
     }
-    let params = template.needed_params();
+    let params = template.signature.needed_params();
     if !params.is_empty() {
         let params: Vec<_> = params.iter().map(|name| format!("{name} = \"a_value\"")).collect();
         text.push_str(&format!("params = {{ {} }}\n", params.join(", ")));
@@ -59,10 +59,10 @@ fn site_of_all(all: &BTreeMap<&str, SourceTemplate>) -> Site {
     let secrets = site.path("data/secrets");
     std::fs::create_dir_all(&secrets).unwrap();
     for (name, template) in all {
-        if template.has_secrets() {
+        if template.signature.has_secrets() {
             site.put(&format!("{name}.secret"), secret(name, template));
         }
-        if template.pair_kind() == Some(PublicKeyKind::Rsa) {
+        if template.signature.pair_kind() == Some(PublicKeyKind::Rsa) {
             replace(&secrets.join(format!("{name}.pair")), RSA_PAIR.as_bytes());
         }
         site.put(&format!("{name}.toml"), section(name, template));
@@ -82,7 +82,7 @@ fn kind(name: &str, template: &SourceTemplate) -> String {
 
 /// Whether the key that a request of `send` would be signed with is at an address of the provider.
 fn is_by_address(template: &SourceTemplate) -> bool {
-    std::iter::once(template).chain(&template.others).any(|rule| rule.key_address.is_some())
+    template.signature.all().any(|rule| rule.key_address.is_some())
 }
 
 fn send(site: &Site, host: &Host, name: &str, kind: &str) -> Ran {
@@ -137,7 +137,7 @@ fn send_is_accepted_over_http_for_every_preset_whose_key_is_ours_to_have() {
     let faults = faults.into_inner().unwrap();
     assert!(faults.is_empty(), "{} of {}\n{}", faults.len(), all.len(), faults.join("\n"));
     let by_address = all.values().filter(|template| is_by_address(template)).count();
-    let pairs = all.values().filter(|template| template.pair_kind().is_some()).count();
+    let pairs = all.values().filter(|template| template.signature.pair_kind().is_some()).count();
     let stored = host.api("/api/v1/stats")["events"].as_u64().unwrap();
     println!("{} presets: {stored} events, {pairs} of them with a pair", all.len());
     println!("{by_address} refused, whose key is at an address of the provider");

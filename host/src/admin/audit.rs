@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::lines::{self, LineSender};
+use super::ndjson::{self, LineSender};
 use super::params::{AuditQuery, Params, audit_text};
 use super::problem::ProblemJson;
 use super::sees::Sees;
@@ -98,7 +98,7 @@ pub(super) async fn export_audit(
     let (filter, (limit, before)) = (query.filter()?, query.page()?);
     let most = if query.is_limited() { limit } else { usize::MAX };
     let write = move |admin, sender| send_all(admin, sees, (filter, before, most), sender);
-    Ok(lines::answer(admin, write))
+    Ok(ndjson::answer(admin, write))
 }
 
 /// Sends every entry that matches, until the client has gone.

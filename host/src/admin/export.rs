@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 
 use super::body;
 use super::by::By;
-use super::lines::{self, LineSender, NDJSON};
+use super::ndjson::{self, LineSender, NDJSON};
 use super::params::{EventQuery, ImportQuery, Params};
 use super::problem::ProblemJson;
 use super::sees::Sees;
@@ -180,7 +180,7 @@ pub(super) async fn export_events(
     let (filter, page) = (query.filter(sees)?, query.page()?);
     let most = if query.is_limited() { page.limit } else { usize::MAX };
     let write = move |admin, sender| send_all(admin, sees, (filter, page, most), sender);
-    Ok(lines::answer(admin, write))
+    Ok(ndjson::answer(admin, write))
 }
 
 /// Sends every event that matches, until the client has gone.

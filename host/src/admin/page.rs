@@ -16,9 +16,8 @@ use axum::routing::{MethodRouter, get, post};
 use super::problem::{ProblemJson, ShownProblem};
 use super::role::{ANYONE, Identity, OPERATOR, Role, VIEWER};
 use super::state::Admin;
-use asked::Asked;
+use request::Asked;
 
-mod asked;
 mod assets;
 mod choose;
 mod confirm;
@@ -41,6 +40,7 @@ mod parts;
 mod pauses;
 mod plugins;
 mod problem;
+mod request;
 mod schedules;
 mod settings;
 mod sources;
@@ -106,7 +106,10 @@ fn of_events() -> Vec<PageRoute> {
         asks("/events/{id}/edit", get(event::edit::ask).post(event::edit::act)),
         shows("/deliveries", get(deliveries::show)),
         shows("/deliveries/{id}", get(deliveries::lead)),
-        asks("/deliveries/{id}/{action}", get(deliveries::act::ask).post(deliveries::act::act)),
+        asks(
+            "/deliveries/{id}/{action}",
+            get(deliveries::actions::ask).post(deliveries::actions::act),
+        ),
         shows("/failures", get(failures::show)),
         shows("/failures/{id}", get(failures::one)),
         shows("/operations", get(operations::show)),

@@ -309,8 +309,7 @@ fn scheme(source: &Source) -> &'static str {
 }
 
 fn closed(source: &Source) -> Option<String> {
-    let Verify::Signature(signature) = &source.verify else { return None };
-    match &signature.secrets {
+    match &source.secrets {
         Secrets::Missing(what) => Some(what.clone()),
         _ => None,
     }
@@ -329,7 +328,7 @@ fn secrets(source: &Source, uses: &[Option<i64>]) -> Vec<SecretJson> {
         let last = if set { uses.next().flatten() } else { None };
         SecretJson { from, set, last_used_at: last.map(rfc3339) }
     };
-    if let Secrets::Pair { path, .. } = &signature.secrets {
+    if let Secrets::Pair { path, .. } = &source.secrets {
         return vec![one(format!("a pair of keys for tests, in {}", path.display()), true)];
     }
     if !signature.has_secrets() {
@@ -337,7 +336,7 @@ fn secrets(source: &Source, uses: &[Option<i64>]) -> Vec<SecretJson> {
         return (1..=count).map(|n| one(format!("public key {n}"), true)).collect();
     }
     let places = source.secret_places.iter();
-    let mut found: Vec<_> = match &signature.secrets {
+    let mut found: Vec<_> = match &source.secrets {
         // Secrets of an earlier configuration may stay in use.
         Secrets::Set(all)
             if source.secret_places.iter().filter(|it| it.is_set).count() != all.len() =>
@@ -346,7 +345,7 @@ fn secrets(source: &Source, uses: &[Option<i64>]) -> Vec<SecretJson> {
         }
         _ => places.map(|place| one(place.name.clone(), place.is_set)).collect(),
     };
-    if let Secrets::Generated { path, .. } = &signature.secrets {
+    if let Secrets::Generated { path, .. } = &source.secrets {
         found.push(one(format!("made by this host, in {}", path.display()), true));
     }
     found

@@ -1,6 +1,5 @@
 //! Keeps what the meters count: in memory every ten seconds, in the store every five minutes.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -22,11 +21,14 @@ pub(super) async fn run(
     let mut next_ms = clock.host_ms().saturating_add(STEP_MS);
     let mut keep_ms = clock.host_ms().saturating_add(STORED_EACH_MS);
     loop {
-        let is_last = tokio::select! {
-            () = closing.cancelled() => true,
-            () = clock.sleep_until_host(next_ms) => false,
-            // A store that is slow hinders neither of them: it is asked again after that.
-            never = read_keys(&*store, &activity) => match never {},
+        let mut are_read = false;
+        let is_last = loop {
+            tokio::select! {
+                () = closing.cancelled() => break true,
+                () = clock.sleep_until_host(next_ms) => break false,
+                // A store that is slow hinders neither of them: it is asked again after that.
+                () = read_keys(&*store, &activity), if !are_read => are_read = true,
+            }
         };
         series.sample(clock.now_ms());
         if let Ok(stats) = store.stats().await {
@@ -46,15 +48,13 @@ pub(super) async fn run(
     }
 }
 
-/// Reads when the keys of sources were used last: at the start, and when keys were added. It never
-/// ends by itself.
-async fn read_keys(store: &dyn History, activity: &SourceActivity) -> Infallible {
+/// Reads when the keys of sources were used last: at the start, and when keys were added.
+async fn read_keys(store: &dyn History, activity: &SourceActivity) {
     for key in activity.unread_keys() {
         // Another time, if the store does not answer now.
         let Ok(samples) = store.samples(key.owner.clone(), MAX_SAMPLES).await else { break };
         key.read(&samples);
     }
-    std::future::pending().await
 }
 
 async fn keep(store: &dyn History, series: &Series, activity: &SourceActivity, clock: &Clock) {

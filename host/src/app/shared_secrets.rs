@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::AppError;
-use crate::config::source::{Secrets, Source, Verify};
+use crate::config::source::{Secrets, Source};
 use crate::config::{Config, MakeSecrets, MissingPlugins, StorePlace};
 use crate::providers::registered::{is_shared_file, is_whole};
 use crate::seal::SealKey;
@@ -341,13 +341,9 @@ fn tell_of_own(config: &Config) {
 /// Whether a source uses a file that a command writes, or waits for one.
 fn keeps_secrets(source: &Source) -> bool {
     let provider = &source.provider;
-    let is_set = |verify: &Verify| match verify {
-        Verify::Signature(signature) => matches!(signature.secrets, Secrets::Set(_)),
-        Verify::None => true,
-    };
     provider.registration.is_some()
         || provider.callback.as_ref().is_some_and(|callback| callback.token.is_some())
-        || provider.names_registration && !is_set(&source.verify)
+        || provider.names_registration && !matches!(source.secrets, Secrets::Set(_))
 }
 
 /// Compares regularly, and once the configuration has changed, until `closing`.

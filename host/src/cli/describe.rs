@@ -89,7 +89,7 @@ fn sources(out: &mut Printout, config: &Config) {
 
 fn secrets(source: &Source) -> String {
     let Verify::Signature(signature) = &source.verify else { return "not verified".to_owned() };
-    match &signature.secrets {
+    match &source.secrets {
         Secrets::Set(_) if !signature.has_secrets() => {
             format!("public keys: {}", signature.public_keys.len())
         }

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::client::{AdminClient, Param};
 use super::failure::Failure;
-use super::output::{Ink, Printout, bytes, call_line, print_json, printable, text};
+use super::output::{Ink, Printout, bytes, call_line, duration_of, print_json, printable, text};
+use crate::text::duration;
 
 /// The bounds of a listing.
 #[derive(Debug, Args)]
@@ -157,15 +158,16 @@ pub(super) fn attempts(out: &mut Printout, delivery: &Value) {
             .as_str()
             .map(|error| format!(": {}", printable(error)))
             .unwrap_or_default();
-        let (number, started, ms) =
-            (&attempt["number"], text(&attempt["started_at"]), &attempt["duration_ms"]);
+        let (number, started) = (&attempt["number"], text(&attempt["started_at"]));
+        let took = duration_of(&attempt["duration_ms"]);
         let settled = if attempt["settled"] == "cancelled" { ", cancelled meanwhile" } else { "" };
-        let line = format!("  #{number}  {}  {ms} ms  {outcome}", printable(&started));
+        let line = format!("  #{number}  {}  {took}  {outcome}", printable(&started));
         out.line(format!("{line}{settled}{error}"));
         if let (Some(cpu), Some(memory)) =
             (attempt["cpu_ms"].as_f64(), attempt["memory_bytes"].as_u64())
         {
-            out.line(format!("    used {cpu} ms of CPU and {} of memory", bytes(memory)));
+            let (cpu, memory) = (duration(cpu), bytes(memory));
+            out.line(format!("    used {cpu} of CPU and {memory} of memory"));
         }
         for step in elements(&attempt["steps"]) {
             out.line(format!("    {}", step_line(step)));
@@ -207,8 +209,8 @@ fn recorded_step(step: &Value) -> String {
 /// A step that an attempt recorded or recalled.
 pub(super) fn step_line(step: &Value) -> String {
     let (name, size) = (text(&step["name"]), bytes(step["bytes"].as_u64().unwrap_or(0)));
-    let line = match step["recorded_after_ms"].as_u64() {
-        Some(ms) => format!("step {name} recorded after {ms} ms ({size})"),
+    let line = match step["recorded_after_ms"].as_f64() {
+        Some(ms) => format!("step {name} recorded after {} ({size})", duration(ms)),
         None => format!("step {name} recalled ({size})"),
     };
     printable(&line)

@@ -13,6 +13,7 @@ use super::listing::{Listed, ListingArgs, delivery_table, elements};
 use super::output::{Printout, print_json, printable, text};
 use super::progress::ProgressLine;
 use crate::store::OperationId;
+use crate::text::duration;
 
 #[derive(Debug, Args)]
 #[command(
@@ -187,7 +188,7 @@ pub(super) fn report(now: &Value, as_json: bool) -> Result<ExitCode, Failure> {
 pub(super) fn first_line(operation: &Value) -> Option<String> {
     let tried = &operation["first_tried"];
     let outcome = tried["outcome"].as_str()?;
-    let took = tried["duration_ms"].as_f64().map(|ms| format!(" in {ms:.1} ms"));
+    let took = tried["duration_ms"].as_f64().map(|ms| format!(" in {}", duration(ms)));
     let before = tried["before"].as_str().map(|before| format!(" (was {before})"));
     let verdict = tried["verdict"].as_str();
     let is_known = matches!(verdict, Some("fixed" | "same error" | "still well"));

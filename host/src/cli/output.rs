@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::remarks;
 use crate::env;
-use crate::text::needs_escape;
+use crate::text::{duration, needs_escape};
 
 mod columns;
 
@@ -211,6 +211,11 @@ pub(super) fn bytes(length: u64) -> String {
     bytesize::ByteSize::b(length).to_string()
 }
 
+/// A number of milliseconds of the API, for people; `-` if there is none.
+pub(super) fn duration_of(ms: &Value) -> String {
+    ms.as_f64().map_or_else(|| "-".to_owned(), duration)
+}
+
 /// An HTTP request of a plugin on one line, from what the API shows of it.
 pub(super) fn call_line(call: &Value) -> String {
     let count = |name: &str| bytes(call[name].as_u64().unwrap_or(0));
@@ -218,9 +223,10 @@ pub(super) fn call_line(call: &Value) -> String {
     let status = call["status"].as_u64().map(|status| format!(" → {status}"));
     let status = status.or(refused.then(|| " → refused".to_owned())).unwrap_or_default();
     let error = call["error"].as_str().map(|error| format!(": {error}")).unwrap_or_default();
-    let (method, url, ms) = (text(&call["method"]), text(&call["url"]), &call["duration_ms"]);
+    let (method, url) = (text(&call["method"]), text(&call["url"]));
+    let took = duration_of(&call["duration_ms"]);
     let (sent, received) = (count("sent_bytes"), count("received_bytes"));
-    printable(&format!("{method} {url}{status}, {ms} ms, {sent} sent, {received} received{error}"))
+    printable(&format!("{method} {url}{status}, {took}, {sent} sent, {received} received{error}"))
 }
 
 #[cfg(test)]

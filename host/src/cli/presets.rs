@@ -9,7 +9,9 @@ use super::failure::Failure;
 use super::listing::elements;
 use super::output::{Printout, print_json};
 use crate::config::presets::{self, AboutProvider};
-use crate::config::source::{DedupeBy, HandshakeRule, Part, Pick, SourceTemplate, ValueCondition};
+use crate::config::source::{
+    DedupeBy, HandshakeRule, Part, Pick, Signature, SourceTemplate, ValueCondition,
+};
 use crate::names::{closest, did_you_mean};
 
 /// The text for a rule that others have reported.
@@ -104,6 +106,7 @@ fn section(name: &str, preset: &Value) -> Vec<String> {
 /// A preset as JSON.
 fn described(name: &str) -> Option<Value> {
     let (template, about) = (presets::find(name)?, presets::about(name)?);
+    let rule = &template.signature;
     let pick = |pick: &Option<Pick>| pick.as_ref().map(ToString::to_string);
     let samples = presets::samples(name).iter().map(|(kind, _)| kind.as_str());
     Some(json!({
@@ -113,19 +116,19 @@ fn described(name: &str) -> Option<Value> {
         "register": about.register,
         "everybody": about.everybody,
         "confirmed": about.confirmed,
-        "rules": rules(&template).iter().map(|rule| described_rule(rule)).collect::<Vec<_>>(),
+        "rules": rule.all().map(described_rule).collect::<Vec<_>>(),
         "params": params(&template),
         "takes_secret": template.handshakes.iter().any(|rule| rule.offers.is_some()),
-        "key_url": rules(&template).iter().any(|rule| rule.key_address.is_some()),
-        "needs_url": template.needs_url(),
+        "key_url": rule.all().any(|rule| rule.key_address.is_some()),
+        "needs_url": rule.needs_url(),
         "handshakes": handshakes(&template),
-        "scheme": template.scheme.name(),
-        "keys": if template.has_secrets() { "secret" } else { "public key" },
-        "signature": places(&template),
-        "encoding": template.encoding.name(),
-        "signed": template.signed.iter().map(Part::to_string).collect::<String>(),
-        "time": template.timestamp.as_ref().map(|rule| rule.field.place.to_string()),
-        "tolerance_s": template.timestamp.as_ref().map(|rule| rule.tolerance_ms / 1_000),
+        "scheme": rule.scheme.name(),
+        "keys": if rule.has_secrets() { "secret" } else { "public key" },
+        "signature": places(rule),
+        "encoding": rule.encoding.name(),
+        "signed": rule.signed.iter().map(Part::to_string).collect::<String>(),
+        "time": rule.timestamp.as_ref().map(|time| time.field.place.to_string()),
+        "tolerance_s": rule.timestamp.as_ref().map(|time| time.tolerance_ms / 1_000),
         "split": template.split.as_deref().map(|list| match list {
             "" => "the whole body",
             list => list,
@@ -152,23 +155,18 @@ fn bodies(template: &SourceTemplate, about: &AboutProvider) -> Option<String> {
 }
 
 /// Where signatures stand, as `Header: prefix…`.
-fn places(template: &SourceTemplate) -> String {
+fn places(rule: &Signature) -> String {
     const SHOWN: usize = 8;
-    let fields = template.signatures.iter().take(SHOWN);
+    let fields = rule.signatures.iter().take(SHOWN);
     let mut texts: Vec<_> =
         fields.map(|field| format!("{}: {}…", field.place, field.prefix)).collect();
-    if let Some(last) = template.signatures.get(SHOWN..).and_then(<[_]>::last) {
+    if let Some(last) = rule.signatures.get(SHOWN..).and_then(<[_]>::last) {
         texts.push(format!("and so on to {}", last.place));
     }
     texts.join(", ")
 }
 
-/// Its rules: the first one that is for a request decides.
-fn rules(template: &SourceTemplate) -> Vec<&SourceTemplate> {
-    std::iter::once(template).chain(&template.others).collect()
-}
-
-fn described_rule(rule: &SourceTemplate) -> Value {
+fn described_rule(rule: &Signature) -> Value {
     json!({
         "when": all_of(&rule.when),
         "scheme": rule.scheme.name(),
@@ -188,7 +186,7 @@ fn all_of(conditions: &[ValueCondition]) -> Option<String> {
 
 /// The parameters that it needs.
 fn params(template: &SourceTemplate) -> BTreeSet<String> {
-    let signed = template.needed_params().into_iter().map(str::to_owned);
+    let signed = template.signature.needed_params().into_iter().map(str::to_owned);
     signed.chain(template.handshakes.iter().flat_map(|rule| rule.params())).collect()
 }
 

@@ -9,7 +9,7 @@ use super::Common;
 use super::client::{AdminClient, HostArg, encoded};
 use super::failure::Failure;
 use super::listing::elements;
-use super::output::{Printout, print_json, printable, text};
+use super::output::{Printout, duration_of, print_json, printable, text};
 use super::since::seconds;
 use super::{presets, take_secret};
 
@@ -173,7 +173,7 @@ impl SourcesArgs {
         } else {
             let mut out = Printout::new();
             let word = out.state(if is_stored { "ok" } else { "failed" });
-            out.line(format!("{status} in {} ms ({word})", answer["ms"]));
+            out.line(format!("{status} in {} ({word})", duration_of(&answer["ms"])));
             match answer["event_id"].as_str() {
                 Some(id) => out.line(printable(id)),
                 None => out.line(printable(&text(&answer["reply"]))),

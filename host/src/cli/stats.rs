@@ -12,7 +12,7 @@ use super::client::{AdminClient, HostArg};
 use super::failure::Failure;
 use super::output::{Printout, print_json, print_json_line, text};
 use crate::env;
-use crate::text::grouped;
+use crate::text::{duration, grouped};
 
 /// Where the API has them.
 const STATS: &str = "/api/v1/stats";
@@ -99,12 +99,12 @@ fn show(line: &str, redraws: bool) -> Result<(), Failure> {
 fn line(stats: &Value) -> String {
     let count = |state: &str| grouped(stats["deliveries"][state].as_u64().unwrap_or(0));
     let rate = |name: &str| number(stats["lately"][name].as_f64().unwrap_or(0.0));
-    let oldest = age_s(&stats["at"], &stats["oldest_ready_at"])
-        .map_or_else(String::new, |age| format!(" (oldest {} s)", number(age)));
-    let next = age_s(&stats["next_due_at"], &stats["at"])
-        .map_or_else(String::new, |time| format!(" (next in {} s)", number(time)));
+    let oldest = age_ms(&stats["at"], &stats["oldest_ready_at"])
+        .map_or_else(String::new, |age| format!(" (oldest {})", duration(age)));
+    let next = age_ms(&stats["next_due_at"], &stats["at"])
+        .map_or_else(String::new, |time| format!(" (next in {})", duration(time)));
     let ack = stats["lately"]["ack_p99_ms"].as_f64();
-    let ack = ack.map_or_else(String::new, |ms| format!("  ack p99 {} ms", number(ms)));
+    let ack = ack.map_or_else(String::new, |ms| format!("  ack p99 {}", duration(ms)));
     format!(
         "accepted {}/s  succeeded {}/s  failed {}/s  ready {}{oldest}  leased {}  waiting {}{next}  dead {}{ack}",
         rate("accepted_per_s"),
@@ -117,11 +117,11 @@ fn line(stats: &Value) -> String {
     )
 }
 
-/// The seconds from one time of the API to an earlier one, if there are both.
-fn age_s(now: &Value, then: &Value) -> Option<f64> {
+/// The milliseconds from one time of the API to an earlier one, if there are both.
+fn age_ms(now: &Value, then: &Value) -> Option<f64> {
     let time = |value: &Value| value.as_str()?.parse::<jiff::Timestamp>().ok();
     let ms = time(now)?.as_millisecond() - time(then)?.as_millisecond();
-    Some(ms.max(0) as f64 / 1e3)
+    Some(ms.max(0) as f64)
 }
 
 /// A number with a fraction only if it is small.
@@ -169,8 +169,8 @@ mod tests {
         });
         assert_eq!(
             line(&stats),
-            "accepted 1,204/s  succeeded 1,198/s  failed 0.6/s  ready 4 (oldest 0.4 s)  leased 2  \
-             waiting 53 (next in 12 s)  dead 1,041  ack p99 6.7 ms"
+            "accepted 1,204/s  succeeded 1,198/s  failed 0.6/s  ready 4 (oldest 400 ms)  leased 2  \
+             waiting 53 (next in 12 s)  dead 1,041  ack p99 6.71 ms"
         );
         let still = json!({ "at": "2026-11-23T15:04:05.400Z", "oldest_ready_at": null });
         assert_eq!(

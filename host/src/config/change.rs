@@ -35,18 +35,15 @@ impl Config {
     /// are good enough.
     pub fn keep_secrets_of(&mut self, running: &Self) {
         for (name, source) in &mut self.sources {
-            let old = running.sources.get(name).map(|old| &old.verify);
-            let (source::Verify::Signature(new), Some(source::Verify::Signature(old))) =
-                (&source.verify, old)
+            let Some(old) = running.sources.get(name) else { continue };
+            let (source::Verify::Signature(new), source::Verify::Signature(_)) =
+                (&source.verify, &old.verify)
             else {
                 continue;
             };
-            if matches!(new.secrets, source::Secrets::Missing(_)) && new.has_secrets() {
-                let verify = source::Signature { secrets: old.secrets.clone(), ..new.clone() };
-                *source = Arc::new(Source {
-                    verify: source::Verify::Signature(verify),
-                    ..(**source).clone()
-                });
+            if matches!(source.secrets, source::Secrets::Missing(_)) && new.has_secrets() {
+                let secrets = old.secrets.clone();
+                *source = Arc::new(Source { secrets, ..(**source).clone() });
                 let about = |warning: &&Warning| warning.about == Some(About::Source(name.clone()));
                 self.warnings.retain(|warning| !about(&warning));
                 self.warnings.extend(running.warnings.iter().filter(about).cloned());
@@ -61,9 +58,9 @@ impl Config {
     /// There are some: for people.
     pub fn keeps_secrets_of(&self, running: &Self) -> Result<(), String> {
         let has_others = |name: &str| {
-            let secrets = self.sources.get(name).map(|source| &source.verify);
-            let Some(source::Verify::Signature(signature)) = secrets else { return false };
-            matches!(signature.secrets, source::Secrets::Set(_))
+            let Some(source) = self.sources.get(name) else { return false };
+            matches!(source.verify, source::Verify::Signature(_))
+                && matches!(source.secrets, source::Secrets::Set(_))
         };
         let lost = inputs::lost(&running.inputs, &self.inputs, has_others);
         match lost.is_empty() {

@@ -14,6 +14,7 @@ mod place;
 mod provider;
 mod public_key;
 mod replies;
+mod rules;
 mod shown;
 mod signature;
 mod template;
@@ -46,6 +47,8 @@ pub struct Source {
     pub preset: Option<String>,
     /// The authentication of requests.
     pub verify: Verify,
+    /// The keys of its rules; none where these have public keys, or there is no rule.
+    pub secrets: Secrets,
     /// The places of its secrets, in the order of the configuration.
     pub secret_places: Vec<SecretPlace>,
     /// The place of the event type in a request.
@@ -86,9 +89,9 @@ pub struct Source {
 impl Source {
     /// Whether a token that says nothing of the body is good for one event.
     pub fn takes_tokens_once(&self) -> bool {
-        let Verify::Signature(first) = &self.verify else { return false };
-        let mut rules = std::iter::once(first).chain(&first.others);
-        rules.any(|rule| rule.is_bare_token() && self.dedupe.goes_by_signed(rule))
+        let Verify::Signature(signature) = &self.verify else { return false };
+        let spends = |rule: &Signature| rule.is_bare_token() && self.dedupe.goes_by_signed(rule);
+        signature.all().any(spends)
     }
 
     /// The events of one request, in words.

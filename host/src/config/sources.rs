@@ -118,13 +118,14 @@ pub(super) fn complete(
             sink.warn(Warning::of_working_source(&name, &what));
         }
         let verify = match is_verified {
-            true => Verify::Signature(template.clone().signature(secrets)),
+            true => Verify::Signature(template.rules()),
             false => Verify::None,
         };
         let source = Source {
             name: name.as_str().into(),
             preset,
             verify,
+            secrets,
             secret_places,
             kind,
             dedupe: template.dedupe(is_verified),
@@ -160,7 +161,7 @@ fn settle(
         let path = keys.folder.join(format!("{name}{PAIR_ENDING}"));
         let secrets = secrets::settle_pair(&missing, name, path, (loopback, make), sink);
         if let Secrets::Pair { pair, .. } = &secrets {
-            template.take_key(&pair.public());
+            template.signature.take_key(&pair.public());
         }
         return secrets;
     }
@@ -184,7 +185,7 @@ fn settle_url(
         sink.problem(Some(span), message, help);
     }
     if template.uses_url() {
-        template.take_url(url);
+        template.signature.take_url(url);
     }
 }
 
@@ -259,7 +260,7 @@ fn read_secrets(
 ) -> Option<FoundSecrets> {
     let VerifySection { is_verified, says_how, min_key_bytes, provider, takes_secrets } = how;
     let format = &template.key;
-    match (is_verified && template.has_secrets(), list) {
+    match (is_verified && template.signature.has_secrets(), list) {
         (true, Some(list)) => Some(secrets::read(list, format, min_key_bytes, places)),
         (true, None) => {
             if let Some(provider) = provider {
@@ -309,9 +310,11 @@ fn read_min_key_bytes(section: &mut Section<'_>) -> usize {
 /// missing: no preset can say either. A value that was refused is reported in its own place only.
 fn check_own(item: &Item<'_>, template: &SourceTemplate) -> (bool, Option<Keyless>) {
     let says = |key| item.value.as_table().is_some_and(|table| table.get_key_value(key).is_some());
-    let (key, span, kind) = (item.path.clone(), item.key_span.clone(), template.pair_kind());
-    let is_keyless = template.is_keyless() && !says("public_keys");
-    let lacks_url = template.needs_url() && template.public_url.is_none() && !says("public_url");
+    let (key, span, kind) =
+        (item.path.clone(), item.key_span.clone(), template.signature.pair_kind());
+    let is_keyless = template.signature.is_keyless() && !says("public_keys");
+    let rule = &template.signature;
+    let lacks_url = rule.needs_url() && rule.public_url.is_none() && !says("public_url");
     (lacks_url, is_keyless.then_some(Keyless { key, span, kind }))
 }
 

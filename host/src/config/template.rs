@@ -46,9 +46,10 @@ pub(super) fn read(
             says_timestamp.is_some_and(|table| table.get_key_value("timestamp").is_some());
         let available = dedupe::Available {
             id: template.id.is_some() || section.keys().any(|key| key == "id"),
-            timestamp: template.timestamp.is_some() || says_timestamp,
-            signs: std::iter::once(&*template)
-                .chain(&template.others)
+            timestamp: template.signature.timestamp.is_some() || says_timestamp,
+            signs: template
+                .signature
+                .all()
                 .any(|rule| rule.scheme.signs() || rule.scheme == SignatureScheme::Jwt),
             is_verified,
         };
@@ -67,7 +68,8 @@ pub(super) fn read_max_body(section: &mut Section<'_>, template: &mut SourceTemp
 }
 
 fn check_signed(item: &Item<'_>, template: &SourceTemplate) {
-    if template.signed.contains(&Part::Id) && !matches!(template.id, Some(Pick::Header(_))) {
+    let signs_id = template.signature.signed.contains(&Part::Id);
+    if signs_id && !matches!(template.id, Some(Pick::Header(_))) {
         let help = "say which header carries it: `id = { header = \"X-Delivery-Id\" }`";
         item.refuse_key("signs the {id}, but no header is named for it", help);
     }

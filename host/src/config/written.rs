@@ -197,8 +197,10 @@ impl Config {
             found.push(("store.secret_key".to_owned(), "set, not shown".to_owned()));
         }
         for (name, source) in &self.sources {
-            let Verify::Signature(signature) = &source.verify else { continue };
-            let state = match &signature.secrets {
+            if matches!(source.verify, Verify::None) {
+                continue;
+            }
+            let state = match &source.secrets {
                 Secrets::Set(secrets) => format!("{} set, not shown", secrets.len()),
                 Secrets::Generated { .. } => "made by the host, not shown".to_owned(),
                 Secrets::Pair { .. } => "a pair of keys, not shown".to_owned(),

@@ -156,7 +156,7 @@ pub(super) fn marks(source: &Source) -> Vec<KeyMark> {
     if !signature.has_secrets() {
         return signature.public_keys.iter().map(|key| mark(&key.bytes)).collect();
     }
-    match &signature.secrets {
+    match &source.secrets {
         Secrets::Set(all) => {
             let keys = all.iter().map(|secret| secret.expose_secret());
             keys.filter(|key| !key.is_empty()).map(mark).collect()

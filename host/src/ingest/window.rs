@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use crate::config::Config;
-use crate::config::source::{Secrets, Source, Verify};
+use crate::config::source::{Secrets, Source};
 use crate::files::private::{self, IfThere};
 use crate::files::read_regular;
 use crate::providers::registered::{MAX_BYTES, Registration, file_name};
@@ -188,8 +188,7 @@ impl SourceWindow {
 fn is_active(source: &Source, secret: &SecretString) -> bool {
     let wanted = secret.expose_secret().as_bytes();
     let is_same = |key: &[u8]| bool::from(key.ct_eq(wanted));
-    if let Verify::Signature(signature) = &source.verify
-        && let Secrets::Set(all) = &signature.secrets
+    if let Secrets::Set(all) = &source.secrets
         && all.iter().any(|key| is_same(key.expose_secret()))
     {
         return true;

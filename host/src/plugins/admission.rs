@@ -22,10 +22,10 @@ use crate::sandbox::Cache;
 use crate::store::{Approval, ApprovalChange, AuditNote, Store, StoreError, StoredApproval};
 use crate::{fail, tasks};
 
-mod former;
+mod migration;
 mod record;
 
-use former::{FormerApprovals, Note};
+use migration::{FormerApprovals, Note};
 pub use record::Admission;
 pub(super) use record::{AskedCapabilities, Decision};
 use record::{Record, decide};

@@ -190,10 +190,9 @@ async fn a_listener_that_waits_for_a_restart_takes_no_secret_away() {
     let text = format!("{}\n{source}", config_text("\"x.*\" = \"a\""));
     let config = Arc::clone(&site.watched.config);
     let made = |config: &Config| {
-        let Verify::Signature(signature) = &config.sources["s"].verify else {
-            panic!("it is verified")
-        };
-        matches!(signature.secrets, Secrets::Generated { .. })
+        let source = &config.sources["s"];
+        assert!(matches!(source.verify, Verify::Signature(_)), "it is verified");
+        matches!(source.secrets, Secrets::Generated { .. })
     };
     site.replace("config.toml", text.clone());
     site.until(|_| config.load().sources.contains_key("s")).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::held::HeldLease;
+use super::held_leases::HeldLease;
 use crate::clock::after_ms;
 use crate::event::{
     AttemptRecord, DeliveryId, Event, EventId, FailureId, KeyPolicy, NewEvent, PluginName, State,

@@ -22,7 +22,7 @@ pub trait Operate: Send + Sync + std::fmt::Debug {
     /// [`StoreError::Conflict`](super::StoreError::Conflict).
     ///
     /// Of a change of many, each transaction makes an entry, and the key is not used: see
-    /// [`History::answer`](super::History::answer).
+    /// [`AuditLog::answer`](super::AuditLog::answer).
     fn change(&self, note: Option<AuditNote>, action: Action, which: Which)
     -> Pending<'_, Changed>;
 

@@ -22,7 +22,7 @@ use self::read::PostgresReads;
 use self::shared::PostgresShared;
 use self::work::WorkConnection;
 use super::append_limit::AppendLimit;
-use super::held::HeldLease;
+use super::held_leases::HeldLease;
 use super::{
     Appended, Count, DispatchHandle, EventView, FoundFacts, Health, InFlight, Lease, LeaseHolder,
     LeaseQueue, Leased, MaybeReady, NewStep, Pending, Queue, ReadOne, Recorded, Recovered, Settled,
@@ -77,6 +77,7 @@ mod options;
 mod orphans;
 mod own_limits;
 mod pauses;
+mod reachability;
 mod read;
 mod read_connection;
 mod reading;
@@ -146,7 +147,7 @@ impl Postgres {
     ) -> Pending<'_, T> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply));
-        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(self.shared.gone())) })
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(self.shared.reach.gone())) })
     }
 
     /// A writer that is gone drops the command, and with it the reply.
@@ -165,7 +166,7 @@ impl Postgres {
             return refused(StoreError::NotReplicated(why));
         }
         // An append that would only wait is not taken.
-        if let Some(error) = self.shared.unreachable_since(APPEND_WAITS) {
+        if let Some(error) = self.shared.reach.unreachable_since(APPEND_WAITS) {
             return refused(error);
         }
         let answer = self.ask(command);
@@ -173,7 +174,7 @@ impl Postgres {
             tokio::select! {
                 biased;
                 answer = answer => answer,
-                error = self.shared.unreachable_for(APPEND_WAITS) => Err(error),
+                error = self.shared.reach.unreachable_for(APPEND_WAITS) => Err(error),
             }
         })
     }
@@ -227,7 +228,7 @@ impl Queue for Postgres {
             let why = "other hosts have taken over what this one held";
             return MaybeReady::ready(Err(StoreError::Unreachable(why.to_owned())));
         }
-        if self.shared.is_cut_off() {
+        if self.shared.reach.is_cut_off() {
             let why = "other hosts may take over what this one holds";
             return MaybeReady::ready(Err(StoreError::Unreachable(why.to_owned())));
         }
@@ -290,7 +291,7 @@ impl Count for Postgres {
 
 impl Health for Postgres {
     fn trouble(&self) -> Option<StoreError> {
-        self.shared.trouble.borrow().clone()
+        self.shared.reach.trouble.borrow().clone()
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -317,7 +318,7 @@ impl Health for Postgres {
     }
 
     fn stopped(&self) -> Pending<'_, ()> {
-        let mut trouble = self.shared.trouble.subscribe();
+        let mut trouble = self.shared.reach.trouble.subscribe();
         Box::pin(async move {
             // An error means the store itself is gone, and so it has stopped.
             let _ =

@@ -50,7 +50,8 @@ impl Vector {
             handshakes: Vec::new(),
             replies: Default::default(),
             params: std::collections::BTreeMap::new(),
-            verify: Verify::Signature(preset.signature(Secrets::Set(vec![key.into()]))),
+            verify: Verify::Signature(preset.rules()),
+            secrets: Secrets::Set(vec![key.into()]),
         }))
     }
 

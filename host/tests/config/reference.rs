@@ -19,10 +19,10 @@ fn the_root_configuration_works_as_it_is() {
     fs::remove_file(home.folder.path().join("plugins/audit.wat")).unwrap();
     fs::write(home.folder.path().join("plugins/audit.wasm"), "").unwrap();
     let config = home.good(&fs::read_to_string(root.join("config.toml")).unwrap());
-    let (source, hmac) = signature(&config, "heygen");
+    let (source, _) = signature(&config, "heygen");
     assert_eq!(source.preset.as_deref(), Some("heygen"));
     assert!(
-        matches!(&hmac.secrets, Secrets::Generated { path, .. } if path.ends_with("data/secrets/heygen"))
+        matches!(&source.secrets, Secrets::Generated { path, .. } if path.ends_with("data/secrets/heygen"))
     );
     let targets = |source: &str, kind: &str| {
         config
@@ -98,7 +98,7 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
     let (acme, verify) = signature(&config, "acme");
     assert_eq!(acme.kind, Pick::Json("/event/type".to_owned()));
     assert_eq!(verify.signed, [Part::Timestamp, Part::Literal(".".to_owned()), Part::Body]);
-    assert_eq!(keys(&verify.secrets), [b"0123456789abcdef"]);
+    assert_eq!(keys(&acme.secrets), [b"0123456789abcdef"]);
     assert_eq!(config.routes.iter().len(), 4);
     let gatherings: Vec<_> =
         config.routes.gatherings.iter().map(|found| found.terms.plugin.to_string()).collect();

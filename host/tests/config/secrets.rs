@@ -16,15 +16,15 @@ fn secrets_are_found_where_the_file_says() {
     let list = "[{ env = \"ACME_SECRET\" }, { env = \"ABSENT\" }, { file = \"absent.txt\" }, { file = \"secret.txt\" }]";
     let config = home.good(&ACME.replace("[{ env = \"ACME_SECRET\" }]", list));
     assert_eq!(
-        keys(&signature(&config, "acme").1.secrets),
+        keys(&signature(&config, "acme").0.secrets),
         [b"0123456789abcdef", b"fedcba9876543210"]
     );
     let config =
         home.good("[sources.sw]\npreset = \"standard-webhooks\"\nsecrets = [{ env = \"CODED\" }]");
-    assert_eq!(keys(&signature(&config, "sw").1.secrets), [b"0123456789abcdef"]);
+    assert_eq!(keys(&signature(&config, "sw").0.secrets), [b"0123456789abcdef"]);
     let config =
         home.good("[sources.heygen]\npreset = \"heygen\"\nsecrets = [{ env = \"CODED\" }]");
-    assert_eq!(keys(&signature(&config, "heygen").1.secrets), [b"whsec_MDEyMzQ1Njc4OWFiY2RlZg=="]);
+    assert_eq!(keys(&signature(&config, "heygen").0.secrets), [b"whsec_MDEyMzQ1Njc4OWFiY2RlZg=="]);
     assert!(!format!("{config:?}").contains("MDEyMzQ1"), "a secret is shown");
 }
 
@@ -71,7 +71,7 @@ fn bad_secrets_are_refused_and_never_shown() {
 fn a_secret_that_is_not_set_is_made_on_loopback_only() {
     let mut home = Home::new();
     let source = "[sources.heygen]\npreset = \"heygen\"\nsecrets = [{ env = \"ABSENT\" }]\n";
-    let missing = |config: &Config| match &signature(config, "heygen").1.secrets {
+    let missing = |config: &Config| match &signature(config, "heygen").0.secrets {
         Secrets::Missing(text) => text.clone(),
         other => panic!("{other:?}"),
     };
@@ -89,7 +89,7 @@ fn a_secret_that_is_not_set_is_made_on_loopback_only() {
     assert!(missing(&home.good(&public)).ends_with("`ABSENT` is empty or absent"));
     assert!(!data.exists(), "nothing is created for a public listener");
 
-    let made = |config: &Config| match &signature(config, "heygen").1.secrets {
+    let made = |config: &Config| match &signature(config, "heygen").0.secrets {
         Secrets::Generated { secret, path } => (secret.expose_secret().to_vec(), path.clone()),
         other => panic!("{other:?}"),
     };
@@ -98,7 +98,7 @@ fn a_secret_that_is_not_set_is_made_on_loopback_only() {
     assert!(secret.starts_with(b"whsec_"));
     home.make_secrets = MakeSecrets::No;
     assert_eq!(made(&home.good(source)).0, secret);
-    assert!(matches!(signature(&home.good(&public), "heygen").1.secrets, Secrets::Missing(_)));
+    assert!(matches!(signature(&home.good(&public), "heygen").0.secrets, Secrets::Missing(_)));
 
     fs::write(&path, "short\n").unwrap();
     home.refuses(source, &["data/secrets/heygen", "delete that file"]);
@@ -110,19 +110,19 @@ fn a_made_secret_fits_every_preset() {
     home.make_secrets = MakeSecrets::Yes;
     let keyed = presets::NAMES
         .into_iter()
-        .filter(|name| presets::find(name).is_some_and(|preset| preset.has_secrets()));
+        .filter(|name| presets::find(name).is_some_and(|preset| preset.signature.has_secrets()));
     for name in keyed {
-        let address = match presets::find(name).unwrap().needs_url() {
+        let address = match presets::find(name).unwrap().signature.needs_url() {
             true => "\nverify = { public_url = \"https://hooks.example.com\" }",
             false => "",
         };
         let preset = presets::find(name).unwrap();
-        let params = preset.needed_params().into_iter();
+        let params = preset.signature.needed_params().into_iter();
         let params: String = params.map(|it| format!("\nparams = {{ {it} = \"x\" }}")).collect();
         let config = home.good(&format!(
             "[sources.{name}]\npreset = \"{name}\"\nsecrets = [{{ env = \"ABSENT\" }}]{address}{params}"
         ));
-        let Secrets::Generated { secret, path } = &signature(&config, name).1.secrets else {
+        let Secrets::Generated { secret, path } = &signature(&config, name).0.secrets else {
             panic!("{name}")
         };
         let text = fs::read_to_string(path).unwrap();

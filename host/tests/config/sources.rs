@@ -46,7 +46,7 @@ stale = "accept"
         (timestamp.required, timestamp.tolerance_ms, timestamp.stale),
         (true, 3_600_000, Stale::Accept)
     );
-    assert_eq!(keys(&signature.secrets), [b"0123456789abcdef"]);
+    assert_eq!(keys(&source.secrets), [b"0123456789abcdef"]);
 }
 
 #[test]
@@ -69,7 +69,7 @@ verify = { header = "X-New-Name", tolerance = "1d", stale = "reject" }
     let known = presets::find("heygen").unwrap();
     assert_eq!((source.kind.clone(), source.subject.clone()), (known.kind.unwrap(), known.subject));
     let timestamp = signature.timestamp.as_ref().unwrap();
-    assert_eq!(timestamp.field, known.timestamp.unwrap().field);
+    assert_eq!(timestamp.field, known.signature.timestamp.unwrap().field);
     assert_eq!(
         (timestamp.required, timestamp.tolerance_ms, timestamp.stale),
         (false, 86_400_000, Stale::Reject)
@@ -248,13 +248,13 @@ fn public_keys_take_the_place_of_secrets() {
         (SignatureScheme::Ed25519, "body")
     );
     assert_eq!(signature.public_keys.iter().map(hex::encode).collect::<Vec<_>>(), [KEY, KEY]);
-    assert_eq!(keys(&signature.secrets), [[0; 0]; 0]);
+    assert_eq!(keys(&source.secrets), [[0; 0]; 0]);
 
     let exposed = "[server]\nlisten = \"0.0.0.0:3000\"\n";
     home.refuses(&format!("{exposed}{}", acme(verify)), &["names no public key"]);
     let keyless = home.good(&acme(verify));
-    let (_, keyless) = self::signature(&keyless, "acme");
-    assert!(matches!(keyless.secrets, Secrets::Missing(_)) && keyless.public_keys.is_empty());
+    let (source, keyless) = self::signature(&keyless, "acme");
+    assert!(matches!(source.secrets, Secrets::Missing(_)) && keyless.public_keys.is_empty());
     let mixed = "[sources.acme]\ntype = { fixed = \"a\" }\nsecrets = [{ env = \"ACME_SECRET\" }]\n\
          [[sources.acme.verify]]\nscheme = \"hmac-sha256\"\nheader = \"X-H\"\n\
          [[sources.acme.verify]]\nscheme = \"ed25519\"\nheader = \"X-S\"\n";

@@ -44,7 +44,7 @@ fn what_stands_around_a_secret_is_taken_away_alike_for_variables_and_files() {
         {
             let config = home.good(&both(place));
             assert_eq!(
-                keys(&signature(&config, "acme").1.secrets),
+                keys(&signature(&config, "acme").0.secrets),
                 [SECRET.as_bytes()],
                 "{text:?}"
             );
@@ -126,7 +126,7 @@ fn a_secret_that_is_named_and_not_set_is_a_warning_about_its_source() {
 fn nothing_but_white_space_is_not_set() {
     let home = Home { env: vec![("BLANK", " \n")], ..Home::new() };
     let config = home.good(&ACME.replace("ACME_SECRET", "BLANK"));
-    assert!(matches!(&signature(&config, "acme").1.secrets, Secrets::Missing(_)));
+    assert!(matches!(&signature(&config, "acme").0.secrets, Secrets::Missing(_)));
 }
 
 #[test]

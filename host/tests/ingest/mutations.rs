@@ -217,10 +217,10 @@ impl Case {
     /// The source with a key that is another one; `None` if the mutation left it what it was.
     fn with_other_key(&self, random: &mut Random) -> Option<SourceRuntime> {
         let Verify::Signature(signature) = &self.source.verify else { panic!("it is verified") };
-        let mut signature = signature.clone();
+        let (mut signature, mut secrets) = (signature.clone(), self.source.secrets.clone());
         match &self.keys {
             Keys::Secret => {
-                let Secrets::Set(all) = &signature.secrets else { panic!("it has a secret") };
+                let Secrets::Set(all) = &secrets else { panic!("it has a secret") };
                 let secret = all[0].expose_secret();
                 let other = mutated(secret, random);
                 // HMAC fills a key with zeros (RFC 2104 §2).
@@ -231,7 +231,7 @@ impl Case {
                 if filled(&other) == filled(secret) || other.is_empty() {
                     return None;
                 }
-                signature.secrets = Secrets::Set(vec![SecretSlice::from(other)]);
+                secrets = Secrets::Set(vec![SecretSlice::from(other)]);
             }
             Keys::Public => {
                 let key = &mut signature.public_keys[0];
@@ -250,7 +250,7 @@ impl Case {
             }
         }
         let verify = Verify::Signature(signature);
-        let source = Arc::new(Source { verify, ..Source::clone(&self.source) });
+        let source = Arc::new(Source { verify, secrets, ..Source::clone(&self.source) });
         Some(self.runtime(source, None))
     }
 

@@ -84,23 +84,24 @@ impl ProviderVector {
     /// The section that an operator would write.
     pub(crate) fn section(&self) -> String {
         let template = presets::find(&self.preset).expect("a preset");
+        let rule = &template.signature;
         let mut text =
             format!("[sources.acme]\npreset = \"{}\"\nallow_short_secrets = true\n", self.preset);
         let places = (0..self.secrets.len()).map(|n| format!("{{ env = \"S{n}\" }}"));
         let places = places.collect::<Vec<_>>().join(", ");
-        if template.has_secrets() {
+        if rule.has_secrets() {
             let places = if places.is_empty() { "{ env = \"NONE\" }" } else { &places };
             text.push_str(&format!("secrets = [{places}]\n"));
         }
         let mut verify = Vec::new();
-        if template.needs_url() {
+        if rule.needs_url() {
             verify.push(format!("public_url = \"{}\"", self.address().0));
         }
         let public_key = self.params.get("public_key");
-        if let Some(key) = public_key.filter(|_| !template.has_secrets()) {
+        if let Some(key) = public_key.filter(|_| !rule.has_secrets()) {
             verify.push(format!("public_keys = [{key}]"));
         }
-        if let Some(keys) = self.params.get("jwks").filter(|_| template.key_address.is_none()) {
+        if let Some(keys) = self.params.get("jwks").filter(|_| rule.key_address.is_none()) {
             verify.push(format!("public_keys = ['{keys}']"));
         }
         if let Some(hash) = self.params.get("algorithm").and_then(Value::as_str) {
@@ -110,7 +111,7 @@ impl ProviderVector {
             text.push_str(&format!("origins = {origins}\n"));
         }
         let needed = template.handshakes.iter().flat_map(|rule| rule.params());
-        let needed = needed.chain(template.needed_params().into_iter().map(str::to_owned));
+        let needed = needed.chain(rule.needed_params().into_iter().map(str::to_owned));
         for name in needed.collect::<BTreeSet<_>>() {
             if let Some(value) = self.params.get(&name) {
                 text.push_str(&format!("params = {{ {name} = {value} }}\n"));

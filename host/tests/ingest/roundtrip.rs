@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use hookbox::config::Source;
 use hookbox::config::source::{
-    Encoding, Field, Part, Pick, Place, Secrets, Signature, SourceTemplate, Stale, TimeFormat,
-    Timestamp, Verify,
+    Encoding, Field, Part, Pick, Place, Secrets, Signature, Stale, TimeFormat, Timestamp, Verify,
 };
 use hookbox::ingest::{Refusal, SignError, Unverified, sign};
 use proptest::prelude::*;
@@ -21,8 +20,8 @@ fn verify(source: &Source, headers: &[(String, String)], body: &[u8]) -> Result<
     request.verify(&runtime(source.clone()), NOW_S * 1_000).map(|_| ())
 }
 
-/// Templates as a configuration may hold them: no separator occurs in what it separates.
-fn template() -> impl Strategy<Value = Signature> {
+/// Rules as a configuration may hold them, with secrets: no separator occurs in what it separates.
+fn rule() -> impl Strategy<Value = (Signature, Secrets)> {
     let separator =
         prop_oneof![Just(None), Just(Some(',')), Just(Some(' ')), Just(Some(';')), Just(Some('|'))];
     let prefix = prop_oneof![Just(""), Just("v1="), Just("sha256="), Just("v0:"), Just("s-")];
@@ -63,7 +62,7 @@ fn template() -> impl Strategy<Value = Signature> {
                     },
                 };
                 let secrets = keys.into_iter().map(SecretSlice::from).collect();
-                SourceTemplate {
+                let rule = Signature {
                     signatures: names.map(field).collect(),
                     encoding: if hex { Encoding::Hex } else { Encoding::Base64 },
                     signed,
@@ -74,9 +73,9 @@ fn template() -> impl Strategy<Value = Signature> {
                         stale: if reject { Stale::Reject } else { Stale::Accept },
                         format: TimeFormat::Seconds,
                     }),
-                    ..SourceTemplate::default()
-                }
-                .signature(Secrets::Set(secrets))
+                    ..Signature::default()
+                };
+                (rule, Secrets::Set(secrets))
             },
         )
 }
@@ -87,14 +86,15 @@ proptest! {
 
     #[test]
     fn what_is_signed_is_accepted_and_what_is_changed_afterwards_is_not(
-        template in template(),
+        (rule, secrets) in rule(),
         id in "[!-~]{1,40}",
         body in proptest::collection::vec(any::<u8>(), 1..300),
         age_s in -300..300_i64,
         flip in any::<prop::sample::Index>(),
     ) {
         let source = Source {
-            verify: Verify::Signature(template),
+            verify: Verify::Signature(rule),
+            secrets,
             id: Some(Pick::Header("x-id".to_owned())),
             ..open()
         };

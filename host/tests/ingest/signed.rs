@@ -9,7 +9,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hookbox::config::source::{Encoding, KeyEncoding, Part, Pick, SignatureScheme, SourceTemplate};
+use hookbox::config::source::{
+    Encoding, KeyEncoding, Part, Pick, Signature, SignatureScheme, SourceTemplate,
+};
 use hookbox::config::{MakeSecrets, Partial, Routes, Source, Surroundings, presets};
 use hookbox::event::UNIDENTIFIED;
 use hookbox::ingest::sample::Sample;
@@ -38,10 +40,10 @@ pub(super) fn source(preset: &str, text: &str) -> Arc<Source> {
     let secret = secret(&template, text);
     let mut section =
         format!("[sources.acme]\npreset = \"{preset}\"\nsecrets = [{{ env = \"S\" }}]\n");
-    if template.needs_url() {
+    if template.signature.needs_url() {
         section.push_str("verify = { public_url = \"https://hooks.example.net\" }\n");
     }
-    for name in template.needed_params() {
+    for name in template.signature.needed_params() {
         section.push_str(&format!("params = {{ {name} = \"a-value-of-it\" }}\n"));
     }
     let env = |_: &str| Some(OsString::from(&secret));
@@ -129,7 +131,7 @@ impl Sent {
 fn keyed() -> impl Iterator<Item = &'static str> {
     presets::NAMES
         .into_iter()
-        .filter(|name| presets::find(name).is_some_and(|preset| preset.has_secrets()))
+        .filter(|name| presets::find(name).is_some_and(|preset| preset.signature.has_secrets()))
 }
 
 const SECRET: &str = "sk_0123456789abcdef0123456789abcdef:x";
@@ -167,10 +169,10 @@ impl Random {
 }
 
 /// The headers that a signature stands in or covers.
-fn signed_headers(template: &SourceTemplate) -> Vec<String> {
-    let places = template.signatures.iter().map(|field| &field.place);
-    let time = template.timestamp.as_ref().filter(|_| template.signed.contains(&Part::Timestamp));
-    let places = places.chain(time.map(|rule| &rule.field.place));
+fn signed_headers(rule: &Signature) -> Vec<String> {
+    let places = rule.signatures.iter().map(|field| &field.place);
+    let time = rule.timestamp.as_ref().filter(|_| rule.signed.contains(&Part::Timestamp));
+    let places = places.chain(time.map(|time| &time.field.place));
     places.filter_map(|place| place.header().map(str::to_owned)).collect()
 }
 
@@ -178,12 +180,12 @@ fn signed_headers(template: &SourceTemplate) -> Vec<String> {
 fn no_change_of_what_is_signed_is_accepted() {
     let mut random = Random(22);
     for preset in keyed() {
-        let template = presets::find(preset).unwrap();
+        let rule = presets::find(preset).unwrap().signature;
         let runtime = SourceRuntime::new(source(preset, SECRET));
         let sent = Sent::of(runtime.source(), preset);
-        let signs_body = template.signed.contains(&Part::Body)
-            || template.jwt.as_ref().is_some_and(|jwt| jwt.body_claim.is_some());
-        let names = signed_headers(&template);
+        let signs_body = rule.signed.contains(&Part::Body)
+            || rule.jwt.as_ref().is_some_and(|jwt| jwt.body_claim.is_some());
+        let names = signed_headers(&rule);
         let is_signed = |at: &usize| names.contains(&sent.headers[*at].0);
         let headers: Vec<_> = (0..sent.headers.len()).filter(is_signed).collect();
         for _ in 0..changes() {
@@ -198,21 +200,20 @@ fn no_change_of_what_is_signed_is_accepted() {
             } else {
                 continue;
             }
-            let same = means_the_same(&template, &sent, &changed);
+            let same = means_the_same(&rule, &sent, &changed);
             assert!(same || !changed.is_accepted(&runtime), "{preset}");
         }
     }
 }
 
 /// Whether a change is none: hex digits, and the name of the scheme Basic, in another case.
-fn means_the_same(template: &SourceTemplate, sent: &Sent, changed: &Sent) -> bool {
+fn means_the_same(rule: &Signature, sent: &Sent, changed: &Sent) -> bool {
     const BASIC_BYTES: usize = 5;
     sent.body == changed.body
         && sent.headers.iter().zip(&changed.headers).all(|((_, old), (_, new))| {
             let start = |bytes: &[u8]| bytes[..bytes.len().min(BASIC_BYTES)].to_vec();
-            let named = template.scheme == SignatureScheme::Basic && start(old) != start(new);
-            old == new
-                || (named || template.encoding == Encoding::Hex) && old.eq_ignore_ascii_case(new)
+            let named = rule.scheme == SignatureScheme::Basic && start(old) != start(new);
+            old == new || (named || rule.encoding == Encoding::Hex) && old.eq_ignore_ascii_case(new)
         })
 }
 

@@ -33,7 +33,8 @@ pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
     Source {
         name: name.into(),
         preset: Some(name.to_owned()),
-        verify: Verify::Signature(template.signature(secrets)),
+        verify: Verify::Signature(template.rules()),
+        secrets,
         provider: Default::default(),
         secret_places: Vec::new(),
         kind: kind.expect("the presets say where the type is"),
@@ -65,19 +66,20 @@ fn more(name: &str) -> Option<SourceTemplate> {
         SourceTemplate { kind: Some(Pick::Json("/type".to_owned())), ..SourceTemplate::default() };
     match name {
         "shopify" => {
-            template.signatures = vec![field("x-shopify-hmac-sha256", "")];
-            template.encoding = Encoding::Base64;
+            template.signature.signatures = vec![field("x-shopify-hmac-sha256", "")];
+            template.signature.encoding = Encoding::Base64;
             template.id = Some(Pick::Header("x-shopify-webhook-id".to_owned()));
             template.kind = Some(Pick::Header("x-shopify-topic".to_owned()));
         }
-        "linear" => template.signatures = vec![field("linear-signature", "")],
+        "linear" => template.signature.signatures = vec![field("linear-signature", "")],
         "zoom" => {
-            template.signatures = vec![field("x-zm-signature", "v0=")];
-            template.signed = vec![literal("v0:"), Part::Timestamp, literal(":"), Part::Body];
+            template.signature.signatures = vec![field("x-zm-signature", "v0=")];
+            template.signature.signed =
+                vec![literal("v0:"), Part::Timestamp, literal(":"), Part::Body];
             let field = field("x-zm-request-timestamp", "");
             let (required, tolerance_ms, stale) =
                 (true, Timestamp::DEFAULT_TOLERANCE_MS, Stale::Reject);
-            template.timestamp = Some(Timestamp {
+            template.signature.timestamp = Some(Timestamp {
                 field,
                 required,
                 tolerance_ms,
@@ -98,6 +100,7 @@ pub(crate) fn open() -> Source {
         name: "open".into(),
         preset: None,
         verify: Verify::None,
+        secrets: Secrets::Set(Vec::new()),
         provider: Default::default(),
         secret_places: Vec::new(),
         kind: json("/type"),

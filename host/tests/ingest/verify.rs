@@ -203,13 +203,9 @@ fn a_timestamp_that_is_signed_must_be_there_and_be_a_number() {
     bare.headers.remove("webhook-id");
     assert_eq!(bare.verify(), Err(Refusal::NoId));
 
-    let Verify::Signature(mut template) = preset("heygen", secrets(&[b"whsec_test_heygen"])).verify
-    else {
-        unreachable!()
-    };
-    template.timestamp.as_mut().unwrap().required = true;
-    let mut source = preset("heygen", secrets(&[]));
-    source.verify = Verify::Signature(template);
+    let mut source = preset("heygen", secrets(&[b"whsec_test_heygen"]));
+    let Verify::Signature(signature) = &mut source.verify else { unreachable!() };
+    signature.timestamp.as_mut().unwrap().required = true;
     let strict = runtime(source);
     let vector = Vector::of("heygen");
     for text in ["", "now", "-1", "+1770000000", "1770000000.5", "9999999999999", "0x10"] {
@@ -250,13 +246,9 @@ fn a_source_without_a_scheme_takes_everything() {
 
 #[test]
 fn a_header_name_that_is_none_closes_the_source() {
-    let Verify::Signature(mut template) = preset("heygen", secrets(&[b"whsec_test_heygen"])).verify
-    else {
-        unreachable!()
-    };
-    template.timestamp.as_mut().unwrap().field.place = Place::Header("not a header".to_owned());
-    template.timestamp.as_mut().unwrap().stale = Stale::Reject;
-    let mut source = preset("heygen", secrets(&[]));
-    source.verify = Verify::Signature(template);
+    let mut source = preset("heygen", secrets(&[b"whsec_test_heygen"]));
+    let Verify::Signature(signature) = &mut source.verify else { unreachable!() };
+    signature.timestamp.as_mut().unwrap().field.place = Place::Header("not a header".to_owned());
+    signature.timestamp.as_mut().unwrap().stale = Stale::Reject;
     assert_eq!(check(&runtime(source), &Vector::of("heygen")), Err(Refusal::Closed));
 }

@@ -131,8 +131,12 @@ fn paths(admin: &str, count: usize) -> Result<Vec<String>> {
 
 /// A path of a page with the word ID for the identifier in it.
 fn without_id(path: &str) -> String {
-    let id = ["evt_", "op_"].into_iter().find_map(|prefix| path.find(&format!("/{prefix}")));
-    let Some(begin) = id.map(|at| at + 1) else { return path.to_owned() };
+    let at =
+        |prefix: &str| ["/", "="].iter().find_map(|mark| path.find(&format!("{mark}{prefix}")));
+    let Some(before) = ["evt_", "op_", "f_"].into_iter().find_map(at) else {
+        return path.to_owned();
+    };
+    let begin = before + 1;
     let end = path[begin..].find('/').map_or(path.len(), |length| begin + length);
     format!("{}ID{}", &path[..begin], &path[end..])
 }
@@ -179,6 +183,9 @@ mod tests {
     fn a_page_is_named_without_the_identifier_in_its_path() {
         assert_eq!(without_id("/events/evt_01/edit"), "/events/ID/edit");
         assert_eq!(without_id("/operations/op_01"), "/operations/ID");
+        assert_eq!(without_id("/failures/f_01"), "/failures/ID");
+        let planned = without_id("/operations/new?action=retry&failure=f_01");
+        assert_eq!(planned, "/operations/new?action=retry&failure=ID");
         assert_eq!(without_id("/events?q=x"), "/events?q=x");
     }
 }

@@ -6,7 +6,7 @@ use super::graph::MapGraph;
 use crate::admin::paused;
 use crate::admin::state::Admin;
 use crate::config::routes::{Gathering, Route, TypePattern};
-use crate::config::source::{EventTypes, Secrets, Verify};
+use crate::config::source::{EventTypes, Secrets};
 use crate::config::{Config, Source, presets};
 use crate::event::GatheringKind;
 use crate::names::is_built_in;
@@ -245,8 +245,7 @@ fn refused(admin: &Admin, source: &str) -> (u64, Option<Burst>) {
 }
 
 fn is_closed(source: &Source) -> bool {
-    let Verify::Signature(signature) = &source.verify else { return false };
-    matches!(signature.secrets, Secrets::Missing(_))
+    matches!(source.secrets, Secrets::Missing(_))
 }
 
 /// The part of a line's pattern that is about the type.

@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::filters::{FilterField, FilterForm};
 use super::form::see_other;
 use super::frame::PageFrame;
@@ -16,6 +15,7 @@ use super::parts::html::{Html, coded, shown};
 use super::parts::link::Link;
 use super::parts::state::badge;
 use super::parts::when::when_text;
+use super::request::Asked;
 use super::{html, params};
 use crate::admin::deliveries::{list_deliveries, show_delivery};
 use crate::admin::params::{DeliveryQuery, Id, NoQuery};
@@ -25,7 +25,7 @@ use crate::admin::state::Admin;
 use crate::admin::view::{DeliveryJson, Listing};
 use crate::event::DeliveryId;
 
-pub(super) mod act;
+pub(super) mod actions;
 
 #[derive(Template)]
 #[template(path = "deliveries.html")]

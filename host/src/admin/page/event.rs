@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::frame::PageFrame;
 use super::parts::html::{Html, coded, shown};
 use super::parts::link::Link;
@@ -16,6 +15,7 @@ use super::parts::measure::bytes;
 use super::parts::payload::{self, BodyView};
 use super::parts::state::badge;
 use super::parts::when::when_text;
+use super::request::Asked;
 use super::trail::Trail;
 use super::{html, params};
 use crate::admin::events::{body::body, routed, show_event};
@@ -28,8 +28,8 @@ use crate::event::EventId;
 use crate::text::grouped;
 use attempts::{Beside, DeliveryPart, LEVELS};
 use copies::copies;
-use fall::{Fall, MAX_ROWS};
-use part::{AFTER, TreePart, tree_part};
+use tree_page::{AFTER, TreePart, tree_part};
+use waterfall_rows::{Fall, MAX_ROWS};
 
 mod attempts;
 mod bars;
@@ -38,10 +38,10 @@ mod copies;
 pub(super) mod edit;
 pub(super) mod emit;
 pub(super) mod erase;
-mod fall;
-mod part;
 pub(super) mod replay;
-mod tries;
+mod timeline;
+mod tree_page;
+mod waterfall_rows;
 
 /// The tabs in the lower half of the page.
 const TABS: [(&str, &str); 5] = [

@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::filters::{FilterField, FilterForm};
 use super::frame::PageFrame;
 use super::parts::html::{Html, coded, shown};
@@ -16,6 +15,7 @@ use super::parts::link::Link;
 use super::parts::measure::bytes;
 use super::parts::state::{badge, named};
 use super::parts::when::when_text;
+use super::request::Asked;
 use super::{html, params};
 use crate::admin::events::{EventPage, list_events};
 use crate::admin::params::EventQuery;

@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::filters::{FilterField, FilterForm};
 use super::frame::PageFrame;
 use super::parts::html::{Html, coded, shown};
@@ -17,6 +16,7 @@ use super::parts::spark::spark;
 use super::parts::state::badge;
 use super::parts::when::{when, when_text};
 use super::plugins::short;
+use super::request::Asked;
 use super::trail::Trail;
 use super::{html, params};
 use crate::admin::failures::{FailedAttempt, FailureJson, list_failures, show_failure};

@@ -2,8 +2,8 @@
 
 use utoipa::IntoParams;
 
-use super::asked::Asked;
 use super::parts::html::{Html, shown};
+use super::request::Asked;
 
 /// Characters of a filter's value that its chip shows.
 const MAX_SHOWN: usize = 80;

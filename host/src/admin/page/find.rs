@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::form::see_other;
 use super::parts::link::Link;
+use super::request::Asked;
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::event::{DeliveryId, EventId, FailureId};

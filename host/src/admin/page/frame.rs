@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::asked::Asked;
 use super::assets;
 use super::parts::html::{Html, shown};
 use super::parts::when::{as_of, clock, when};
+use super::request::Asked;
 use super::theme::THEMES;
 use crate::admin::attention::{self, HostFacts, OpenTrouble};
 use crate::admin::health::readiness;

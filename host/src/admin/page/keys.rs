@@ -8,13 +8,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::frame::PageFrame;
 use super::parts::html::{Html, shown};
 use super::parts::link::{Link, word};
 use super::parts::measure::bytes;
 use super::parts::payload::{self, BodyView};
 use super::parts::when::when_text;
+use super::request::Asked;
 use super::trail::Trail;
 use super::{html, params};
 use crate::admin::kv::{KeyJson, WriterJson, found_value, list_buckets, list_keys, show_value};

@@ -8,12 +8,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::frame::PageFrame;
 use super::parts::html::{Html, shown};
 use super::parts::link::Link;
 use super::parts::when::when_text;
 use super::pauses;
+use super::request::Asked;
 use super::schedules::{schedule_acts, schedule_state, skipped_line};
 use super::{html, params};
 use crate::admin::joins::{JoinJson, list_joins};

@@ -10,11 +10,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::asked::Asked;
 use super::form::{FormFields, see_other};
 use super::frame::PageFrame;
 use super::html;
 use super::parts::link::{Link, safe};
+use super::request::Asked;
 use super::theme;
 use crate::admin::access::{COOKIE, SESSION, find};
 use crate::admin::guard::is_private;

@@ -9,19 +9,18 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::frame::PageFrame;
 use super::parts::html::Html;
 use super::parts::link::{Link, word};
-use super::parts::measure::three_digits;
 use super::parts::when::{clock, when_about};
+use super::request::Asked;
 use super::{html, params};
 use crate::admin::map::{EdgeJson, MapJson, NodeJson, show_map};
 use crate::admin::params::MapQuery;
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::series::Burst;
-use crate::text::grouped;
+use crate::text::{grouped, three_digits};
 
 mod drawing;
 

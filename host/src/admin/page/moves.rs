@@ -8,13 +8,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::confirm::{Choice, ConfirmPage};
 use super::form::{FormFields, ONCE, see_other};
 use super::frame::PageFrame;
 use super::html;
 use super::parts::html::shown;
 use super::parts::link::{Link, word};
+use super::request::Asked;
 use crate::admin::by::By;
 use crate::admin::deliveries::change::{Bulk, move_deliveries};
 use crate::admin::params::{Id, MoveQuery, NoQuery, ParamsOrBody, read_fields};

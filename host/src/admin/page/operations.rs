@@ -9,15 +9,14 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::deliveries::DeliveryRow;
 use super::form::{FormFields, ONCE, once, see_other};
 use super::frame::PageFrame;
 use super::parts::html::{Html, shown};
 use super::parts::link::Link;
-use super::parts::measure::three_digits;
 use super::parts::state::badge;
 use super::parts::when::when_text;
+use super::request::Asked;
 use super::{html, params};
 use crate::admin::by::By;
 use crate::admin::operations::{
@@ -29,7 +28,7 @@ use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::admin::view::Listing;
 use crate::store::OperationId;
-use crate::text::grouped;
+use crate::text::{grouped, three_digits};
 
 pub(super) mod new;
 

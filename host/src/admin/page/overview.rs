@@ -8,12 +8,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use tokio::time::{Instant, timeout_at};
 
-use super::asked::Asked;
 use super::frame::PageFrame;
 use super::html;
 use super::parts::chart::Chart;
 use super::parts::html::Html;
 use super::parts::when::{clock, when_text};
+use super::request::Asked;
 use crate::admin::answers::PAGE_PATIENCE;
 use crate::admin::attention::{self, HostFacts, TroubleKind};
 use crate::admin::history::{HistoryJson, HistoryReach, over};

@@ -7,13 +7,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::confirm::{Choice, ConfirmPage};
 use super::form::{FormFields, ONCE, see_other};
 use super::frame::PageFrame;
 use super::parts::html::{Html, shown};
 use super::parts::link::{Link, word};
 use super::parts::when::when_text;
+use super::request::Asked;
 use super::{html, params};
 use crate::admin::by::By;
 use crate::admin::params::{Id, NoQuery, ParamsOrBody, PauseQuery};

@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::form::{FormFields, ONCE, once, see_other};
 use super::frame::PageFrame;
 use super::moves;
@@ -18,6 +17,7 @@ use super::parts::measure::bytes;
 use super::parts::state::{OLD_RUNS, badge};
 use super::parts::when::when_text;
 use super::pauses;
+use super::request::Asked;
 use super::trail::Trail;
 use super::{html, params};
 use crate::admin::by::By;
@@ -26,12 +26,12 @@ use crate::admin::plugins::{PluginJson, list_plugins, load_plugin, show_plugin};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::text::grouped;
-use held::HeldPart;
+use pending_approval::HeldPart;
 
 pub(super) mod approve;
 mod facts;
-mod held;
 mod lately;
+mod pending_approval;
 mod reloads;
 
 #[derive(Template)]

@@ -4,10 +4,10 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::asked::Asked;
 use super::frame::PageFrame;
 use super::html;
 use super::parts::html::{Html, coded_lines};
+use super::request::Asked;
 use crate::admin::problem::{ProblemJson, ShownProblem};
 use crate::admin::state::Admin;
 
@@ -35,7 +35,7 @@ pub(super) async fn page(admin: &Admin, asked: Asked, problem: ShownProblem) -> 
             }
             StatusCode::CONFLICT => "It has changed meanwhile: go back and look at it again.",
             StatusCode::SERVICE_UNAVAILABLE => {
-                "Try again in a moment. What is shown in the head of this page still works."
+                "Try again in a moment. All that the head of this page shows still works."
             }
             _ => "Go back and correct it. Or look for something else:",
         },

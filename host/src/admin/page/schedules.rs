@@ -8,16 +8,15 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::confirm::{Choice, ConfirmPage};
 use super::form::{FormFields, ONCE, see_other};
 use super::frame::PageFrame;
 use super::parts::html::{Html, shown};
 use super::parts::link::{Link, word};
-use super::parts::measure::duration;
 use super::parts::state::badge;
 use super::parts::when::when_text;
 use super::pauses::line;
+use super::request::Asked;
 use super::trail::Trail;
 use super::{html, params};
 use crate::admin::by::By;
@@ -31,6 +30,7 @@ use crate::admin::schedules::{
 use crate::admin::state::Admin;
 use crate::admin::view::{DeliveryState, EventItem};
 use crate::store::Pausable;
+use crate::text::duration;
 
 #[derive(Template)]
 #[template(path = "schedule.html")]

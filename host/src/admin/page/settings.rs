@@ -8,13 +8,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::filters::{FilterField, FilterForm};
 use super::frame::PageFrame;
 use super::parts::html::{Html, coded, shown};
 use super::parts::link::Link;
-use super::parts::measure::duration;
 use super::parts::when::{when, when_text};
+use super::request::Asked;
 use super::{html, params};
 use crate::admin::audit::{AuditEntryJson, list_audit};
 use crate::admin::params::{AuditQuery, NoQuery};
@@ -22,6 +21,7 @@ use crate::admin::problem::ProblemJson;
 use crate::admin::state::{Admin, MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_STREAMS};
 use crate::admin::who::{ConfigJson, list_tokens, show_config};
 use crate::sandbox::ENGINE;
+use crate::text::duration;
 
 pub(super) mod hosts;
 

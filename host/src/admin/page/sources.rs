@@ -8,14 +8,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::form::{FormFields, ONCE, once, see_other};
 use super::frame::PageFrame;
 use super::parts::html::{Html, coded, shown};
 use super::parts::link::{Link, word};
-use super::parts::measure::{bytes, duration};
+use super::parts::measure::bytes;
 use super::parts::state::badge;
 use super::parts::when::when_text;
+use super::request::Asked;
 use super::trail::Trail;
 use super::{html, params};
 use crate::admin::by::By;
@@ -27,7 +27,7 @@ use crate::admin::sources::{
     show_source,
 };
 use crate::admin::state::Admin;
-use crate::text::grouped;
+use crate::text::{duration, grouped};
 
 mod types;
 mod window;

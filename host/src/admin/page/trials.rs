@@ -7,14 +7,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::asked::Asked;
 use super::form::FormFields;
 use super::frame::PageFrame;
 use super::html;
 use super::parts::html::{Html, shown, shown_lines};
 use super::parts::link::{Link, word};
-use super::parts::measure::{bytes, duration};
+use super::parts::measure::bytes;
 use super::parts::state::badge;
+use super::request::Asked;
 use crate::admin::params::{EventEdit, Id, NoQuery};
 use crate::admin::plugins::known;
 use crate::admin::problem::ProblemJson;
@@ -22,6 +22,7 @@ use crate::admin::state::Admin;
 use crate::admin::trials::{TrialJson, tried};
 use crate::admin::verdict::AgainstJson;
 use crate::event::EventId;
+use crate::text::duration;
 
 /// The end of a trial as it is shown.
 #[derive(Debug)]

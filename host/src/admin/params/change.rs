@@ -17,7 +17,7 @@ const OPEN: &str = "open";
 
 /// Filters of `POST /api/v1/deliveries/retry`, `…/cancel`, `…/discard` and `…/move`, in the query
 /// or as the members of a JSON object.
-#[derive(Debug, Default, Deserialize, IntoParams)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct ChangeQuery {
     /// In this state. A retry takes `dead` (the default), `waiting`, `cancelled` and `discarded`. A
@@ -215,36 +215,7 @@ impl ChangeQuery {
 
     /// Whether no parameter is given.
     pub(in crate::admin) fn is_empty(&self) -> bool {
-        let Self {
-            state,
-            plugin,
-            kind,
-            source,
-            subject,
-            failure,
-            outcome,
-            min_attempts,
-            since,
-            until,
-            dry_run,
-            cursor,
-        } = self;
-        [
-            state,
-            plugin,
-            kind,
-            source,
-            subject,
-            failure,
-            outcome,
-            min_attempts,
-            since,
-            until,
-            dry_run,
-            cursor,
-        ]
-        .into_iter()
-        .all(Option::is_none)
+        *self == Self::default()
     }
 
     pub(in crate::admin) fn dry_run(&self) -> Result<bool, ProblemJson> {

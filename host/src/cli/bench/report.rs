@@ -8,6 +8,7 @@ use crate::cli::output::{Printout, printable};
 use crate::cli::send::load::{LoadResult, MAX_EVENTS};
 use crate::event::EventId;
 use crate::tasks;
+use crate::text::duration;
 
 /// A loader that takes more than this share of the machine is what limits it, or takes what the
 /// host would need.
@@ -176,12 +177,14 @@ impl BenchReport {
         out.line("");
         check.print(&mut out);
         out.line("");
-        out.line(format!("after {:.2} s: {}", audit.took.as_secs_f64(), self.check()));
+        let took = duration(audit.took.as_secs_f64() * 1000.0);
+        out.line(format!("after {took}: {}", self.check()));
         for (label, count) in counts.answers.iter().filter(|(label, _)| !label.starts_with('2')) {
             out.line(format!("{count} times {label}"));
         }
         if let Some([p50, p99]) = self.fdatasync_ms {
-            out.line(format!("fdatasync here: p50 {p50:.2} ms, p99 {p99:.2} ms"));
+            let (p50, p99) = (duration(p50), duration(p99));
+            out.line(format!("fdatasync here: p50 {p50}, p99 {p99}"));
         }
         self.hints().into_iter().for_each(|hint| out.line(hint));
         for (id, why) in &self.failures {

@@ -36,10 +36,10 @@ pub(super) fn tree(page: &Value, events: &[Value]) -> Printout {
 
 /// The lines of a tree, each with the word in it that is a state.
 fn lines(events: &[Value]) -> Vec<(String, Option<String>)> {
-    let hangs = EventsBelow::of(events);
+    let branches = EventsBelow::of(events);
     let mut lines = Vec::new();
-    for top in hangs.below(None, None) {
-        let branch = hangs.event(top);
+    for top in branches.below(None, None) {
+        let branch = branches.event(top);
         lines.push((branch.head.clone(), branch.state.clone()));
         branch.rest("", &mut lines);
     }
@@ -294,22 +294,22 @@ mod tests {
         let lines: Vec<String> = lines(&sample()).into_iter().map(|(line, _)| line).collect();
         let expected = "\
 order.created  evt_0000000000000001  shop  order_1
-├─ audit  done  +2 ms, 14 ms
+├─ audit  done  +2 ms, 14.2 ms
 │  └─ order.noted  evt_0000000000000002  +16 ms  order_1
 │        unrouted
 ├─ charge  waiting  dlv_0000000000000001_1
-│     #1  +3 ms, 14 ms  retry: HTTP 503
+│     #1  +3 ms, 14.2 ms  retry: HTTP 503
 │       GET https://pay.example/v1  503  +5 ms, 11 ms
 │       PUT https://b/  refused  0 ms
 │       and more requests
 │     waits for the time of its next attempt, 2026-02-02T02:41:00.000Z
-└─ joins/videos  done  +2 ms, 14 ms
+└─ joins/videos  done  +2 ms, 14.2 ms
    │  key order_1, 2 counted, complete by need
    │  member order.created  evt_0000000000000001
    │  member video.ready  evt_0000000000000009  tree evt_0000000000000008
    └─ order.videos_ready  evt_0000000000000003  +75.4 s  order_1
       └─ approve  cancelled  dlv_0000000000000003_0
-            #1  +75.4 s, 0.5 ms  ok, cancelled meanwhile";
+            #1  +75.4 s, 0.50 ms  ok, cancelled meanwhile";
         assert_eq!(lines.join("\n"), expected);
         assert!(lines.iter().all(|line| line.chars().count() <= 80));
     }

@@ -8,6 +8,7 @@ use crate::cli::listing::elements;
 use crate::cli::output::Printout;
 use crate::clock::rfc3339;
 use crate::event::Outcome;
+use crate::text::duration;
 
 const HOUR_S: i64 = 3_600;
 
@@ -62,7 +63,7 @@ fn by_hour(out: &mut Printout, history: &Value) {
         let mut cells = vec![rfc3339(from.as_millisecond() + since_ms)];
         cells.extend(names.iter().map(|name| curves.count(name, hour).to_string()));
         let slowest = curves.steps("handler_p95_ms", hour).reduce(f64::max);
-        cells.push(slowest.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms")));
+        cells.push(slowest.map_or_else(|| "-".to_owned(), duration));
         cells
     };
     let mut head = vec!["HOUR FROM".to_owned()];
@@ -106,7 +107,7 @@ mod tests {
                 "retry": [0, 0, 0, 0, 0, 3],
                 "trap": [0, 0, 0, 0, 0, 0],
                 "dead": [0, 0, 0, 0, 0, 1],
-                "handler_p95_ms": [1.0, 7.5, null, null, 3.0, null],
+                "handler_p95_ms": [1.0, 7.5, null, null, 3.0, 65_000.0],
             },
         });
         let mut out = Printout::new();
@@ -116,8 +117,8 @@ mod tests {
         let expected = [
             vec![],
             vec!["HOUR", "FROM", "SUCCEEDED", "RETRY", "DEAD", "P95"],
-            vec!["2026-11-30T12:00:00.000Z", "4", "3", "1", "3.0", "ms"],
-            vec!["2026-11-30T10:00:00.000Z", "3", "0", "0", "7.5", "ms"],
+            vec!["2026-11-30T12:00:00.000Z", "4", "3", "1", "65", "s"],
+            vec!["2026-11-30T10:00:00.000Z", "3", "0", "0", "7.50", "ms"],
         ];
         assert_eq!(lines, expected, "nothing ran at eleven");
         let mut out = Printout::new();

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::output::Printout;
+use crate::text::duration;
 
 /// The last minute in two cells.
 pub(super) struct LatelyCells {
@@ -34,7 +35,7 @@ pub(super) fn fields(out: &mut Printout, recent: &Value) {
     out.field("succeeded", &json!(cells.succeeded));
     for (name, member) in [("p50", "p50_ms"), ("p95", "p95_ms"), ("p99", "p99_ms")] {
         if let Some(ms) = recent[member].as_f64() {
-            out.field(name, &json!(format!("{ms:.2} ms")));
+            out.field(name, &json!(duration(ms)));
         }
     }
 }

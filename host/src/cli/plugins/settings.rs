@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::cli::output::{Printout, bytes, text};
+use crate::text::duration;
 
 /// The settings in force: their keys in `[plugins.NAME]`, and where the API says them.
 const SETTINGS: [(&str, &str); 30] = [
@@ -53,8 +54,8 @@ const PEAKS: [(&str, &str); 8] = [
 /// How large the file is that runs, and what it took to load it.
 pub(super) fn compiled(plugin: &Value) -> Option<String> {
     let size = bytes(plugin["size"].as_u64()?);
-    Some(match plugin["compile_ms"].as_u64() {
-        Some(ms) => format!("{size} in {ms} ms"),
+    Some(match plugin["compile_ms"].as_f64() {
+        Some(ms) => format!("{size} in {}", duration(ms)),
         None => format!("{size}, before it was loaded"),
     })
 }
@@ -79,7 +80,9 @@ fn with_peak(plugin: &Value, pointer: &str, value: &Value) -> String {
     let peak = peak.and_then(|peak| plugin.pointer(peak)?.as_f64()).filter(|peak| *peak > 0.0);
     match peak {
         None => setting,
-        Some(peak) if pointer.ends_with("_ms") => format!("{setting}, used at most {peak:.1} ms"),
+        Some(peak) if pointer.ends_with("_ms") => {
+            format!("{setting}, used at most {}", duration(peak))
+        }
         Some(peak) if pointer.ends_with("_bytes") => {
             format!("{setting}, used at most {}", bytes(peak as u64))
         }
@@ -87,7 +90,7 @@ fn with_peak(plugin: &Value, pointer: &str, value: &Value) -> String {
     }
 }
 
-/// A number in the unit that its name says.
+/// A number in the unit that its name says. A duration is not rounded: it is what the file says.
 fn quantity(pointer: &str, value: &Value) -> String {
     match value.as_u64() {
         Some(ms) if pointer.ends_with("_ms") => {

@@ -17,6 +17,7 @@ use crate::cli::send::is_loopback;
 use crate::config::Source;
 use crate::names::{closest, did_you_mean};
 use crate::providers::{self, ApiAnswer, ApiCall, ApiError, ApiRequest, Provider};
+use crate::text::duration;
 
 /// The longest time for an answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -170,7 +171,8 @@ impl Talk {
                 return Ok(Err(error));
             }
             if let Some(pause) = pause.filter(|pause| !pause.is_zero()) {
-                remark(&format!("{error}; once more in {} s", pause.as_secs_f32()));
+                let wait = duration(pause.as_secs_f64() * 1000.0);
+                remark(&format!("{error}; once more in {wait}"));
                 std::thread::sleep(pause);
             }
             tries += 1;

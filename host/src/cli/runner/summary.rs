@@ -8,6 +8,7 @@ use super::answer;
 use crate::cli::listing::step_line;
 use crate::cli::output::{Ink, Printout, bytes, call_line, printable};
 use crate::sandbox::{Emitted, Invocation, Plugin};
+use crate::text::duration;
 
 /// The longest JSON that is shown on one line, in bytes.
 const MAX_ONE_LINE_BYTES: usize = 100;
@@ -43,11 +44,10 @@ pub(in crate::cli) fn summary(plugin: &Plugin, invocation: &Invocation) -> Print
     for (key, delta) in &invocation.kv_adds {
         out.line(format!("adds   {delta} to {}", printable(key)));
     }
-    let (us, memory) = (invocation.duration_us, bytes(invocation.memory_peak_bytes as u64));
+    let took = duration(invocation.duration_us as f64 / 1000.0);
+    let memory = bytes(invocation.memory_peak_bytes as u64);
     let kind = format!("{}@{}", plugin.contract(), plugin.interface_version());
-    out.line(
-        out.ink(Ink::Dim, &format!("{kind}, {:.3} ms, {memory} of memory", us as f64 / 1000.0)),
-    );
+    out.line(out.ink(Ink::Dim, &format!("{kind}, {took}, {memory} of memory")));
     out
 }
 
@@ -55,10 +55,11 @@ pub(in crate::cli) fn summary(plugin: &Plugin, invocation: &Invocation) -> Print
 pub(in crate::cli) fn ending(out: &mut Printout, invocation: &Invocation, indent: &str) {
     let (outcome, reason, retry_after_ms) = answer::outcome(invocation);
     let reason = reason.map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
-    let after =
-        retry_after_ms.map(|ms| format!(" (not before {ms} ms from now)")).unwrap_or_default();
+    let after = retry_after_ms
+        .map(|ms| format!(" (not before {} from now)", duration(ms as f64)))
+        .unwrap_or_default();
     let again = answer::again_after_ms(invocation)
-        .map(|ms| format!(" (asks to be called again in {ms} ms)"))
+        .map(|ms| format!(" (asks to be called again in {})", duration(ms as f64)))
         .unwrap_or_default();
     out.line(format!("{indent}{}{reason}{after}{again}", out.state(outcome.name())));
     for log in &invocation.logs {
@@ -69,8 +70,10 @@ pub(in crate::cli) fn ending(out: &mut Printout, invocation: &Invocation, indent
 fn emitted(out: &mut Printout, event: &Emitted) {
     let subject =
         event.subject.as_deref().map(|subject| format!(" for {subject}")).unwrap_or_default();
-    let delay =
-        if event.delay_ms == 0 { String::new() } else { format!(" in {} ms", event.delay_ms) };
+    let delay = match event.delay_ms {
+        0 => String::new(),
+        ms => format!(" in {}", duration(ms as f64)),
+    };
     out.line(format!(
         "{} {}",
         out.ink(Ink::Bold, "emits"),

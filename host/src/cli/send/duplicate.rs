@@ -55,13 +55,14 @@ fn path(pointer: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::source::{Dedupe, EventTypes, Verify};
+    use crate::config::source::{Dedupe, EventTypes, Secrets, Verify};
 
     fn source(id: Option<Pick>, keys: &[DedupeBy]) -> Source {
         Source {
             name: "acme".into(),
             preset: None,
             verify: Verify::None,
+            secrets: Secrets::Set(Vec::new()),
             provider: Default::default(),
             secret_places: Vec::new(),
             kind: Pick::Fixed("acme.event".to_owned()),

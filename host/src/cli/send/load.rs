@@ -16,6 +16,7 @@ use crate::cli::output::{Printout, printable};
 use crate::cli::progress::ProgressLine;
 use crate::config::Source;
 use crate::event::EventId;
+use crate::text::duration;
 use crate::{clock, tasks};
 
 /// The most events of one run: the id and the latency of each are kept, which are 12 bytes.
@@ -248,22 +249,17 @@ impl LoadResult {
 
     pub(super) fn printout(&self, source: &Source) -> Printout {
         let (mut out, counts) = (Printout::new(), &self.counts);
-        let (sent, seconds) = (counts.sent(), self.took.as_secs_f64());
-        out.line(format!(
-            "{sent} events to {} in {seconds:.2} s: {:.0} a second",
-            self.url,
-            self.rate()
-        ));
+        let (sent, took) = (counts.sent(), duration(self.took.as_secs_f64() * 1000.0));
+        out.line(format!("{sent} events to {} in {took}: {:.0} a second", self.url, self.rate()));
         for (label, count) in &counts.answers {
             out.line(format!("  {count:>8}  {label}"));
         }
         if counts.duplicates > 0 {
             out.line(format!("  {:>8}  of them duplicates", counts.duplicates));
         }
-        if let Some([p50, p90, p99, max]) = counts.latency_ms() {
-            out.line(format!(
-                "latency  p50 {p50:.1} ms  p90 {p90:.1} ms  p99 {p99:.1} ms  max {max:.1} ms"
-            ));
+        if let Some(latency) = counts.latency_ms() {
+            let [p50, p90, p99, max] = latency.map(duration);
+            out.line(format!("latency  p50 {p50}  p90 {p90}  p99 {p99}  max {max}"));
         }
         if let Some(failure) = &counts.first_failure {
             out.line(format!("first failure: {}", printable(failure)));

@@ -16,6 +16,7 @@ use crate::config::Source;
 use crate::event::EventId;
 use crate::ingest::sample::Sample;
 use crate::ingest::{self, SignedParts};
+use crate::text::duration;
 
 /// The longest time for a reply; the host answers within 2.5 s.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
@@ -78,10 +79,10 @@ impl Sender {
         out.line(format!("POST {}  {}, {}", self.url, printable(kind), bytes(length)));
         let word = out.state(if reply.is_success() { "ok" } else { "failed" });
         out.line(format!(
-            "{} {} in {:.1} ms ({word})",
+            "{} {} in {} ({word})",
             reply.status,
             reply.reason,
-            reply.took.as_secs_f64() * 1000.0
+            duration(reply.took.as_secs_f64() * 1000.0)
         ));
         let text = if reply.body.is_empty() { b"(no body)" } else { &reply.body[..] };
         out.line(printable(&String::from_utf8_lossy(text)));

@@ -26,17 +26,13 @@ pub enum Verify {
 impl Verify {
     /// Whether a rule fixes the body, but not the attributes of a CloudEvent in headers.
     pub fn leaves_attributes_open(&self) -> bool {
-        let Self::Signature(first) = self else { return false };
-        let open = |rule: &Signature| {
-            let signs = rule.scheme.signs() || rule.jwt.is_some();
-            leaves_attributes_open(signs, &rule.signed, rule.binds_body())
-        };
-        std::iter::once(first).chain(&first.others).any(open)
+        matches!(self, Self::Signature(rule) if rule.leaves_attributes_open())
     }
 }
 
-/// The place of a request's signature, the bytes that it covers, and the keys.
-#[derive(Debug, Clone)]
+/// A rule by which requests are authentic: where their signature is, the bytes that it covers, and
+/// public keys; and the rules beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
     /// The algorithm.
     pub scheme: SignatureScheme,
@@ -62,8 +58,6 @@ pub struct Signature {
     pub jwt: Option<JwtRule>,
     /// The time of sending.
     pub timestamp: Option<Timestamp>,
-    /// The active secrets, empty for a scheme without; a request that matches any is authentic.
-    pub secrets: Secrets,
     /// The active public keys, empty for a scheme with secrets.
     pub public_keys: Vec<PublicKey>,
     /// The address of a public key.
@@ -120,47 +114,6 @@ impl SignatureScheme {
     /// Whether it signs parts of the request.
     pub fn signs(self) -> bool {
         !matches!(self, Self::Token | Self::Basic | Self::Jwt)
-    }
-}
-
-/// Whether a rule with these parts fixes each byte of the body.
-pub(super) fn binds_body(signed: &[Part], hash: Option<&BodyHash>, jwt: Option<&JwtRule>) -> bool {
-    signed.iter().any(|part| matches!(part, Part::Body | Part::BodySha256))
-        || hash.is_some()
-        || jwt.is_some_and(|jwt| jwt.body_claim.is_some())
-}
-
-/// The attributes of a CloudEvent that say which event it is, as headers.
-const IDENTITY: [&str; 3] = ["ce-id", "ce-source", "ce-type"];
-
-/// Whether a rule with these parts fixes the body alone. Where it does not even do that, nothing
-/// is to be gained from another form of the request.
-pub(super) fn leaves_attributes_open(signs: bool, signed: &[Part], binds_body: bool) -> bool {
-    let names_header =
-        |name: &str| signed.iter().any(|part| matches!(part, Part::Header(it) if it == name));
-    let lists = signed.iter().any(|part| matches!(part, Part::HeaderList(_)));
-    signs && binds_body && !lists && !IDENTITY.into_iter().all(names_header)
-}
-
-impl Signature {
-    /// Whether it fixes each byte of the body.
-    pub fn binds_body(&self) -> bool {
-        binds_body(&self.signed, self.body_hash.as_ref(), self.jwt.as_ref())
-    }
-
-    /// Whether a token is all that proves a request, and says nothing about its body.
-    pub fn is_bare_token(&self) -> bool {
-        self.scheme == SignatureScheme::Jwt && !self.binds_body()
-    }
-
-    /// Whether it, or a rule beside it, is checked with secrets.
-    pub fn has_secrets(&self) -> bool {
-        std::iter::once(self).chain(&self.others).any(|rule| {
-            rule.jwt.as_ref().map_or_else(
-                || rule.scheme.has_secrets(),
-                |jwt| jwt.algorithms.iter().any(|algorithm| algorithm.has_secrets()),
-            )
-        })
     }
 }
 
@@ -265,7 +218,7 @@ pub enum Stale {
     Accept,
 }
 
-/// The keys of a source.
+/// The keys of a source: a request that matches any of them is authentic.
 #[derive(Debug, Clone)]
 pub enum Secrets {
     /// These are active.

@@ -24,7 +24,8 @@ pub(super) fn read(
     template: &mut SourceTemplate,
     places: &Places<'_>,
 ) {
-    let signed: Vec<String> = template.needed_params().into_iter().map(str::to_owned).collect();
+    let signed = template.signature.needed_params().into_iter();
+    let signed: Vec<String> = signed.map(str::to_owned).collect();
     let answered: Vec<String> = template.handshakes.iter().flat_map(|rule| rule.params()).collect();
     let example = "{ webhook_id = \"…\" }";
     let given = section.take_section("params", example).entries();

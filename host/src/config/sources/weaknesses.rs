@@ -1,12 +1,12 @@
 //! Weaknesses that the rules of a source leave, for warnings.
 
 use crate::config::presets;
-use crate::config::source::{DedupeBy, Part, Pick, SignatureScheme, SourceTemplate};
+use crate::config::source::{DedupeBy, Part, Pick, Signature, SignatureScheme, SourceTemplate};
 
 /// The weaknesses that the rules of a source leave, for people.
 pub(super) fn weaknesses(template: &SourceTemplate) -> Vec<&'static str> {
     let mut found = Vec::new();
-    for rule in std::iter::once(template).chain(&template.others) {
+    for rule in template.signature.all() {
         let covers_body = rule.binds_body() || rule.signed.contains(&Part::Form);
         let weakness = match rule.scheme {
             SignatureScheme::Token | SignatureScheme::Basic => {
@@ -54,10 +54,9 @@ pub(super) fn weaknesses(template: &SourceTemplate) -> Vec<&'static str> {
 /// The warning of a key that signs for all customers, if no rule names the user's registration.
 pub(super) fn shared_key(preset: &str, template: &SourceTemplate) -> Option<String> {
     let presets::AboutProvider { name, everybody, .. } = presets::about(preset)?;
-    let mut rules = std::iter::once(template).chain(&template.others);
-    let names = |rule: &SourceTemplate| rule.when.iter().any(|when| when.param.is_some());
+    let names = |rule: &Signature| rule.when.iter().any(|when| when.param.is_some());
     let remedy = everybody.as_ref()?;
-    if rules.all(names) {
+    if template.signature.all().all(names) {
         return None;
     }
     Some(format!(
@@ -69,14 +68,13 @@ pub(super) fn shared_key(preset: &str, template: &SourceTemplate) -> Option<Stri
 /// Whether a captured request counts as another event once it is written in other bytes.
 pub(in crate::config) fn may_be_repeated(template: &SourceTemplate) -> bool {
     let keys = template.dedupe(true).keys;
-    let signs_id = |rule: &SourceTemplate| match &template.id {
+    let signs_id = |rule: &Signature| match &template.id {
         Some(Pick::Header(name)) => {
             rule.signed.contains(&Part::Id) || rule.signed.contains(&Part::Header(name.clone()))
         }
         _ => false,
     };
-    let goes_by_id = keys.contains(&DedupeBy::Id)
-        && std::iter::once(template).chain(&template.others).all(signs_id);
+    let goes_by_id = keys.contains(&DedupeBy::Id) && template.signature.all().all(signs_id);
     let is_known = keys.is_empty() || keys.contains(&DedupeBy::Signed) || goes_by_id;
-    template.leaves_bytes_open() && !is_known
+    template.signature.leaves_bytes_open() && !is_known
 }

@@ -3,7 +3,7 @@
 
 use super::pick;
 use crate::config::raw::{Item, Section, did_you_mean};
-use crate::config::source::{Part, SourceTemplate};
+use crate::config::source::{Part, Signature};
 
 /// The longest text, in bytes.
 const MAX_TEXT_BYTES: usize = 1_024;
@@ -30,23 +30,23 @@ static PARTS: [(&str, Part); 12] = [
     ("body:crc32", Part::BodyCrc32),
 ];
 
-/// Reads both keys of `verify` into `template`.
-pub(super) fn read(section: &mut Section<'_>, template: &mut SourceTemplate) {
+/// Reads both keys of `verify` into `rule`.
+pub(super) fn read(section: &mut Section<'_>, rule: &mut Signature) {
     let item = section.take("signed");
-    let parts = item.as_ref().and_then(|item| read_all(item, template));
+    let parts = item.as_ref().and_then(|item| read_all(item, rule));
     let was_refused = item.is_some() && parts.is_none();
     if let Some(parts) = parts {
-        template.signed = parts;
+        rule.signed = parts;
     }
-    let signs_url = template.needs_url();
+    let signs_url = rule.needs_url();
     match section.take("public_url") {
         Some(urls) if signs_url => {
             let listed = urls.one_or_many();
             let mut spelled = listed.iter().take(MAX_URLS).filter_map(read_public_url);
-            template.public_url = spelled.next();
-            template.other_urls = spelled.collect();
-            let (first, rest) = (&template.public_url, &template.other_urls);
-            for other in &mut template.others {
+            rule.public_url = spelled.next();
+            rule.other_urls = spelled.collect();
+            let (first, rest) = (&rule.public_url, &rule.other_urls);
+            for other in &mut rule.others {
                 other.public_url.clone_from(first);
                 other.other_urls.clone_from(rest);
             }
@@ -56,7 +56,7 @@ pub(super) fn read(section: &mut Section<'_>, template: &mut SourceTemplate) {
     }
 }
 
-fn read_all(item: &Item<'_>, template: &SourceTemplate) -> Option<Vec<Part>> {
+fn read_all(item: &Item<'_>, rule: &Signature) -> Option<Vec<Part>> {
     let text = item.text("\"{timestamp}.{body}\"").filter(|text| {
         let fits = text.len() <= MAX_TEXT_BYTES;
         if !fits {
@@ -65,7 +65,7 @@ fn read_all(item: &Item<'_>, template: &SourceTemplate) -> Option<Vec<Part>> {
         fits
     })?;
     let parts = read_parts(item, text)?;
-    if covers_body(&parts, template) {
+    if covers_body(&parts, rule) {
         return Some(parts);
     }
     item.refuse(
@@ -77,7 +77,7 @@ fn read_all(item: &Item<'_>, template: &SourceTemplate) -> Option<Vec<Part>> {
 }
 
 /// Whether something of the body is signed. Values of it are enough: some providers sign no more.
-fn covers_body(parts: &[Part], template: &SourceTemplate) -> bool {
+fn covers_body(parts: &[Part], rule: &Signature) -> bool {
     let of_body = |part: &Part| {
         matches!(
             part,
@@ -89,8 +89,8 @@ fn covers_body(parts: &[Part], template: &SourceTemplate) -> bool {
                 | Part::FormValue(_)
         )
     };
-    let in_body = template.timestamp.as_ref().is_some_and(|rule| rule.field.place.is_in_body());
-    parts.iter().any(of_body) || template.body_hash.is_some() || in_body || !template.scheme.signs()
+    let in_body = rule.timestamp.as_ref().is_some_and(|time| time.field.place.is_in_body());
+    parts.iter().any(of_body) || rule.body_hash.is_some() || in_body || !rule.scheme.signs()
 }
 
 fn read_parts(item: &Item<'_>, text: &str) -> Option<Vec<Part>> {

@@ -4,29 +4,28 @@ use std::ops::RangeInclusive;
 
 use super::{field, place};
 use crate::config::raw::{Item, Section};
-use crate::config::source::{Field, Part, SourceTemplate, Stale, TimeFormat, Timestamp};
+use crate::config::source::{Field, Part, Signature, Stale, TimeFormat, Timestamp};
 use crate::config::units::{DAY_MS, SECOND_MS};
 
 const TOLERANCE_BOUNDS_MS: RangeInclusive<u64> = SECOND_MS..=30 * DAY_MS;
 
 /// Reads `timestamp`, `tolerance` and `stale` of `verify`, which is `item`.
-pub(super) fn read(item: &Item<'_>, section: &mut Section<'_>, template: &mut SourceTemplate) {
+pub(super) fn read(item: &Item<'_>, section: &mut Section<'_>, rule: &mut Signature) {
     if let Some((field, format)) =
-        section.take("timestamp").and_then(|item| read_field(&item, template.timestamp.as_ref()))
+        section.take("timestamp").and_then(|item| read_field(&item, rule.timestamp.as_ref()))
     {
-        let (tolerance_ms, stale) = template
+        let (tolerance_ms, stale) = rule
             .timestamp
             .as_ref()
             .map_or((Timestamp::DEFAULT_TOLERANCE_MS, Stale::Reject), |known| {
                 (known.tolerance_ms, known.stale)
             });
-        template.timestamp =
-            Some(Timestamp { field, required: false, tolerance_ms, stale, format });
+        rule.timestamp = Some(Timestamp { field, required: false, tolerance_ms, stale, format });
     }
     let tolerance_item = section.take("tolerance");
     let stale_item = section.take("stale");
-    let is_signed = template.signed.contains(&Part::Timestamp);
-    let Some(timestamp) = &mut template.timestamp else {
+    let is_signed = rule.signed.contains(&Part::Timestamp);
+    let Some(timestamp) = &mut rule.timestamp else {
         for item in [&tolerance_item, &stale_item].into_iter().flatten() {
             item.refuse_key(
                 "has no use without a `timestamp`",

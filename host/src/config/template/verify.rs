@@ -6,7 +6,7 @@ use super::place::{self, ENCODINGS};
 use super::{jwt, key_address, pick, public_keys, signed, timestamp};
 use crate::config::raw::{Item, Section};
 use crate::config::source::{
-    Encoding, Field, KeyEncoding, KeyFormat, Place, SignatureScheme, SourceTemplate,
+    Encoding, Field, KeyEncoding, KeyFormat, Place, Signature, SignatureScheme, SourceTemplate,
 };
 
 /// The most places in which a signature is looked for.
@@ -39,7 +39,7 @@ const SCHEMES: [(&str, Option<SignatureScheme>); 13] = [
 /// may only be left out over a preset.
 pub(super) fn read(item: &Item<'_>, template: &mut SourceTemplate, over_preset: bool) -> bool {
     if !item.value.is_array() {
-        return read_one(item, template, over_preset);
+        return read_one(item, (&mut template.signature, &mut template.key), over_preset);
     }
     let tables = item.one_or_many();
     if tables.is_empty() || tables.len() > MAX_RULES {
@@ -47,43 +47,26 @@ pub(super) fn read(item: &Item<'_>, template: &mut SourceTemplate, over_preset: 
         item.refuse(what, format!("write 1 to {MAX_RULES}, the preferred one first"));
     }
     let read = |table: &Item<'_>| {
-        let mut rule = SourceTemplate { key: template.key.clone(), ..SourceTemplate::default() };
-        if !read_one(table, &mut rule, false) {
+        let (mut rule, mut key) = (Signature::default(), template.key.clone());
+        if !read_one(table, (&mut rule, &mut key), false) {
             table.refuse("verifies nothing beside rules that do", "take it out");
         }
-        rule
+        (rule, key)
     };
     let mut rules = tables.iter().take(MAX_RULES).map(read);
-    if let Some(first) = rules.next() {
-        let others = rules.collect();
-        let SourceTemplate { scheme, when, signatures, matches_any, each, encoding, .. } = first;
-        let SourceTemplate { signed, public_url, other_urls, body_hash, jwt, timestamp, .. } =
-            first;
-        let SourceTemplate { public_keys, key_address, key, .. } = first;
-        *template = SourceTemplate {
-            scheme,
-            when,
-            signatures,
-            matches_any,
-            each,
-            encoding,
-            signed,
-            public_url,
-            other_urls,
-            body_hash,
-            jwt,
-            timestamp,
-            public_keys,
-            key_address,
-            key,
-            others,
-            ..template.clone()
-        };
+    if let Some((first, key)) = rules.next() {
+        let others = rules.map(|(rule, _)| rule).collect();
+        (template.signature, template.key) = (Signature { others, ..first }, key);
     }
     true
 }
 
-fn read_one(item: &Item<'_>, template: &mut SourceTemplate, over_preset: bool) -> bool {
+/// Reads one table into a rule, and how its secrets are written.
+fn read_one(
+    item: &Item<'_>,
+    (rule, key): (&mut Signature, &mut KeyFormat),
+    over_preset: bool,
+) -> bool {
     let Some(mut section) = item.section("{ scheme = \"hmac-sha256\", header = \"X-Signature\" }")
     else {
         return true;
@@ -91,8 +74,8 @@ fn read_one(item: &Item<'_>, template: &mut SourceTemplate, over_preset: bool) -
     match section.take("scheme") {
         Some(scheme) => match scheme.word(&SCHEMES) {
             Some(Some(scheme)) => {
-                template.others.clear();
-                chose(scheme, template);
+                rule.others.clear();
+                chose(scheme, rule);
             }
             Some(None) => {
                 let help = "take it out, or take `scheme = \"none\"` out";
@@ -109,16 +92,16 @@ fn read_one(item: &Item<'_>, template: &mut SourceTemplate, over_preset: bool) -
         ),
     }
     if let Some(when) = section.take("when") {
-        template.when = place::conditions(&when);
+        rule.when = place::conditions(&when);
     }
-    read_signature(item, &mut section, template);
-    read_token(item, &mut section, template);
-    signed::read(&mut section, template);
-    timestamp::read(item, &mut section, template);
-    read_public_keys(&mut section, template);
-    for other in &mut template.others {
-        if !template.public_keys.is_empty() && !other.scheme.has_secrets() {
-            other.public_keys.clone_from(&template.public_keys);
+    read_signature(item, &mut section, rule);
+    read_token(item, &mut section, rule);
+    signed::read(&mut section, rule);
+    timestamp::read(item, &mut section, rule);
+    read_public_keys(&mut section, rule, key);
+    for other in &mut rule.others {
+        if !rule.public_keys.is_empty() && !other.scheme.has_secrets() {
+            other.public_keys.clone_from(&rule.public_keys);
         }
     }
     section.finish();
@@ -126,31 +109,31 @@ fn read_one(item: &Item<'_>, template: &mut SourceTemplate, over_preset: bool) -
 }
 
 /// Takes a scheme with what usually comes with it.
-fn chose(scheme: SignatureScheme, template: &mut SourceTemplate) {
-    template.scheme = scheme;
+fn chose(scheme: SignatureScheme, rule: &mut Signature) {
+    rule.scheme = scheme;
     match scheme {
-        SignatureScheme::Token | SignatureScheme::Jwt => template.encoding = Encoding::Text,
+        SignatureScheme::Token | SignatureScheme::Jwt => rule.encoding = Encoding::Text,
         SignatureScheme::Basic => {
-            template.encoding = Encoding::Base64;
+            rule.encoding = Encoding::Base64;
             let header = Place::Header("authorization".to_owned());
             let basic = |place| Field { place, prefix: "Basic ".to_owned(), separator: None };
-            template.signatures = vec![basic(header)];
+            rule.signatures = vec![basic(header)];
         }
         _ => return,
     }
-    template.signed = Vec::new();
+    rule.signed = Vec::new();
 }
 
-fn read_signature(item: &Item<'_>, section: &mut Section<'_>, template: &mut SourceTemplate) {
-    let first = template.signatures.first().cloned();
+fn read_signature(item: &Item<'_>, section: &mut Section<'_>, rule: &mut Signature) {
+    let first = rule.signatures.first().cloned();
     let mut field = first.unwrap_or_else(field::unnamed);
     if let Some(headers) = section.take("header") {
-        template.signatures = read_headers(&headers, &field);
+        rule.signatures = read_headers(&headers, &field);
     } else if let Some(places) = section.take("from") {
         let places = places.one_or_many();
         let places = places.iter().take(MAX_HEADERS).filter_map(place::read);
-        template.signatures = places.map(|place| Field { place, ..field.clone() }).collect();
-    } else if template.signatures.is_empty() {
+        rule.signatures = places.map(|place| Field { place, ..field.clone() }).collect();
+    } else if rule.signatures.is_empty() {
         item.refuse(
             "names no header",
             "write which header carries the signature: `header = \"X-Signature\"`, or \
@@ -158,7 +141,7 @@ fn read_signature(item: &Item<'_>, section: &mut Section<'_>, template: &mut Sou
         );
     }
     let given: Affixes = field::read_affixes(section, &mut field);
-    for signature in &mut template.signatures {
+    for signature in &mut rule.signatures {
         if given.prefix {
             signature.prefix.clone_from(&field.prefix);
         }
@@ -168,41 +151,41 @@ fn read_signature(item: &Item<'_>, section: &mut Section<'_>, template: &mut Sou
     }
     if let Some(matching) = section.take("match") {
         let words = [("any", true), ("first", false)];
-        template.matches_any = matching.word(&words).unwrap_or_default();
+        rule.matches_any = matching.word(&words).unwrap_or_default();
     }
     if let Some(each) = section.take("each").and_then(|item| pick::pointer(&item)) {
-        template.each = Some(each);
+        rule.each = Some(each);
     }
     if let Some(encoding) = section.take("encoding").and_then(|item| item.word(&ENCODINGS)) {
-        template.encoding = encoding;
+        rule.encoding = encoding;
     }
     if let Some(hash) = section.take("body_hash").and_then(|item| place::body_hash(&item)) {
-        template.body_hash = Some(hash);
+        rule.body_hash = Some(hash);
     }
 }
 
-fn read_token(item: &Item<'_>, section: &mut Section<'_>, template: &mut SourceTemplate) {
-    let is_jwt = template.scheme == SignatureScheme::Jwt;
+fn read_token(item: &Item<'_>, section: &mut Section<'_>, rule: &mut Signature) {
+    let is_jwt = rule.scheme == SignatureScheme::Jwt;
     match section.take("jwt") {
-        Some(rule) if is_jwt => template.jwt = jwt::read(&rule).or(template.jwt.take()),
-        Some(rule) => rule.refuse_key("has no use without `scheme = \"jwt\"`", "take it out"),
-        None if is_jwt && template.jwt.is_none() => {
+        Some(jwt) if is_jwt => rule.jwt = jwt::read(&jwt).or(rule.jwt.take()),
+        Some(jwt) => jwt.refuse_key("has no use without `scheme = \"jwt\"`", "take it out"),
+        None if is_jwt && rule.jwt.is_none() => {
             item.refuse("has no `jwt`", "write for example `jwt = { algorithms = [\"HS256\"] }`");
         }
         None => {}
     }
     if !is_jwt {
-        template.jwt = None;
+        rule.jwt = None;
     }
 }
 
-fn read_public_keys(section: &mut Section<'_>, template: &mut SourceTemplate) {
-    let has_secrets = match &template.jwt {
+fn read_public_keys(section: &mut Section<'_>, rule: &mut Signature, key: &mut KeyFormat) {
+    let has_secrets = match &rule.jwt {
         Some(jwt) => jwt.algorithms.iter().any(|algorithm| algorithm.has_secrets()),
-        None => template.scheme.has_secrets(),
+        None => rule.scheme.has_secrets(),
     };
     if has_secrets {
-        return read_key(section, &mut template.key);
+        return read_key(section, key);
     }
     // Each of them says which keys count, so it takes the place of the other in a preset.
     let (keys, address) = (section.take("public_keys"), section.take("key_url"));
@@ -211,16 +194,16 @@ fn read_public_keys(section: &mut Section<'_>, template: &mut SourceTemplate) {
             keys.refuse_key("is written beside `key_url`", "take one of them out");
         }
         (Some(keys), None) => {
-            template.public_keys = public_keys::read(&keys, template.scheme);
-            for rule in &mut template.others {
-                rule.key_address = None;
+            rule.public_keys = public_keys::read(&keys, rule.scheme);
+            for other in &mut rule.others {
+                other.key_address = None;
             }
-            template.key_address = None;
+            rule.key_address = None;
         }
         (None, Some(address)) => {
             if let Some(address) = key_address::read(&address) {
-                template.key_address = Some(address);
-                template.public_keys.clear();
+                rule.key_address = Some(address);
+                rule.public_keys.clear();
             }
         }
         (None, None) => {}

@@ -113,7 +113,7 @@ impl ReadyHandshake {
             public_url = signature.public_url.clone().unwrap_or_default();
             let algorithms = [hmac::HMAC_SHA256, hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY];
             // As the check counts them: an empty secret is none.
-            let secrets = secrets(&signature.secrets).iter();
+            let secrets = secrets(&source.secrets).iter();
             let secrets = secrets.filter(|secret| !secret.expose_secret().is_empty());
             let both = |secret: &SecretSlice<u8>| {
                 algorithms.map(|algorithm| hmac::Key::new(algorithm, secret.expose_secret()))

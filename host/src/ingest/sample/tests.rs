@@ -1,7 +1,7 @@
 //! The content of samples, with and without a given body.
 
 use super::*;
-use crate::config::source::{Dedupe, DedupeBy, EventTypes, Joined, Verify};
+use crate::config::source::{Dedupe, DedupeBy, EventTypes, Joined, Secrets, Verify};
 
 fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pick>) -> Source {
     let preset = preset.map(str::to_owned);
@@ -9,6 +9,7 @@ fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pi
         name: "acme".into(),
         preset,
         verify: Verify::None,
+        secrets: Secrets::Set(Vec::new()),
         provider: Default::default(),
         secret_places: Vec::new(),
         kind,

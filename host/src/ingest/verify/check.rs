@@ -12,7 +12,7 @@ use super::place::{ConditionCheck, PointedRequest, Spot};
 use super::refusal::Refusal;
 use super::scheme::Scheme;
 use super::timestamp::TimestampCheck;
-use crate::config::source::{Encoding, Field, Part, Pick, Place, Signature, Source};
+use crate::config::source::{Encoding, Field, Part, Pick, Place, Secrets, Signature, Source};
 use crate::ingest::head::{Head, wrapped};
 use crate::ingest::header;
 use crate::ingest::identify::{items, json::Pointers};
@@ -61,7 +61,11 @@ pub(in crate::ingest) struct Proof {
 }
 
 impl SignatureCheck {
-    pub(super) fn new(signature: &Signature, id: Option<&Pick>) -> Result<Self, String> {
+    pub(super) fn new(
+        signature: &Signature,
+        secrets: &Secrets,
+        id: Option<&Pick>,
+    ) -> Result<Self, String> {
         let mut pointers = Pointers::default();
         let message =
             MessageTemplate::with(signature, signature.public_url.as_deref(), &mut pointers)?;
@@ -90,14 +94,17 @@ impl SignatureCheck {
             None => None,
         };
         let ring = keyed::ring(signature, &mut pointers)?;
+        let keys = ring.as_ref().map(|(ring, _)| ring.clone());
         let source_id = id_pick(&id, signature);
+        let others = signature.others.iter();
+        let others = others.map(|other| Self::new(other, secrets, source_id.as_ref()));
         let mut made = Self {
             signatures,
             encoding: signature.encoding,
             timestamp,
             id,
             message,
-            scheme: keyed::scheme_with(signature, ring.as_ref().map(|(ring, _)| ring.clone()))?,
+            scheme: keyed::scheme_with(signature, secrets, keys)?,
             is_plain: false,
             when,
             matches_any: signature.matches_any,
@@ -109,11 +116,7 @@ impl SignatureCheck {
             ring,
             refuses_challenges: false,
             keeps_digest: false,
-            others: signature
-                .others
-                .iter()
-                .map(|other| Self::new(other, source_id.as_ref()))
-                .collect::<Result<_, _>>()?,
+            others: others.collect::<Result<_, _>>()?,
         };
         made.is_plain = made.is_plain();
         Ok(made)

@@ -37,6 +37,7 @@ const MAX_OTHERS: usize = 32;
 struct RefusedCheck<'a> {
     check: &'a SignatureCheck,
     signature: &'a Signature,
+    secrets: &'a Secrets,
     candidates: Candidates,
     head: &'a Head,
     timestamp: Option<&'a [u8]>,
@@ -65,6 +66,7 @@ pub(in crate::ingest) fn find<'o>(
     let trial = RefusedCheck {
         check,
         signature,
+        secrets: &source.secrets,
         candidates: check.candidates(head).ok()?,
         head,
         timestamp: check.timestamp(head).ok()?,
@@ -95,7 +97,7 @@ impl RefusedCheck<'_> {
 
     /// The same body with another reading of the secret.
     fn secrets(&self) -> Option<String> {
-        keys(&self.signature.secrets).iter().find_map(|key| {
+        keys(self.secrets).iter().find_map(|key| {
             secrets::variations(key.expose_secret()).into_iter().find_map(|(what, varied)| {
                 let scheme = HmacSha256::new(&[varied])?;
                 self.is_made_by(&scheme, &self.check.message, self.body).then(|| what.to_owned())

@@ -28,31 +28,31 @@ pub(super) fn ring(
 }
 
 /// The scheme of a source with its keys, or a text that says what is missing.
-pub(super) fn scheme(signature: &Signature) -> Result<Box<dyn Scheme>, String> {
-    scheme_with(signature, None)
+pub(super) fn scheme(signature: &Signature, secrets: &Secrets) -> Result<Box<dyn Scheme>, String> {
+    scheme_with(signature, secrets, None)
 }
 
 pub(super) fn scheme_with(
     signature: &Signature,
+    secrets: &Secrets,
     ring: Option<KeyRing>,
 ) -> Result<Box<dyn Scheme>, String> {
     fn boxed<S: Scheme + 'static>(scheme: Option<S>) -> Result<Box<dyn Scheme>, String> {
         Ok(Box::new(scheme.ok_or_else(|| "every secret is empty".to_owned())?))
     }
-    let keyless = || match &signature.secrets {
+    let keyless = || match secrets {
         Secrets::Missing(what) => what.clone(),
         _ => "`public_keys` is empty".to_owned(),
     };
-    let (public, pair) = (&signature.public_keys, pair(signature));
+    let shared = || shared(secrets);
+    let (public, pair) = (&signature.public_keys, pair(secrets));
     match signature.scheme {
-        SignatureScheme::HmacSha256 => boxed(HmacSha256::new(secrets(signature)?)),
-        SignatureScheme::HmacSha1 => boxed(HmacOther::sha1(secrets(signature)?)),
-        SignatureScheme::HmacSha512 => boxed(HmacOther::sha512(secrets(signature)?)),
-        SignatureScheme::DigestSha1 => boxed(PlainDigest::new(true, secrets(signature)?)),
-        SignatureScheme::DigestSha256 => boxed(PlainDigest::new(false, secrets(signature)?)),
-        SignatureScheme::Token | SignatureScheme::Basic => {
-            boxed(SharedToken::new(secrets(signature)?))
-        }
+        SignatureScheme::HmacSha256 => boxed(HmacSha256::new(shared()?)),
+        SignatureScheme::HmacSha1 => boxed(HmacOther::sha1(shared()?)),
+        SignatureScheme::HmacSha512 => boxed(HmacOther::sha512(shared()?)),
+        SignatureScheme::DigestSha1 => boxed(PlainDigest::new(true, shared()?)),
+        SignatureScheme::DigestSha256 => boxed(PlainDigest::new(false, shared()?)),
+        SignatureScheme::Token | SignatureScheme::Basic => boxed(SharedToken::new(shared()?)),
         SignatureScheme::Ed25519 if ring.is_none() => {
             Ok(Box::new(Ed25519::new(public, pair).ok_or_else(keyless)?))
         }
@@ -66,7 +66,7 @@ pub(super) fn scheme_with(
         SignatureScheme::Jwt => {
             let rule = signature.jwt.clone().ok_or("`jwt` is not set")?;
             let shares = rule.algorithms.iter().any(|algorithm| algorithm.has_secrets());
-            let secrets = if shares { secrets(signature)? } else { &[] };
+            let secrets = if shares { shared()? } else { &[] };
             let url = signature.public_url.clone();
             let keys = TokenKeys::new(secrets, public, ring, pair).ok_or_else(keyless)?;
             Ok(Box::new(JsonWebToken::new(rule, url, keys)))
@@ -75,12 +75,13 @@ pub(super) fn scheme_with(
 }
 
 /// The pair with which this host plays the provider.
-fn pair(signature: &Signature) -> Option<&KeyPair> {
-    if let Secrets::Pair { pair, .. } = &signature.secrets { Some(pair) } else { None }
+fn pair(secrets: &Secrets) -> Option<&KeyPair> {
+    if let Secrets::Pair { pair, .. } = secrets { Some(pair) } else { None }
 }
 
-fn secrets(signature: &Signature) -> Result<&[SecretSlice<u8>], String> {
-    match &signature.secrets {
+/// The secrets that the provider shares with this host, or a text that says what is missing.
+fn shared(secrets: &Secrets) -> Result<&[SecretSlice<u8>], String> {
+    match secrets {
         Secrets::Set(all) => Ok(all),
         Secrets::Generated { secret, .. } => Ok(std::slice::from_ref(secret)),
         Secrets::Pair { .. } => Ok(&[]),

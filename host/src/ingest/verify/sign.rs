@@ -95,7 +95,8 @@ fn signed(
     let only_provider =
         |what: &str| SignError::OnlyProvider { name: name(), what: what.to_owned() };
     check_own_key(source, signature)?;
-    let scheme = scheme(signature).map_err(|what| SignError::NoSecret { name: name(), what })?;
+    let scheme = scheme(signature, &source.secrets)
+        .map_err(|what| SignError::NoSecret { name: name(), what })?;
     let field = signature
         .signatures
         .first()

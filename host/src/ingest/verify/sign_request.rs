@@ -41,8 +41,7 @@ pub fn sign_request(
         return plain(source, body, id, unix_seconds);
     };
     // The rule without a condition fits every request.
-    let mut rules = std::iter::once(first).chain(&first.others);
-    let rule = rules.find(|rule| rule.when.is_empty()).unwrap_or(first);
+    let rule = first.all().find(|rule| rule.when.is_empty()).unwrap_or(first);
     let is_plain = rule.signatures.first().is_none_or(|field| field.place.header().is_some())
         && rule.timestamp.as_ref().is_none_or(|rule| rule.field.place.header().is_some())
         && rule.each.is_none()
@@ -245,8 +244,8 @@ impl<'a> Maker<'a> {
     fn signature(&self, signed: &SignedParts, json: &[u8]) -> Result<String, SignError> {
         let name = || self.source.name.to_string();
         let only = |what: &str| SignError::OnlyProvider { name: name(), what: what.to_owned() };
-        let scheme =
-            scheme(self.rule).map_err(|what| SignError::NoSecret { name: name(), what })?;
+        let scheme = scheme(self.rule, &self.source.secrets)
+            .map_err(|what| SignError::NoSecret { name: name(), what })?;
         let mut pointers = Pointers::default();
         let url = self.rule.public_url.as_deref();
         let template =

@@ -33,7 +33,7 @@ impl Verifier {
         match &source.verify {
             Verify::None => Self::Open,
             Verify::Signature(signature) => {
-                match SignatureCheck::new(signature, source.id.as_ref()) {
+                match SignatureCheck::new(signature, &source.secrets, source.id.as_ref()) {
                     Ok(mut check) => {
                         check.fit(source, signature);
                         Self::Signed(Box::new(check))

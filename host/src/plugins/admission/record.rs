@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::former::Note;
+use super::migration::Note;
 use crate::config::{Approve, PluginSettings};
 use crate::event::Digest;
 use crate::sandbox::Capability;

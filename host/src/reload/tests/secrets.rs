@@ -29,8 +29,10 @@ fn swap(site: &Site, number: u32, content: &str) {
 
 /// The secret of the source and the credential of the plugin, as they are in use.
 fn in_use(config: &Config) -> Option<[String; 2]> {
-    let Verify::Signature(signature) = &config.sources.get("s")?.verify else { return None };
-    let Secrets::Set(secrets) = &signature.secrets else { return None };
+    let source = config.sources.get("s")?;
+    let (Verify::Signature(_), Secrets::Set(secrets)) = (&source.verify, &source.secrets) else {
+        return None;
+    };
     let secret = String::from_utf8(secrets[0].expose_secret().to_vec()).unwrap();
     let credential = config.plugin("a").grants.http[0].headers[0]
         .value
@@ -112,15 +114,9 @@ async fn the_file_of_one_of_two_secrets_may_be_removed_and_of_the_last_one_not()
     site.replace("config.toml", format!("{}{source}", config_text("\"x.*\" = \"a\"")));
     site.start(EVENTS_ONLY).await;
     let config = Arc::clone(&site.watched.config);
-    let count = || match &config.load().sources["s"].verify {
-        Verify::Signature(signature) => {
-            if let Secrets::Set(secrets) = &signature.secrets {
-                secrets.len()
-            } else {
-                0
-            }
-        }
-        Verify::None => 0,
+    let count = || match &config.load().sources["s"].secrets {
+        Secrets::Set(secrets) => secrets.len(),
+        _ => 0,
     };
     assert_eq!(count(), 2);
     fs::remove_file(&one).unwrap();

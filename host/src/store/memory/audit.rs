@@ -3,7 +3,41 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::store::{AuditEntry, AuditFilter, AuditNote, KEY_KNOWN_FOR_MS, StoreError};
+use super::{MemoryStore, done};
+use crate::store::model::AuditResult;
+use crate::store::{
+    AuditEntry, AuditFilter, AuditLog, AuditNote, KEY_KNOWN_FOR_MS, Pending, StoreError,
+};
+
+impl AuditLog for MemoryStore {
+    fn note(&self, note: AuditNote) -> Pending<'_, ()> {
+        done(self.write(|data| {
+            data.audit.make_entry(&note, &().text(), data.wall_ms);
+            Ok(())
+        }))
+    }
+
+    fn audit(
+        &self,
+        filter: AuditFilter,
+        limit: usize,
+        before: Option<i64>,
+    ) -> Pending<'_, (Vec<AuditEntry>, Option<i64>)> {
+        done(self.read(|data| data.audit.entries(&filter, limit, before)))
+    }
+
+    fn answer(&self, note: AuditNote) -> Pending<'_, Option<String>> {
+        let now_ms = self.clock.now_ms();
+        done(self.read(|data| data.audit.known_answer(&note, now_ms)).and_then(|found| found))
+    }
+
+    fn keep_answer(&self, note: AuditNote, answer: String) -> Pending<'_, ()> {
+        done(self.write(|data| {
+            data.audit.keep_answer(note, answer, data.wall_ms);
+            Ok(())
+        }))
+    }
+}
 
 /// The audit log and kept answers.
 #[derive(Debug, Default)]

@@ -2,10 +2,7 @@
 
 use super::{MemoryStore, done};
 use crate::series::{Increment, SeriesOwner};
-use crate::store::model::AuditResult;
-use crate::store::{
-    AuditEntry, AuditFilter, AuditNote, History, MAX_SAMPLES, Pending, StoredSample,
-};
+use crate::store::{History, MAX_SAMPLES, Pending, StoredSample};
 
 impl History for MemoryStore {
     fn keep_samples(&self, at_ms: i64, samples: Vec<Increment>) -> Pending<'_, ()> {
@@ -32,34 +29,6 @@ impl History for MemoryStore {
                 data.samples.iter().rev().filter_map(of_owner).take(limit as usize).collect();
             found.reverse();
             found
-        }))
-    }
-
-    fn note(&self, note: AuditNote) -> Pending<'_, ()> {
-        done(self.write(|data| {
-            data.audit.make_entry(&note, &().text(), data.wall_ms);
-            Ok(())
-        }))
-    }
-
-    fn audit(
-        &self,
-        filter: AuditFilter,
-        limit: usize,
-        before: Option<i64>,
-    ) -> Pending<'_, (Vec<AuditEntry>, Option<i64>)> {
-        done(self.read(|data| data.audit.entries(&filter, limit, before)))
-    }
-
-    fn answer(&self, note: AuditNote) -> Pending<'_, Option<String>> {
-        let now_ms = self.clock.now_ms();
-        done(self.read(|data| data.audit.known_answer(&note, now_ms)).and_then(|found| found))
-    }
-
-    fn keep_answer(&self, note: AuditNote, answer: String) -> Pending<'_, ()> {
-        done(self.write(|data| {
-            data.audit.keep_answer(note, answer, data.wall_ms);
-            Ok(())
         }))
     }
 }

@@ -11,7 +11,9 @@ use super::client::SqlClient as Client;
 use super::shared::PostgresShared;
 use super::work::{Work, WorkError, tried};
 use crate::store::model::AuditResult;
-use crate::store::{AuditEntry, AuditFilter, AuditNote, KEY_KNOWN_FOR_MS, StoreError};
+use crate::store::{
+    AuditEntry, AuditFilter, AuditLog, AuditNote, KEY_KNOWN_FOR_MS, Pending, StoreError,
+};
 
 /// The most entries that one call looks at.
 const MAX_LOOKED: i64 = if cfg!(test) { 6 } else { 20_000 };
@@ -110,6 +112,29 @@ async fn known_answer(
         None => Ok(None),
         Some(row) if row.get::<_, String>(0) == note.request() => Ok(Some(row.get(1))),
         Some(_) => Err(StoreError::Conflict(note.other_request()).into()),
+    }
+}
+
+impl AuditLog for Postgres {
+    fn note(&self, note: AuditNote) -> Pending<'_, ()> {
+        Box::pin(self.note_alone(note))
+    }
+
+    fn audit(
+        &self,
+        filter: AuditFilter,
+        limit: usize,
+        before: Option<i64>,
+    ) -> Pending<'_, (Vec<AuditEntry>, Option<i64>)> {
+        Box::pin(self.audit_entries(filter, limit, before))
+    }
+
+    fn answer(&self, note: AuditNote) -> Pending<'_, Option<String>> {
+        Box::pin(self.kept_answer(note))
+    }
+
+    fn keep_answer(&self, note: AuditNote, answer: String) -> Pending<'_, ()> {
+        Box::pin(self.keep_answer_alone(note, answer))
     }
 }
 

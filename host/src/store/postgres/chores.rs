@@ -19,7 +19,7 @@ const GONE: &str = "the host was not seen any more while it ran";
 /// deliveries that were.
 pub(super) async fn reap(client: &Client, shared: &PostgresShared) -> Result<i64, Error> {
     // After an outage each host has that time to come back.
-    if shared.reached_for() < shared.host_timeout {
+    if shared.reach.reached_for() < shared.host_timeout {
         return Ok(0);
     }
     let most = i32::try_from(MAX_CRASHES).unwrap_or(i32::MAX);

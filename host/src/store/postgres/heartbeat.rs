@@ -108,12 +108,12 @@ pub(super) async fn beat(mut heart: Heart) {
                     heart.shared.known.distrust();
                 }
                 if matches!(next, Beat::Renew) {
-                    heart.shared.is_unreachable(HEART, &words(&error));
+                    heart.shared.reach.is_unreachable(HEART, &words(&error));
                 }
             }
             Err(_) => {
                 tracing::warn!("Postgres does not answer this host's heartbeat");
-                heart.shared.is_unreachable(HEART, "it does not answer a heartbeat");
+                heart.shared.reach.is_unreachable(HEART, "it does not answer a heartbeat");
                 heart.reconnect(&mut times).await;
             }
         }
@@ -125,7 +125,7 @@ pub(super) async fn beat(mut heart: Heart) {
 async fn watch(shared: Arc<PostgresShared>) {
     let (mut ended, mut was_cut_off) = (shared.ended.subscribe(), false);
     while tokio::time::timeout(CHECK_EVERY, ended.wait_for(|ended| *ended)).await.is_err() {
-        let is_cut_off = shared.is_cut_off();
+        let is_cut_off = shared.reach.is_cut_off();
         if is_cut_off && !was_cut_off {
             tracing::warn!("this host is cut off from Postgres: it gives back what it runs");
             if let Some(dispatch) = shared.dispatch.get() {
@@ -215,20 +215,20 @@ impl Heart {
                 Rejoined::Yes => times.poll = Instant::now(),
                 Rejoined::NoSlot => {
                     let why = "others took this host for dead, and all slots are taken";
-                    self.shared.is_unreachable(HEART, why);
+                    self.shared.reach.is_unreachable(HEART, why);
                     return Ok(());
                 }
                 Rejoined::Twice => {
                     let why = "another host has the same identity: its data folder is a copy of \
                          this one's, so remove the file `postgres-host` from the copy";
-                    self.shared.stop(why.to_owned());
+                    self.shared.reach.stop(why.to_owned());
                     return Ok(());
                 }
             }
         }
-        self.shared.came_back();
-        self.shared.renew(sent);
-        self.shared.is_reachable(HEART);
+        self.shared.reach.came_back();
+        self.shared.reach.renew(sent);
+        self.shared.reach.is_reachable(HEART);
         self.reads.renew().await;
         self.do_chores(times).await;
         Ok(())
@@ -298,7 +298,7 @@ impl Heart {
             }
             Err(error) => {
                 tracing::warn!(%error, "this host cannot renew its row in Postgres");
-                self.shared.is_unreachable(HEART, &error.to_string());
+                self.shared.reach.is_unreachable(HEART, &error.to_string());
                 false
             }
         }

@@ -1,13 +1,11 @@
-//! Samples of sources and plugins over time, and the audit log.
+//! Samples of sources and plugins over time, and how far the logs of providers have been read.
 
 use std::sync::Arc;
 
 use super::error::failed_query;
 use super::{Postgres, samples};
 use crate::series::{Increment, SeriesOwner};
-use crate::store::{
-    AuditEntry, AuditFilter, AuditNote, History, LogPositions, Pending, StoredSample,
-};
+use crate::store::{History, LogPositions, Pending, StoredSample};
 
 impl History for Postgres {
     fn keep_samples(&self, at_ms: i64, samples: Vec<Increment>) -> Pending<'_, ()> {
@@ -26,27 +24,6 @@ impl History for Postgres {
             let client = self.reads.client().await?;
             Ok(samples::read(&client, &owner, limit).await?)
         })
-    }
-
-    fn note(&self, note: AuditNote) -> Pending<'_, ()> {
-        Box::pin(self.note_alone(note))
-    }
-
-    fn audit(
-        &self,
-        filter: AuditFilter,
-        limit: usize,
-        before: Option<i64>,
-    ) -> Pending<'_, (Vec<AuditEntry>, Option<i64>)> {
-        Box::pin(self.audit_entries(filter, limit, before))
-    }
-
-    fn answer(&self, note: AuditNote) -> Pending<'_, Option<String>> {
-        Box::pin(self.kept_answer(note))
-    }
-
-    fn keep_answer(&self, note: AuditNote, answer: String) -> Pending<'_, ()> {
-        Box::pin(self.keep_answer_alone(note, answer))
     }
 }
 

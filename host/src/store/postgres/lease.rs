@@ -136,7 +136,7 @@ pub(super) struct PostgresLeaseAnswer<'a> {
 
 impl PostgresLeaseAnswer<'_> {
     pub(super) async fn leased(mut self) -> Result<Leased, StoreError> {
-        (&mut self.answer).await.unwrap_or_else(|_| Err(self.shared.gone()))
+        (&mut self.answer).await.unwrap_or_else(|_| Err(self.shared.reach.gone()))
     }
 }
 

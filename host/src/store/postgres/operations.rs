@@ -93,7 +93,7 @@ impl Operations for Postgres {
         Box::pin(async move {
             self.shared.answers()?;
             let client = self.reads.client().await?;
-            rows::found(&client, id, "").await.map_err(|error| failed_query(&error))
+            rows::found(&client, id).await.map_err(|error| failed_query(&error))
         })
     }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_postgres::Row;
+
 use super::Postgres;
 use super::audit::{known, note_in};
 use super::batch::append_within;
@@ -151,7 +153,7 @@ impl Postgres {
             return Ok(Some(made));
         }
         if let Some(edited) = &event.edited {
-            stored_event(&work, edited.event, "").await?;
+            stored_event(&work, edited.event).await?;
         }
         let (appended, created, refused) = append_within(event, &work, &self.shared).await?;
         // After the keys, as in a batch of a writer. If it is gone by now, nothing is kept of this.
@@ -199,18 +201,23 @@ fn first_lease(
 /// Locks an event, so that nobody else gives it deliveries or deletes it; an error if it is gone or
 /// holds nothing any more.
 async fn lock_event(work: &Work<'_>, event: EventId) -> Result<Arc<Event>, WorkError> {
-    stored_event(work, event, "FOR UPDATE").await
+    let row = work.query_opt(&format!("{EVENT} FOR UPDATE"), &[&event.row()]).await?;
+    kept_event(work, event, row).await
 }
 
-/// The same without a lock, or with this one.
-async fn stored_event(
+/// The same without a lock.
+async fn stored_event(work: &Work<'_>, event: EventId) -> Result<Arc<Event>, WorkError> {
+    let row = work.query_opt(EVENT, &[&event.row()]).await?;
+    kept_event(work, event, row).await
+}
+
+/// The event of a row; an error if there is none, or if it holds nothing any more.
+async fn kept_event(
     work: &Work<'_>,
     event: EventId,
-    lock: &str,
+    row: Option<Row>,
 ) -> Result<Arc<Event>, WorkError> {
-    let sql = format!("{EVENT} {lock}");
-    let found = work.query_opt(&sql, &[&event.row()]).await?;
-    let row = found.ok_or_else(|| StoreError::NotFound(format!("event `{event}`")))?;
+    let row = row.ok_or_else(|| StoreError::NotFound(format!("event `{event}`")))?;
     let sql = "SELECT r.at_ms, r.asked FROM hookbox.erased r WHERE r.event = $1";
     let emptied = work.query_opt(sql, &[&event.row()]).await?;
     match emptied.and_then(|row| emptied_at(&row, 0)) {

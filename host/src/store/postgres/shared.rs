@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
@@ -11,20 +11,17 @@ use super::lease_floors::LeaseFloors;
 use super::loss::LossLog;
 use super::options::PostgresOptions;
 use super::own_limits::OwnLimits;
+use super::reachability::Reachability;
 use super::server::KnownServer;
 use super::size::DatabaseSize;
 use super::tail::AckedTail;
 use super::wake::WakesToSend;
-use crate::clock::{Clock, since_boot};
+use crate::clock::Clock;
 use crate::store::changes::Announcer;
-use crate::store::held::HeldLeases;
+use crate::store::held_leases::HeldLeases;
 use crate::store::journal::InFlightJournal;
 use crate::store::operations::UnreadableLog;
 use crate::store::{DispatchHandle, Pauses, PluginPolicies, StoreError, TreeBudget};
-
-/// The time without an answer to a heartbeat after which a host begins no attempt, and ends those
-/// that run.
-const CUT_OFF_AFTER: Duration = Duration::from_secs(10);
 
 /// The time that a store which is to close waits for another run.
 const CLOSES_WITHIN: Duration = Duration::from_secs(5);
@@ -58,16 +55,8 @@ pub(super) struct PostgresShared {
     /// The oldest snapshot of the server, if it is held for too long: for operators.
     horizon: Mutex<Option<String>>,
     pub(super) dispatch: OnceLock<Arc<dyn DispatchHandle>>,
-    /// Set for good once the store has stopped, and while the primary is not reachable.
-    pub(super) trouble: watch::Sender<Option<StoreError>>,
-    /// Since when each writer, and the heartbeat, does not reach the primary, and why.
-    unreachable: Mutex<[Option<(Instant, String)>; 3]>,
-    /// When the heartbeat that was answered last was sent, in milliseconds since `opened`.
-    renewed_ms: AtomicU64,
-    /// Since when the primary is reachable without a break, in milliseconds since `opened`.
-    reached_ms: AtomicU64,
-    /// The time since the machine's start, which also passes while the machine sleeps.
-    opened: Duration,
+    /// Whether the primary is reachable, and the store goes on.
+    pub(super) reach: Reachability,
     /// Whether the store was asked to close.
     pub(super) closing: AtomicBool,
     /// Whether this host takes its row away, because it closes.
@@ -116,11 +105,7 @@ impl PostgresShared {
             has_astray_days: AtomicBool::new(false),
             horizon: Mutex::default(),
             dispatch: OnceLock::new(),
-            trouble: watch::Sender::new(None),
-            unreachable: Mutex::default(),
-            renewed_ms: AtomicU64::new(0),
-            reached_ms: AtomicU64::new(0),
-            opened: since_boot(),
+            reach: Reachability::default(),
             closing: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             ended: watch::Sender::new(false),
@@ -171,7 +156,7 @@ impl PostgresShared {
         tokio::select! {
             // An error would mean that the sender is gone, which is a part of this.
             _ = runs.wait_for(|run| run.incarnation != over.incarnation) => true,
-            () = self.has_stopped() => false,
+            () = self.reach.has_stopped() => false,
             () = self.closes_without_end() => false,
         }
     }
@@ -250,42 +235,12 @@ impl PostgresShared {
         self.acked.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 
-    /// Notes that this host reaches the primary, if it was cut off: it has not heard the others.
-    pub(super) fn came_back(&self) {
-        if self.is_cut_off() {
-            self.reached();
-        }
-    }
-
-    fn reached(&self) {
-        let ms = since_boot().saturating_sub(self.opened).as_millis();
-        self.reached_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    /// Notes that the heartbeat which was sent at this moment was answered.
-    pub(super) fn renew(&self, sent: Duration) {
-        let ms = sent.saturating_sub(self.opened).as_millis();
-        self.renewed_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    /// Whether others may soon take this host for dead, so that it begins no attempt.
-    pub(super) fn is_cut_off(&self) -> bool {
-        let renewed = Duration::from_millis(self.renewed_ms.load(Ordering::Relaxed));
-        since_boot().saturating_sub(self.opened + renewed) > CUT_OFF_AFTER
-    }
-
     pub(super) fn count_duplicate(&self) {
         self.duplicates.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn duplicates(&self) -> u64 {
         self.duplicates.load(Ordering::Relaxed)
-    }
-
-    /// The reason why a command has no answer.
-    pub(super) fn gone(&self) -> StoreError {
-        let trouble = self.trouble.borrow().clone();
-        trouble.unwrap_or_else(|| StoreError::Stopped("the writer is gone".to_owned()))
     }
 
     /// Whether the store has neither stopped nor was asked to close.
@@ -295,90 +250,6 @@ impl PostgresShared {
 
     /// An error once the store has stopped.
     pub(super) fn answers(&self) -> Result<(), StoreError> {
-        match &*self.trouble.borrow() {
-            Some(stopped @ StoreError::Stopped(_)) => Err(stopped.clone()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Notes that a writer, or the heartbeat, does not reach the primary.
-    pub(super) fn is_unreachable(&self, part: usize, why: &str) {
-        let mut parts = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut parts[part] {
-            Some((_, last)) => why.clone_into(last),
-            none => *none = Some((Instant::now(), why.to_owned())),
-        }
-        self.tell_of(&parts);
-    }
-
-    /// Notes that a writer, or the heartbeat, reaches the primary again.
-    pub(super) fn is_reachable(&self, part: usize) {
-        let mut parts = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
-        if parts[part].take().is_some() {
-            self.reached();
-            self.tell_of(&parts);
-        }
-    }
-
-    fn tell_of(&self, parts: &[Option<(Instant, String)>; 3]) {
-        let why = parts.iter().flatten().next().map(|(_, why)| why.clone());
-        self.trouble.send_if_modified(|trouble| {
-            let told = !matches!(trouble, Some(StoreError::Stopped(_)));
-            if told {
-                *trouble = why.map(StoreError::Unreachable);
-            }
-            told
-        });
-    }
-
-    /// The time for which the primary is reachable without a break.
-    pub(super) fn reached_for(&self) -> Duration {
-        let reached = Duration::from_millis(self.reached_ms.load(Ordering::Relaxed));
-        since_boot().saturating_sub(self.opened + reached)
-    }
-
-    fn lost_at(&self) -> Option<Instant> {
-        let parts = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.iter().flatten().map(|(since, _)| *since).min()
-    }
-
-    /// The error if the primary is not reachable for this long already.
-    pub(super) fn unreachable_since(&self, time: Duration) -> Option<StoreError> {
-        let is_long = self.lost_at()?.elapsed() >= time;
-        if is_long { self.trouble.borrow().clone() } else { None }
-    }
-
-    /// Returns once the primary was not reachable for this long.
-    pub(super) async fn unreachable_for(&self, time: Duration) -> StoreError {
-        let mut trouble = self.trouble.subscribe();
-        loop {
-            // An error would mean that the sender is gone, which is a part of this.
-            let _ = trouble.wait_for(|it| matches!(it, Some(StoreError::Unreachable(_)))).await;
-            if let Some(lost_at) = self.lost_at() {
-                tokio::time::sleep_until((lost_at + time).into()).await;
-            }
-            if let Some(error) = self.unreachable_since(time) {
-                return error;
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Returns once the store has stopped.
-    pub(super) async fn has_stopped(&self) {
-        // An error would mean that the sender is gone, which is a part of this.
-        let stopped = |it: &Option<StoreError>| matches!(it, Some(StoreError::Stopped(_)));
-        let _ = self.trouble.subscribe().wait_for(stopped).await;
-    }
-
-    /// Ends the store for good. The first reason stays.
-    pub(super) fn stop(&self, reason: String) {
-        self.trouble.send_if_modified(|trouble| {
-            let first = !matches!(trouble, Some(StoreError::Stopped(_)));
-            if first {
-                *trouble = Some(StoreError::Stopped(reason));
-            }
-            first
-        });
+        self.reach.answers()
     }
 }

@@ -131,7 +131,7 @@ impl PostgresWriter {
             // The other one ends the store.
             return;
         }
-        self.shared.stop("the writer has ended".to_owned());
+        self.shared.reach.stop("the writer has ended".to_owned());
         self.shared.ended.send_replace(true);
     }
 
@@ -147,7 +147,7 @@ impl PostgresWriter {
                 Some(carried) => Some(carried),
                 None if batch.is_empty() => tokio::select! {
                     next = self.commands.recv() => next,
-                    () = self.shared.has_stopped() => None,
+                    () = self.shared.reach.has_stopped() => None,
                     () = self.client.over() => return None,
                 },
                 None => self.commands.try_recv().ok(),
@@ -313,7 +313,7 @@ impl PostgresWriter {
     /// Connects to the primary again, once it is there. Ends with the store.
     async fn reconnect(&mut self, why: String) -> Result<(), BatchFailure> {
         tracing::warn!(error = why, "the primary is not reachable");
-        self.shared.is_unreachable(self.number, &why);
+        self.shared.reach.is_unreachable(self.number, &why);
         let mut wait = Duration::from_millis(10);
         for tries in 1.. {
             let is_closing = self.shared.closing.load(Ordering::Relaxed);
@@ -327,10 +327,10 @@ impl PostgresWriter {
             wait = (wait * 2).min(LONGEST_WAIT);
             match self.connect().await {
                 Ok(()) => break,
-                Err(why) => self.shared.is_unreachable(self.number, &why),
+                Err(why) => self.shared.reach.is_unreachable(self.number, &why),
             }
         }
-        self.shared.is_reachable(self.number);
+        self.shared.reach.is_reachable(self.number);
         tracing::info!("the primary is reachable again");
         Ok(())
     }
@@ -354,7 +354,7 @@ impl PostgresWriter {
     /// Gives back what this host holds, and takes it off the list of hosts.
     async fn close(&mut self, reply: Replier<()>) {
         let left = leave(&mut self.client, &self.shared).await;
-        self.shared.stop("it was closed".to_owned());
+        self.shared.reach.stop("it was closed".to_owned());
         let answer = left.map_err(|error| StoreError::Query(words(&error)));
         drop(reply.send(answer));
     }

@@ -2,9 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::Sqlite;
 use super::batch::WriteBatch;
 use super::command::{CommandAnswer, WriteCommand};
-use crate::store::{AuditEntry, AuditFilter, AuditNote, KEY_KNOWN_FOR_MS, StoreError};
+use crate::store::{
+    AuditEntry, AuditFilter, AuditLog, AuditNote, KEY_KNOWN_FOR_MS, Pending, StoreError,
+};
 
 /// Since version 8. Entries are not changed, and deleted only by the sweep, which says first up to
 /// when. `answers` are known by the actor and the key of a request.
@@ -43,6 +46,32 @@ const MAX_LOOKED: usize = if cfg!(test) { 6 } else { 20_000 };
 
 /// The most entries, and the most answers, that one sweep deletes.
 const MAX_SWEPT: usize = 500;
+
+impl AuditLog for Sqlite {
+    fn note(&self, note: AuditNote) -> Pending<'_, ()> {
+        self.ask(|reply| WriteCommand::Note { note: Box::new(note), reply })
+    }
+
+    fn audit(
+        &self,
+        filter: AuditFilter,
+        limit: usize,
+        before: Option<i64>,
+    ) -> Pending<'_, (Vec<AuditEntry>, Option<i64>)> {
+        let read = move |connection: &_| read(connection, &filter, limit, before);
+        Box::pin(self.listings.ask(read))
+    }
+
+    fn answer(&self, note: AuditNote) -> Pending<'_, Option<String>> {
+        let now_ms = self.clock.now_ms();
+        let answer = self.readers.ask(move |connection: &_| answer(connection, &note, now_ms));
+        Box::pin(async move { answer.await? })
+    }
+
+    fn keep_answer(&self, note: AuditNote, answer: String) -> Pending<'_, ()> {
+        self.ask(|reply| WriteCommand::KeepAnswer { note: Box::new(note), answer, reply })
+    }
+}
 
 impl WriteBatch<'_> {
     /// Does what `note` is of, and makes its entry. Nothing is done for a key that is known.

@@ -2,13 +2,11 @@
 
 use rusqlite::{Connection, Row, params};
 
+use super::Sqlite;
 use super::batch::WriteBatch;
 use super::command::WriteCommand;
-use super::{Sqlite, audit};
 use crate::series::{COUNTS, Increment, SeriesOwner, Spread};
-use crate::store::{
-    AuditEntry, AuditFilter, AuditNote, History, MAX_SAMPLES, Pending, StoredSample,
-};
+use crate::store::{History, MAX_SAMPLES, Pending, StoredSample};
 
 /// Since version 7: counts and durations of each owner. `n` counts the times at which samples were
 /// stored; they are deleted by it, because the clock may be set. The name of all owners of a kind
@@ -33,31 +31,6 @@ impl History for Sqlite {
 
     fn samples(&self, owner: SeriesOwner, limit: u32) -> Pending<'_, Vec<StoredSample>> {
         Box::pin(self.readers.ask(move |connection| read(connection, &owner, limit)))
-    }
-
-    fn note(&self, note: AuditNote) -> Pending<'_, ()> {
-        self.ask(|reply| WriteCommand::Note { note: Box::new(note), reply })
-    }
-
-    fn audit(
-        &self,
-        filter: AuditFilter,
-        limit: usize,
-        before: Option<i64>,
-    ) -> Pending<'_, (Vec<AuditEntry>, Option<i64>)> {
-        let read = move |connection: &_| audit::read(connection, &filter, limit, before);
-        Box::pin(self.listings.ask(read))
-    }
-
-    fn answer(&self, note: AuditNote) -> Pending<'_, Option<String>> {
-        let now_ms = self.clock.now_ms();
-        let answer =
-            self.readers.ask(move |connection: &_| audit::answer(connection, &note, now_ms));
-        Box::pin(async move { answer.await? })
-    }
-
-    fn keep_answer(&self, note: AuditNote, answer: String) -> Pending<'_, ()> {
-        self.ask(|reply| WriteCommand::KeepAnswer { note: Box::new(note), answer, reply })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::admin::page::parts::html::{Html, coded, shown};
 use crate::admin::page::parts::link::Link;
-use crate::admin::page::parts::measure::{bytes, duration};
+use crate::admin::page::parts::measure::bytes;
 use crate::admin::page::parts::state::{badge, ended, ending};
 use crate::admin::page::parts::when::when_text;
 use crate::admin::tree::{TreeEventJson, TreeJson};
@@ -10,7 +10,7 @@ use crate::admin::verdict::AgainstJson;
 use crate::admin::view::DeliveryJson;
 use crate::admin::view::attempt::{AttemptJson, CallJson, RecordedStepJson, UsedStepJson};
 use crate::plugins::Registry;
-use crate::text::plain;
+use crate::text::{duration, plain};
 
 /// Bytes of the name of a step that are shown.
 const MAX_NAME_BYTES: usize = 200;

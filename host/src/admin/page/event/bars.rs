@@ -1,11 +1,11 @@
 //! The bars of a row of the waterfall: attempts, the waits between them, and their requests.
 
 use crate::admin::page::parts::link::Link;
-use crate::admin::page::parts::measure::duration;
 use crate::admin::page::parts::state::ended;
 use crate::admin::page::parts::waterfall::{Bar, BarKind};
 use crate::admin::tree::{TreeAttemptJson, TreeDeliveryJson, TreeEventJson};
 use crate::admin::view::attempt::CallJson;
+use crate::text::duration;
 
 /// Requests that are drawn in a row.
 const MAX_ROW_CALLS: usize = 24;
@@ -142,7 +142,7 @@ pub(super) fn without_excess(bars: &mut Vec<Bar>, room: &mut usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::page::event::tries::requests;
+    use crate::admin::page::event::timeline::requests;
 
     fn call(offset_ms: Option<u64>, status: Option<u16>) -> CallJson {
         CallJson {

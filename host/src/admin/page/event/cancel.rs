@@ -8,15 +8,15 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::fall::{Fall, MAX_ROWS};
+use super::waterfall_rows::{Fall, MAX_ROWS};
 use crate::admin::by::By;
 use crate::admin::deliveries::change::cancel_event;
-use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::ConfirmPage;
 use crate::admin::page::form::{FormFields, ONCE, see_other};
 use crate::admin::page::frame::PageFrame;
 use crate::admin::page::parts::html::shown;
 use crate::admin::page::parts::link::Link;
+use crate::admin::page::request::Asked;
 use crate::admin::page::{html, params};
 use crate::admin::params::{CursorQuery, Id, NoQuery, ParamsOrBody, TreeQuery, read_fields};
 use crate::admin::problem::ProblemJson;
@@ -48,7 +48,7 @@ pub(in crate::admin::page) async fn ask(
             grouped(open)
         )),
         shown(
-            "They end here, and are not tried again unless somebody retries them. Of an attempt that runs only the record is stored: what it returns and writes is not. What is settled stays as it is.",
+            "They end here, and are not tried again unless somebody retries them. Of an attempt that runs only the record is stored: what it returns and writes is not. Settled deliveries stay as they are.",
         ),
     ];
     let own = Link::to("/events").segment(&id.to_string());

@@ -13,7 +13,6 @@ use bytes::Bytes;
 
 use crate::admin::body;
 use crate::admin::by::By;
-use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::Choice;
 use crate::admin::page::form::{FormFields, ONCE, once, see_other};
 use crate::admin::page::frame::PageFrame;
@@ -21,6 +20,7 @@ use crate::admin::page::html;
 use crate::admin::page::parts::difference::{difference, with_line_ends};
 use crate::admin::page::parts::html::{Html, field_text};
 use crate::admin::page::parts::link::Link;
+use crate::admin::page::request::Asked;
 use crate::admin::page::trials::TrialPart;
 use crate::admin::params::{EventEdit, Id, NoQuery, ReplayAsked, decoded};
 use crate::admin::problem::ProblemJson;

@@ -11,10 +11,10 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::admin::page::asked::Asked;
 use crate::admin::page::form::{FormFields, ONCE, once, see_other};
 use crate::admin::page::frame::PageFrame;
 use crate::admin::page::parts::link::Link;
+use crate::admin::page::request::Asked;
 use crate::admin::page::{html, params};
 use crate::admin::params::NoQuery;
 use crate::admin::problem::ProblemJson;

@@ -12,12 +12,12 @@ use crate::admin::by::By;
 use crate::admin::erase::{ErasedJson, erase_event, erase_subject};
 use crate::admin::events::show_event;
 use crate::admin::operations::count;
-use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::{Choice, ConfirmPage};
 use crate::admin::page::form::{FormFields, ONCE, see_other};
 use crate::admin::page::frame::PageFrame;
 use crate::admin::page::parts::html::{Html, shown};
 use crate::admin::page::parts::link::{Link, word};
+use crate::admin::page::request::Asked;
 use crate::admin::page::{html, params};
 use crate::admin::params::{
     Deed, EraseQuery, EraseSubjectQuery, Id, NoQuery, ParamsOrBody, read_fields,
@@ -44,8 +44,8 @@ fn effects() -> Vec<Html> {
         "Body, headers and subject go, and of their deliveries the logs, errors, paths of requests, \
          recorded steps and keys: also of dead letters that tell of them, and of what joins and \
          batches made of them. It does not come back, and cannot be replayed.",
-        "What is open is cancelled first. Of an attempt that runs only the record is stored, and its \
-         event is erased once that has ended. Counts and tree stay. The audit log says who did it.",
+        "Open deliveries are cancelled first. Of an attempt that runs only the record is stored, and \
+         its event is erased once that has ended. Counts and tree stay. The audit log says who did it.",
     ]
     .map(shown)
     .into()

@@ -9,12 +9,12 @@ use axum::response::Response;
 
 use crate::admin::by::By;
 use crate::admin::events::{routed, show_event};
-use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::{Choice, ConfirmPage};
 use crate::admin::page::form::{FormFields, ONCE, see_other};
 use crate::admin::page::frame::PageFrame;
 use crate::admin::page::parts::html::{Html, coded, shown};
 use crate::admin::page::parts::link::Link;
+use crate::admin::page::request::Asked;
 use crate::admin::page::{html, params};
 use crate::admin::params::{Id, NoQuery, ReplayAsked};
 use crate::admin::problem::ProblemJson;

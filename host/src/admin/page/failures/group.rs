@@ -5,13 +5,12 @@ use crate::admin::failures::{FailedAttempt, FailureDetail, ValueCount};
 use crate::admin::history::MarkJson;
 use crate::admin::page::parts::html::{Html, coded, shown};
 use crate::admin::page::parts::link::Link;
-use crate::admin::page::parts::measure::duration;
 use crate::admin::page::parts::spark::spark_with;
 use crate::admin::page::parts::state::badge;
 use crate::admin::page::parts::when::when_text;
 use crate::admin::page::plugins::short;
 use crate::admin::view::DeliveryJson;
-use crate::text::grouped;
+use crate::text::{duration, grouped};
 
 /// Lines of a log that are shown of an attempt, the last ones.
 const MAX_LOGS: usize = 5;

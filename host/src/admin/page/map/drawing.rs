@@ -2,15 +2,19 @@
 
 use std::collections::HashMap;
 
-use super::{arrived, burst, events_of, failing, over, rate};
+use super::{burst, failing, over, rate};
 use crate::admin::map::{EdgeJson, MapJson, NodeJson};
-use crate::admin::page::parts::graph::{self, EdgeRoute, NODE_HEIGHT, NodeBox};
+use crate::admin::page::parts::graph::{self, NODE_HEIGHT, NodeBox};
 use crate::admin::page::parts::html::Html;
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::measure::percent;
 use crate::admin::page::parts::state::shape;
 use crate::admin::page::parts::when::clock;
 use crate::text::grouped;
+
+mod edge;
+
+use edge::{edge_svg, label_size};
 
 /// The parts of a drawing: a sample of each, and its meaning.
 pub(super) const LEGEND: [(&str, &str); 9] = [
@@ -44,9 +48,6 @@ const PADDING: i32 = 16;
 
 const LEAST_WIDTH: i32 = 92;
 
-/// The length of the stub of a type that no route takes, with its text.
-const STUB: i32 = 76;
-
 /// Draws a map of the moment `now_ms`.
 pub(super) fn svg(map: &MapJson, now_ms: i64) -> Html {
     let lines: Vec<_> = map.nodes.iter().map(|node| NodeText::of(map, node, now_ms)).collect();
@@ -65,10 +66,9 @@ pub(super) fn svg(map: &MapJson, now_ms: i64) -> Html {
     };
     let least: Vec<usize> = map.nodes.iter().map(tier).collect();
     let unrouted: Vec<usize> = (0..map.nodes.len()).filter(|at| map.nodes[*at].unrouted).collect();
-    let drawing = graph::draw(&widths, &least, &unrouted, &ends);
-    let stub_end = |at: &usize| drawing.boxes[*at].x + drawing.boxes[*at].width + STUB;
-    let width = unrouted.iter().map(stub_end).fold(drawing.width, i32::max);
-    let height = drawing.height;
+    let label = |edge: usize, is_back| label_size(drawn[edge], is_back, now_ms);
+    let drawing = graph::draw(&widths, &least, &unrouted, &ends, &label);
+    let (width, height) = (drawing.width, drawing.height);
     let mut out = Html::default();
     out.raw(format_args!(
         "<svg class=\"map\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
@@ -219,76 +219,6 @@ fn node_svg(out: &mut Html, node: &NodeJson, text: &NodeText, place: NodeBox) {
             y + 4
         ));
     }
-}
-
-/// The words for an edge.
-fn says(map: &MapJson, edge: &EdgeJson, route: &EdgeRoute, now_ms: i64) -> String {
-    let name = |id: &str| id.split_once(':').map_or(id, |(_, name)| name).to_owned();
-    let mut says = format!("{} → {}, {}", name(&edge.from), name(&edge.to), edge.kind);
-    if let Some(pattern) = &edge.pattern {
-        says.push_str(&format!(" by {pattern}"));
-    }
-    says.push_str(&match edge.count {
-        _ if edge.kind == "gathered" => String::new(),
-        0 => ": nothing came".to_owned(),
-        count => format!(": {} ({})", grouped(count), rate(count, map.window)),
-    });
-    if edge.failed > 0 {
-        says.push_str(&format!(", {} failed", grouped(edge.failed)));
-        if let Some(burst) = failing(edge).filter(|burst| !burst.is_on(now_ms)) {
-            says.push_str(&format!(" {} UTC, none in the last 5 min", over(burst, now_ms)));
-        }
-    }
-    if route.is_back {
-        says.push_str("; closes a cycle, which ends at the hop limit");
-    }
-    says
-}
-
-fn edge_svg(out: &mut Html, map: &MapJson, edge: &EdgeJson, route: &EdgeRoute, now_ms: i64) {
-    let says = says(map, edge, route, now_ms);
-    let path = &route.path;
-    let width = 1.5 + 1.1 * (1.0 + edge.count as f64).log10().min(6.0);
-    out.raw("<a href=\"").text(&events_of(edge)).raw("\"><title>");
-    out.text(&says).raw(format_args!("</title><path class=\"near\" d=\"{path}\"/>"));
-    // An edge that carries nothing is one to a type that came all the same, if it only gathers.
-    let is_quiet = edge.count == 0 && (edge.kind != "gathered" || arrived(map, &edge.from) == 0);
-    let dash = if is_quiet { " stroke-dasharray=\"4 4\"" } else { "" };
-    let is_bad = edge.failed > 0 && failing(edge).is_none_or(|burst| burst.is_on(now_ms));
-    // The red line would hide it.
-    if !is_bad || edge.failed < edge.count {
-        out.raw(format_args!("<path class=\"e\" d=\"{path}\" stroke-width=\"{width:.1}\"{dash}/>"));
-    }
-    let (x, y) = route.label;
-    let back = if route.is_back { ", hop limit" } else { "" };
-    match failing(edge).filter(|burst| !burst.is_on(now_ms)) {
-        _ if edge.failed == 0 && !route.is_back => {}
-        _ if edge.failed == 0 => {
-            out.raw(format_args!("<text class=\"below\" x=\"{x}\" y=\"{y}\">hop limit</text>"));
-        }
-        None => {
-            let share = (edge.failed as f64 / edge.count.max(1) as f64).min(1.0);
-            let red = (width * share).max(1.5);
-            out.raw(format_args!(
-                "<path class=\"e e-bad\" d=\"{path}\" stroke-width=\"{red:.1}\"/>\
-                 <text class=\"below bad over\" x=\"{x}\" y=\"{}\">✕ {}{back}</text>",
-                y + 4,
-                grouped(edge.failed)
-            ));
-        }
-        // Failures of before are no colour of now.
-        Some(burst) => {
-            out.raw(format_args!(
-                "<text class=\"below over\" x=\"{x}\" y=\"{}\">✕ {}{back}</text>\
-                 <text class=\"below over\" x=\"{x}\" y=\"{}\">{}</text>",
-                y - 3,
-                grouped(edge.failed),
-                y + 10,
-                over(burst, now_ms)
-            ));
-        }
-    }
-    out.raw("</a>");
 }
 
 #[cfg(test)]

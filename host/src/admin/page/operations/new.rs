@@ -10,14 +10,14 @@ use axum::response::Response;
 
 use crate::admin::by::By;
 use crate::admin::operations::{CountedDeliveries, count, plan, start_operation};
-use crate::admin::page::asked::{Asked, option};
 use crate::admin::page::confirm::{Choice, ConfirmPage};
-use crate::admin::page::deliveries::act::capital;
+use crate::admin::page::deliveries::actions::capital;
 use crate::admin::page::form::{FormFields, ONCE, see_other};
 use crate::admin::page::frame::PageFrame;
 use crate::admin::page::html;
 use crate::admin::page::parts::html::{Html, shown};
 use crate::admin::page::parts::link::{Link, word};
+use crate::admin::page::request::{Asked, option};
 use crate::admin::params::{Id, OperationQuery, OperationStartQuery, ParamsOrBody, read_fields};
 use crate::admin::problem::ProblemJson;
 use crate::admin::sees::Sees;
@@ -232,7 +232,7 @@ fn lines(
     lines.push(shown(&format!("As of {}: what {later}.", rfc3339(now_ms))));
     lines.push(shown(match action {
         OperationDeed::Change(Action::Retry | Action::RetryFresh) if waits => {
-            "They are due at once, and their attempts count on. One that fails again waits as before, or is dead after its last attempt."
+            "They are due at once, and their attempts count on. A delivery that fails again waits as before, or is dead after its last attempt."
         }
         OperationDeed::Change(Action::Retry | Action::RetryFresh) => {
             "Their attempts are counted from 0. Events they emit are routed as the routes are now. If the file that runs has met the same failure, they fail again."
@@ -244,7 +244,7 @@ fn lines(
             "They end, and are not tried again unless somebody retries them."
         }
         OperationDeed::Replay(_) => {
-            "Each goes out once more, the oldest first, as new deliveries: the plugins do again what they do. Events that they emit are routed as the routes are now. What is erased or goes nowhere is skipped."
+            "Each goes out once more, the oldest first, as new deliveries: the plugins do again what they do. Events that they emit are routed as the routes are now. Events that are erased or go nowhere are skipped."
         }
     }));
     let is_retry = matches!(action, OperationDeed::Change(Action::Retry));

@@ -3,7 +3,7 @@
 use crate::admin::history::{HistoryJson, MarkJson};
 use crate::admin::page::parts::chart::{Chart, ChartMark, Curve, Drawing, fewer};
 use crate::admin::page::parts::link::Link;
-use crate::admin::page::parts::measure::duration;
+use crate::text::duration;
 
 /// The most steps of a chart: more are joined, so that a page stays small.
 const MAX_STEPS: usize = 60;

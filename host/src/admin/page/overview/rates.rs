@@ -1,13 +1,13 @@
 //! The last minute, and now, in numbers.
 
 use crate::admin::attention::{HostFacts, is_low};
-use crate::admin::page::parts::measure::{bytes, duration};
+use crate::admin::page::parts::measure::bytes;
 use crate::admin::recent::RateSpan;
 use crate::admin::state::Admin;
 use crate::event::State;
 use crate::series::{Meter, OwnerKind, SeriesOwner};
 use crate::store::{DueTimes, Stats};
-use crate::text::grouped;
+use crate::text::{duration, grouped};
 
 /// Label, value and class of a tile.
 pub(super) type OverviewTile = (String, String, &'static str);

@@ -3,7 +3,7 @@
 use crate::admin::attention::HostFacts;
 use crate::admin::page::parts::html::Html;
 use crate::admin::page::parts::link::Link;
-use crate::admin::page::parts::measure::{duration, percent};
+use crate::admin::page::parts::measure::percent;
 use crate::admin::page::parts::state::{OLD_RUNS, badge};
 use crate::admin::page::parts::when::when;
 use crate::admin::paused;
@@ -12,7 +12,7 @@ use crate::admin::recent::RateSpan;
 use crate::admin::state::Admin;
 use crate::event::State;
 use crate::store::{Pausable, Stats};
-use crate::text::grouped;
+use crate::text::{duration, grouped};
 
 /// A plugin in the table.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::html::Html;
-use super::measure::{duration, three_digits};
+use crate::text::{duration, three_digits};
 
 /// The size of the drawing, in its own units.
 const WIDTH: f64 = 600.0;

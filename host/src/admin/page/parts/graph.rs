@@ -2,13 +2,15 @@
 //! graph is drawn in the same way.
 //!
 //! `tiers` breaks cycles and gives each node a tier, `order` sorts the tiers so that few edges
-//! cross; here both become coordinates.
+//! cross; here both become coordinates. `labels` finds a free place for the label of an edge.
 
-use std::fmt::Write as _;
-
+mod labels;
+mod line;
 mod order;
 mod tiers;
 
+pub(in crate::admin::page) use labels::LabelSize;
+use line::{GraphLine, GraphPoint};
 use order::Slot;
 
 /// The height of a node.
@@ -20,8 +22,12 @@ const ROW_GAP: i32 = 14;
 /// The height of an edge that passes through a tier.
 const PASS_HEIGHT: i32 = 10;
 
-/// The space between two tiers.
+/// The space between two tiers. Where edges with labels begin it is wider, by one and a half times
+/// the widest: lines that begin together are apart only in a part of it.
 const TIER_GAP: i32 = 80;
+
+/// The length of the stub of a node that stands below the others, with its text.
+const STUB: i32 = 76;
 
 /// The space around the drawing.
 const MARGIN: i32 = 8;
@@ -53,19 +59,23 @@ pub(in crate::admin::page) struct NodeBox {
 pub(in crate::admin::page) struct EdgeRoute {
     /// The `d` of an SVG path.
     pub(in crate::admin::page) path: String,
-    /// A place beside it for a label.
+    /// Points that stand for it.
+    points: Vec<GraphPoint>,
+    /// The place of the middle of its label.
     pub(in crate::admin::page) label: (i32, i32),
     /// Whether it closes a cycle, and runs back below the nodes.
     pub(in crate::admin::page) is_back: bool,
 }
 
 /// Draws nodes of these widths, each not left of its least tier, and edges between them by the
-/// positions of their ends. The nodes `below` stand below the others of their tier.
+/// positions of their ends. The nodes `below` stand below the others of their tier, each with a
+/// stub. `label` gives the size of the label of an edge, and is told whether it closes a cycle.
 pub(in crate::admin::page) fn draw(
     widths: &[i32],
     least: &[usize],
     below: &[usize],
     edges: &[(usize, usize)],
+    label: &dyn Fn(usize, bool) -> Option<LabelSize>,
 ) -> GraphDrawing {
     if widths.is_empty() {
         return GraphDrawing::default();
@@ -74,9 +84,17 @@ pub(in crate::admin::page) fn draw(
     let forward: Vec<_> = edges.iter().zip(&back).map(|(edge, back)| (*edge, !back)).collect();
     let tier = tiers::tiers(least, &forward);
     let layers = order::layers(&tier, below, &forward);
-    let mut drawing = place(widths, &layers);
+    let labels: Vec<_> = back.iter().enumerate().map(|(at, back)| label(at, *back)).collect();
+    let mut gaps = vec![TIER_GAP; layers.len()];
+    for ((edge, is_back), label) in edges.iter().zip(&back).zip(&labels) {
+        if let (Some(label), false) = (label, is_back) {
+            let gap = &mut gaps[tier[edge.0]];
+            *gap = (*gap).max(TIER_GAP + label.width * 3 / 2);
+        }
+    }
+    let mut drawing = place(widths, &layers, &gaps);
     let bottom = drawing.boxes.iter().map(|node| node.y + NODE_HEIGHT).max().unwrap_or_default();
-    let passes = passes(widths, &layers, edges.len());
+    let passes = passes(widths, &layers, &gaps, edges.len());
     let mut backs = 0;
     for (at, (from, to)) in edges.iter().enumerate() {
         let (from, to) = (drawing.boxes[*from], drawing.boxes[*to]);
@@ -89,19 +107,23 @@ pub(in crate::admin::page) fn draw(
         drawing.routes.push(route);
     }
     drawing.height = bottom + MARGIN + if backs > 0 { BACK_GAP * (backs + 1) } else { 0 };
+    let stub_end = |at: &usize| drawing.boxes[*at].x + drawing.boxes[*at].width + STUB;
+    drawing.width = below.iter().map(stub_end).fold(drawing.width, i32::max);
+    labels::place(&mut drawing, below, &labels);
     drawing
 }
 
 /// The beginnings of the tiers, and the width of the whole.
-fn columns(widths: &[i32], layers: &[Vec<Slot>]) -> (Vec<i32>, i32) {
-    let mut x = MARGIN;
+fn columns(widths: &[i32], layers: &[Vec<Slot>], gaps: &[i32]) -> (Vec<i32>, i32) {
+    let (mut x, mut end) = (MARGIN, 0);
     let mut starts = Vec::with_capacity(layers.len());
-    for layer in layers {
+    for (layer, gap) in layers.iter().zip(gaps) {
         starts.push(x);
         let nodes = layer.iter().filter_map(|slot| slot.node());
-        x += nodes.map(|node| widths[node]).max().unwrap_or_default() + TIER_GAP;
+        end = x + nodes.map(|node| widths[node]).max().unwrap_or_default();
+        x = end + gap;
     }
-    (starts, x - TIER_GAP + MARGIN)
+    (starts, end + MARGIN)
 }
 
 /// The top of each slot of a tier; tiers are centred beside each other.
@@ -121,8 +143,8 @@ fn rows(layers: &[Vec<Slot>]) -> Vec<Vec<i32>> {
     tops.collect()
 }
 
-fn place(widths: &[i32], layers: &[Vec<Slot>]) -> GraphDrawing {
-    let (starts, width) = columns(widths, layers);
+fn place(widths: &[i32], layers: &[Vec<Slot>], gaps: &[i32]) -> GraphDrawing {
+    let (starts, width) = columns(widths, layers, gaps);
     let mut boxes = vec![NodeBox::default(); widths.len()];
     for ((layer, x), tops) in layers.iter().zip(starts).zip(rows(layers)) {
         for (slot, y) in layer.iter().zip(tops) {
@@ -135,8 +157,13 @@ fn place(widths: &[i32], layers: &[Vec<Slot>]) -> GraphDrawing {
 }
 
 /// Where each edge passes through tiers: the place in the middle of each.
-fn passes(widths: &[i32], layers: &[Vec<Slot>], edges: usize) -> Vec<Vec<(i32, i32, i32)>> {
-    let (starts, _) = columns(widths, layers);
+fn passes(
+    widths: &[i32],
+    layers: &[Vec<Slot>],
+    gaps: &[i32],
+    edges: usize,
+) -> Vec<Vec<(i32, i32, i32)>> {
+    let (starts, _) = columns(widths, layers, gaps);
     let mut passes = vec![Vec::new(); edges];
     for ((layer, x), tops) in layers.iter().zip(starts).zip(rows(layers)) {
         let widest = layer.iter().filter_map(|slot| slot.node()).map(|node| widths[node]).max();
@@ -151,31 +178,32 @@ fn passes(widths: &[i32], layers: &[Vec<Slot>], edges: usize) -> Vec<Vec<(i32, i
 
 fn forward_route(from: NodeBox, to: NodeBox, passes: &[(i32, i32, i32)]) -> EdgeRoute {
     let (mut x, mut y) = (from.x + from.width, from.y + NODE_HEIGHT / 2);
-    let mut path = format!("M{x} {y}");
+    let mut line = GraphLine::from((x, y));
     let end = (to.x, to.x, to.y + NODE_HEIGHT / 2);
     let mut label = None;
     for (enter, leave, at) in passes.iter().copied().chain([end]) {
         let middle = i32::midpoint(x, enter);
-        // Writing to a string cannot fail.
-        let _ = write!(path, "C{middle} {y} {middle} {at} {enter} {at}");
+        line.curve([(middle, y), (middle, at), (enter, at)]);
         if leave > enter {
-            let _ = write!(path, "H{leave}");
+            line.across(leave);
         }
         label.get_or_insert((middle, i32::midpoint(y, at)));
         (x, y) = (leave, at);
     }
-    EdgeRoute { path, label: label.unwrap_or_default(), is_back: false }
+    let GraphLine { path, points } = line;
+    EdgeRoute { path, points, label: label.unwrap_or_default(), is_back: false }
 }
 
 fn back_route(from: NodeBox, to: NodeBox, below: i32) -> EdgeRoute {
     let (x, y) = (from.x + from.width, from.y + NODE_HEIGHT / 2);
     let (right, left) = (x + TIER_GAP / 3, to.x - TIER_GAP / 3);
     let end = to.y + NODE_HEIGHT / 2;
-    let path = format!(
-        "M{x} {y}C{right} {y} {right} {below} {x} {below}H{}C{left} {below} {left} {end} {} {end}",
-        to.x, to.x
-    );
-    EdgeRoute { path, label: (i32::midpoint(x, to.x), below - 3), is_back: true }
+    let mut line = GraphLine::from((x, y));
+    line.curve([(right, y), (right, below), (x, below)]);
+    line.across(to.x);
+    line.curve([(left, below), (left, end), (to.x, end)]);
+    let GraphLine { path, points } = line;
+    EdgeRoute { path, points, label: (i32::midpoint(x, to.x), below), is_back: true }
 }
 
 #[cfg(test)]
@@ -196,7 +224,7 @@ mod tests {
     fn no_two_nodes_overlap_and_all_are_within_the_drawing() {
         for nodes in [1, 2, 7, 30, 60] {
             let (widths, edges) = tangled(nodes);
-            let drawing = draw(&widths, &vec![0; widths.len()], &[], &edges);
+            let drawing = draw(&widths, &vec![0; widths.len()], &[], &edges, &|_, _| None);
             assert_eq!((drawing.boxes.len(), drawing.routes.len()), (nodes, edges.len()));
             for (at, a) in drawing.boxes.iter().enumerate() {
                 assert!(a.x >= 0 && a.x + a.width <= drawing.width, "{a:?}");
@@ -216,20 +244,20 @@ mod tests {
     fn the_same_graph_is_drawn_in_the_same_way() {
         let (widths, edges) = tangled(40);
         assert_eq!(
-            draw(&widths, &vec![0; widths.len()], &[], &edges),
-            draw(&widths, &vec![0; widths.len()], &[], &edges)
+            draw(&widths, &vec![0; widths.len()], &[], &edges, &|_, _| None),
+            draw(&widths, &vec![0; widths.len()], &[], &edges, &|_, _| None)
         );
     }
 
     #[test]
     fn edges_lead_to_the_right_unless_they_close_a_cycle() {
         let (widths, edges) = tangled(50);
-        let drawing = draw(&widths, &vec![0; widths.len()], &[], &edges);
+        let drawing = draw(&widths, &vec![0; widths.len()], &[], &edges, &|_, _| None);
         for ((from, to), route) in edges.iter().zip(&drawing.routes) {
             let is_right = drawing.boxes[*from].x < drawing.boxes[*to].x;
             assert!(is_right || route.is_back, "{from} {to}");
         }
-        let line = draw(&[50; 4], &[0; 4], &[], &[(0, 1), (1, 2), (2, 3), (3, 1)]);
+        let line = draw(&[50; 4], &[0; 4], &[], &[(0, 1), (1, 2), (2, 3), (3, 1)], &|_, _| None);
         let back: Vec<_> = line.routes.iter().map(|route| route.is_back).collect();
         assert_eq!(back, [false, false, false, true]);
         let below = line.boxes.iter().map(|node| node.y + NODE_HEIGHT).max().unwrap();
@@ -238,7 +266,7 @@ mod tests {
 
     #[test]
     fn an_edge_over_several_tiers_passes_between_their_nodes() {
-        let drawing = draw(&[50; 4], &[0; 4], &[], &[(0, 1), (1, 2), (2, 3), (0, 3)]);
+        let drawing = draw(&[50; 4], &[0; 4], &[], &[(0, 1), (1, 2), (2, 3), (0, 3)], &|_, _| None);
         assert_eq!(drawing.routes[3].path.matches('H').count(), 2, "{drawing:?}");
         let mut parts: Vec<_> = drawing.routes[3].path.split('H').collect();
         parts.pop();
@@ -251,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_node_that_leads_to_itself_and_an_empty_graph_are_drawn() {
-        assert!(draw(&[40], &[0], &[], &[(0, 0)]).routes[0].is_back);
-        assert_eq!(draw(&[], &[], &[], &[]), GraphDrawing::default());
+        assert!(draw(&[40], &[0], &[], &[(0, 0)], &|_, _| None).routes[0].is_back);
+        assert_eq!(draw(&[], &[], &[], &[], &|_, _| None), GraphDrawing::default());
     }
 }

@@ -1,27 +1,6 @@
-//! Numbers for people: durations and rates of three digits, sizes, counts.
+//! Numbers for people: sizes and shares.
 
-use crate::text::grouped;
-
-/// A duration with its unit, in three digits: `1.10 ms`, `3.41 s`, `59 min`.
-pub(in crate::admin::page) fn duration(ms: f64) -> String {
-    const UNITS: [(f64, &str); 4] =
-        [(86_400_000.0, "d"), (3_600_000.0, "h"), (60_000.0, "min"), (1_000.0, "s")];
-    let ms = ms.max(0.0);
-    let (value, unit) = UNITS
-        .into_iter()
-        // A value that would be rounded to one of a unit is shown in it.
-        .find(|(size, _)| ms * 1.0005 >= *size)
-        .map_or((ms, "ms"), |(size, unit)| (ms / size, unit));
-    format!("{} {unit}", three_digits(value))
-}
-
-/// A number in three digits; whole ones without a fraction.
-pub(in crate::admin::page) fn three_digits(value: f64) -> String {
-    if value >= 99.95 || value.fract() == 0.0 {
-        return grouped(value.round() as u64);
-    }
-    if value >= 9.995 { format!("{value:.1}") } else { format!("{value:.2}") }
-}
+use crate::text::three_digits;
 
 /// A number of bytes: `665 B`, `1.20 KiB`.
 pub(in crate::admin::page) fn bytes(bytes: u64) -> String {
@@ -48,24 +27,6 @@ pub(in crate::admin::page) fn percent(part: u64, whole: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_have_a_unit_and_three_digits() {
-        for (ms, expected) in [
-            (0.0, "0 ms"),
-            (0.2, "0.20 ms"),
-            (1.1, "1.10 ms"),
-            (812.4, "812 ms"),
-            (3_410.0, "3.41 s"),
-            (60_000.0, "1 min"),
-            (3_540_000.0, "59 min"),
-            (3_599_999.0, "1.00 h"),
-            (5_400_000.0, "1.50 h"),
-            (864_000_000.0, "10 d"),
-        ] {
-            assert_eq!(duration(ms), expected, "{ms}");
-        }
-    }
 
     #[test]
     fn sizes_and_parts_are_short() {

@@ -3,8 +3,8 @@
 //! Positions are in percent, so that a drawing has any width and its letters keep their shape.
 
 use super::html::Html;
-use super::measure::duration;
 use super::stretches::{Piece, place, stretches};
+use crate::text::duration;
 
 /// A gap between bars that is so many times longer than their median is cut.
 const LONG_GAP: f64 = 10.0;

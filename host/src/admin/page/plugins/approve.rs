@@ -7,14 +7,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::held::sentences;
+use super::pending_approval::sentences;
 use crate::admin::by::By;
-use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::ConfirmPage;
 use crate::admin::page::form::{FormFields, ONCE, see_other};
 use crate::admin::page::frame::PageFrame;
 use crate::admin::page::parts::html::shown;
 use crate::admin::page::parts::link::{Link, word};
+use crate::admin::page::request::Asked;
 use crate::admin::page::{html, params};
 use crate::admin::params::{ApproveQuery, Id, NoQuery, ParamsOrBody};
 use crate::admin::plugins::{approve_plugin, show_plugin};

@@ -3,10 +3,10 @@
 use super::lately;
 use crate::admin::page::parts::html::{Html, coded, shown};
 use crate::admin::page::parts::link::Link;
-use crate::admin::page::parts::measure::{bytes, duration};
+use crate::admin::page::parts::measure::bytes;
 use crate::admin::page::parts::when::when_text;
 use crate::admin::plugins::PluginJson;
-use crate::text::grouped;
+use crate::text::{duration, grouped};
 
 type Pairs = Vec<(&'static str, Html)>;
 

@@ -8,13 +8,13 @@ use axum::extract::State;
 use crate::admin::history::show_history;
 use crate::admin::page::params;
 use crate::admin::page::parts::html::Html;
-use crate::admin::page::parts::measure::{duration, percent, three_digits};
+use crate::admin::page::parts::measure::percent;
 use crate::admin::page::parts::when::when;
 use crate::admin::params::HistoryQuery;
 use crate::admin::plugins::RecentAttemptsJson;
 use crate::admin::state::Admin;
 use crate::event::Outcome;
-use crate::text::grouped;
+use crate::text::{duration, grouped, three_digits};
 
 const HOUR_MS: i64 = 3_600_000;
 

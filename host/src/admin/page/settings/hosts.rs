@@ -10,10 +10,10 @@ use axum::response::Response;
 
 use super::{PartLinks, parts};
 use crate::admin::hosts::{HostJson, list_hosts};
-use crate::admin::page::asked::Asked;
 use crate::admin::page::frame::PageFrame;
 use crate::admin::page::parts::html::{Html, shown};
 use crate::admin::page::parts::when::when_text;
+use crate::admin::page::request::Asked;
 use crate::admin::page::{html, params};
 use crate::admin::params::NoQuery;
 use crate::admin::problem::ProblemJson;

@@ -2,10 +2,9 @@
 
 use crate::admin::page::parts::html::Html;
 use crate::admin::page::parts::link::Link;
-use crate::admin::page::parts::measure::three_digits;
 use crate::admin::page::parts::when::when_text;
 use crate::admin::sources::TypeSeenJson;
-use crate::text::grouped;
+use crate::text::{grouped, three_digits};
 
 /// A type that came.
 #[derive(Debug)]

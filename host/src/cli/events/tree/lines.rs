@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::cli::listing::elements;
-use crate::cli::output::text;
+use crate::cli::output::{duration_of, text};
+use crate::text::duration;
 
 /// An attempt: when, and how it ended.
 pub(super) fn attempt(attempt: &Value) -> String {
@@ -25,7 +26,7 @@ pub(super) fn requests(attempt: &Value) -> Vec<String> {
             };
             let began = call["offset_ms"].as_i64().map(|ms| ms + after_ms(attempt));
             let began = began.map(|ms| format!("{}, ", at(ms))).unwrap_or_default();
-            let took = span(call["duration_ms"].as_i64().unwrap_or(0));
+            let took = duration_of(&call["duration_ms"]);
             format!("  {} {}  {came}  {began}{took}", text(&call["method"]), text(&call["url"]))
         })
         .collect();
@@ -43,9 +44,7 @@ pub(super) fn steps(attempt: &Value) -> Option<String> {
 
 /// When an attempt began, and how long it took.
 pub(super) fn ran(attempt: &Value) -> String {
-    let ms = attempt["duration_ms"].as_f64().unwrap_or(0.0);
-    let took = if ms < 10.0 { format!("{ms:.1} ms") } else { span(ms as i64) };
-    format!("{}, {took}", after(&attempt["after_ms"]))
+    format!("{}, {}", after(&attempt["after_ms"]), duration_of(&attempt["duration_ms"]))
 }
 
 fn after_ms(attempt: &Value) -> i64 {
@@ -59,15 +58,5 @@ pub(super) fn after(ms: &Value) -> String {
 
 fn at(ms: i64) -> String {
     let sign = if ms < 0 { "-" } else { "+" };
-    format!("{sign}{}", span(ms.abs()))
-}
-
-/// A time in the unit that shows it best.
-fn span(ms: i64) -> String {
-    match ms {
-        ..10_000 => format!("{ms} ms"),
-        10_000..600_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
-        600_000..36_000_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
-        _ => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000),
-    }
+    format!("{sign}{}", duration(ms.unsigned_abs() as f64))
 }

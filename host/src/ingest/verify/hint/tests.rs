@@ -18,7 +18,8 @@ fn source(preset: &str, name: &str, secret: &[u8]) -> Source {
     Source {
         name: name.into(),
         preset: Some(preset.to_owned()),
-        verify: Verify::Signature(template.clone().signature(secrets)),
+        verify: Verify::Signature(template.rules()),
+        secrets,
         provider: Default::default(),
         secret_places: Vec::new(),
         kind: template.kind.clone().unwrap(),

@@ -12,9 +12,6 @@ use crate::store::{
     OperationScope, OperationState, Progress, UnreadableOperation,
 };
 
-/// Locks the row of an operation.
-pub(super) const FOR_UPDATE: &str = "FOR UPDATE";
-
 /// The most deliveries whose results one call looks at.
 const MAX_COLLECTED: usize = 1_000;
 
@@ -22,13 +19,21 @@ const COLUMNS: &str = "id, action, scope, as_of_ms, planned_ms, started_ms, ende
      reason, first, pace, stop_after, total, exact, found, open, ok, failed, skipped, is_found, \
      actor";
 
-/// An operation, also if its row cannot be read; with `lock` also for the rest of the transaction.
+/// An operation, also if its row cannot be read.
 pub(super) async fn found(
     client: &Client,
     id: OperationId,
-    lock: &str,
 ) -> Result<Option<FoundOperation>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM hookbox.operations WHERE id = $1 {lock}");
+    let sql = format!("SELECT {COLUMNS} FROM hookbox.operations WHERE id = $1");
+    Ok(client.query_opt(&sql, &[&id.0]).await?.map(|row| read_operation(&row)))
+}
+
+/// The same, and locks its row for the rest of the transaction.
+pub(super) async fn found_locked(
+    client: &Client,
+    id: OperationId,
+) -> Result<Option<FoundOperation>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM hookbox.operations WHERE id = $1 FOR UPDATE");
     Ok(client.query_opt(&sql, &[&id.0]).await?.map(|row| read_operation(&row)))
 }
 
@@ -38,7 +43,7 @@ pub(super) async fn locked_operation(
     client: &Client,
     id: OperationId,
 ) -> Result<Option<Operation>, Error> {
-    Ok(found(client, id, FOR_UPDATE).await?.and_then(FoundOperation::whole))
+    Ok(found_locked(client, id).await?.and_then(FoundOperation::whole))
 }
 
 /// Those that run.

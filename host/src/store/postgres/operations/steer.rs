@@ -3,7 +3,7 @@
 use tokio_postgres::types::ToSql;
 
 use super::marks::mark;
-use super::rows::{FOR_UPDATE, found, locked_operation};
+use super::rows::{found_locked, locked_operation};
 use crate::store::postgres::Postgres;
 use crate::store::postgres::audit::{known, note_in, note_text};
 use crate::store::postgres::shared::PostgresShared;
@@ -118,7 +118,7 @@ fn state_code(state: OperationState) -> i16 {
 }
 
 async fn locked(work: &Work<'_>, id: OperationId) -> Result<FoundOperation, WorkError> {
-    let found = found(work, id, FOR_UPDATE).await?;
+    let found = found_locked(work, id).await?;
     Ok(found.ok_or_else(|| StoreError::NotFound(format!("operation `{id}`")))?)
 }
 

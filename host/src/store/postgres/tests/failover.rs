@@ -48,7 +48,7 @@ pub(super) async fn wait_for_standbys(primary: &Cluster) {
 
 /// Waits until the store is reachable.
 async fn recovered(store: &Postgres) {
-    store.shared.trouble.subscribe().wait_for(Option::is_none).await.unwrap();
+    store.shared.reach.trouble.subscribe().wait_for(Option::is_none).await.unwrap();
 }
 
 /// Opens the store, once the one before has let go of its folder.

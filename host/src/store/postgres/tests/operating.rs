@@ -6,7 +6,7 @@ use super::{OnePostgres, one_postgres};
 use crate::event::EventId;
 use crate::store::conformance::{self, START_MS, StoreHarness, clock, event};
 use crate::store::{
-    Actor, AuditFilter, AuditNote, Count, History, Keep, Operate, OperationId, Queue, Via,
+    Actor, AuditFilter, AuditLog, AuditNote, Count, Keep, Operate, OperationId, Queue, Via,
 };
 
 postgres_laws! {

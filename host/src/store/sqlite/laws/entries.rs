@@ -1,7 +1,7 @@
 //! Entries of the audit log, against other programs that open the file.
 
 use super::*;
-use crate::store::{Actor, AuditNote, History, Via};
+use crate::store::{Actor, AuditLog, AuditNote, Via};
 
 #[tokio::test]
 async fn an_entry_is_neither_changed_nor_deleted_by_a_statement() {

@@ -12,12 +12,12 @@ use crate::admin::deliveries::change::{
     cancel_delivery, discard_delivery, retry_delivery, undiscard_delivery,
 };
 use crate::admin::deliveries::show_delivery;
-use crate::admin::page::asked::Asked;
 use crate::admin::page::confirm::{Choice, ConfirmPage};
 use crate::admin::page::form::{FormFields, ONCE, see_other};
 use crate::admin::page::frame::PageFrame;
 use crate::admin::page::parts::html::{Html, shown};
 use crate::admin::page::parts::link::Link;
+use crate::admin::page::request::Asked;
 use crate::admin::page::{html, params};
 use crate::admin::params::{FreshQuery, Id, NoQuery, ParamsOrBody};
 use crate::admin::problem::ProblemJson;
@@ -63,7 +63,7 @@ impl DeliveryDeed {
                 "It is due at once. The attempts that it has had still count."
             }
             (Self::Retry, _) => {
-                "It begins anew: its attempts are counted from 0, and it is due at once. What fails again for the same reason becomes a dead letter again."
+                "It begins anew: its attempts are counted from 0, and it is due at once. If it fails again for the same reason, it becomes a dead letter again."
             }
             (Self::Discard, _) => {
                 "It is put away, and counts as trouble no longer. Nothing is deleted before retention; a retry brings it back."

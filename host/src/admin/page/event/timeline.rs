@@ -3,11 +3,11 @@
 use super::bars::short_words;
 use crate::admin::page::parts::html::{Html, shown};
 use crate::admin::page::parts::link::Link;
-use crate::admin::page::parts::measure::duration;
 use crate::admin::page::parts::state::{ended, ending};
 use crate::admin::tree::{TreeAttemptJson, TreeDeliveryJson, TreeEventJson};
 use crate::admin::view::attempt::CallJson;
 use crate::clock::rfc3339;
+use crate::text::duration;
 
 /// Attempts that are shown: the last ones.
 const MAX_SHOWN: usize = 12;

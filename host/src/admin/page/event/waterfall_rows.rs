@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::attempts::{DeliveryAct, acts};
 use super::bars::{MAX_CALLS, bars, ended_ms, took, without_excess};
-use super::tries::{self, Begun, TryLine};
+use super::timeline::{self, Begun, TryLine};
 use crate::admin::page::parts::html::Html;
 use crate::admin::page::parts::link::Link;
-use crate::admin::page::parts::measure::duration;
 use crate::admin::page::parts::state::named;
 use crate::admin::page::parts::waterfall::{Axis, Bar, BarKind};
 use crate::admin::tree::{TreeDeliveryJson, TreeEventJson, TreeJson};
+use crate::text::duration;
 
 /// Rows that are drawn at once.
 pub(super) const MAX_ROWS: usize = 200;
@@ -74,9 +74,9 @@ impl Fall {
         let started = tree.started_at.parse::<jiff::Timestamp>().unwrap_or_default();
         let now = (now_ms - started.as_millisecond()) as f64;
         let mut drafts = Vec::new();
-        let hangs = Hangs::of(tree);
-        for top in hangs.below(None, None) {
-            hangs.event(top, (0, 0.0), now, &mut drafts);
+        let events = EventsByDelivery::of(tree);
+        for top in events.below(None, None) {
+            events.event(top, (0, 0.0), now, &mut drafts);
         }
         let begun = drafts.iter().flat_map(UndrawnRow::begun).collect();
         let all = drafts.len();
@@ -102,7 +102,7 @@ impl Fall {
         Self {
             head: axis.head(),
             open: open("ready") + open("leased") + open("waiting"),
-            tries: tries::lines(begun, started.as_millisecond(), this),
+            tries: timeline::lines(begun, started.as_millisecond(), this),
             cut: (drafts.len() < all).then_some(all),
             events: tree.events.len(),
             deliveries: deliveries.count(),
@@ -171,13 +171,13 @@ impl<'t> UndrawnRow<'t> {
     }
 }
 
-/// Which event hangs below which delivery.
-struct Hangs<'t> {
+/// The events of a tree, by the delivery that emitted them.
+struct EventsByDelivery<'t> {
     tree: &'t TreeJson,
     below: BTreeMap<(Option<&'t str>, Option<&'t str>), Vec<usize>>,
 }
 
-impl<'t> Hangs<'t> {
+impl<'t> EventsByDelivery<'t> {
     fn of(tree: &'t TreeJson) -> Self {
         let by_id: BTreeMap<&str, &TreeEventJson> =
             tree.events.iter().map(|event| (event.id.as_str(), event)).collect();

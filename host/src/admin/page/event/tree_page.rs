@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use crate::admin::page::asked::Asked;
 use crate::admin::page::params;
 use crate::admin::page::parts::link::Link;
+use crate::admin::page::request::Asked;
 use crate::admin::params::{Id, TreeQuery};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;

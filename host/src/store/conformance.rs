@@ -72,6 +72,7 @@ pub(super) mod sweep;
 pub(super) mod time_limits;
 pub(super) mod traces;
 pub(super) mod tree;
+pub(super) mod unreadable;
 mod workflow_laws;
 
 /// When every case begins, Unix ms.

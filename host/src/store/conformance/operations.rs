@@ -9,13 +9,13 @@ use crate::store::{
     OperationState, Steer, TriedItem, Via,
 };
 
-fn note() -> AuditNote {
+pub(super) fn note() -> AuditNote {
     let actor = Actor { name: "ann".into(), role: "operator", via: Via::Api };
     AuditNote::new(actor, "operations", "all", "")
 }
 
 /// Plans to cancel what is open of `audit`, and starts it.
-async fn cancel(store: &Arc<dyn Store>, as_of_ms: Option<i64>) -> OperationId {
+pub(super) async fn cancel(store: &Arc<dyn Store>, as_of_ms: Option<i64>) -> OperationId {
     let filter = DeliveryFilter { plugin: Some("audit".into()), ..DeliveryFilter::default() };
     let new = NewOperation {
         action: Action::Cancel.into(),

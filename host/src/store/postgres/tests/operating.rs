@@ -222,3 +222,15 @@ async fn a_search_that_is_lost_replays_no_event_again() {
     let law = conformance::operations::a_search_that_is_lost_replays_no_event_again;
     law(one.open().await, set_walk).await;
 }
+
+#[tokio::test]
+async fn however_many_operations_are_unreadable_those_that_run_are_found() {
+    let Some(one) = one_postgres() else { return };
+    let admin = one.database().await.admin().await;
+    let damage = async |id: OperationId| {
+        let sql = "UPDATE hookbox.operations SET action = 'move' WHERE id = $1";
+        assert_eq!(admin.execute(sql, &[&id.0]).await.unwrap(), 1);
+    };
+    let law = conformance::unreadable::however_many_are_unreadable_those_that_run_are_found;
+    law(one.open().await, damage).await;
+}

@@ -46,6 +46,12 @@ macro_rules! workflow_laws {
                 the_rests_of_an_operation_are_not_its_work
                 the_one_that_is_tried_first_is_remembered
             }
+            searches {
+                a_replay_takes_the_events_of_its_subject_and_no_other
+                a_replay_takes_events_from_a_time_on_and_before_another_by_their_own
+                a_replay_takes_events_by_the_state_of_a_delivery_open_or_settled
+                a_replay_takes_the_events_that_meet_all_of_its_filter
+            }
             payloads {
                 after_its_time_an_event_loses_its_data_and_keeps_its_place
                 what_may_be_needed_keeps_its_data_until_it_is_not

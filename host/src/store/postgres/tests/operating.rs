@@ -99,6 +99,12 @@ postgres_laws! {
         the_rests_of_an_operation_are_not_its_work
         the_one_that_is_tried_first_is_remembered
     }
+    searches {
+        a_replay_takes_the_events_of_its_subject_and_no_other
+        a_replay_takes_events_from_a_time_on_and_before_another_by_their_own
+        a_replay_takes_events_by_the_state_of_a_delivery_open_or_settled
+        a_replay_takes_the_events_that_meet_all_of_its_filter
+    }
     tree {
         a_replay_adds_to_the_tree_of_its_event
         the_mark_of_a_tree_is_another_one_once_it_stands_otherwise

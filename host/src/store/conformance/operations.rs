@@ -103,7 +103,7 @@ pub(in crate::store) async fn operations_are_kept_for_thirty_days_after_their_en
 }
 
 /// Plans an operation and starts it.
-async fn start(
+pub(super) async fn start(
     store: &Arc<dyn Store>,
     action: OperationDeed,
     scope: OperationScope,
@@ -116,7 +116,7 @@ async fn start(
 }
 
 /// Each of these events for two plugins.
-fn to(events: &[EventId]) -> Vec<(EventId, Vec<Arc<Target>>)> {
+pub(super) fn to(events: &[EventId]) -> Vec<(EventId, Vec<Arc<Target>>)> {
     let targets = || vec![Target::to("orders"), Target::to("audit")];
     events.iter().map(|event| (*event, targets())).collect()
 }

@@ -37,6 +37,7 @@ mod copied;
 mod cuts;
 mod dead_hosts;
 mod dead_rows;
+mod erasures;
 mod failover;
 mod faults;
 mod horizon;

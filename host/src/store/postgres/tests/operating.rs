@@ -88,6 +88,7 @@ postgres_laws! {
         a_subject_is_found_until_nothing_of_its_events_runs
         with_keys_the_values_that_an_erased_event_wrote_last_are_deleted
         what_was_erased_has_one_entry_in_the_audit_log
+        no_replay_leaves_an_open_delivery_of_an_erased_event
     }
     operations {
         what_came_after_its_preview_is_left_by_an_operation

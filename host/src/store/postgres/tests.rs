@@ -45,6 +45,7 @@ mod hosts;
 mod interleaved;
 mod key_locks;
 mod keys;
+mod late_commits;
 mod listed;
 mod listening;
 mod lost_tail;

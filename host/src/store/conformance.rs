@@ -41,6 +41,7 @@ pub(super) mod edits;
 pub(super) mod erase;
 mod failure_laws;
 pub(super) mod failures;
+pub(super) mod filters;
 pub(super) mod gathered_events;
 pub(super) mod gathering_bounds;
 mod gathering_model;
@@ -64,6 +65,7 @@ pub(super) mod properties;
 pub(super) mod queries;
 pub(super) mod recover;
 pub(super) mod schedules;
+pub(super) mod searches;
 pub(super) mod seeing;
 pub(super) mod seeing_workflows;
 pub(super) mod settle;
@@ -72,6 +74,7 @@ pub(super) mod sweep;
 pub(super) mod time_limits;
 pub(super) mod traces;
 pub(super) mod tree;
+pub(super) mod unreadable;
 mod workflow_laws;
 
 /// When every case begins, Unix ms.

@@ -53,7 +53,7 @@ pub use operations::{
     OperationMarks, OperationOptions, OperationScope, OperationState, Steer, TriedItem,
     UnreadableOperation,
 };
-pub(in crate::store) use operations::{MAX_EVENTS_FOUND, looked_until, read_walk};
+pub(in crate::store) use operations::{MAX_EVENTS_FOUND, MAX_RUNNING, looked_until, read_walk};
 pub use pauses::{Pausable, Pause, PauseChange, Pauses};
 pub use schedules::{
     MAX_SKIP_RECORDS, ScheduleChange, ScheduleMark, SkipReason, SkippedTicks, StoredSchedule, Tick,

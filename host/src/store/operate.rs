@@ -66,7 +66,8 @@ pub trait Operate: Send + Sync + std::fmt::Debug {
     /// that its deliveries wrote last are deleted. Counts, trees and dedupe keys stay. An erased
     /// event cannot be replayed, and its deliveries cannot be retried.
     ///
-    /// One call erases a bounded number of events.
+    /// One call erases a bounded number of events. An event that gets a delivery or a copy
+    /// meanwhile, by a replay, a retry or an edit, is left to the next call.
     fn erase(&self, note: Option<AuditNote>, erasure: Erasure, keys: bool) -> Pending<'_, Erased>;
 
     /// Deletes settled events older than the retention and dedupe keys older than their window, a

@@ -61,8 +61,8 @@ pub trait Operations: Send + Sync + std::fmt::Debug {
         Box::pin(async move { Ok(self.operation(id).await?.map(FoundOperation::from)) })
     }
 
-    /// Those that run, the oldest first. One whose row cannot be read hinders no other: it is left
-    /// out, and the log says so once.
+    /// Those that run, the oldest first, about a hundred of them. One whose row cannot be read
+    /// hinders no other: it is left out, and the log says so once.
     fn running_operations(&self) -> Pending<'_, Vec<Operation>>;
 
     /// The newest `limit` operations before one.

@@ -2,11 +2,12 @@
 
 use super::edits::edited;
 use super::gatherings::{JOIN, end, ids, join, member, video};
+use super::operations::{start, to};
 use super::*;
 use crate::event::GatheringTerms;
 use crate::store::{
     Action, Actor, AuditFilter, AuditNote, DeliveryFilter, Emptied, Erased, Erasure, EventFilter,
-    Page, Via, Which,
+    OperationDeed, OperationOptions, OperationScope, Page, Via, Which,
 };
 
 const ERASED: Emptied = Emptied { at_ms: START_MS, asked: true };
@@ -244,4 +245,32 @@ pub(in crate::store) async fn what_was_erased_has_one_entry_in_the_audit_log(
     let (entries, _) = store.audit(AuditFilter::default(), 9, None).await.unwrap();
     assert_eq!(entries.len(), 1);
     assert!(entries[0].result.contains("\"events\":1"), "{}", entries[0].result);
+}
+
+pub(in crate::store) async fn no_replay_leaves_an_open_delivery_of_an_erased_event(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let mut events = Vec::new();
+    for _ in 0..2 {
+        let new = NewEvent { dedupe: Vec::new(), ..about("jo", &["audit"]) };
+        events.push(append(&store, new).await);
+    }
+    let (replay, scope) =
+        (OperationDeed::Replay(Vec::new()), OperationScope::EventIds(events.clone()));
+    let id = start(&store, replay, scope, OperationOptions::default()).await;
+    store.find_more(id).await.unwrap();
+    // The erasure comes between the two events.
+    store.replay_items(id, to(&events[..1])).await.unwrap();
+    assert_eq!(erase(&store, of("jo")).await, Erased { events: 2, ended: 4, ..Erased::default() });
+    store.replay_items(id, to(&events)).await.unwrap();
+    for (event, deliveries) in events.into_iter().zip([3, 1]) {
+        let view = store.event(event).await.unwrap();
+        assert!(view.emptied.is_some());
+        let states: Vec<State> = view.deliveries.iter().map(|delivery| delivery.state).collect();
+        assert_eq!(states, vec![State::Cancelled; deliveries]);
+    }
+    store.collect(id).await.unwrap();
+    let operation = store.operation(id).await.unwrap().unwrap();
+    assert_eq!([operation.found, operation.skipped], [2, 2]);
 }

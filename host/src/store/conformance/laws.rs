@@ -214,6 +214,9 @@ macro_rules! laws {
                 what_one_look_does_not_reach_is_on_a_later_page
                 a_listing_shows_the_last_attempt
             }
+            filters {
+                a_list_shows_the_events_that_its_filter_takes
+            }
             counts {
                 counts_follow_every_move_of_a_delivery
                 counts_are_there_after_a_crash

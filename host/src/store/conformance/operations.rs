@@ -9,13 +9,13 @@ use crate::store::{
     OperationState, Steer, TriedItem, Via,
 };
 
-fn note() -> AuditNote {
+pub(super) fn note() -> AuditNote {
     let actor = Actor { name: "ann".into(), role: "operator", via: Via::Api };
     AuditNote::new(actor, "operations", "all", "")
 }
 
 /// Plans to cancel what is open of `audit`, and starts it.
-async fn cancel(store: &Arc<dyn Store>, as_of_ms: Option<i64>) -> OperationId {
+pub(super) async fn cancel(store: &Arc<dyn Store>, as_of_ms: Option<i64>) -> OperationId {
     let filter = DeliveryFilter { plugin: Some("audit".into()), ..DeliveryFilter::default() };
     let new = NewOperation {
         action: Action::Cancel.into(),
@@ -103,7 +103,7 @@ pub(in crate::store) async fn operations_are_kept_for_thirty_days_after_their_en
 }
 
 /// Plans an operation and starts it.
-async fn start(
+pub(super) async fn start(
     store: &Arc<dyn Store>,
     action: OperationDeed,
     scope: OperationScope,
@@ -116,7 +116,7 @@ async fn start(
 }
 
 /// Each of these events for two plugins.
-fn to(events: &[EventId]) -> Vec<(EventId, Vec<Arc<Target>>)> {
+pub(super) fn to(events: &[EventId]) -> Vec<(EventId, Vec<Arc<Target>>)> {
     let targets = || vec![Target::to("orders"), Target::to("audit")];
     events.iter().map(|event| (*event, targets())).collect()
 }

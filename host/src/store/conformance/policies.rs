@@ -21,7 +21,7 @@ impl TestPolicies {
     }
 
     /// From now on the dead letters of a plugin are told of.
-    pub(super) fn tell_of(&self, plugin: &str) {
+    pub(in crate::store) fn tell_of(&self, plugin: &str) {
         self.told.lock().unwrap().insert(plugin.to_owned());
     }
 }

@@ -222,7 +222,7 @@ pub(in crate::store) async fn what_one_look_does_not_reach_is_on_a_later_page(
     assert_eq!((ids_of(&page).as_slice(), next.is_some()), (&events[..10], true));
 }
 
-fn ids_of(listed: &[EventSummary]) -> Vec<EventId> {
+pub(super) fn ids_of(listed: &[EventSummary]) -> Vec<EventId> {
     listed.iter().map(|summary| summary.event.id).collect()
 }
 

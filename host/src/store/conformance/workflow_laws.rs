@@ -35,6 +35,7 @@ macro_rules! workflow_laws {
                 a_subject_is_found_until_nothing_of_its_events_runs
                 with_keys_the_values_that_an_erased_event_wrote_last_are_deleted
                 what_was_erased_has_one_entry_in_the_audit_log
+                no_replay_leaves_an_open_delivery_of_an_erased_event
             }
             operations {
                 what_came_after_its_preview_is_left_by_an_operation
@@ -45,6 +46,12 @@ macro_rules! workflow_laws {
                 routes_need_no_more_of_an_event_than_its_facts
                 the_rests_of_an_operation_are_not_its_work
                 the_one_that_is_tried_first_is_remembered
+            }
+            searches {
+                a_replay_takes_the_events_of_its_subject_and_no_other
+                a_replay_takes_events_from_a_time_on_and_before_another_by_their_own
+                a_replay_takes_events_by_the_state_of_a_delivery_open_or_settled
+                a_replay_takes_the_events_that_meet_all_of_its_filter
             }
             payloads {
                 after_its_time_an_event_loses_its_data_and_keeps_its_place

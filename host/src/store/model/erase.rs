@@ -42,7 +42,7 @@ pub struct Erased {
     pub running: u64,
     /// Values of key-value buckets that are deleted.
     pub keys: u64,
-    /// Whether there are more.
+    /// Whether there are more, which the next call erases.
     pub more: bool,
 }
 

@@ -98,6 +98,10 @@ pub struct NewOperation {
 /// The most events that one look for events to replay finds.
 pub(in crate::store) const MAX_EVENTS_FOUND: usize = if cfg!(test) { 4 } else { 500 };
 
+/// The most running operations that one look for them asks of: as many that can be read are found,
+/// however many are between them that cannot.
+pub(in crate::store) const MAX_RUNNING: usize = if cfg!(test) { 3 } else { 100 };
+
 /// The end of what an operation looks at, of a filter with an end: what came after the preview is
 /// not meant.
 pub(in crate::store) fn looked_until(as_of_ms: i64, until_ms: Option<i64>) -> i64 {

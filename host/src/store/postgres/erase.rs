@@ -1,26 +1,24 @@
 //! Deletes what events hold because somebody asked for it, or because it is old. Counts and trees
 //! stay.
 
-use std::collections::BTreeSet;
-
+use self::listed::ListedErasure;
 use super::Postgres;
 use super::audit::note_text;
-use super::change::{DeliveryRows, change_those, delivery_id, lock};
+use super::change::{change_those, lock};
 use super::changed_keys::lock_changed;
 use super::moves::WorkMoves;
 use super::search::SUBJECT_IS;
 use super::shared::PostgresShared;
 use super::stripes::{LOCK, Stripes};
 use super::work::{Work, WorkError, tried};
-use crate::event::{DEAD, DeliveryId, EventId, State};
+use crate::event::{EventId, State};
 use crate::store::model::without_paths;
 use crate::store::{Action, AuditNote, Erased, Erasure, StoreError};
 
+mod listed;
+
 /// The most events of a subject that one call erases.
 const MAX_EVENTS: usize = if cfg!(test) { 3 } else { 50 };
-
-/// The most copies of an event that are erased with it.
-const MAX_COPIES: usize = 1_000;
 
 impl Postgres {
     /// Erases some of what is meant, and with `keys` the values that its deliveries wrote last.
@@ -48,9 +46,9 @@ impl Postgres {
         let more = events.len() > MAX_EVENTS;
         events.truncate(MAX_EVENTS);
         let mut moves = WorkMoves::default();
-        let erased = erase_all(&work, &self.shared, &events, keys, &mut moves).await?;
+        let (erased, is_late) = erase_all(&work, &self.shared, &events, keys, &mut moves).await?;
         if erased == Erased::default() {
-            return Ok(erased);
+            return Ok(Erased { more: is_late, ..erased });
         }
         moves.count(&work).await?;
         if let Some(note) = note
@@ -61,7 +59,7 @@ impl Postgres {
         }
         work.commit().await?;
         moves.tell(&self.shared);
-        Ok(Erased { more: more && erased.is_some(), ..erased })
+        Ok(Erased { more: more && erased.is_some() || is_late, ..erased })
     }
 }
 
@@ -86,99 +84,43 @@ async fn meant(work: &Work<'_>, erasure: &Erasure) -> Result<Vec<EventId>, WorkE
     }
 }
 
-/// An event, the dead letters that tell of it, and what joins, batches and operators made of it.
-async fn with_copies(work: &Work<'_>, event: EventId) -> Result<Vec<EventId>, WorkError> {
-    let most = i64::try_from(MAX_COPIES).unwrap_or(i64::MAX);
-    let mut all = vec![event];
-    let mut at = 0;
-    while let Some(next) = all.get(at).copied() {
-        at += 1;
-        let rows = work
-            .query(
-                "SELECT e.id FROM hookbox.events e WHERE e.parent = $1 AND e.type = $2
-                 UNION ALL
-                 SELECT e.id FROM hookbox.gathered m
-                 JOIN hookbox.gatherings g ON g.event = m.gathering AND g.ordinal = m.ordinal
-                 JOIN hookbox.gathered n ON n.gathering = g.event AND n.ordinal = g.ordinal
-                 JOIN hookbox.events e ON e.parent = n.event AND e.source = g.plugin
-                 WHERE m.event = $1
-                 UNION ALL
-                 SELECT e.id FROM hookbox.events e WHERE e.edited_from = $1
-                 LIMIT $3",
-                &[&next.row(), &DEAD, &most],
-            )
-            .await?;
-        for copy in rows.iter().map(|row| EventId::from_row(row.get(0))) {
-            if !all.contains(&copy) && all.len() < MAX_COPIES {
-                all.push(copy);
-            }
-        }
-    }
-    Ok(all)
-}
-
+/// Erases events. Returns what was done, and whether some of them were left to the next call,
+/// because they have got a delivery or a copy meanwhile: a replay, a retry or an edit was committed
+/// after they had been listed.
 async fn erase_all(
     work: &Work<'_>,
     shared: &PostgresShared,
     events: &[EventId],
     keys: bool,
     moves: &mut WorkMoves,
-) -> Result<Erased, WorkError> {
+) -> Result<(Erased, bool), WorkError> {
     let mut erased = Erased::default();
-    let (mut all, mut meant) = (Vec::with_capacity(events.len()), BTreeSet::new());
-    for event in events {
-        let copies = with_copies(work, *event).await?;
-        meant.extend(copies.iter().map(|copy| copy.row()));
-        all.push((*event, copies));
-    }
-    let meant: Vec<i64> = meant.into_iter().collect();
-    lock_keys(work, shared, &meant).await?;
+    let listed = ListedErasure::of(work, events).await?;
+    let rows = listed.rows();
+    // Keys come first, then values, deliveries and events, as in the batches of the writer. All of
+    // a kind are locked at once.
+    lock_changed(work, shared, (&rows.events, &rows.ordinals)).await?;
     if keys {
-        // Values come before deliveries, as in the batches of the writer.
-        erased.keys = remove_keys(work, &meant, moves).await?;
+        erased.keys = remove_keys(work, &listed.events, moves).await?;
     }
-    let mut emptied = BTreeSet::new();
-    for (first, copies) in all {
-        let (mut running, mut at_rest) = (0, Vec::with_capacity(copies.len()));
-        for copy in copies {
-            let (ended, is_running) = end_all(work, shared, (copy, &meant), moves).await?;
-            erased.ended += ended;
-            if is_running {
-                running += 1;
-            } else {
-                at_rest.push(copy);
-            }
-        }
-        // By its subject a later call finds the event, and so what still runs.
-        at_rest.retain(|event| running == 0 || *event != first);
-        emptied.extend(at_rest);
-        erased.running += running;
+    let stands = lock(work, &rows).await?;
+    let ending = listed.ending(work).await?;
+    for action in [Action::Cancel, Action::Discard] {
+        let (_, changed) =
+            change_those(work, shared, &action, action.takes(), &ending, moves).await?;
+        erased.ended += changed.len() as u64;
     }
-    let emptied: Vec<EventId> = emptied.into_iter().collect();
-    lock_events(work, &emptied).await?;
-    erased.events = empty(work, shared, &emptied, true).await?;
+    let leased = stands.iter().filter(|stands| stands.state == State::Leased);
+    let mut waits = listed.events_of(&leased.map(|stands| stands.id).collect());
+    erased.running = listed.count(&waits);
+    let at_rest = listed.at_rest(&waits);
+    lock_events(work, &at_rest).await?;
+    let late = listed.late(work, &at_rest).await?;
+    let is_late = !late.is_empty();
+    waits.extend(late);
+    erased.events = empty(work, shared, &listed.at_rest(&waits), true).await?;
     moves.events |= erased.events > 0;
-    Ok(erased)
-}
-
-/// Locks the keys of all that is ended of these events: at once and before anything else, as in the
-/// batches of the writer.
-async fn lock_keys(
-    work: &Work<'_>,
-    shared: &PostgresShared,
-    events: &[i64],
-) -> Result<(), WorkError> {
-    let sql = "SELECT o.event, o.ordinal FROM hookbox.open o
-               WHERE o.event = ANY ($1) AND o.key IS NOT NULL
-               UNION ALL
-               SELECT s.event, s.ordinal FROM hookbox.settled s
-               WHERE s.event = ANY ($1) AND s.state = 4 AND s.key IS NOT NULL";
-    let ids: Vec<DeliveryId> = work.query(sql, &[&events]).await?.iter().map(delivery_id).collect();
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let rows = DeliveryRows::of(&ids);
-    lock_changed(work, shared, (&rows.events, &rows.ordinals)).await
+    Ok((erased, is_late))
 }
 
 /// Locks events in the order in which replays of many lock them: after deliveries, as a settlement
@@ -218,47 +160,6 @@ async fn remove_keys(
         moves.touch(&bucket.into());
     }
     Ok(removed)
-}
-
-/// Ends what is open of an event, and puts its dead letters away; says how many, and whether an
-/// attempt runs that has its data. A join or a batch ends only with the last of its members.
-async fn end_all(
-    work: &Work<'_>,
-    shared: &PostgresShared,
-    (event, meant): (EventId, &[i64]),
-    moves: &mut WorkMoves,
-) -> Result<(u64, bool), WorkError> {
-    // With each delivery, whether it gathers an event that is neither erased nor meant to be.
-    let rows = work
-        .query(
-            "SELECT d.event, d.ordinal, EXISTS (
-                 SELECT FROM hookbox.gathered m
-                 WHERE m.gathering = d.event AND m.ordinal = d.ordinal
-                     AND NOT m.event = ANY ($2) AND NOT EXISTS (SELECT FROM hookbox.erased r
-                         WHERE r.event = m.event AND r.asked))
-             FROM (
-                 SELECT o.event, o.ordinal FROM hookbox.open o WHERE o.event = $1
-                 UNION
-                 SELECT s.event, s.ordinal FROM hookbox.settled s
-                 WHERE s.event = $1 AND s.state = 4
-                 UNION
-                 SELECT m.gathering, m.ordinal FROM hookbox.gathered m WHERE m.event = $1) d",
-            &[&event.row(), &meant],
-        )
-        .await?;
-    let ids: Vec<DeliveryId> = rows.iter().map(delivery_id).collect();
-    if ids.is_empty() {
-        return Ok((0, false));
-    }
-    let own = rows.iter().filter(|row| !row.get::<_, bool>(2));
-    let own: Vec<DeliveryId> = own.map(delivery_id).collect();
-    let mut ended = 0;
-    for action in [Action::Cancel, Action::Discard] {
-        let (_, changed) = change_those(work, shared, &action, action.takes(), &own, moves).await?;
-        ended += changed.len() as u64;
-    }
-    let stands = lock(work, &DeliveryRows::of(&ids)).await?;
-    Ok((ended, stands.iter().any(|stands| stands.state == State::Leased)))
 }
 
 /// Empties events with what their deliveries left; returns how many were there and held anything.

@@ -197,18 +197,14 @@ async fn not_needed(
     (since_ms, until_ms, twice): (i64, i64, i64),
     now_ms: i64,
 ) -> Result<Vec<i64>, WorkError> {
-    // Transactions that make an old event's delivery open again hold one of these.
-    work.execute(
-        "SELECT FROM hookbox.events e WHERE e.id = ANY ($1) ORDER BY e.id FOR UPDATE",
-        &[&events],
-    )
-    .await?;
-    work.execute(
-        "SELECT FROM hookbox.settled s WHERE s.event = ANY ($1)
-         ORDER BY s.event, s.ordinal FOR UPDATE",
-        &[&events],
-    )
-    .await?;
+    let deliveries = "SELECT FROM hookbox.settled s WHERE s.event = ANY ($1)
+                      ORDER BY s.event, s.ordinal FOR UPDATE";
+    let own = "SELECT FROM hookbox.events e WHERE e.id = ANY ($1) ORDER BY e.id FOR UPDATE";
+    // Transactions that make an old event's delivery open again hold one of these. Deliveries come
+    // first, as in an erasure, and then once more those that have come meanwhile.
+    for sql in [deliveries, own, deliveries] {
+        work.execute(sql, &[&events]).await?;
+    }
     let rows = work
         .query(
             "SELECT e.id FROM hookbox.events e

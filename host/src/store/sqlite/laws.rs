@@ -22,6 +22,7 @@ use crate::store::{
 
 mod damage;
 mod entries;
+mod erasures;
 mod files;
 mod order;
 mod time;

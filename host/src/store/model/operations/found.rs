@@ -87,6 +87,11 @@ impl FoundOperation {
         }
     }
 
+    /// Whether it can be read.
+    pub(in crate::store) fn is_whole(&self) -> bool {
+        matches!(self, Self::Whole(_))
+    }
+
     /// The operation, if it can be read.
     pub fn whole(self) -> Option<Operation> {
         match self {

@@ -3,7 +3,7 @@
 use tokio_postgres::{Error, Row};
 
 use crate::event::{DeliveryId, Outcome, State};
-use crate::store::model::Position;
+use crate::store::model::{MAX_RUNNING, Position};
 use crate::store::postgres::change::delivery_id;
 use crate::store::postgres::client::SqlClient as Client;
 use crate::store::postgres::settle::small;
@@ -46,12 +46,24 @@ pub(super) async fn locked_operation(
     Ok(found_locked(client, id).await?.and_then(FoundOperation::whole))
 }
 
-/// Those that run.
+/// Those that run, the oldest first, up to at least [`MAX_RUNNING`] that can be read.
 pub(super) async fn running(client: &Client) -> Result<Vec<FoundOperation>, Error> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM hookbox.operations WHERE state = 1 ORDER BY id LIMIT 100");
-    let rows = client.query(&sql, &[]).await?;
-    Ok(rows.iter().map(read_operation).collect())
+    let sql = format!(
+        "SELECT {COLUMNS} FROM hookbox.operations WHERE state = 1 AND id > $1 ORDER BY id LIMIT $2"
+    );
+    let limit = i64::try_from(MAX_RUNNING).unwrap_or(i64::MAX);
+    let (mut found, mut whole, mut after) = (Vec::new(), 0, 0_i64);
+    loop {
+        let rows = client.query(&sql, &[&after, &limit]).await?;
+        let page: Vec<FoundOperation> = rows.iter().map(read_operation).collect();
+        whole += page.iter().filter(|it| it.is_whole()).count();
+        let full = page.last().filter(|_| page.len() == MAX_RUNNING).map(FoundOperation::id);
+        found.extend(page);
+        match full {
+            Some(last) if whole < MAX_RUNNING => after = last.0,
+            _ => return Ok(found),
+        }
+    }
 }
 
 pub(super) async fn newest(

@@ -23,16 +23,16 @@ const STRIPE: &str = "classid = 7450002";
 const ROTATION: &str = "classid = 7450001 AND objid = 1";
 
 /// Two hosts. Of one of them a COMMIT can be held back.
-struct TwoHosts {
-    held: Arc<Postgres>,
-    proxy: Proxy,
-    other: Arc<Postgres>,
-    admin: Client,
+pub(super) struct TwoHosts {
+    pub(super) held: Arc<Postgres>,
+    pub(super) proxy: Proxy,
+    pub(super) other: Arc<Postgres>,
+    pub(super) admin: Client,
     _folder: TempDir,
 }
 
 impl TwoHosts {
-    async fn open(case: &OnePostgres) -> Self {
+    pub(super) async fn open(case: &OnePostgres) -> Self {
         let (held, proxy) = behind_proxy(case).await;
         let (other, folder) = another(case).await;
         let admin = case.database().await.admin().await;
@@ -41,7 +41,7 @@ impl TwoHosts {
 
     /// Begins a call of the first host. When this returns, its transaction has run all but the
     /// COMMIT. The last statement before that calls this function.
-    async fn up_to_commit<T: Send + 'static>(
+    pub(super) async fn up_to_commit<T: Send + 'static>(
         &self,
         call: impl Future<Output = T> + Send + 'static,
         last: &str,
@@ -73,7 +73,7 @@ impl TwoHosts {
         call
     }
 
-    async fn count(&self, sql: &str) -> i64 {
+    pub(super) async fn count(&self, sql: &str) -> i64 {
         self.admin.query_one(sql, &[]).await.unwrap().get(0)
     }
 }

@@ -20,12 +20,12 @@ use crate::tasks;
 const LOCK: &str = "SELECT pg_advisory_lock(7450002, $1)";
 
 /// How long something that is to happen may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 const UNLOCK: &str = "SELECT pg_advisory_unlock(7450002, $1)";
 
 /// An event with this subject, which its delivery has as its key or not.
-fn of_subject(subject: &str, has_key: bool) -> NewEvent {
+pub(super) fn of_subject(subject: &str, has_key: bool) -> NewEvent {
     let mut new = event(None);
     new.attributes.subject = Some(subject.to_owned());
     if has_key {
@@ -62,8 +62,25 @@ async fn until_waits<T>(admin: &Client, stripe: i32, call: &JoinHandle<T>) {
     tokio::time::timeout(PATIENCE, waits).await.expect("it waits or ends");
 }
 
+/// How often something of these stores was ended because two waited for each other. The stores are
+/// closed: sessions that end leave their counts.
+pub(super) async fn deadlocks(admin: &Client, stores: [Arc<Postgres>; 2]) -> i64 {
+    for store in &stores {
+        store.close().await.unwrap();
+    }
+    drop(stores);
+    let left = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = $1";
+    let ended = async {
+        while admin.query_one(left, &[&"client backend"]).await.unwrap().get::<_, i64>(0) > 0 {}
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("its sessions end");
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    admin.query_one(deadlocks, &[]).await.unwrap().get(0)
+}
+
 /// Plans a replay of these events, and finds them.
-async fn planned(store: &Postgres, events: &[EventId]) -> OperationId {
+pub(super) async fn planned(store: &Postgres, events: &[EventId]) -> OperationId {
     let actor = Actor { name: "ann".into(), role: "operator", via: Via::Api };
     let note = || AuditNote::new(actor.clone(), "operations", "all", "");
     let new = NewOperation {
@@ -116,18 +133,7 @@ async fn a_replay_of_many_events_and_a_batch_lock_their_keys_in_one_order_and_ne
         let deliveries = store.event(event).await.unwrap().deliveries;
         assert_eq!(deliveries.iter().filter(|it| it.replay && it.key.is_some()).count(), 1);
     }
-    store.close().await.unwrap();
-    other.close().await.unwrap();
-    // Sessions that end leave their counts.
-    let left = "SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = $1";
-    drop((store, other));
-    let ended = async {
-        while admin.query_one(left, &[&"client backend"]).await.unwrap().get::<_, i64>(0) > 0 {}
-    };
-    tokio::time::timeout(PATIENCE, ended).await.expect("its sessions end");
-    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-    assert_eq!(admin.query_one(deadlocks, &[]).await.unwrap().get::<_, i64>(0), 0);
+    assert_eq!(deadlocks(&admin, [store, other]).await, 0);
 }
 
 #[tokio::test]

@@ -88,6 +88,7 @@ postgres_laws! {
         a_subject_is_found_until_nothing_of_its_events_runs
         with_keys_the_values_that_an_erased_event_wrote_last_are_deleted
         what_was_erased_has_one_entry_in_the_audit_log
+        no_replay_leaves_an_open_delivery_of_an_erased_event
     }
     operations {
         what_came_after_its_preview_is_left_by_an_operation
@@ -98,6 +99,12 @@ postgres_laws! {
         routes_need_no_more_of_an_event_than_its_facts
         the_rests_of_an_operation_are_not_its_work
         the_one_that_is_tried_first_is_remembered
+    }
+    searches {
+        a_replay_takes_the_events_of_its_subject_and_no_other
+        a_replay_takes_events_from_a_time_on_and_before_another_by_their_own
+        a_replay_takes_events_by_the_state_of_a_delivery_open_or_settled
+        a_replay_takes_the_events_that_meet_all_of_its_filter
     }
     tree {
         a_replay_adds_to_the_tree_of_its_event
@@ -221,4 +228,16 @@ async fn a_search_that_is_lost_replays_no_event_again() {
     };
     let law = conformance::operations::a_search_that_is_lost_replays_no_event_again;
     law(one.open().await, set_walk).await;
+}
+
+#[tokio::test]
+async fn however_many_operations_are_unreadable_those_that_run_are_found() {
+    let Some(one) = one_postgres() else { return };
+    let admin = one.database().await.admin().await;
+    let damage = async |id: OperationId| {
+        let sql = "UPDATE hookbox.operations SET action = 'move' WHERE id = $1";
+        assert_eq!(admin.execute(sql, &[&id.0]).await.unwrap(), 1);
+    };
+    let law = conformance::unreadable::however_many_are_unreadable_those_that_run_are_found;
+    law(one.open().await, damage).await;
 }

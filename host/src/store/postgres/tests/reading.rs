@@ -24,6 +24,9 @@ postgres_laws! {
         what_one_look_does_not_reach_is_on_a_later_page
         a_listing_shows_the_last_attempt
     }
+    filters {
+        a_list_shows_the_events_that_its_filter_takes
+    }
     due {
         due_times_are_of_what_nobody_holds
     }

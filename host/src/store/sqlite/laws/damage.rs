@@ -211,3 +211,14 @@ async fn a_search_that_is_lost_replays_no_event_again() {
     let law = conformance::operations::a_search_that_is_lost_replays_no_event_again;
     law(file.open().await, set_walk).await;
 }
+
+#[tokio::test]
+async fn however_many_operations_are_unreadable_those_that_run_are_found() {
+    let file = one_file();
+    let damage = async |id: OperationId| {
+        let sql = "UPDATE operations SET action = 'move' WHERE id = ?1";
+        assert_eq!(file.connection().execute(sql, [id.0]).unwrap(), 1);
+    };
+    let law = conformance::unreadable::however_many_are_unreadable_those_that_run_are_found;
+    law(file.open().await, damage).await;
+}

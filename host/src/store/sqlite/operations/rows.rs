@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::MAX_COLLECTED;
 use crate::event::{DeliveryId, EventId, Outcome, State};
-use crate::store::model::Position;
+use crate::store::model::{MAX_RUNNING, Position};
 use crate::store::sqlite::rows::read_text;
 use crate::store::{
     FoundOperation, ItemResult, Operation, OperationDeed, OperationId, OperationOptions,
@@ -32,10 +32,24 @@ pub(super) fn operation(
     Ok(found(connection, id)?.and_then(FoundOperation::whole))
 }
 
-/// Those that run.
+/// Those that run, the oldest first, up to at least [`MAX_RUNNING`] that can be read.
 pub(super) fn running(connection: &Connection) -> Result<Vec<FoundOperation>, rusqlite::Error> {
-    let sql = format!("SELECT {COLUMNS} FROM operations WHERE state = 1 ORDER BY id LIMIT 100");
-    connection.prepare_cached(&sql)?.query_map([], read_operation)?.collect()
+    let sql = format!(
+        "SELECT {COLUMNS} FROM operations WHERE state = 1 AND id > ?1 ORDER BY id LIMIT ?2"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let (mut found, mut whole, mut after) = (Vec::new(), 0, 0);
+    loop {
+        let page = statement.query_map(params![after, MAX_RUNNING], read_operation)?;
+        let page = page.collect::<Result<Vec<FoundOperation>, _>>()?;
+        whole += page.iter().filter(|it| it.is_whole()).count();
+        let full = page.last().filter(|_| page.len() == MAX_RUNNING).map(FoundOperation::id);
+        found.extend(page);
+        match full {
+            Some(last) if whole < MAX_RUNNING => after = last.0,
+            _ => return Ok(found),
+        }
+    }
 }
 
 pub(super) fn newest(

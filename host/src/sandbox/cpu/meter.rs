@@ -51,19 +51,18 @@ impl GuestMeter {
         self.is_cpu_bound() || self.computed_us.load(Relaxed) + polling_us >= us(GRACE)
     }
 
-    /// Polls a guest that has no run slot, and says when the poll ended, as [`now_us`] does.
+    /// Polls a guest that has no run slot.
     pub(super) fn poll<F: Future>(
         &self,
         guest: Pin<&mut F>,
         cx: &mut Context<'_>,
-    ) -> (Poll<F::Output>, u64) {
+    ) -> Poll<F::Output> {
         let began = START.elapsed();
         // The callback of the epoch reads it from within the poll.
         self.polled_at_us.store(us(began), Relaxed);
         let polled = guest.poll(cx);
-        let ended = START.elapsed();
-        self.add(ended.saturating_sub(began));
-        (polled, us(ended))
+        self.add(START.elapsed().saturating_sub(began));
+        polled
     }
 
     /// Polls a guest that holds a run slot.

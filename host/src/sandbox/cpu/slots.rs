@@ -17,7 +17,7 @@ use super::{GuestMeter, meter};
 
 /// How long the last core is left free after a short guest, in microseconds. The next request may
 /// come at any time, and the kernel lets a CPU-bound guest run on for some milliseconds.
-const LEFT_FREE_US: u64 = 100_000;
+const LEFT_FREE_US: u64 = 1_000_000;
 
 /// The slots of all plugins.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ struct SlotPool {
     usual: Semaphore,
     /// One for the last core, which is taken while no short guest runs.
     spare: Semaphore,
-    /// When a guest was last polled without a slot, as [`meter::now_us`] has it; 0 before that.
+    /// When a short guest was last polled, as [`meter::now_us`] has it; 0 before that.
     short_us: AtomicU64,
 }
 
@@ -68,9 +68,9 @@ impl RunSlots {
 
 impl SlotPool {
     /// Whether no short guest has run for a while.
-    fn is_last_core_free(&self) -> bool {
+    fn is_last_core_free(&self, now_us: u64) -> bool {
         let short_us = self.short_us.load(Relaxed);
-        short_us == 0 || meter::now_us() >= short_us + LEFT_FREE_US
+        short_us == 0 || now_us >= short_us + LEFT_FREE_US
     }
 }
 
@@ -87,8 +87,10 @@ impl PluginSlots {
         let ended = poll_fn(|cx| {
             if !begins_in_slot && !meter.is_cpu_bound() {
                 // Most guests end within their grace, and never meet a semaphore.
-                let (polled, at_us) = meter.poll(guest.as_mut(), cx);
-                self.shared.short_us.store(at_us, Relaxed);
+                let polled = meter.poll(guest.as_mut(), cx);
+                if !meter.is_cpu_bound() {
+                    self.shared.short_us.store(meter::now_us(), Relaxed);
+                }
                 return polled;
             }
             let waiting = slot.get_or_insert_with(|| Box::pin(self.slot()));
@@ -112,17 +114,19 @@ impl PluginSlots {
     async fn slot(&self) -> HeldSlot<'_> {
         const OPEN: &str = "the semaphores are never closed";
         let own = self.own.acquire().await.expect(OPEN);
-        let SlotPool { usual, spare, .. } = &*self.shared;
-        let slot = if self.shared.is_last_core_free() {
-            tokio::select! {
-                biased;
-                usual = usual.acquire() => usual,
-                spare = spare.acquire() => spare,
-            }
-        } else {
-            usual.acquire().await
+        let mut usual = pin!(self.shared.usual.acquire());
+        let spare = tokio::select! {
+            // The last core is only for a guest that finds no usual slot.
+            biased;
+            usual = usual.as_mut() => return (own, usual.expect(OPEN)),
+            spare = self.shared.spare.acquire() => spare.expect(OPEN),
         };
-        (own, slot.expect(OPEN))
+        if self.shared.is_last_core_free(meter::now_us()) {
+            return (own, spare);
+        }
+        drop(spare);
+        // The same future as above, which has kept its place in the queue.
+        (own, usual.await.expect(OPEN))
     }
 }
 

@@ -75,13 +75,39 @@ async fn guests_that_compute_leave_a_core_while_short_ones_run() {
     short.run(async { spin(Duration::from_micros(10)) }, &GuestMeter::default()).await;
     assert!(slots.0.short_us.load(Relaxed) > 0);
     // As if one ran again and again.
-    let hour_us = 3_600_000_000;
-    slots.0.short_us.fetch_add(hour_us, Relaxed);
+    slots.0.short_us.store(u64::MAX - LEFT_FREE_US, Relaxed);
     assert_eq!(most_at_once(&one, 4, 20).await, 1);
-    slots.0.short_us.fetch_sub(hour_us, Relaxed);
-    while !slots.0.is_last_core_free() {
-        yield_now().await;
-    }
+}
+
+#[test]
+fn the_last_core_is_left_free_for_a_while() {
+    let slots = RunSlots::new(2);
+    assert!(slots.0.is_last_core_free(0), "no short guest has run yet");
+    slots.0.short_us.store(7, Relaxed);
+    assert!(!slots.0.is_last_core_free(7 + LEFT_FREE_US - 1));
+    assert!(slots.0.is_last_core_free(7 + LEFT_FREE_US));
+}
+
+#[test]
+fn a_guest_in_line_for_the_last_core_looks_again_when_it_gets_it() {
+    let slots = RunSlots::new(2);
+    let (plugin, meter) = (slots.plugin(), cpu_bound());
+    let taken = (slots.0.usual.try_acquire().unwrap(), slots.0.spare.try_acquire().unwrap());
+    let mut guest = pin!(plugin.run(async {}, &meter));
+    assert!(poll_once(guest.as_mut()).is_pending());
+    slots.0.short_us.store(u64::MAX - LEFT_FREE_US, Relaxed);
+    drop(taken.1);
+    assert!(poll_once(guest.as_mut()).is_pending(), "a short guest has run meanwhile");
+    drop(taken.0);
+    assert!(poll_once(guest.as_mut()).is_ready());
+}
+
+#[test]
+fn a_guest_that_uses_up_its_grace_is_no_short_one() {
+    let slots = RunSlots::new(2);
+    let (plugin, meter) = (slots.plugin(), GuestMeter::default());
+    assert!(poll_once(pin!(plugin.run(async { spin(GRACE) }, &meter))).is_ready());
+    assert_eq!(slots.0.short_us.load(Relaxed), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

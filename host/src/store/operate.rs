@@ -67,7 +67,7 @@ pub trait Operate: Send + Sync + std::fmt::Debug {
     /// event cannot be replayed, and its deliveries cannot be retried.
     ///
     /// One call erases a bounded number of events. An event that gets a delivery or a copy
-    /// meanwhile, by a replay, a retry or an edit, is left to the next call.
+    /// meanwhile, by a replay, an edit or the like, is left to the next call.
     fn erase(&self, note: Option<AuditNote>, erasure: Erasure, keys: bool) -> Pending<'_, Erased>;
 
     /// Deletes settled events older than the retention and dedupe keys older than their window, a

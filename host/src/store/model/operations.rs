@@ -98,8 +98,8 @@ pub struct NewOperation {
 /// The most events that one look for events to replay finds.
 pub(in crate::store) const MAX_EVENTS_FOUND: usize = if cfg!(test) { 4 } else { 500 };
 
-/// The most running operations that one look for them asks of: as many that can be read are found,
-/// however many are between them that cannot.
+/// One look for running operations finds at least so many that can be read, if there are, however
+/// many are between them that cannot. Of those that can it finds fewer than twice as many.
 pub(in crate::store) const MAX_RUNNING: usize = if cfg!(test) { 3 } else { 100 };
 
 /// The end of what an operation looks at, of a filter with an end: what came after the preview is

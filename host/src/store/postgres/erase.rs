@@ -85,8 +85,8 @@ async fn meant(work: &Work<'_>, erasure: &Erasure) -> Result<Vec<EventId>, WorkE
 }
 
 /// Erases events. Returns what was done, and whether some of them were left to the next call,
-/// because they have got a delivery or a copy meanwhile: a replay, a retry or an edit was committed
-/// after they had been listed.
+/// because they have got a delivery or a copy meanwhile: a replay, an edit or the like was
+/// committed after they had been listed. A retry adds none.
 async fn erase_all(
     work: &Work<'_>,
     shared: &PostgresShared,

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use super::change::{DeliveryRows, delivery_id};
 use super::changed_keys::{forget_keys, lock_held};
 use super::created::CreatedDeliveries;
 use super::moves::WorkMoves;
 use super::shared::PostgresShared;
 use super::work::{Work, WorkError, tried};
 use super::{Postgres, audit, erase, operations};
-use crate::event::{EventId, State};
+use crate::event::{DeliveryId, EventId, State};
 use crate::store::{Keep, StoreError};
 
 /// The most events that one sweep visits.
@@ -200,17 +201,28 @@ async fn not_needed(
     let deliveries = "SELECT FROM hookbox.settled s WHERE s.event = ANY ($1)
                       ORDER BY s.event, s.ordinal FOR UPDATE";
     let own = "SELECT FROM hookbox.events e WHERE e.id = ANY ($1) ORDER BY e.id FOR UPDATE";
+    // With the events locked, no transaction is waited for that has a delivery.
+    let late = "SELECT s.event, s.ordinal FROM hookbox.settled s WHERE s.event = ANY ($1)
+                FOR UPDATE SKIP LOCKED";
     // Transactions that make an old event's delivery open again hold one of these. Deliveries come
-    // first, as in an erasure, and then once more those that have come meanwhile.
-    for sql in [deliveries, own, deliveries] {
+    // first, as in an erasure, and then once more those that have come meanwhile. An event with one
+    // that another transaction holds is left to a later sweep.
+    for sql in [deliveries, own] {
         work.execute(sql, &[&events]).await?;
     }
+    let locked: Vec<DeliveryId> =
+        work.query(late, &[&events]).await?.iter().map(delivery_id).collect();
+    let locked = DeliveryRows::of(&locked);
     let rows = work
         .query(
             "SELECT e.id FROM hookbox.events e
              WHERE e.id = ANY ($1)
                AND NOT EXISTS (SELECT FROM hookbox.open o WHERE o.event = e.id)
                AND NOT hookbox.is_gathered_v1($5, e.id)
+               AND NOT EXISTS (
+                   SELECT FROM hookbox.settled s WHERE s.event = e.id
+                   AND s.event = ANY ($1) AND (s.event, s.ordinal) NOT IN (
+                       SELECT * FROM unnest($6::bigint[], $7::integer[])))
                AND NOT EXISTS (
                    SELECT FROM hookbox.settled s WHERE s.event = e.id AND s.state = 4
                    AND EXISTS (
@@ -221,7 +233,7 @@ async fn not_needed(
                            WHERE a.event = s.event AND a.ordinal = s.ordinal) t
                        WHERE t.started_ms >= $2 AND (t.started_ms <= $3 OR e.id >= $4)))
              ORDER BY e.id",
-            &[&events, &since_ms, &until_ms, &twice, &now_ms],
+            &[&events, &since_ms, &until_ms, &twice, &now_ms, &locked.events, &locked.ordinals],
         )
         .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())

@@ -13,18 +13,20 @@ use crate::store::postgres::work::{Work, WorkError};
 const MAX_COPIES: usize = 1_000;
 
 /// Events with the dead letters that tell of them, and with what joins, batches and operators made
-/// of them.
+/// of them: each copy once, and of each event at most so many.
 const COPIES: &str = "
-    SELECT e.parent, e.id FROM hookbox.events e WHERE e.parent = ANY ($1) AND e.type = $2
-    UNION ALL
-    SELECT m.event, e.id FROM hookbox.gathered m
-    JOIN hookbox.gatherings g ON g.event = m.gathering AND g.ordinal = m.ordinal
-    JOIN hookbox.gathered n ON n.gathering = g.event AND n.ordinal = g.ordinal
-    JOIN hookbox.events e ON e.parent = n.event AND e.source = g.plugin
-    WHERE m.event = ANY ($1)
-    UNION ALL
-    SELECT e.edited_from, e.id FROM hookbox.events e WHERE e.edited_from = ANY ($1)
-    LIMIT $3";
+    SELECT t.id, c.id FROM unnest($1::bigint[]) AS t (id)
+    CROSS JOIN LATERAL (
+        SELECT e.id FROM hookbox.events e WHERE e.parent = t.id AND e.type = $2
+        UNION
+        SELECT e.id FROM hookbox.gathered m
+        JOIN hookbox.gatherings g ON g.event = m.gathering AND g.ordinal = m.ordinal
+        JOIN hookbox.gathered n ON n.gathering = g.event AND n.ordinal = g.ordinal
+        JOIN hookbox.events e ON e.parent = n.event AND e.source = g.plugin
+        WHERE m.event = t.id
+        UNION
+        SELECT e.id FROM hookbox.events e WHERE e.edited_from = t.id
+        LIMIT $3) c";
 
 /// The deliveries that have data of events, in whatever state, each with the event.
 const DELIVERIES: &str = "
@@ -105,7 +107,7 @@ impl ListedErasure {
     }
 
     /// Those of these events, which are locked, that have got a delivery or a copy since they were
-    /// listed. Whoever makes one has the event locked meanwhile.
+    /// listed. A replay, an edit and the like lock the event before they make one.
     pub(super) async fn late(
         &self,
         work: &Work<'_>,
@@ -115,12 +117,15 @@ impl ListedErasure {
         let now = deliveries_of(work, &ids).await?;
         let mut late: BTreeSet<EventId> =
             now.difference(&self.deliveries).map(|(event, _)| *event).collect();
-        // Of an event with more copies than are erased nobody can say which came late.
-        if self.families.iter().all(|(_, copies)| copies.len() < MAX_COPIES) {
-            let known = |copy: i64| self.events.binary_search(&copy).is_ok();
-            let copies = copies_of(work, &ids).await?;
-            late.extend(copies.iter().filter(|(_, copy)| !known(copy.row())).map(|(of, _)| *of));
-        }
+        // A family that is smaller than it may be was listed whole, because no copy is found twice.
+        // Of another one nobody can say which copies came late.
+        let whole = self.families.iter().filter(|(_, copies)| copies.len() < MAX_COPIES);
+        let whole: BTreeSet<EventId> = whole.flat_map(|(_, copies)| copies).copied().collect();
+        let ids: Vec<i64> =
+            events.iter().filter(|event| whole.contains(*event)).map(|event| event.row()).collect();
+        let known = |copy: i64| self.events.binary_search(&copy).is_ok();
+        let copies = copies_of(work, &ids).await?;
+        late.extend(copies.iter().filter(|(_, copy)| !known(copy.row())).map(|(of, _)| *of));
         Ok(late)
     }
 }
@@ -142,7 +147,7 @@ async fn with_copies(work: &Work<'_>, event: EventId) -> Result<Vec<EventId>, Wo
 
 /// The copies of these events, each after the event that it is one of.
 async fn copies_of(work: &Work<'_>, events: &[i64]) -> Result<Vec<(EventId, EventId)>, WorkError> {
-    let most = i64::try_from(MAX_COPIES * events.len()).unwrap_or(i64::MAX);
+    let most = i64::try_from(MAX_COPIES).unwrap_or(i64::MAX);
     let rows = work.query(COPIES, &[&events, &DEAD, &most]).await?;
     let id = |row: &Row, column: usize| EventId::from_row(row.get(column));
     Ok(rows.iter().map(|row| (id(row, 0), id(row, 1))).collect())

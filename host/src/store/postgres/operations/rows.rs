@@ -46,7 +46,7 @@ pub(super) async fn locked_operation(
     Ok(found_locked(client, id).await?.and_then(FoundOperation::whole))
 }
 
-/// Those that run, the oldest first, up to at least [`MAX_RUNNING`] that can be read.
+/// Those that run, the oldest first: at least [`MAX_RUNNING`] that can be read, if there are.
 pub(super) async fn running(client: &Client) -> Result<Vec<FoundOperation>, Error> {
     let sql = format!(
         "SELECT {COLUMNS} FROM hookbox.operations WHERE state = 1 AND id > $1 ORDER BY id LIMIT $2"
@@ -57,9 +57,10 @@ pub(super) async fn running(client: &Client) -> Result<Vec<FoundOperation>, Erro
         let rows = client.query(&sql, &[&after, &limit]).await?;
         let page: Vec<FoundOperation> = rows.iter().map(read_operation).collect();
         whole += page.iter().filter(|it| it.is_whole()).count();
-        let full = page.last().filter(|_| page.len() == MAX_RUNNING).map(FoundOperation::id);
+        let last = if page.len() == MAX_RUNNING { page.last() } else { None };
+        let last = last.map(FoundOperation::id);
         found.extend(page);
-        match full {
+        match last {
             Some(last) if whole < MAX_RUNNING => after = last.0,
             _ => return Ok(found),
         }

@@ -157,6 +157,7 @@ async fn a_retry_that_is_committed_beside_an_erasure_leaves_no_delivery_of_an_er
     hosts.lock("LOCK TABLE hookbox.count_deltas IN SHARE MODE").await;
     let retry = hosts.up_to(retry, "INSERT INTO hookbox.count_deltas%").await;
     let erase = hosts.erase_up_to(SETTLED).await;
+    assert!(!retry.is_finished() && !erase.is_finished(), "both wait");
     hosts.unlock().await;
     retry.await.unwrap();
     assert_eq!(erase.await.unwrap(), Erased { events: 1, ended: 1, ..Erased::default() });
@@ -279,7 +280,7 @@ async fn a_sweep_locks_events_after_deliveries_as_an_erasure_does() {
     assert_eq!(hosts.free("events", &events).await, 2, "it has no event yet");
     hosts.unlock().await;
     assert_eq!(erase.await.unwrap(), Erased { events: 2, ended: 2, ..Erased::default() });
-    sweep.await.unwrap();
+    tokio::time::timeout(PATIENCE, sweep).await.expect("it deletes the event").unwrap();
     assert!(hosts.stores[0].event(events[1]).await.is_err(), "both are deleted");
     assert_eq!(hosts.deadlocks().await, 0);
 }

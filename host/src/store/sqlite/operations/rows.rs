@@ -32,7 +32,7 @@ pub(super) fn operation(
     Ok(found(connection, id)?.and_then(FoundOperation::whole))
 }
 
-/// Those that run, the oldest first, up to at least [`MAX_RUNNING`] that can be read.
+/// Those that run, the oldest first: at least [`MAX_RUNNING`] that can be read, if there are.
 pub(super) fn running(connection: &Connection) -> Result<Vec<FoundOperation>, rusqlite::Error> {
     let sql = format!(
         "SELECT {COLUMNS} FROM operations WHERE state = 1 AND id > ?1 ORDER BY id LIMIT ?2"
@@ -43,9 +43,10 @@ pub(super) fn running(connection: &Connection) -> Result<Vec<FoundOperation>, ru
         let page = statement.query_map(params![after, MAX_RUNNING], read_operation)?;
         let page = page.collect::<Result<Vec<FoundOperation>, _>>()?;
         whole += page.iter().filter(|it| it.is_whole()).count();
-        let full = page.last().filter(|_| page.len() == MAX_RUNNING).map(FoundOperation::id);
+        let last = if page.len() == MAX_RUNNING { page.last() } else { None };
+        let last = last.map(FoundOperation::id);
         found.extend(page);
-        match full {
+        match last {
             Some(last) if whole < MAX_RUNNING => after = last.0,
             _ => return Ok(found),
         }

@@ -12,7 +12,7 @@
 //! - `sample` makes events as providers send them;
 //! - `source` composes what a source needs for every request: its verifier, extractor and counters;
 //! - `verify` checks signatures and makes them, `identify` finds type, id, subject and dedupe keys;
-//! - `once` refuses a token that has proved another event;
+//! - `single_use` refuses a token that has proved another event;
 //! - `ce` reads CloudEvents, `sources` holds the sources of one configuration;
 //! - `callback` finds the source of a request without a signature by its token;
 //! - `handshake` answers requests that are not events, `window` keeps the secrets that they bring,

@@ -49,22 +49,36 @@ pub fn grouped(number: u64) -> String {
     grouped
 }
 
-/// A duration with its unit, in three digits: `1.10 ms`, `3.41 s`, `65 s`, `59 min`.
+/// A measured duration with its unit, in three digits: `412 µs`, `1.10 ms`, `3.41 s`, `65 s`,
+/// `59 min`.
 pub fn duration(ms: f64) -> String {
-    const UNITS: [(f64, &str); 4] =
-        [(86_400_000.0, "d"), (3_600_000.0, "h"), (60_000.0, "min"), (1_000.0, "s")];
     let ms = ms.max(0.0);
-    // A value that would be rounded to one of a unit is shown in it.
-    let reaches = |size: f64| ms * 1.0005 >= size;
-    if ms > 60_000.0 && !reaches(120_000.0) {
-        // 65 s is read at once, 1.08 min is not.
-        return format!("{} s", three_digits(ms / 1_000.0));
-    }
-    let (value, unit) = UNITS
-        .into_iter()
-        .find(|(size, _)| reaches(*size))
-        .map_or((ms, "ms"), |(size, unit)| (ms / size, unit));
+    // Each unit, and the value from which it is not used: a value that would be rounded to one of
+    // the next unit is shown in that. But 65 s is read at once, 1.08 min is not.
+    let units = [
+        (ms * 1_000.0, 999.5, "µs"),
+        (ms, 999.5, "ms"),
+        (ms / 1_000.0, 120.0, "s"),
+        (ms / 60_000.0, 59.95, "min"),
+        (ms / 3_600_000.0, 23.95, "h"),
+    ];
+    let (value, unit) = if ms == 0.0 {
+        (0.0, "ms")
+    } else if ms == 60_000.0 {
+        (1.0, "min")
+    } else {
+        let unit = units.into_iter().find(|(value, end, _)| value < end);
+        unit.map_or((ms / 86_400_000.0, "d"), |(value, _, unit)| (value, unit))
+    };
     format!("{} {unit}", three_digits(value))
+}
+
+/// A duration that was set or asked for, in the largest unit that needs no rounding: `90 s`.
+pub fn exact_duration(ms: u64) -> String {
+    let units = [("h", 3_600_000), ("min", 60_000), ("s", 1_000)];
+    let whole = units.into_iter().find(|(_, unit)| ms >= *unit && ms.is_multiple_of(*unit));
+    let (name, unit) = whole.unwrap_or(("ms", 1));
+    format!("{} {name}", ms / unit)
 }
 
 /// A number in three digits; whole ones without a fraction.
@@ -120,7 +134,10 @@ mod tests {
     fn durations_have_a_unit_and_three_digits() {
         for (ms, expected) in [
             (0.0, "0 ms"),
-            (0.2, "0.20 ms"),
+            (0.004, "4 µs"),
+            (0.0123, "12.3 µs"),
+            (0.2, "200 µs"),
+            (0.412, "412 µs"),
             (1.1, "1.10 ms"),
             (12.34, "12.3 ms"),
             (812.4, "812 ms"),
@@ -137,6 +154,71 @@ mod tests {
             (864_000_000.0, "10 d"),
         ] {
             assert_eq!(duration(ms), expected, "{ms}");
+        }
+    }
+
+    #[test]
+    fn a_duration_that_is_rounded_to_one_of_the_next_unit_is_shown_in_it() {
+        for (ms, expected) in [
+            (0.999_4, "999 µs"),
+            (0.999_6, "1.00 ms"),
+            (999.4, "999 ms"),
+            (999.5, "1.00 s"),
+            (1_000.0, "1 s"),
+            (59_940.0, "59.9 s"),
+            (59_955.0, "60.0 s"),
+            (59_975.0, "60.0 s"),
+            (60_001.0, "60.0 s"),
+            (119_990.0, "120 s"),
+            (120_001.0, "2.00 min"),
+            (3_596_000.0, "59.9 min"),
+            (3_597_000.0, "1.00 h"),
+            (86_200_000.0, "23.9 h"),
+            (86_356_000.0, "1.00 d"),
+        ] {
+            assert_eq!(duration(ms), expected, "{ms}");
+        }
+    }
+
+    #[test]
+    fn a_longer_duration_is_never_shown_as_a_shorter_one() {
+        let shown_ms = |ms: f64| {
+            let text = duration(ms);
+            let (value, unit) = text.split_once(' ').unwrap();
+            let unit_ms = match unit {
+                "µs" => 0.001,
+                "ms" => 1.0,
+                "s" => 1_000.0,
+                "min" => 60_000.0,
+                "h" => 3_600_000.0,
+                "d" => 86_400_000.0,
+                other => panic!("{other}"),
+            };
+            value.replace(',', "").parse::<f64>().unwrap() * unit_ms
+        };
+        let spread = std::iter::successors(Some(0.001), |ms| Some(ms * 1.000_2));
+        let mut steps: Vec<f64> = spread.take_while(|ms| *ms < 1e9).collect();
+        for border in [1_000, 60_000, 120_000, 3_600_000, 86_400_000] {
+            steps.extend((border - 200..=border + 200).map(f64::from));
+        }
+        steps.sort_by(f64::total_cmp);
+        for pair in steps.windows(2) {
+            assert!(shown_ms(pair[0]) <= shown_ms(pair[1]), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn a_duration_that_was_asked_for_is_not_rounded() {
+        for (ms, expected) in [
+            (0, "0 ms"),
+            (20, "20 ms"),
+            (90_000, "90 s"),
+            (119_999, "119999 ms"),
+            (3_600_000, "1 h"),
+            (5_400_000, "90 min"),
+            (86_400_000, "24 h"),
+        ] {
+            assert_eq!(exact_duration(ms), expected);
         }
     }
 

@@ -47,7 +47,8 @@ pub struct Source {
     pub preset: Option<String>,
     /// The authentication of requests.
     pub verify: Verify,
-    /// The keys of its rules; none where these have public keys, or there is no rule.
+    /// The secrets of its rules. Where these have public keys, the pair that the host made or what
+    /// is missing; [`Secrets::Set`] without any if public keys are set, or there is no rule.
     pub secrets: Secrets,
     /// The places of its secrets, in the order of the configuration.
     pub secret_places: Vec<SecretPlace>,

@@ -15,9 +15,9 @@ use crate::event::EventId;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Removes body, headers and subject of the events, and of their deliveries the logs, errors, paths of requests, recorded \
-steps and keys; the same of dead letters that tell of them, and of what joins and batches made of them. What is open is \
-cancelled first. Counts and tree stay. An event that is erased cannot be replayed. It asks first; where nobody can be \
-asked, it needs --yes.
+steps and keys; the same of dead letters that tell of them, and of what joins and batches made of them. Open \
+deliveries are cancelled first. Counts and tree stay. An event that is erased cannot be replayed. It asks first; where \
+nobody can be asked, it needs --yes.
 
 Examples:
   hookbox events erase --subject customer_17 --keys
@@ -82,7 +82,7 @@ impl EraseArgs {
     /// Asks whoever is there.
     fn confirmed(&self) -> Result<bool, Failure> {
         if !somebody_is_there() {
-            return Err(Failure::usage("what is erased does not come back: add --yes"));
+            return Err(Failure::usage("erased data does not come back: add --yes"));
         }
         let what = match (self.event(), &self.subject) {
             (Some(id), _) => id.to_string(),
@@ -90,7 +90,7 @@ impl EraseArgs {
                 format!("every event of subject {}", printable(subject.as_deref().unwrap_or("")))
             }
         };
-        says_yes("", &format!("erase {what}? What is erased does not come back."))
+        says_yes("", &format!("erase {what}? Erased data does not come back."))
     }
 }
 

@@ -309,7 +309,7 @@ order.created  evt_0000000000000001  shop  order_1
    │  member video.ready  evt_0000000000000009  tree evt_0000000000000008
    └─ order.videos_ready  evt_0000000000000003  +75.4 s  order_1
       └─ approve  cancelled  dlv_0000000000000003_0
-            #1  +75.4 s, 0.50 ms  ok, cancelled meanwhile";
+            #1  +75.4 s, 500 µs  ok, cancelled meanwhile";
         assert_eq!(lines.join("\n"), expected);
         assert!(lines.iter().all(|line| line.chars().count() <= 80));
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::cli::output::{Printout, bytes, text};
-use crate::text::duration;
+use crate::text::{duration, exact_duration};
 
 /// The settings in force: their keys in `[plugins.NAME]`, and where the API says them.
 const SETTINGS: [(&str, &str); 30] = [
@@ -93,11 +93,8 @@ fn with_peak(plugin: &Value, pointer: &str, value: &Value) -> String {
 /// A number in the unit that its name says. A duration is not rounded: it is what the file says.
 fn quantity(pointer: &str, value: &Value) -> String {
     match value.as_u64() {
-        Some(ms) if pointer.ends_with("_ms") => {
-            let units = [("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
-            let whole = units.iter().find(|(_, unit)| ms >= *unit && ms % unit == 0);
-            whole.map_or_else(|| "0".to_owned(), |(name, unit)| format!("{} {name}", ms / unit))
-        }
+        Some(0) if pointer.ends_with("_ms") => "0".to_owned(),
+        Some(ms) if pointer.ends_with("_ms") => exact_duration(ms),
         Some(length) if pointer.ends_with("_bytes") => bytes(length),
         // Each host of a store has its own.
         _ if ["/concurrency", "/rate"].contains(&pointer) => {

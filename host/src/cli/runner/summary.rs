@@ -8,7 +8,7 @@ use super::answer;
 use crate::cli::listing::step_line;
 use crate::cli::output::{Ink, Printout, bytes, call_line, printable};
 use crate::sandbox::{Emitted, Invocation, Plugin};
-use crate::text::duration;
+use crate::text::{duration, exact_duration};
 
 /// The longest JSON that is shown on one line, in bytes.
 const MAX_ONE_LINE_BYTES: usize = 100;
@@ -56,10 +56,10 @@ pub(in crate::cli) fn ending(out: &mut Printout, invocation: &Invocation, indent
     let (outcome, reason, retry_after_ms) = answer::outcome(invocation);
     let reason = reason.map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
     let after = retry_after_ms
-        .map(|ms| format!(" (not before {} from now)", duration(ms as f64)))
+        .map(|ms| format!(" (not before {} from now)", exact_duration(ms)))
         .unwrap_or_default();
     let again = answer::again_after_ms(invocation)
-        .map(|ms| format!(" (asks to be called again in {})", duration(ms as f64)))
+        .map(|ms| format!(" (asks to be called again in {})", exact_duration(ms)))
         .unwrap_or_default();
     out.line(format!("{indent}{}{reason}{after}{again}", out.state(outcome.name())));
     for log in &invocation.logs {
@@ -72,7 +72,7 @@ fn emitted(out: &mut Printout, event: &Emitted) {
         event.subject.as_deref().map(|subject| format!(" for {subject}")).unwrap_or_default();
     let delay = match event.delay_ms {
         0 => String::new(),
-        ms => format!(" in {}", duration(ms as f64)),
+        ms => format!(" in {}", exact_duration(ms)),
     };
     out.line(format!(
         "{} {}",

@@ -14,7 +14,7 @@ use crate::text::grouped;
 
 mod edge;
 
-use edge::{edge_svg, label_size};
+use edge::{edge_svg, label_size, label_svg};
 
 /// The parts of a drawing: a sample of each, and its meaning.
 pub(super) const LEGEND: [(&str, &str); 9] = [
@@ -74,11 +74,14 @@ pub(super) fn svg(map: &MapJson, now_ms: i64) -> Html {
         "<svg class=\"map\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
          role=\"group\" aria-label=\"Map\">"
     ));
-    // An edge with a label lies above the others.
+    // An edge with failures lies above the others, and no line lies above a label.
     let mut edges: Vec<_> = drawn.iter().zip(&drawing.routes).collect();
     edges.sort_by_key(|(edge, _)| edge.failed > 0);
-    for (edge, route) in edges {
+    for (edge, route) in &edges {
         edge_svg(&mut out, map, edge, route, now_ms);
+    }
+    for (edge, route) in edges {
+        label_svg(&mut out, edge, route, now_ms);
     }
     for ((node, text), place) in map.nodes.iter().zip(&lines).zip(&drawing.boxes) {
         node_svg(&mut out, node, text, *place);
@@ -282,6 +285,9 @@ mod tests {
         assert_eq!(text.matches("class=\"near\"").count(), 5, "{text}");
         assert_eq!(text.matches("stroke-dasharray").count(), 1, "{text}");
         assert!(text.contains("✕ 4</text>") && text.contains("4 failed"), "{text}");
+        let last_line = text.rfind("class=\"near\"").unwrap();
+        let first_label = text.find("<text class=\"below").unwrap();
+        assert!(last_line < first_label, "labels lie above all lines: {text}");
         assert!(text.contains("closes a cycle") && text.contains(">hop limit<"), "{text}");
         assert!(text.contains(">no route<") && text.contains("&lt;c&gt;"), "{text}");
         assert!(text.contains(">66.6 % of attempts succeeded, 1 h<"), "{text}");

@@ -316,7 +316,7 @@ mod tests {
             "now 2 a minute, mean 7, peak 12"
         );
         let lines = says(Drawing::Lines, &[&[0.5, 0.2], &[1_200.0, f64::NAN]]);
-        assert_eq!(lines, "now done 0.20 ms, done –; peak of done 1.20 s");
+        assert_eq!(lines, "now done 200 µs, done –; peak of done 1.20 s");
     }
 
     #[test]

@@ -58,5 +58,36 @@ pub(super) fn after(ms: &Value) -> String {
 
 fn at(ms: i64) -> String {
     let sign = if ms < 0 { "-" } else { "+" };
-    format!("{sign}{}", duration(ms.unsigned_abs() as f64))
+    format!("{sign}{}", span(ms.unsigned_abs()))
+}
+
+/// A time after the root. Many lines of a long tree are far from it and close to each other: three
+/// digits would not tell them apart.
+fn span(ms: u64) -> String {
+    match ms {
+        ..600_000 => duration(ms as f64),
+        600_000..36_000_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
+        _ => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_far_from_the_root_are_told_apart() {
+        for (ms, expected) in [
+            (75_400, "+75.4 s"),
+            (-2, "-2 ms"),
+            (600_000, "+10 min 0 s"),
+            (754_900, "+12 min 34 s"),
+            (-755_000, "-12 min 35 s"),
+            (35_999_999, "+599 min 59 s"),
+            (36_000_000, "+10 h 0 min"),
+            (93_900_000, "+26 h 5 min"),
+        ] {
+            assert_eq!(at(ms), expected);
+        }
+    }
 }

@@ -58,6 +58,7 @@ fn says(map: &MapJson, edge: &EdgeJson, route: &EdgeRoute, now_ms: i64) -> Strin
     says
 }
 
+/// The line of an edge, a link.
 pub(super) fn edge_svg(
     out: &mut Html,
     map: &MapJson,
@@ -73,8 +74,7 @@ pub(super) fn edge_svg(
     // An edge that carries nothing is one to a type that came all the same, if it only gathers.
     let is_quiet = edge.count == 0 && (edge.kind != "gathered" || arrived(map, &edge.from) == 0);
     let dash = if is_quiet { " stroke-dasharray=\"4 4\"" } else { "" };
-    // Failures of before are no colour of now.
-    let is_bad = edge.failed > 0 && failing(edge).is_none_or(|burst| burst.is_on(now_ms));
+    let is_bad = is_bad(edge, now_ms);
     // The red line would hide it.
     if !is_bad || edge.failed < edge.count {
         out.raw(format_args!("<path class=\"e\" d=\"{path}\" stroke-width=\"{width:.1}\"{dash}/>"));
@@ -84,14 +84,28 @@ pub(super) fn edge_svg(
         let red = (width * share).max(1.5);
         out.raw(format_args!("<path class=\"e e-bad\" d=\"{path}\" stroke-width=\"{red:.1}\"/>"));
     }
+    out.raw("</a>");
+}
+
+/// Whether attempts fail on it now: failures of before are no colour of now.
+fn is_bad(edge: &EdgeJson, now_ms: i64) -> bool {
+    edge.failed > 0 && failing(edge).is_none_or(|burst| burst.is_on(now_ms))
+}
+
+/// The label of an edge, for those who see it: the link says the same. A click goes to the line.
+pub(super) fn label_svg(out: &mut Html, edge: &EdgeJson, route: &EdgeRoute, now_ms: i64) {
     let lines = label(edge, route.is_back, now_ms);
+    if lines.is_empty() {
+        return;
+    }
     let (x, middle) = route.label;
     let mut y = middle + FOOT - (LINE_HEIGHT * lines.len() as i32 - LINE_HEIGHT + 1) / 2;
-    let class = if is_bad { "below bad over" } else { "below over" };
+    let class = if is_bad(edge, now_ms) { "below bad over" } else { "below over" };
+    out.raw("<g aria-hidden=\"true\" pointer-events=\"none\">");
     for line in &lines {
         out.raw(format_args!("<text class=\"{class}\" x=\"{x}\" y=\"{y}\">"));
         out.text(line).raw("</text>");
         y += LINE_HEIGHT;
     }
-    out.raw("</a>");
+    out.raw("</g>");
 }

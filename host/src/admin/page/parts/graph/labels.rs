@@ -10,6 +10,9 @@ const CLEAR: i32 = 2;
 /// The distance of two places of a line that are tried.
 const STEP: i32 = 3;
 
+/// The most labels that look for a free place: with more of them each stays at the usual one.
+const MAX_PLACED: usize = 60;
+
 /// The size of a label.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::admin::page) struct LabelSize {
@@ -17,7 +20,7 @@ pub(in crate::admin::page) struct LabelSize {
     pub(in crate::admin::page) height: i32,
 }
 
-/// What a node or a label covers.
+/// The area of a node or label.
 #[derive(Debug, Clone, Copy)]
 struct Covered {
     left: i32,
@@ -32,6 +35,30 @@ impl Covered {
         Self { left: x - width, top: y - height, right: x + width, bottom: y + height }
     }
 
+    /// The area around all points of a line.
+    fn line(points: &[GraphPoint]) -> Self {
+        let (x, y) = (points.iter().map(|(x, _)| *x), points.iter().map(|(_, y)| *y));
+        Self {
+            left: x.clone().min().unwrap_or_default(),
+            top: y.clone().min().unwrap_or_default(),
+            right: x.max().unwrap_or_default(),
+            bottom: y.max().unwrap_or_default(),
+        }
+    }
+
+    /// Whether a drawing of this size shows all of it.
+    fn is_within(&self, width: i32, height: i32) -> bool {
+        self.left >= 0 && self.top >= 0 && self.right <= width && self.bottom <= height
+    }
+
+    /// Whether it is beside the other one, and they have not even a border in common.
+    fn is_beside(&self, other: &Self) -> bool {
+        other.right < self.left
+            || other.left > self.right
+            || other.bottom < self.top
+            || other.top > self.bottom
+    }
+
     fn meets(&self, other: &Self) -> bool {
         self.left < other.right
             && other.left < self.right
@@ -41,10 +68,6 @@ impl Covered {
 
     /// Whether a straight piece of a line touches it.
     fn touches(&self, from: GraphPoint, to: GraphPoint) -> bool {
-        let is_beside = from.0.max(to.0) < self.left
-            || from.0.min(to.0) > self.right
-            || from.1.max(to.1) < self.top
-            || from.1.min(to.1) > self.bottom;
         // On which side of the piece a corner is.
         let side = |x: i32, y: i32| (to.0 - from.0) * (y - from.1) - (to.1 - from.1) * (x - from.0);
         let corners = [
@@ -53,39 +76,53 @@ impl Covered {
             side(self.left, self.bottom),
             side(self.right, self.bottom),
         ];
-        !is_beside && corners.iter().any(|side| *side >= 0) && corners.iter().any(|side| *side <= 0)
+        !self.is_beside(&Self::line(&[from, to]))
+            && corners.iter().any(|side| *side >= 0)
+            && corners.iter().any(|side| *side <= 0)
     }
 }
 
 /// Places the labels of a drawing, in the order of its edges. The nodes `below` have a stub.
 pub(super) fn place(drawing: &mut GraphDrawing, below: &[usize], labels: &[Option<LabelSize>]) {
+    if labels.iter().flatten().count() > MAX_PLACED {
+        return;
+    }
     let mut covered = Vec::with_capacity(drawing.boxes.len() + labels.len());
     for (at, node) in drawing.boxes.iter().enumerate() {
         let stub = if below.contains(&at) { STUB } else { 0 };
         let (right, bottom) = (node.x + node.width + stub, node.y + NODE_HEIGHT);
         covered.push(Covered { left: node.x, top: node.y, right, bottom });
     }
+    let around: Vec<_> = drawing.routes.iter().map(|route| Covered::line(&route.points)).collect();
     for (edge, size) in labels.iter().enumerate() {
         let Some(size) = *size else { continue };
-        let label = best(&drawing.routes, edge, size, &covered);
+        let label = best(drawing, &around, (edge, size), &covered);
         drawing.routes[edge].label = label;
         covered.push(Covered::label(label, size));
     }
 }
 
-/// The best place for the label of an edge.
-fn best(routes: &[EdgeRoute], edge: usize, size: LabelSize, covered: &[Covered]) -> GraphPoint {
+/// The best place for the label of an edge within the drawing; `around` has the areas of the lines.
+fn best(
+    drawing: &GraphDrawing,
+    around: &[Covered],
+    (edge, size): (usize, LabelSize),
+    covered: &[Covered],
+) -> GraphPoint {
+    let routes = &drawing.routes;
     let usual = routes[edge].label;
     let mut places = places(&routes[edge].points);
+    places.retain(|at| Covered::label(*at, size).is_within(drawing.width, drawing.height));
     places.sort_by_key(|(x, y)| x.abs_diff(usual.0) + y.abs_diff(usual.1));
     let (mut best, mut least) = (usual, (usize::MAX, usize::MAX));
     for at in places {
         let label = Covered::label(at, size);
-        let others = routes.iter().enumerate().filter(|(other, _)| *other != edge);
-        let is_on = |route: &EdgeRoute| {
+        let near = |other: &usize| *other != edge && !label.is_beside(&around[*other]);
+        let others = (0..routes.len()).filter(near).map(|other| &routes[other]);
+        let is_on = |route: &&EdgeRoute| {
             route.points.windows(2).any(|piece| label.touches(piece[0], piece[1]))
         };
-        let lines = others.filter(|(_, route)| is_on(route)).count();
+        let lines = others.filter(is_on).count();
         // A node would hide it, and two labels hide each other: a line only goes behind it.
         let hits = (covered.iter().filter(|other| label.meets(other)).count(), lines);
         if hits < least {
@@ -136,6 +173,7 @@ mod tests {
             .collect();
         let count = |edge: usize| {
             let Some(label) = size(edge) else { return 0 };
+            assert!(label.is_within(drawing.width, drawing.height), "{label:?} {drawing:?}");
             let others = || (0..labels.len()).filter(|other| *other != edge);
             let is_on = |other: &usize| {
                 let pieces = drawing.routes[*other].points.windows(2);
@@ -188,7 +226,35 @@ mod tests {
         let (left, right) = (drawing.boxes[0].x + drawing.boxes[0].width, drawing.boxes[3].x);
         for (at, label) in placed.iter().enumerate() {
             assert!(label.left >= left && label.right <= right, "{drawing:?}");
+            assert!(label.is_within(drawing.width, drawing.height), "{drawing:?}");
             assert!(!placed[at + 1..].iter().any(|other| label.meets(other)), "{drawing:?}");
+        }
+    }
+
+    /// A drawing of this many edges on one line, with their usual places at its beginning.
+    fn alike(edges: usize) -> GraphDrawing {
+        let points = vec![(5, 50), (195, 50)];
+        let route = EdgeRoute { points, label: (5, 50), ..EdgeRoute::default() };
+        GraphDrawing { width: 200, height: 100, boxes: Vec::new(), routes: vec![route; edges] }
+    }
+
+    #[test]
+    fn a_label_at_the_border_is_moved_into_the_drawing() {
+        let mut drawing = alike(1);
+        place(&mut drawing, &[], &[Some(SMALL)]);
+        let label = drawing.routes[0].label;
+        assert!(Covered::label(label, SMALL).is_within(200, 100), "{label:?}");
+        assert!(label.0 < 14 + STEP && label.1 == 50, "near the usual place: {label:?}");
+        assert!(!Covered::label((5, 50), SMALL).is_within(200, 100));
+        assert!(!Covered::label((50, 95), SMALL).is_within(200, 100));
+    }
+
+    #[test]
+    fn where_there_are_very_many_labels_they_stay_at_their_usual_places() {
+        for (count, stay) in [(MAX_PLACED, false), (MAX_PLACED + 1, true)] {
+            let mut drawing = alike(count);
+            place(&mut drawing, &[], &vec![Some(SMALL); count]);
+            assert_eq!(drawing == alike(count), stay, "{count}");
         }
     }
 

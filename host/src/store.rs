@@ -115,8 +115,10 @@ pub use sqlite::{
 };
 
 /// A whole store. Cheap to share; every call may be made from any task.
-pub trait Store:
-    Queue + Operate + Operations + Read + Schedules + History + AuditLog + LogPositions + Hosts + Health
+pub trait Store
+where
+    Self: Queue + Operate + Operations + Read + Schedules + History,
+    Self: AuditLog + LogPositions + Hosts + Health,
 {
 }
 

@@ -117,10 +117,8 @@ pub(super) fn complete(
         if let Some(what) = preset.as_deref().and_then(|preset| shared_key(preset, &template)) {
             sink.warn(Warning::of_working_source(&name, &what));
         }
-        let verify = match is_verified {
-            true => Verify::Signature(template.rules()),
-            false => Verify::None,
-        };
+        let rules = is_verified.then(|| template.rules());
+        let verify = rules.map_or(Verify::None, Verify::Signature);
         let source = Source {
             name: name.as_str().into(),
             preset,

@@ -84,9 +84,9 @@ async fn meant(work: &Work<'_>, erasure: &Erasure) -> Result<Vec<EventId>, WorkE
     }
 }
 
-/// Erases events. Returns what was done, and whether some of them were left to the next call,
-/// because they have got a delivery or a copy meanwhile: a replay, an edit or the like was
-/// committed after they had been listed. A retry adds none.
+/// Erases events. Returns what was done, and whether some of them were left to the next call. Those
+/// have got a delivery or a copy since they were listed, by a replay, an edit or the like. A retry
+/// adds none.
 async fn erase_all(
     work: &Work<'_>,
     shared: &PostgresShared,

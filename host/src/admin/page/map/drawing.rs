@@ -80,9 +80,12 @@ pub(super) fn svg(map: &MapJson, now_ms: i64) -> Html {
     for (edge, route) in &edges {
         edge_svg(&mut out, map, edge, route, now_ms);
     }
+    // The links say the same, and a click goes to the line.
+    out.raw("<g aria-hidden=\"true\" pointer-events=\"none\">");
     for (edge, route) in edges {
         label_svg(&mut out, edge, route, now_ms);
     }
+    out.raw("</g>");
     for ((node, text), place) in map.nodes.iter().zip(&lines).zip(&drawing.boxes) {
         node_svg(&mut out, node, text, *place);
     }

@@ -22,9 +22,12 @@ const ROW_GAP: i32 = 14;
 /// The height of an edge that passes through a tier.
 const PASS_HEIGHT: i32 = 10;
 
-/// The space between two tiers. Where edges with labels begin it is wider, by one and a half times
-/// the widest: lines that begin together are apart only in a part of it.
+/// The space between two tiers.
 const TIER_GAP: i32 = 80;
+
+/// How much wider it is where several edges with labels begin: lines that begin together are apart
+/// only in a part of it. It is the same for all labels, so that the map does not move with counts.
+const LABELS_GAP: i32 = 36;
 
 /// The length of the stub of a node that stands below the others, with its text.
 const STUB: i32 = 76;
@@ -85,13 +88,12 @@ pub(in crate::admin::page) fn draw(
     let tier = tiers::tiers(least, &forward);
     let layers = order::layers(&tier, below, &forward);
     let labels: Vec<_> = back.iter().enumerate().map(|(at, back)| label(at, *back)).collect();
-    let mut gaps = vec![TIER_GAP; layers.len()];
-    for ((edge, is_back), label) in edges.iter().zip(&back).zip(&labels) {
-        if let (Some(label), false) = (label, is_back) {
-            let gap = &mut gaps[tier[edge.0]];
-            *gap = (*gap).max(TIER_GAP + label.width * 3 / 2);
-        }
-    }
+    let labelled = |tier_of: usize| {
+        let begins = |at: &usize| labels[*at].is_some() && !back[*at];
+        (0..edges.len()).filter(begins).filter(|at| tier[edges[*at].0] == tier_of).count()
+    };
+    let wider = |tier: usize| if labelled(tier) > 1 { LABELS_GAP } else { 0 };
+    let gaps: Vec<i32> = (0..layers.len()).map(|tier| TIER_GAP + wider(tier)).collect();
     let mut drawing = place(widths, &layers, &gaps);
     let bottom = drawing.boxes.iter().map(|node| node.y + NODE_HEIGHT).max().unwrap_or_default();
     let passes = passes(widths, &layers, &gaps, edges.len());

@@ -43,7 +43,7 @@ const OF_OTHERS: &str = "
         AND NOT m.event = ANY ($3) AND NOT EXISTS (SELECT FROM hookbox.erased r
             WHERE r.event = m.event AND r.asked)";
 
-/// What a call erases, as it was listed before anything was locked.
+/// The events of a call, as they were listed before anything was locked.
 pub(super) struct ListedErasure {
     /// Each event that is meant, with itself and its copies.
     families: Vec<(EventId, Vec<EventId>)>,

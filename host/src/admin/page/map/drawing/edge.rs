@@ -92,20 +92,15 @@ fn is_bad(edge: &EdgeJson, now_ms: i64) -> bool {
     edge.failed > 0 && failing(edge).is_none_or(|burst| burst.is_on(now_ms))
 }
 
-/// The label of an edge, for those who see it: the link says the same. A click goes to the line.
+/// The label of an edge, for those who see it.
 pub(super) fn label_svg(out: &mut Html, edge: &EdgeJson, route: &EdgeRoute, now_ms: i64) {
     let lines = label(edge, route.is_back, now_ms);
-    if lines.is_empty() {
-        return;
-    }
     let (x, middle) = route.label;
     let mut y = middle + FOOT - (LINE_HEIGHT * lines.len() as i32 - LINE_HEIGHT + 1) / 2;
     let class = if is_bad(edge, now_ms) { "below bad over" } else { "below over" };
-    out.raw("<g aria-hidden=\"true\" pointer-events=\"none\">");
     for line in &lines {
         out.raw(format_args!("<text class=\"{class}\" x=\"{x}\" y=\"{y}\">"));
         out.text(line).raw("</text>");
         y += LINE_HEIGHT;
     }
-    out.raw("</g>");
 }

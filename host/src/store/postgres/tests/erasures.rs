@@ -63,12 +63,17 @@ impl LockedHosts {
         statement: &str,
     ) -> JoinHandle<T> {
         let call = tasks::spawn(call);
+        self.until_waits(&call, statement).await;
+        call
+    }
+
+    /// Returns once a call waits for a lock with a statement like this one, or has ended.
+    async fn until_waits<T>(&self, call: &JoinHandle<T>, statement: &str) {
         let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
             AND wait_event_type = 'Lock' AND query LIKE $1";
         let waits =
             async { while !call.is_finished() && self.count(waits, &statement).await == 0 {} };
         tokio::time::timeout(PATIENCE, waits).await.expect("it waits or ends");
-        call
     }
 
     /// Begins an erasure at the second host.
@@ -78,6 +83,20 @@ impl LockedHosts {
             eraser.erase(None, Erasure::Subject(JO.to_owned()), false).await.unwrap()
         };
         self.up_to(erase, statement).await
+    }
+
+    /// Begins sweeps at the first host, until this event is deleted.
+    async fn sweep_up_to(&self, event: EventId, statement: &str) -> JoinHandle<()> {
+        let time = Duration::from_secs(1);
+        let keep = Keep { events: time, payloads: Duration::MAX, dedupe_keys: time, audit: time };
+        let sweeper = Arc::clone(&self.stores[0]);
+        // Another host may be taking dead hosts off the list, which keeps a sweep from its work.
+        let sweep = async move {
+            while sweeper.event(event).await.is_ok() {
+                sweeper.sweep(keep).await.unwrap();
+            }
+        };
+        self.up_to(sweep, statement).await
     }
 
     async fn erase(&self) -> Erased {
@@ -191,6 +210,36 @@ async fn an_event_that_is_made_of_another_beside_its_erasure_is_erased_with_it()
     assert_eq!(hosts.deadlocks().await, 0);
 }
 
+#[tokio::test]
+async fn an_event_with_more_copies_than_are_listed_hides_no_late_copy_of_another() {
+    let Some(case) = one_postgres() else { return };
+    let hosts = LockedHosts::open(&case).await;
+    let (large, small) = (hosts.append().await, hosts.append().await);
+    let copy_of = |event| {
+        let edited = Some(EditedFrom { event, by: "ann".to_owned() });
+        NewEvent { edited, ..of_subject("the same person", false) }
+    };
+    for _ in 0..9 {
+        hosts.stores[0].make(None, copy_of(large)).await.unwrap();
+    }
+    let actor = Actor { name: "ann".into(), role: "operator", via: Via::Api };
+    let note = AuditNote::new(actor, "events.edit", &small.to_string(), "");
+    let (maker, new) = (Arc::clone(&hosts.stores[0]), copy_of(small));
+    let make = async move { maker.make(Some(note), new).await.unwrap().id };
+    hosts.lock("LOCK TABLE hookbox.audit IN SHARE MODE").await;
+    let make = hosts.up_to(make, "INSERT INTO hookbox.audit%").await;
+    let erase = hosts.erase_up_to(EVENTS).await;
+    assert!(!make.is_finished() && !erase.is_finished(), "both wait");
+    hosts.unlock().await;
+    let copy = make.await.unwrap();
+    assert!(erase.await.unwrap().more);
+    let is_emptied = async |id| hosts.stores[0].event(id).await.unwrap().emptied.is_some();
+    assert!(is_emptied(large).await && !is_emptied(small).await, "its copy came meanwhile");
+    while hosts.erase().await.more {}
+    assert!(is_emptied(small).await && is_emptied(copy).await);
+    assert_eq!(hosts.deadlocks().await, 0);
+}
+
 /// A settlement that the store makes a dead letter of, because it emits more than a tree may have.
 fn over_budget(parent: EventId) -> Settlement {
     let child = || NewEvent { parent: Some(parent), ..event(None) };
@@ -266,21 +315,42 @@ async fn a_sweep_locks_events_after_deliveries_as_an_erasure_does() {
     let erase = hosts.erase_up_to(SETTLED).await;
     assert!(!erase.is_finished(), "it waits for the last delivery");
     assert_eq!(hosts.free("settled", &events).await, 0, "it has the one before");
-    let time = Duration::from_secs(1);
-    let keep = Keep { events: time, payloads: Duration::MAX, dedupe_keys: time, audit: time };
-    let sweeper = Arc::clone(&hosts.stores[0]);
-    // Another host may be taking dead hosts off the list, which keeps a sweep from its work.
-    let sweep = async move {
-        while sweeper.event(events[0]).await.is_ok() {
-            sweeper.sweep(keep).await.unwrap();
-        }
-    };
-    let sweep = hosts.up_to(sweep, "%FROM hookbox.settled s%FOR UPDATE").await;
+    let sweep = hosts.sweep_up_to(events[0], "%FROM hookbox.settled s%FOR UPDATE").await;
     assert!(!sweep.is_finished(), "it waits for the erasure");
     assert_eq!(hosts.free("events", &events).await, 2, "it has no event yet");
     hosts.unlock().await;
     assert_eq!(erase.await.unwrap(), Erased { events: 2, ended: 2, ..Erased::default() });
     tokio::time::timeout(PATIENCE, sweep).await.expect("it deletes the event").unwrap();
     assert!(hosts.stores[0].event(events[1]).await.is_err(), "both are deleted");
+    assert_eq!(hosts.deadlocks().await, 0);
+}
+
+#[tokio::test]
+async fn a_sweep_that_has_an_event_waits_for_no_delivery_of_it() {
+    let Some(case) = one_postgres() else { return };
+    let hosts = LockedHosts::open(&case).await;
+    let id = hosts.append().await;
+    let held = lease(&hosts.stores[0], 1).await.leases.pop().unwrap();
+    let dead = Settlement { next: Next::Dead(None), record: None };
+    assert_eq!(hosts.stores[0].settle(held, dead).await.unwrap(), Settled::Kept);
+    case.clock.set(case.clock.now_ms() + 10_000);
+    hosts.lock(&format!("SELECT FROM hookbox.events WHERE id = {} FOR UPDATE", id.row())).await;
+    let sweep = hosts.sweep_up_to(id, EVENTS).await;
+    assert!(!sweep.is_finished(), "it waits for the event, and has its delivery");
+    // Another delivery comes, and somebody has it.
+    let holder = case.database().await.admin().await;
+    let another = "INSERT INTO hookbox.settled
+        SELECT (jsonb_populate_record(s, '{\"ordinal\": 1}')).*
+        FROM hookbox.settled s WHERE event = $1";
+    holder.execute(another, &[&id.row()]).await.unwrap();
+    let has = "BEGIN; SELECT FROM hookbox.settled WHERE ordinal = 1 FOR UPDATE";
+    holder.batch_execute(has).await.unwrap();
+    hosts.unlock().await;
+    hosts.until_waits(&sweep, SETTLED).await;
+    assert!(!sweep.is_finished(), "it looks again, and waits for the delivery");
+    assert_eq!(hosts.free("events", &[id]).await, 1, "the event is there, and free");
+    holder.batch_execute("COMMIT").await.unwrap();
+    tokio::time::timeout(PATIENCE, sweep).await.expect("it deletes the event").unwrap();
+    drop(holder);
     assert_eq!(hosts.deadlocks().await, 0);
 }

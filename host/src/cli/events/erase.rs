@@ -60,18 +60,18 @@ impl EraseArgs {
                 vec![("subject", subject.as_deref()), ("keys", keys)],
             ),
         };
-        let (mut sums, mut running) = ([0; 3], 0);
-        loop {
+        let mut sums = [0; 3];
+        let running = loop {
             let answer = client.post(&path, &query)?;
             let count = |name: &str| answer[name].as_u64().unwrap_or(0);
             for (sum, name) in sums.iter_mut().zip(["erased", "ended", "keys"]) {
                 *sum += count(name);
             }
-            running = count("running").max(running);
             if answer["more"] != Value::Bool(true) {
-                break;
+                // An event whose attempt runs is met by each call until it has ended.
+                break count("running");
             }
-        }
+        };
         report(sums, running, as_json)
     }
 

@@ -206,6 +206,35 @@ pub(in crate::store) async fn a_subject_is_found_until_nothing_of_its_events_run
     assert_eq!(erase(&store, of("jo")).await, Erased::default());
 }
 
+pub(in crate::store) async fn an_event_is_erased_with_all_of_its_copies_however_many_there_are(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let id = append(&store, about("jo", &["audit"])).await;
+    let mut all = vec![id];
+    for number in 0..20 {
+        // Some are copies of copies.
+        let of = all[number / 2];
+        all.push(store.make(None, edited(of, &["audit"])).await.unwrap().id);
+    }
+    let is_emptied = async |id| store.event(id).await.unwrap().emptied.is_some();
+    let (mut sum, mut calls) = (Erased::default(), 0);
+    loop {
+        let some = erase(&store, of("jo")).await;
+        (sum, calls) = (sum.and(some), calls + 1);
+        // By its subject the next call finds the rest.
+        assert_eq!(is_emptied(id).await, !some.more);
+        if !some.more {
+            break;
+        }
+    }
+    assert_eq!(sum, Erased { events: 21, ended: 21, ..Erased::default() });
+    assert_eq!(calls, 3, "a call erases eight of them");
+    for copy in all {
+        assert!(is_emptied(copy).await);
+    }
+}
+
 pub(in crate::store) async fn with_keys_the_values_that_an_erased_event_wrote_last_are_deleted(
     harness: impl Harness,
 ) {

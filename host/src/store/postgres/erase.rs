@@ -46,20 +46,18 @@ impl Postgres {
         let more = events.len() > MAX_EVENTS;
         events.truncate(MAX_EVENTS);
         let mut moves = WorkMoves::default();
-        let (erased, is_late) = erase_all(&work, &self.shared, &events, keys, &mut moves).await?;
-        if erased == Erased::default() {
-            return Ok(Erased { more: is_late, ..erased });
+        let erased = erase_all(&work, &self.shared, &events, keys, &mut moves).await?;
+        if !erased.is_some() {
+            return Ok(erased);
         }
         moves.count(&work).await?;
-        if let Some(note) = note
-            && erased.is_some()
-        {
+        if let Some(note) = note {
             let result = serde_json::to_string(&erased).unwrap_or_default();
             note_text(&work, &self.shared, note, &result).await?;
         }
         work.commit().await?;
         moves.tell(&self.shared);
-        Ok(Erased { more: more && erased.is_some() || is_late, ..erased })
+        Ok(Erased { more: more || erased.more, ..erased })
     }
 }
 
@@ -84,16 +82,16 @@ async fn meant(work: &Work<'_>, erasure: &Erasure) -> Result<Vec<EventId>, WorkE
     }
 }
 
-/// Erases events. Returns what was done, and whether some of them were left to the next call. Those
-/// have got a delivery or a copy since they were listed, by a replay, an edit or the like. A retry
-/// adds none.
+/// Erases events. Some are left to the next call: those with very many copies, and those that have
+/// got a delivery or a copy since they were listed, by a replay, an edit or the like. A retry adds
+/// none.
 async fn erase_all(
     work: &Work<'_>,
     shared: &PostgresShared,
     events: &[EventId],
     keys: bool,
     moves: &mut WorkMoves,
-) -> Result<(Erased, bool), WorkError> {
+) -> Result<Erased, WorkError> {
     let mut erased = Erased::default();
     let listed = ListedErasure::of(work, events).await?;
     let rows = listed.rows();
@@ -101,7 +99,7 @@ async fn erase_all(
     // a kind are locked at once.
     lock_changed(work, shared, (&rows.events, &rows.ordinals)).await?;
     if keys {
-        erased.keys = remove_keys(work, &listed.events, moves).await?;
+        erased.keys = remove_keys(work, &listed.events(), moves).await?;
     }
     let stands = lock(work, &rows).await?;
     let ending = listed.ending(work).await?;
@@ -120,7 +118,8 @@ async fn erase_all(
     waits.extend(late);
     erased.events = empty(work, shared, &listed.at_rest(&waits), true).await?;
     moves.events |= erased.events > 0;
-    Ok((erased, is_late))
+    erased.more = is_late || erased.is_some() && !listed.is_whole();
+    Ok(erased)
 }
 
 /// Locks events in the order in which replays of many lock them: after deliveries, as a settlement

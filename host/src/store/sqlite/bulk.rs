@@ -122,6 +122,6 @@ impl Sqlite {
         let note = note.map(|note| note.of_a_part());
         let erase = |reply| WriteCommand::Erase { events, keys, reply };
         let erased = self.ask(|reply| noted(note, erase(reply))).await?;
-        Ok(Erased { more: more && erased.is_some(), ..erased })
+        Ok(Erased { more: erased.more || more && erased.is_some(), ..erased })
     }
 }

@@ -19,8 +19,8 @@ pub(super) const SCHEMA: &str = "
 /// The most events of a subject that one command erases.
 pub(super) const MAX_EVENTS: usize = if cfg!(test) { 3 } else { 50 };
 
-/// The most copies of an event that are erased with it.
-const MAX_COPIES: usize = 1_000;
+/// The most events of a family, an event with its copies, that one command erases.
+const MAX_COPIES: usize = if cfg!(test) { 8 } else { 1_000 };
 
 /// A value that is to be deleted, if nobody writes it meanwhile: bucket, key and version.
 pub(super) type FoundKey = (String, String, i64);
@@ -72,34 +72,50 @@ pub(super) fn found(
 
 /// An event, the dead letters that tell of it, and what joins, batches and operators made of it.
 fn with_copies(connection: &Connection, event: EventId) -> Result<Vec<EventId>, rusqlite::Error> {
-    let mut all = vec![event];
-    let mut at = 0;
+    let (mut all, mut seen, mut at) = (vec![event], BTreeSet::from([event]), 0);
     while let Some(next) = all.get(at).copied() {
         at += 1;
-        let copies: Vec<EventId> = connection
-            .prepare_cached(
-                "SELECT id FROM events WHERE parent = ?1 AND type = ?2
-                 UNION ALL
-                 SELECT e.id FROM gathered m
-                 CROSS JOIN gatherings g ON g.event = m.gathering AND g.ordinal = m.ordinal
-                 CROSS JOIN gathered n ON n.gathering = g.event AND n.ordinal = g.ordinal
-                 CROSS JOIN events e ON e.parent = n.event AND e.source = g.plugin
-                 WHERE m.event = ?1
-                 UNION ALL
-                 SELECT event FROM edits WHERE replay_of = ?1
-                 LIMIT ?3",
-            )?
-            .query_map(params![next.row(), DEAD, MAX_COPIES], |row| {
-                row.get(0).map(EventId::from_row)
-            })?
-            .collect::<Result<_, _>>()?;
-        for copy in copies {
-            if !all.contains(&copy) && all.len() < MAX_COPIES {
+        let mut statement = connection.prepare_cached(
+            "SELECT id FROM events WHERE parent = ?1 AND type = ?2
+             UNION ALL
+             SELECT e.id FROM gathered m
+             CROSS JOIN gatherings g ON g.event = m.gathering AND g.ordinal = m.ordinal
+             CROSS JOIN gathered n ON n.gathering = g.event AND n.ordinal = g.ordinal
+             CROSS JOIN events e ON e.parent = n.event AND e.source = g.plugin
+             WHERE m.event = ?1
+             UNION ALL
+             SELECT event FROM edits WHERE replay_of = ?1",
+        )?;
+        let mut copies = statement.query(params![next.row(), DEAD])?;
+        while let Some(row) = copies.next()? {
+            let copy = EventId::from_row(row.get(0)?);
+            if seen.insert(copy) {
                 all.push(copy);
             }
         }
     }
     Ok(all)
+}
+
+/// The events of a family that one command erases, and whether none is left to the next one.
+fn some_of(
+    connection: &Connection,
+    family: Vec<EventId>,
+) -> Result<(Vec<EventId>, bool), rusqlite::Error> {
+    if family.len() <= MAX_COPIES {
+        return Ok((family, true));
+    }
+    let mut left = Vec::with_capacity(MAX_COPIES);
+    for event in family {
+        if emptied(connection, event)?.is_some_and(|emptied| emptied.asked) {
+            continue;
+        }
+        if left.len() == MAX_COPIES {
+            return Ok((left, false));
+        }
+        left.push(event);
+    }
+    Ok((left, true))
 }
 
 /// Whether an event was emptied, when and why.
@@ -137,10 +153,11 @@ impl WriteBatch<'_> {
         for event in events {
             let copies = with_copies(self.connection, *event)?;
             meant.extend(copies.iter().map(|copy| copy.row()));
-            all.push((*event, copies));
+            all.push((*event, some_of(self.connection, copies)?));
         }
-        for (first, copies) in all {
+        for (first, (copies, is_whole)) in all {
             let (mut running, mut at_rest) = (0, Vec::with_capacity(copies.len()));
+            erased.more |= !is_whole;
             for copy in copies {
                 let (ended, is_running) = self.end_all(copy, &meant)?;
                 erased.ended += ended;
@@ -150,8 +167,9 @@ impl WriteBatch<'_> {
                     at_rest.push(copy);
                 }
             }
-            // By its subject a later call finds the event, and so what still runs.
-            for event in at_rest.into_iter().filter(|it| running == 0 || *it != first) {
+            // By its subject a later call finds the event, and so what is left of its family.
+            let is_last = running == 0 && is_whole;
+            for event in at_rest.into_iter().filter(|it| is_last || *it != first) {
                 erased.events += u64::from(self.empty(event, true)?);
             }
             erased.running += running;
@@ -159,6 +177,7 @@ impl WriteBatch<'_> {
         for (bucket, key, version) in keys {
             erased.keys += u64::from(self.remove_key(bucket, key, *version)?);
         }
+        erased.more &= erased.is_some();
         Ok(erased)
     }
 

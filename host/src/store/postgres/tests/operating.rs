@@ -86,6 +86,7 @@ postgres_laws! {
         a_join_of_others_goes_on_without_the_event_that_opened_it
         a_join_ends_when_every_member_is_erased
         a_subject_is_found_until_nothing_of_its_events_runs
+        an_event_is_erased_with_all_of_its_copies_however_many_there_are
         with_keys_the_values_that_an_erased_event_wrote_last_are_deleted
         what_was_erased_has_one_entry_in_the_audit_log
         no_replay_leaves_an_open_delivery_of_an_erased_event

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::bindings;
-use hookbox_tools::{Result, cargo, root, run, say, target_dir};
+use hookbox_tools::{Result, cargo, command, output, root, run, say, target_dir};
 
 /// The target of plugins.
 pub(crate) const TARGET: &str = "wasm32-wasip2";
@@ -21,9 +21,22 @@ const MAX_BYTES: u64 = 350_000;
 /// Examples that are not committed, because they bring an engine or a runtime with them.
 const LARGE: [&str; 3] = ["hello-go", "hello-js", "hello-python"];
 
+/// Adds the target of plugins to the toolchain if it is missing. A toolchain that did not come by
+/// rustup has what it has; a build will say that the target is missing.
+pub(crate) fn install_target() -> Result {
+    let Ok(installed) = output(&mut command("rustup", "target list --installed")) else {
+        return Ok(());
+    };
+    match installed.lines().any(|target| target == TARGET) {
+        true => Ok(()),
+        false => run(&mut command("rustup", &format!("target add {TARGET}"))),
+    }
+}
+
 /// Builds every plugin and puts those that are committed where the host loads them from; with
 /// `install`, the large ones as well.
 pub(crate) fn build(install: bool) -> Result {
+    install_target()?;
     for plugin in sources()? {
         let built = build_one(&plugin)?;
         let committed = committed(&plugin);
@@ -48,6 +61,7 @@ pub(crate) fn build(install: bool) -> Result {
 /// Builds every plugin without touching the committed ones; an error if any of both does not do
 /// what its cases say.
 pub(crate) fn check() -> Result {
+    install_target()?;
     // The same build as that of the tests: with fewer targets the sandbox would be compiled once
     // more, for it would have other features.
     run(&mut cargo("build --workspace --all-targets --locked"))?;

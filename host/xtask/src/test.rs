@@ -46,13 +46,9 @@ pub(crate) fn test() -> Result {
 /// Gets what is missing of the toolchain.
 fn set_up() -> Result {
     say("set-up");
-    // A toolchain that did not come by rustup has what it has; building the plugins will say what
-    // is missing.
-    if let Ok(installed) = output(&mut command("rustup", "target list --installed")) {
-        if !installed.lines().any(|target| target == plugins::TARGET) {
-            run(&mut command("rustup", &format!("target add {}", plugins::TARGET)))?;
-        }
-        let components = output(&mut command("rustup", "component list --installed"))?;
+    plugins::install_target()?;
+    // A toolchain that did not come by rustup has what it has.
+    if let Ok(components) = output(&mut command("rustup", "component list --installed")) {
         for component in ["rustfmt", "clippy"] {
             if !components.lines().any(|line| line.starts_with(component)) {
                 run(&mut command("rustup", &format!("component add {component}")))?;

@@ -10,9 +10,9 @@ use super::refusal::Refusal;
 
 /// A way to sign, with the keys of a source.
 ///
-/// To add one: a file that implements this trait, a variant of `SignatureScheme`, a word for it in
-/// `config/template/verify.rs`, and a line in `verifier::scheme`. It is called once a request, so
-/// it is a trait object.
+/// To add one: a file that implements this trait, a variant of `SignatureScheme` with its name, a
+/// word for it in `config/template/verify.rs`, and a line in `keyed::scheme_with`. It is called
+/// once a request, so it is a trait object.
 pub(super) trait Scheme: fmt::Debug + Send + Sync {
     /// Whether a signature can have this many bytes, once it is decoded.
     fn fits(&self, bytes: usize) -> bool;

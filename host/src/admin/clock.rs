@@ -84,7 +84,7 @@ pub(super) fn trouble(clock: &clock::Clock, shortest_ms: u64) -> Option<String> 
 
 /// Show the clock of the host.
 #[utoipa::path(get, path = "/api/v1/clock", tag = "health", responses(
-    (status = 200, description = "What is believed", body = ClockJson),
+    (status = 200, description = "The clock that the host goes by", body = ClockJson),
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(super) async fn show_clock(

@@ -42,7 +42,7 @@ pub(super) struct ErasedJson {
     params(("id" = String, Path, description = "An event id (`evt_…`)"), EraseQuery),
     request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
     responses(
-    (status = 200, description = "What was erased; nothing if it was erased before", body = ErasedJson),
+    (status = 200, description = "The counts of it; all 0 if the event was erased before", body = ErasedJson),
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(super) async fn erase_event(
@@ -60,7 +60,7 @@ pub(super) async fn erase_event(
 #[utoipa::path(post, path = "/api/v1/events/erase", tag = "events", params(EraseSubjectQuery),
     request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
     responses(
-    (status = 200, description = "What was erased", body = ErasedJson),
+    (status = 200, description = "The counts of it", body = ErasedJson),
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(super) async fn erase_subject(

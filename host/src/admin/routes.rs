@@ -184,10 +184,10 @@ pub fn router(admin: Admin) -> Router {
                        `server.admin_tokens` everybody on loopback is operator."
     ),
     tags(
-        (name = "events", description = "What was received or emitted"),
+        (name = "events", description = "Everything that was received or emitted"),
         (name = "deliveries", description = "One event for one plugin"),
-        (name = "plugins", description = "What runs"),
-        (name = "kv", description = "What plugins keep from one event to the next"),
+        (name = "plugins", description = "Handlers: those that run, those that failed to load, and those that wait for approval"),
+        (name = "kv", description = "Values that plugins keep from one event to the next"),
         (name = "health", description = "How the host is"),
         (name = "access", description = "Who asks, who may, and what applies"),
     )

@@ -6,7 +6,7 @@ use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::measure::bytes;
 use crate::admin::page::parts::when::when_text;
 use crate::admin::plugins::PluginJson;
-use crate::text::{duration, grouped};
+use crate::text::{duration, exact_duration, grouped};
 
 type Pairs = Vec<(&'static str, Html)>;
 
@@ -51,7 +51,7 @@ pub(super) fn groups(plugin: &PluginJson, now_ms: i64) -> Groups {
     vec![
         ("In the last minute", minute(plugin)),
         ("File", file),
-        ("What it may do, and did", may),
+        ("Permissions, and what it did with them", may),
         ("How it is called", calls(plugin, now_ms)),
         ("Limits of an attempt: used at most since the start of the host", limits(plugin)),
     ]
@@ -115,8 +115,8 @@ fn calls(plugin: &PluginJson, now_ms: i64) -> Pairs {
             shown(&format!(
                 "{} attempts, the first after {}, at most {} apart",
                 retry.max_attempts,
-                duration(retry.initial_ms as f64),
-                duration(retry.max_ms as f64)
+                exact_duration(retry.initial_ms),
+                exact_duration(retry.max_ms)
             )),
         ),
     ];
@@ -141,8 +141,8 @@ fn limits(plugin: &PluginJson) -> Pairs {
     let of = |used: String, limit: String| shown(&format!("{used} of {limit}"));
     let count = |used: u64, limit: usize| of(grouped(used), grouped(limit as u64));
     vec![
-        ("time", of(duration(peak.duration_ms), duration(limits.timeout_ms as f64))),
-        ("CPU", of(duration(peak.cpu_ms), duration(limits.cpu_ms as f64))),
+        ("time", of(duration(peak.duration_ms), exact_duration(limits.timeout_ms))),
+        ("CPU", of(duration(peak.cpu_ms), exact_duration(limits.cpu_ms))),
         ("memory", of(bytes(peak.memory_bytes), bytes(limits.memory_bytes as u64))),
         ("events emitted", count(peak.emitted, limits.emitted)),
         ("lines of the log", count(peak.log_lines, limits.log_lines)),

@@ -71,11 +71,13 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
         for (beside, latencies) in &mut kinds {
             std::thread::scope(|scope| {
                 let mut senders = Vec::new();
-                for (name, _, every) in HOSTILE.into_iter().filter(|_| beside.is_some()) {
-                    let (url, kind) = (&url, format!("{}.{name}", beside.unwrap_or_default()));
-                    senders.push(
-                        scope.spawn(move || send_steadily(url, &kind, every, round).map(drop)),
-                    );
+                if let Some(beside) = beside {
+                    for (name, _, every) in HOSTILE {
+                        let (url, kind) = (&url, format!("{beside}.{name}"));
+                        senders.push(
+                            scope.spawn(move || send_steadily(url, &kind, every, round).map(drop)),
+                        );
+                    }
                 }
                 measure(&url, admin, GOOD_EVERY, round, latencies)?;
                 senders

@@ -124,7 +124,10 @@ impl Row {
             p99_ms: answered.p99_ms,
             settled_per_second: settled,
             cpu_us: Some(cpu.as_secs_f64() * 1e6 / accepted as f64),
-            growth: watch::growth(&backlog, answered.per_second).filter(|_| self.emits.is_some()),
+            growth: match self.emits {
+                Some(_) => watch::growth(&backlog, answered.per_second),
+                None => None,
+            },
             backlog,
         })
     }
@@ -141,9 +144,9 @@ impl Row {
         let steady = Steady { connections: OPEN_CONNECTIONS, count, rate: Some(rate) };
         let mut sent = steady::send(requests, &running.public, steady)?;
         let settled_per_second = self.check(&running, count as u64, 0, sent.seconds)?;
-        let attempt_ms = match running.admin.as_deref().filter(|_| self.emits.is_some()) {
-            Some(admin) => Some(attempts(admin)?),
-            None => None,
+        let attempt_ms = match &running.admin {
+            Some(admin) if self.emits.is_some() => Some(attempts(admin)?),
+            _ => None,
         };
         let [p50_ms, p99_ms] = percentiles(&mut sent.latencies_ms);
         let run = Run {

@@ -164,8 +164,10 @@ fn order_steps_joins_counters_ticks_and_told_deaths_survive_a_kill_at_every_poin
         }
         check(&site.path("data/hookbox.db"), &journal.lock().unwrap());
     }
-    for point in points.iter().filter(|_| cycles >= CYCLES) {
-        assert!(died_at.contains_key(point), "no host died at {point}: {died_at:?}");
+    if cycles >= CYCLES {
+        for point in &points {
+            assert!(died_at.contains_key(point), "no host died at {point}: {died_at:?}");
+        }
     }
     let (first, last) = finish(&site, &journal);
     let journal = journal.lock().unwrap();

@@ -159,9 +159,10 @@ async fn answered(vector: &ProviderVector, of: &ProviderVector) -> Response {
 async fn a_handshake_that_does_not_prove_itself_gets_no_answer_that_proves_anything() {
     let (mut proved, mut refused) = (0, 0);
     for vector in ProviderVector::all() {
-        let Some(wanted) = vector.answer_body().filter(|_| vector.expect == "handshake") else {
+        if vector.expect != "handshake" {
             continue;
-        };
+        }
+        let Some(wanted) = vector.answer_body() else { continue };
         // `keys` has those whose keys are at an address.
         let is_by_address = vector.params.contains_key("certs");
         if is_by_address || hookbox::config::presets::find(&vector.preset).is_none() {

@@ -98,10 +98,14 @@ impl ProviderVector {
             verify.push(format!("public_url = \"{}\"", self.address().0));
         }
         let public_key = self.params.get("public_key");
-        if let Some(key) = public_key.filter(|_| !rule.has_secrets()) {
+        if let Some(key) = public_key
+            && !rule.has_secrets()
+        {
             verify.push(format!("public_keys = [{key}]"));
         }
-        if let Some(keys) = self.params.get("jwks").filter(|_| rule.key_address.is_none()) {
+        if let Some(keys) = self.params.get("jwks")
+            && rule.key_address.is_none()
+        {
             verify.push(format!("public_keys = ['{keys}']"));
         }
         if let Some(hash) = self.params.get("algorithm").and_then(Value::as_str) {
@@ -215,8 +219,10 @@ fn every_request_of_a_provider_gets_the_verdict_of_its_rule() {
 fn the_attributes_of_an_event_are_found_where_its_provider_has_them() {
     let routes = hookbox::config::Routes::default();
     for vector in ProviderVector::all() {
-        let known = presets::NAMES.contains(&vector.preset.as_str());
-        let Some(event) = vector.event.as_ref().filter(|_| known) else { continue };
+        let Some(event) = &vector.event else { continue };
+        if !presets::NAMES.contains(&vector.preset.as_str()) {
+            continue;
+        }
         let runtime = vector.runtime();
         let request = Unverified::new(vector.head(), Bytes::from(vector.body()));
         let verified = request.verify(&runtime, vector.now_ms()).expect("it is authentic");

@@ -49,13 +49,13 @@ fn rule() -> impl Strategy<Value = (Signature, Secrets)> {
                     prefix: prefix.to_owned(),
                     separator,
                 };
-                let at = match separator.filter(|_| shared) {
-                    Some(_) => Field {
+                let at = match separator.is_some() && shared {
+                    true => Field {
                         place: Place::Header("x-signature-0".to_owned()),
                         prefix: "t=".to_owned(),
                         separator,
                     },
-                    None => Field {
+                    false => Field {
                         place: Place::Header("x-time".to_owned()),
                         prefix: String::new(),
                         separator: None,

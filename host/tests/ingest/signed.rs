@@ -170,10 +170,11 @@ impl Random {
 
 /// The headers that a signature stands in or covers.
 fn signed_headers(rule: &Signature) -> Vec<String> {
-    let places = rule.signatures.iter().map(|field| &field.place);
-    let time = rule.timestamp.as_ref().filter(|_| rule.signed.contains(&Part::Timestamp));
-    let places = places.chain(time.map(|time| &time.field.place));
-    places.filter_map(|place| place.header().map(str::to_owned)).collect()
+    let mut places: Vec<_> = rule.signatures.iter().map(|field| &field.place).collect();
+    if rule.signed.contains(&Part::Timestamp) {
+        places.extend(rule.timestamp.as_ref().map(|time| &time.field.place));
+    }
+    places.into_iter().filter_map(|place| place.header().map(str::to_owned)).collect()
 }
 
 #[test]

@@ -13,9 +13,11 @@ use secrecy::SecretSlice;
 /// A secret as a provider shows it, in the form its MAC takes.
 pub(crate) fn key(preset: &str, secret: &str) -> Vec<u8> {
     use base64::Engine;
-    match secret.strip_prefix("whsec_").filter(|_| preset == "standard-webhooks") {
-        Some(encoded) => base64::engine::general_purpose::STANDARD.decode(encoded).expect("base64"),
-        None => secret.as_bytes().to_vec(),
+    match secret.strip_prefix("whsec_") {
+        Some(encoded) if preset == "standard-webhooks" => {
+            base64::engine::general_purpose::STANDARD.decode(encoded).expect("base64")
+        }
+        _ => secret.as_bytes().to_vec(),
     }
 }
 

@@ -27,10 +27,10 @@ pub(super) fn cycles(sources: &[Source]) -> Vec<Cycle> {
     for (folder, graph) in Crate::read(sources).graphs() {
         let mut seen = BTreeSet::new();
         for module in graph.keys() {
-            let Some(cycle) = shortest_cycle(&graph, module).filter(|_| !seen.contains(module))
-            else {
+            if seen.contains(module) {
                 continue;
-            };
+            }
+            let Some(cycle) = shortest_cycle(&graph, module) else { continue };
             let step = |step: &[String]| {
                 format!("    {} → {} ({})", step[0], step[1], graph[&step[0]][&step[1]])
             };

@@ -75,7 +75,8 @@ impl<'a> Connection<'a> {
     /// The answer is whole.
     fn answered(&mut self, closed: bool) -> io::Result<Duration> {
         let answer = &self.answer[..self.answer_bytes];
-        let Some(due) = self.due.take().filter(|_| is_success(answer)) else {
+        let due = self.due.take();
+        let (Some(due), true) = (due, is_success(answer)) else {
             return fail(String::from_utf8_lossy(answer).into_owned());
         };
         let latency = due.elapsed();

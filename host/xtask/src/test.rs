@@ -48,7 +48,8 @@ fn set_up() -> Result {
     say("set-up");
     plugins::install_target()?;
     // A toolchain that did not come by rustup has what it has.
-    if let Ok(components) = output(&mut command("rustup", "component list --installed")) {
+    if output(&mut command("rustup", "--version")).is_ok() {
+        let components = output(&mut command("rustup", "component list --installed"))?;
         for component in ["rustfmt", "clippy"] {
             if !components.lines().any(|line| line.starts_with(component)) {
                 run(&mut command("rustup", &format!("component add {component}")))?;

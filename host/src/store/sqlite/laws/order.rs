@@ -40,9 +40,10 @@ impl DispatchHandle for StandsStill {
 }
 
 /// A store whose writer stands still after each commit that has an event for `still`, until a
-/// message comes.
-async fn standing_still(file: &OneFile) -> (Sqlite, Sender<()>, UnboundedReceiver<()>) {
-    let store = file.open_sqlite().await;
+/// message comes. A commit ends by its size alone, and not by the time it took on a busy machine.
+fn standing_still(file: &OneFile) -> (Sqlite, Sender<()>, UnboundedReceiver<()>) {
+    let longest_work = Duration::from_secs(3_600);
+    let store = Sqlite::open(SqliteOptions { longest_work, ..file.options() }).unwrap();
     let (go, still) = channel();
     let (told, stands) = unbounded_channel();
     store.attach(Arc::new(StandsStill { still: Mutex::new(still), told }));
@@ -82,7 +83,7 @@ async fn a_look_at_one_event_does_not_wait_for_listings() {
 async fn an_append_goes_before_the_settlements_that_wait_and_a_batch_takes_a_bounded_number_of_them()
  {
     let file = one_file();
-    let (store, go, mut stands) = standing_still(&file).await;
+    let (store, go, mut stands) = standing_still(&file);
     for _ in 0..100 {
         store.append(for_plugin("storm")).await.unwrap();
     }
@@ -113,7 +114,7 @@ async fn an_append_goes_before_the_settlements_that_wait_and_a_batch_takes_a_bou
 #[tokio::test]
 async fn a_source_that_floods_lets_another_ones_event_into_the_next_batch() {
     let file = one_file();
-    let (store, go, mut stands) = standing_still(&file).await;
+    let (store, go, mut stands) = standing_still(&file);
     let first = store.append(for_plugin("still"));
     stands.recv().await.unwrap();
     let large = || {
@@ -161,7 +162,7 @@ async fn one_source_cannot_take_all_the_room_for_appends_that_wait() {
 #[tokio::test]
 async fn a_large_settlement_waits_for_the_append_and_has_the_next_batch() {
     let file = one_file();
-    let (store, go, mut stands) = standing_still(&file).await;
+    let (store, go, mut stands) = standing_still(&file);
     store.append(for_plugin("storm")).await.unwrap();
     let permits = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let lease =

@@ -269,6 +269,10 @@ fn every_metric_that_a_host_shows_says_what_it_is() {
     let site = Site::of_worker(include_bytes!("guests/ok.wat"), "");
     let host = Host::start(&site);
     host.until_done(&host.send("step.one", 1));
+    // It is counted after it is settled.
+    wait_for("the settlement's count", || {
+        host.metric("hookbox_settlements_total{plugin=\"worker\",result=\"kept\"}")
+    });
     let metrics = host.api("/metrics").as_str().unwrap().to_owned();
     let told = |kind: &str| -> Vec<&str> {
         let lines = metrics.lines().filter_map(|line| line.strip_prefix(kind));

@@ -79,7 +79,10 @@ fn a_plugin_shows_its_size_what_it_used_of_its_limits_what_it_emits_and_why_it_f
     let host = Host::start(&site);
     host.send("step.one", 1);
     host.settled();
-    let plugin = host.plugin("worker");
+    // Emitted events are counted after it is settled.
+    let plugin = wait_for("what it emits", || {
+        Some(host.plugin("worker")).filter(|plugin| plugin["emits"] != json!([]))
+    });
     assert_eq!(plugin["size"], emits.len());
     assert_eq!(plugin["compiled"], "now");
     assert!(plugin["compile_ms"].is_u64(), "{plugin}");

@@ -1,6 +1,6 @@
 //! Workflows as users write them: the real host, its configuration, and what its API tells.
 
-use hookbox::clock::parse_rfc3339;
+use hookbox::clock::{Clock, parse_rfc3339};
 use serde_json::{Value, json};
 
 use crate::support::{Host, SOURCE, Site, body, guest, wait_for};
@@ -11,6 +11,9 @@ mod schedules;
 mod seeing;
 mod starts;
 
+/// The time at which hosts start that go by a clock of the test, Unix ms.
+const START_MS: i64 = 1_790_000_000_000;
+
 /// A site with these sections, a plugin `ship` that refuses everything, and `refund` and `next`
 /// that succeed.
 pub(super) fn site(sections: &str) -> Site {
@@ -18,6 +21,14 @@ pub(super) fn site(sections: &str) -> Site {
     let plugins: [(&str, &[u8]); 3] =
         [("ship.wat", &reject), ("refund.wat", &ok), ("next.wat", &ok)];
     Site::new(&format!("{SOURCE}{sections}"), &plugins)
+}
+
+/// A host that goes by a clock that the test sets.
+fn by_hand(site: &Site) -> (Clock, Host) {
+    site.keep_secret_in_file();
+    let clock = Clock::manual(START_MS);
+    let host = Host::start_by(site, &clock);
+    (clock, host)
 }
 
 /// The events of a type, oldest first, each whole.
@@ -153,10 +164,13 @@ fn an_approval_that_does_not_come_in_time_is_late_and_never_both() {
          [joins.approval]\non = \"approval.asked\"\nclose = \"approval.granted\"\nkey = \"subject\"\n\
          within = \"1s\"\nemit = \"order.approved\"\nlate = \"order.expired\"\n",
     );
-    let host = Host::start(&site);
+    let (clock, host) = by_hand(&site);
     host.send("approval.asked", "order_1");
     host.send("approval.asked", "order_2");
+    clock.set(START_MS + 999);
     host.send("approval.granted", "order_1");
+    assert!(events(&host, "order.expired").is_empty(), "there is a millisecond left");
+    clock.set(START_MS + 1_000);
     let approved = only(&host, "order.approved");
     assert_eq!(
         (&approved["subject"], &approved["data"]["why"]),
@@ -178,8 +192,14 @@ fn a_batch_gathers_what_comes_until_it_is_quiet() {
          [batches.sync]\non = \"contact.*\"\nkey = \"source\"\nsize = 100\nquiet = \"300ms\"\nwithin = \"1m\"\n\
          keep = \"ids\"\nemit = \"contacts.changed\"\n",
     );
-    let host = Host::start(&site);
-    let ids: Vec<_> = (0..5).map(|number| host.send("contact.updated", number)).collect();
+    let (clock, host) = by_hand(&site);
+    let ids = (0..5).map(|number| {
+        clock.set(START_MS + 299 * number);
+        host.send("contact.updated", number)
+    });
+    let ids: Vec<_> = ids.collect();
+    assert!(events(&host, "contacts.changed").is_empty(), "it is not quiet yet");
+    clock.set(START_MS + 299 * 4 + 300);
     let changed = only(&host, "contacts.changed");
     let members: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
     assert_eq!(

@@ -39,6 +39,8 @@ fn a_wrong_secret_a_trailing_newline_and_an_old_timestamp_are_told_apart_and_not
     // Another secret: a signature of the right form, and no variation makes it.
     refused(&host, "test", ("x-signature", &"5a".repeat(32)), &sent);
     browser.reload();
+    // It is looked for after the answer.
+    browser.until_text("#source", "Hint: no variation that is tried matches");
     let reason = row(&browser, "bad_signature");
     assert!(reason.contains("no active key makes it"), "{reason}");
     assert!(reason.contains("Compare the secret with the provider's"), "{reason}");

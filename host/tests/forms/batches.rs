@@ -6,7 +6,7 @@ use hookbox::fail::POINTS;
 use serde_json::{Value, json};
 
 use super::{Reply, documented, sent};
-use crate::support::{Host, SOURCE, Site, agent, guest, sign};
+use crate::support::{Host, SOURCE, Site, agent, guest, sign, wait_for};
 
 /// The section of docs/sources.md, and lists elsewhere.
 const SOURCES: &str = r#"
@@ -165,9 +165,16 @@ fn the_largest_batch_of_a_provider_is_stored_in_one_commit_and_known_when_it_com
         events.iter().filter(|event| event["status"] == status).count()
     };
     let begun = std::time::Instant::now();
-    let first = json_of(&post(&host, "acme", &[], &body));
+    let mut late = false;
+    let first = wait_for("an acknowledgement", || {
+        let answer = post(&host, "acme", &[], &body);
+        late |= answer.status == 503;
+        (answer.status != 503).then(|| json_of(&answer))
+    });
     println!("{COUNT} items, {} bytes: {:?}", body.len(), begun.elapsed());
-    assert_eq!(told(&first, "accepted"), COUNT);
+    // A slow disk may have stored them after the first answer, and then all of them.
+    let stored_late = late && told(&first, "duplicate") == COUNT;
+    assert!(stored_late || told(&first, "accepted") == COUNT, "{first}");
     let again = json_of(&post(&host, "acme", &[], &body));
     assert_eq!((told(&again, "duplicate"), &again["id"]), (COUNT, &first["id"]));
     assert_eq!(host.api("/api/v1/stats")["events"], COUNT);
@@ -205,7 +212,9 @@ fn a_host_that_is_killed_leaves_no_half_of_a_list() {
             .send(&body);
         match answer {
             Ok(answer) => {
-                assert_eq!(answer.status(), 200, "{plan}");
+                // 503: a slow disk had not stored it in time.
+                let status = answer.status();
+                assert!(status == 200 || status == 503, "{plan}: {status}");
                 host.kill();
             }
             Err(_) => drop(host.wait()),

@@ -106,6 +106,16 @@ impl Site {
         replace(&self.path("config.toml"), text.as_bytes());
     }
 
+    /// Moves the secret to a file, for a host in the test's own process: it has no environment of
+    /// its own.
+    pub(crate) fn keep_secret_in_file(&self) {
+        let path = self.path("config.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let by_file = text.replace("env = \"TEST_SECRET\"", "file = \"secret\"");
+        replace(&path, by_file.as_bytes());
+        self.put("secret", SECRET);
+    }
+
     /// Has the next host listen for operators where the last one did.
     pub(crate) fn keep_admin_port(&self, port: u16) {
         let path = self.path("config.toml");

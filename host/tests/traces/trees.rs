@@ -283,13 +283,9 @@ fn an_attempt_long_after_its_event_is_a_trace_of_its_own_with_a_link() {
     let collector = Collector::start(Answers::Ok);
     let routes = "[routes]\n\"step.one\" = { plugin = \"worker\", delay = \"2h\" }\n\
                   \"step.soon\" = { plugin = \"worker\", delay = \"50m\" }\n";
-    let config = format!(
-        "{}{routes}{}",
-        SOURCE.replace("env = \"TEST_SECRET\"", "file = \"secret\""),
-        collector.section("")
-    );
+    let config = format!("{SOURCE}{routes}{}", collector.section(""));
     let site = Site::new(&config, &[("worker.wat", &guest("ok"))]);
-    site.put("secret", crate::support::SECRET);
+    site.keep_secret_in_file();
     let clock = Clock::manual(NOW_MS);
     let host = Host::start_by(&site, &clock);
     host.until_plugin("worker", "loaded");

@@ -1,6 +1,7 @@
 //! The registry after changes of the folder, also in the middle of a scan.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -321,12 +322,13 @@ async fn a_running_plugin_goes_on_while_its_new_file_is_compiled() {
 async fn whoever_loads_everything_waits_for_a_file_that_is_still_being_written() {
     let bench = Bench::new();
     bench.write("a.wat", good(0));
-    let path = bench.path("a.wat");
+    let mut file = fs::OpenOptions::new().append(true).open(bench.path("a.wat")).unwrap();
     let writer = tasks::thread("writer", move || {
         let started = std::time::Instant::now();
         // More often than a file has to be at rest, for as long as several looks take.
         for mark in 1.. {
-            fs::write(&path, good(mark)).unwrap();
+            // At its end: what is there is a plugin at every moment.
+            writeln!(file, ";; {mark}").unwrap();
             if started.elapsed() > Duration::from_millis(5 * SETTLE_MS) {
                 break;
             }

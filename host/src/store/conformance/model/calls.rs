@@ -355,7 +355,6 @@ impl<H: Harness> Model<'_, H> {
         let (events_since_ms, dedupe_since_ms) =
             (self.now_ms() - events_ms, self.now_ms() - keys_ms);
         let keep = Keep { events: time(events_ms), dedupe_keys: time(keys_ms), ..ALL };
-        // On a busy machine one round may run out of time.
         sweep_all(&self.store(), keep).await;
         let (events, keys) =
             (EventId::first_at(events_since_ms), EventId::first_at(dedupe_since_ms));

@@ -147,11 +147,11 @@ async fn a_server_that_becomes_read_only_loses_its_connections_and_is_taken_agai
     while store.event(first).await.is_err() || store.trouble().is_some() {
         tokio::task::yield_now().await;
     }
-    let (before, after) = (before, cluster.sql(sessions));
     let of_before: BTreeSet<&str> = before.split(',').collect();
-    let stay = after.split(',').filter(|pid| of_before.contains(pid)).count();
-    // Those of operators and listings are made again when somebody needs them.
-    assert!(stay <= 2, "{before}: {after}");
+    // Those of operators and listings are made again when somebody needs them; the others end.
+    while cluster.sql(sessions).split(',').filter(|pid| of_before.contains(pid)).count() > 2 {
+        tokio::task::yield_now().await;
+    }
     let held = lease_one(&store).await;
     assert_eq!(store.settle(held, done()).await.unwrap(), Settled::Kept);
     store.close().await.unwrap();

@@ -34,9 +34,8 @@ pub(super) struct Overlay {
     reads: BTreeMap<String, Option<i64>>,
     lists: Vec<KvList>,
     writes: BTreeMap<String, Option<Vec<u8>>>,
-    /// Of keys that are not in `writes`.
+    /// Of keys that are not in `writes`, or whose value there is no number.
     adds: BTreeMap<String, i64>,
-    written_bytes: usize,
 }
 
 impl HostImport for Overlay {
@@ -71,7 +70,6 @@ impl HostImport for Overlay {
         invocation.kv_lists = std::mem::take(&mut self.lists);
         invocation.kv_writes = std::mem::take(&mut self.writes).into_iter().collect();
         invocation.kv_adds = std::mem::take(&mut self.adds).into_iter().collect();
-        self.written_bytes = 0;
     }
 }
 
@@ -110,7 +108,6 @@ impl Overlay {
             lists: Vec::new(),
             writes: BTreeMap::new(),
             adds: BTreeMap::new(),
-            written_bytes: 0,
         }
     }
 
@@ -138,7 +135,7 @@ impl Overlay {
         if value.as_ref().is_some_and(|value| value.len() > MAX_VALUE_BYTES) {
             return Err(Error::ValueTooLarge);
         }
-        self.make_room(&key, value.as_ref().map_or(0, Vec::len))?;
+        self.has_room(&key, value.as_ref().map_or(0, Vec::len))?;
         // A value that is set replaces the number, whatever was added to it before.
         self.adds.remove(&key);
         self.writes.insert(key, value);
@@ -148,30 +145,30 @@ impl Overlay {
     /// Adds to a number, which is read when the attempt is settled.
     fn add_to(&mut self, key: String, delta: i64) -> Result<(), Error> {
         self.touch(&key)?;
+        let own = self.writes.get(&key).map(Option::as_deref);
         // The own value is known, so the sum is a write and needs no read when it is settled.
-        if let Some(own) = self.writes.get_mut(&key)
-            && let Some(before) = number(own.as_deref())
-        {
-            *own = Some(bytes_of(before.saturating_add(delta)));
+        if let Some(before) = own.and_then(number) {
+            self.has_room(&key, NUMBER_BYTES)?;
+            self.writes.insert(key, Some(bytes_of(before.saturating_add(delta))));
             return Ok(());
         }
-        self.make_room(&key, NUMBER_BYTES)?;
+        let own_bytes = own.flatten().map_or(0, <[u8]>::len);
+        self.has_room(&key, own_bytes + NUMBER_BYTES)?;
         let sum = self.adds.get(&key).copied().unwrap_or(0);
         self.adds.insert(key, sum.saturating_add(delta));
         Ok(())
     }
 
-    /// Counts what is left written under a key now.
-    fn make_room(&mut self, key: &str, value_bytes: usize) -> Result<(), Error> {
-        let written = self.writes.get(key).map(|value| value.as_ref().map_or(0, Vec::len));
-        // A new value takes the place of the old one, whose bytes are free again.
-        let before = written.or(self.adds.get(key).map(|_| NUMBER_BYTES));
-        let others_bytes = self.written_bytes - before.map_or(0, |bytes| key.len() + bytes);
-        let written_bytes = others_bytes + key.len() + value_bytes;
-        if written_bytes > MAX_WRITTEN_BYTES {
+    /// Whether so many bytes may be left written under a key, beside the other keys.
+    fn has_room(&self, key: &str, bytes: usize) -> Result<(), Error> {
+        let writes = self.writes.iter();
+        let writes = writes.map(|(key, value)| (key, value.as_ref().map_or(0, Vec::len)));
+        let adds = self.adds.keys().map(|key| (key, NUMBER_BYTES));
+        let others = writes.chain(adds).filter(|(other, _)| *other != key);
+        let others_bytes: usize = others.map(|(key, bytes)| key.len() + bytes).sum();
+        if others_bytes + key.len() + bytes > MAX_WRITTEN_BYTES {
             return Err(Error::TooManyBytes);
         }
-        self.written_bytes = written_bytes;
         Ok(())
     }
 
@@ -316,6 +313,29 @@ mod tests {
         );
         kv.put("0".into(), None).unwrap();
         kv.put("3".into(), Some(large)).unwrap();
+    }
+
+    #[test]
+    fn what_is_written_is_counted_whatever_is_added_to_it() {
+        let mut kv = overlay(Ok(None));
+        let large = || Some(vec![0; MAX_VALUE_BYTES]);
+        kv.put("a".into(), large()).unwrap();
+        kv.add_to("a".into(), 1).unwrap();
+        kv.put("a".into(), large()).unwrap();
+        kv.put("b".into(), large()).unwrap();
+        // This one stays written beside what is added to it.
+        kv.put("c".into(), large()).unwrap();
+        kv.add_to("c".into(), 1).unwrap();
+        assert!(matches!(kv.put("d".into(), large()), Err(Error::TooManyBytes)));
+        kv.put("a".into(), None).unwrap();
+        kv.put("d".into(), large()).unwrap();
+        // A number takes its place too.
+        let left = MAX_WRITTEN_BYTES - 3 * MAX_VALUE_BYTES - "abcdE".len() - NUMBER_BYTES;
+        kv.put("E".into(), Some(vec![0; left])).unwrap();
+        assert!(matches!(kv.add_to("a".into(), 1), Err(Error::TooManyBytes)));
+        kv.put("E".into(), Some(vec![0; left - NUMBER_BYTES])).unwrap();
+        kv.add_to("a".into(), 1).unwrap();
+        assert!(matches!(kv.add_to("f".into(), 1), Err(Error::TooManyBytes)));
     }
 
     #[tokio::test]

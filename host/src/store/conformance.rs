@@ -49,6 +49,7 @@ pub(super) mod gatherings;
 pub(super) mod history;
 mod key_model;
 pub(super) mod key_order;
+pub(super) mod key_starts;
 pub(super) mod kv;
 mod laws;
 pub(super) mod lease;

@@ -4,7 +4,7 @@ use super::key_order::keyed_event;
 use super::operator::act;
 use super::policies::PolicyHarness;
 use super::*;
-use crate::event::{DEAD, DEAD_LETTERS, KeyPolicy, KeySource};
+use crate::event::{DEAD, DEAD_LETTERS, KeyPolicy, KeySource, TargetOptions};
 use crate::store::Action;
 
 fn told(of: EventId) -> NewEvent {
@@ -84,6 +84,39 @@ pub(in crate::store) async fn a_dead_letter_of_the_stores_own_is_told_of_by_a_de
     let id = DeliveryId { event: append(&store, keyed_event("a", &["ship"])).await, ordinal: 0 };
     assert_eq!(state(&store, id).await, State::Dead);
     assert_eq!(notice(&store).await, (id, 1));
+}
+
+pub(in crate::store) async fn replays_of_one_event_die_and_are_told_of_each_for_itself(
+    harness: impl PolicyHarness,
+) {
+    let source = || KeySource::Subject;
+    for plugin in ["ship", "other"] {
+        harness.policies().tell_of(plugin);
+        let policy = KeyPolicy { max_waiting: 0, ..KeyPolicy::of(source()) };
+        harness.policies().set(plugin, policy);
+    }
+    let store = harness.open().await;
+    let mut new = keyed_event("a", &["ship", "other"]);
+    new.attributes.subject = Some("a".to_owned());
+    let event = append(&store, new).await;
+    let keyed = |plugin: &str| {
+        let options = TargetOptions { key: Some(source()), ..TargetOptions::default() };
+        Arc::new(Target { plugin: plugin.into(), options })
+    };
+    let targets = ["ship", "audit", "other"];
+    let made = store.replay(None, event, targets.map(keyed).to_vec()).await.unwrap();
+    let states = [State::Dead, State::Ready, State::Dead];
+    for (id, expected) in made.iter().zip(states) {
+        assert_eq!(state(&store, *id).await, expected, "{id}");
+    }
+    let mut told = Vec::new();
+    for lease in lease(&store, DEAD_LETTERS, 9).await {
+        told.push(store.dead_notice(lease.delivery).await.unwrap().unwrap().0);
+        assert_eq!(settle(&store, lease, done()).await, Settled::Kept);
+    }
+    told.sort();
+    assert_eq!(told, [made[0], made[2]]);
+    assert_eq!(store.event(event).await.unwrap().deliveries.len(), 2 + 3 + 2);
 }
 
 pub(in crate::store) async fn nobody_is_told_where_no_route_asks_for_it(

@@ -19,12 +19,12 @@ pub(super) fn keyed_event(key: &str, plugins: &[&str]) -> NewEvent {
 }
 
 /// A new delivery of `charge` with this key.
-async fn enter(store: &Arc<dyn Store>, key: &str) -> DeliveryId {
+pub(super) async fn enter(store: &Arc<dyn Store>, key: &str) -> DeliveryId {
     DeliveryId { event: append(store, keyed_event(key, &["charge"])).await, ordinal: 0 }
 }
 
 /// The policy of `charge`, changed by `change`.
-fn policy(harness: &impl PolicyHarness, change: impl FnOnce(&mut KeyPolicy)) {
+pub(super) fn policy(harness: &impl PolicyHarness, change: impl FnOnce(&mut KeyPolicy)) {
     let mut policy = KeyPolicy::of(KeySource::Subject);
     change(&mut policy);
     harness.policies().set("charge", policy);
@@ -263,36 +263,6 @@ pub(in crate::store) async fn attempts_of_a_key_are_its_interval_apart(
     assert_eq!(delivery(&store, fourth).await.due_ms, Some(START_MS + 2_096 + 998));
     let other = enter(&store, "b").await;
     assert_eq!(lease_one(&store, "charge").await.delivery, other);
-}
-
-pub(in crate::store) async fn an_operator_starts_no_attempt_of_a_key_too_early(
-    harness: impl PolicyHarness,
-) {
-    policy(&harness, |policy| (policy.interval, policy.hold) = (time(1_000), true));
-    let store = harness.open().await;
-    let (first, second) = (enter(&store, "a").await, enter(&store, "a").await);
-    // The attempt ran for 1.234 ms, as its record says.
-    settle(&store, lease_one(&store, "charge").await, retry_in(60_000)).await;
-    act(&store, Action::Retry, first).await;
-    let view = delivery(&store, first).await;
-    assert_eq!((view.state, view.due_ms), (State::Waiting, Some(START_MS + 998)));
-    pass(&harness, 998);
-    settle(&store, lease_one(&store, "charge").await, dead()).await;
-    act(&store, Action::Retry, first).await;
-    assert_eq!(delivery(&store, first).await.due_ms, Some(START_MS + 2 * 998));
-    pass(&harness, 998);
-    settle(&store, lease_one(&store, "charge").await, dead()).await;
-    pass(&harness, 500);
-    act(&store, Action::Discard, first).await;
-    assert_eq!(delivery(&store, second).await.due_ms, Some(START_MS + 3 * 998));
-    act(&store, Action::Retry, second).await;
-    assert_eq!(delivery(&store, second).await.due_ms, Some(START_MS + 3 * 998));
-    pass(&harness, 498);
-    settle(&store, lease_one(&store, "charge").await, retry_in(60_000)).await;
-    // An operator is not kept waiting for a retry.
-    pass(&harness, 5_000);
-    act(&store, Action::Retry, second).await;
-    assert_eq!(delivery(&store, second).await.state, State::Ready);
 }
 
 pub(in crate::store) async fn one_that_finds_too_many_waiting_is_a_dead_letter_at_once(

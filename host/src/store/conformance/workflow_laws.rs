@@ -16,12 +16,17 @@ macro_rules! workflow_laws {
                 a_dead_letter_lets_the_next_one_go_unless_it_holds_its_key
                 a_held_key_goes_on_when_its_dead_letter_is_discarded
                 attempts_of_a_key_are_its_interval_apart
-                an_operator_starts_no_attempt_of_a_key_too_early
                 one_that_finds_too_many_waiting_is_a_dead_letter_at_once
                 what_an_operator_ends_lets_its_key_go_on
                 a_moved_delivery_has_the_key_of_its_new_plugin
                 the_root_of_a_tree_is_a_key
                 any_text_is_a_key
+            }
+            key_starts {
+                an_operator_starts_no_attempt_of_a_key_too_early
+                a_delayed_delivery_that_is_ended_does_not_hold_its_key
+                a_retry_that_is_ended_holds_its_key_no_longer_than_its_rate
+                after_a_crash_no_attempt_of_a_key_starts_too_early
             }
             erase {
                 nothing_of_an_erased_event_is_left_but_its_place
@@ -72,6 +77,7 @@ macro_rules! workflow_laws {
             deaths {
                 an_event_that_tells_of_a_dead_letter_is_stored_with_it
                 a_dead_letter_of_the_stores_own_is_told_of_by_a_delivery
+                replays_of_one_event_die_and_are_told_of_each_for_itself
                 nobody_is_told_where_no_route_asks_for_it
                 what_tells_of_a_dead_letter_is_not_held_against_its_tree
             }

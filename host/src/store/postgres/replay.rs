@@ -84,6 +84,8 @@ impl Postgres {
             ))
             .into());
         }
+        // Notices of deaths come behind all of them.
+        let next = first.saturating_add(u32::try_from(targets.len()).unwrap_or(u32::MAX));
         let mut rows = ReplayRows::default();
         let dispatch = self.shared.dispatch.get();
         let (mut made, mut with_terms) = (Vec::with_capacity(targets.len()), Vec::new());
@@ -92,7 +94,7 @@ impl Postgres {
             let permit = asked.flatten();
             made.push(DeliveryId { event, ordinal });
             if key_for(&found, target).is_some() || target.options.cancel_tag.is_some() {
-                let of = (&found, ordinal);
+                let of = (&found, ordinal, next);
                 replay_with_terms(work, &self.shared, of, (target, permit), moves).await?;
                 with_terms.push(small(ordinal));
                 continue;

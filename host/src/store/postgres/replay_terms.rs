@@ -69,11 +69,12 @@ pub(super) fn has_terms(target: &Target) -> bool {
 }
 
 /// Creates a delivery with a key or a tag of an event that is locked, as its key is
-/// ([`lock_replayed`]). It is leased with the permit if it is due.
+/// ([`lock_replayed`]). It is leased with the permit if it is due. `next` is the least ordinal of
+/// what the event gets later.
 pub(super) async fn replay_with_terms(
     work: &Work<'_>,
     shared: &PostgresShared,
-    (event, ordinal): (&Arc<Event>, u32),
+    (event, ordinal, next): (&Arc<Event>, u32, u32),
     (target, permit): (&Target, Option<LeasePermit>),
     moves: &mut WorkMoves,
 ) -> Result<(), WorkError> {
@@ -81,14 +82,14 @@ pub(super) async fn replay_with_terms(
     let bytes = key.as_ref().map(|key| key.as_bytes());
     let (at, me) = (shared.at(), shared.run().incarnation);
     let subject = event.attributes.subject.as_deref();
-    let (tag, next) = (target.options.cancel_tag, small(ordinal).saturating_add(1));
+    let tag = target.options.cancel_tag;
     let none: (&[i32], &[i64]) = (&[], &[]);
     let parameters: [&(dyn ToSql + Sync); 14] = [
         &at,
         &me,
         &vec![event.id.row()],
         &vec![subject],
-        &vec![next],
+        &vec![small(next)],
         &vec![1_i32],
         &vec![small(ordinal)],
         &vec![&**plugin],

@@ -283,7 +283,7 @@ impl WriteBatch<'_> {
             cancel_tag: stands.cancel_tag,
             subject: stands.subject.as_deref(),
         };
-        let next_start_ms = self.next_start_without(&stands.plugin, stands.due_ms);
+        let next_start_ms = self.earliest_start_ms(&stands.plugin, ending.key)?;
         self.ended(&ending, state, next_start_ms)
     }
 
@@ -326,7 +326,7 @@ impl WriteBatch<'_> {
         self.waiting.push((to.clone(), due_ms));
         match &stands.key {
             Some(key) => {
-                let next_start_ms = self.next_start_without(&stands.plugin, stands.due_ms);
+                let next_start_ms = self.earliest_start_ms(&stands.plugin, Some(key))?;
                 self.open_next(&stands.plugin, key, next_start_ms)
             }
             None => Ok(()),

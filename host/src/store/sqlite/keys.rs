@@ -142,14 +142,6 @@ impl WriteBatch<'_> {
         after_ms(self.now_ms, interval.saturating_sub(since))
     }
 
-    /// The same if the next attempt was to begin at `due_ms` and does not.
-    pub(super) fn next_start_without(&self, plugin: &str, due_ms: Option<i64>) -> i64 {
-        let keeps_apart = |due_ms: &i64| {
-            *due_ms < BEHIND_MS && self.policies.key(plugin).is_some_and(|p| !p.interval.is_zero())
-        };
-        due_ms.filter(keeps_apart).unwrap_or(self.now_ms)
-    }
-
     /// Opens the next deliveries of a key, because one of them has ended. The next one is not due
     /// before `not_before_ms`, and if there is none, whatever comes is not either.
     pub(super) fn open_next(

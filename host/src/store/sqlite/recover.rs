@@ -77,6 +77,11 @@ impl WriteBatch<'_> {
                     ran])?;
             self.delta.moved(plugin, Some(State::Leased), Some(state));
             self.left_behind(&lease, state)?;
+            if let Some(key) = &lease.key
+                && !state.is_settled()
+            {
+                self.keep_apart(plugin, key, again_ms)?;
+            }
             if !ran {
                 self.moved_in_group(lease.failure, State::Leased, Some(state));
                 continue;

@@ -44,7 +44,7 @@ BEGIN
             UPDATE hookbox.settled s SET key = keys[i], entered = numbers[i], cancel_tag = tags[i]
             WHERE s.event = events[i] AND s.ordinal = ordinals[i];
             IF numbers[i] IS NOT NULL THEN
-                starts[i] := hookbox.start_without_v1(t, plugins[i], dues[i]);
+                starts[i] := hookbox.earliest_start_v1(t, plugins[i], keys[i]);
             END IF;
         ELSIF what = 1 THEN
             IF hookbox.let_go_v1(plugins[i], keys[i], events[i], ordinals[i]) THEN
@@ -55,7 +55,7 @@ BEGIN
                 due = CASE WHEN o.due = 9223372036854775806 THEN t ELSE o.due END
             WHERE o.event = events[i] AND o.ordinal = ordinals[i];
             IF FOUND AND numbers[i] IS NOT NULL THEN
-                starts[i] := hookbox.start_without_v1(t, plugins[i], dues[i]);
+                starts[i] := hookbox.earliest_start_v1(t, plugins[i], keys[i]);
             END IF;
             UPDATE hookbox.settled s SET key = new_keys[i], entered = NULL
             WHERE s.event = events[i] AND s.ordinal = ordinals[i];

@@ -193,14 +193,6 @@ BEGIN
         SELECT * FROM hookbox.key_left_v1(t, of_plugin, of_key, not_before, taker);
 END $$;
 
--- The time before which the next of a key does not begin, if one that was due then ends without an
--- attempt.
-CREATE FUNCTION hookbox.start_without_v1(t bigint, of_plugin text, due bigint) RETURNS bigint
-LANGUAGE sql VOLATILE AS $$
-    SELECT CASE WHEN due < 9223372036854775806 AND (hookbox.policy_v1(of_plugin)).apart > 0
-        THEN due ELSE t END
-$$;
-
 -- The time before which no attempt of a key begins, dead letters that hold it aside.
 CREATE FUNCTION hookbox.earliest_start_v1(t bigint, of_plugin text, of_key bytea) RETURNS bigint
 LANGUAGE sql VOLATILE AS $$

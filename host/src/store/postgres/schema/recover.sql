@@ -47,6 +47,9 @@ BEGIN
             UPDATE hookbox.open p SET holder = NULL, waits = again_at > t, due = again_at,
                 uncounted = p.uncounted + 1, crashes = p.crashes + o.ran::integer, failure = met
             WHERE p.event = o.event AND p.ordinal = o.ordinal;
+            IF again_at > t THEN
+                PERFORM hookbox.keep_waiting_v1(o.plugin, o.key, 0, 0, NULL, again_at);
+            END IF;
             IF o.ran THEN
                 INSERT INTO hookbox.attempts (event, ordinal, number, started_ms, duration_us,
                     outcome, error)

@@ -93,7 +93,7 @@ BEGIN
     END LOOP;
     FOREACH o IN ARRAY left_keys LOOP
         RETURN QUERY SELECT o.plugin, k.due - t FROM hookbox.key_left_v1(t, o.plugin, o.key,
-            hookbox.start_without_v1(t, o.plugin, o.due), NULL) k;
+            hookbox.earliest_start_v1(t, o.plugin, o.key), NULL) k;
     END LOOP;
 END $$;
 

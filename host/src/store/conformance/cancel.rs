@@ -175,6 +175,44 @@ pub(in crate::store) async fn of_what_an_event_cancels_none_is_leased_by_the_end
     assert!(dispatch.delivered(&store).await.is_empty());
 }
 
+pub(in crate::store) async fn a_settlement_opens_nothing_that_its_own_events_cancel(
+    harness: impl PolicyHarness,
+) {
+    harness.policies().set("reminder", KeyPolicy::of(KeySource::Subject));
+    let store = harness.open().await;
+    let mut dispatch = TestDispatch::attach(&store, &[("reminder", 8)]);
+    let keyed = || {
+        let mut new = cancellable(Some("o1"), 1);
+        new.deliveries[0].key = Some(crate::event::Key::Text("k".into()));
+        new
+    };
+    for dies in [false, true] {
+        let first = append(&store, keyed()).await;
+        let second = DeliveryId { event: append(&store, keyed()).await, ordinal: 0 };
+        let lease = dispatch.delivered(&store).await.remove(0);
+        let emitted = NewEvent { parent: Some(first), ..cancelling("o1", &[1]) };
+        let settlement = match dies {
+            false => done_with(vec![emitted], KvTransaction::default()),
+            true => {
+                let next = Next::Dead(Some(Box::new(emitted)));
+                Settlement { next, record: Some(record(Outcome::Reject)) }
+            }
+        };
+        assert_eq!(settle(&store, lease, settlement).await, Settled::Kept);
+        let view = delivery(&store, second).await;
+        assert_eq!((view.state, view.cancelling), (State::Cancelled, false), "dies: {dies}");
+        assert!(dispatch.delivered(&store).await.is_empty(), "nothing of it runs");
+    }
+    // One that is emitted enters the key behind those that wait already.
+    append(&store, keyed()).await;
+    let second = DeliveryId { event: append(&store, keyed()).await, ordinal: 0 };
+    let lease = dispatch.delivered(&store).await.remove(0);
+    let emitted = NewEvent { parent: Some(lease.event.id), ..keyed() };
+    settle(&store, lease, done_with(vec![emitted], KvTransaction::default())).await;
+    let leases = dispatch.delivered(&store).await;
+    assert_eq!(leases.iter().map(|lease| lease.delivery).collect::<Vec<_>>(), [second]);
+}
+
 pub(in crate::store) async fn an_attempt_that_read_what_changed_is_recorded_if_it_was_cancelled(
     harness: impl PolicyHarness,
 ) {

@@ -257,8 +257,9 @@ impl<'c> BatchRows<'c> {
             let call = self.settlements.call(client, &statements.settle, shared);
             calls.tell(Told::Settled, Box::pin(call));
         }
-        if !self.settled_keys.is_empty() {
-            calls.push(Box::pin(self.settled_keys.call(client, &statements.settled_keys, shared)));
+        if self.opens_late() {
+            let keys = &self.settled_keys;
+            calls.push(Box::pin(keys.call(client, &statements.settled_keys, shared, false)));
         }
         for (place, step) in self.steps.iter().enumerate() {
             let call = record(client, &statements.record, shared, step);
@@ -276,6 +277,10 @@ impl<'c> BatchRows<'c> {
         if !self.keyed.terms.is_empty() {
             calls.push(Box::pin(self.keyed.terms.call(client, &statements.terms, shared)));
         }
+        if !self.settled_keys.is_empty() {
+            let keys = &self.settled_keys;
+            calls.push(Box::pin(keys.call(client, &statements.settled_keys, shared, true)));
+        }
         if !self.members.is_empty() {
             calls.push(Box::pin(self.members.call(client, &statements.gather, shared)));
         }
@@ -285,6 +290,12 @@ impl<'c> BatchRows<'c> {
         self.leasing_calls(&mut calls, client, statements, shared);
         calls.push(simple(client, "COMMIT"));
         calls
+    }
+
+    /// Whether events of the batch may cancel what settlements of it would open, or enter keys that
+    /// wait for them.
+    fn opens_late(&self) -> bool {
+        !self.settled_keys.is_empty() && !self.keyed.terms.is_empty()
     }
 
     /// Those that lease.
@@ -329,7 +340,7 @@ impl<'c> BatchRows<'c> {
         answer_if(!self.stripes.is_empty());
         answer_if(!self.kv.is_empty());
         let settled = settled(&answer_if(!self.settlements.is_empty()));
-        let opened = answer_if(!self.settled_keys.is_empty());
+        answer_if(self.opens_late());
         let recorded: Vec<_> = self.steps.iter().map(|_| recorded(&answer_if(true))).collect();
         let order = self.ticks.in_order();
         let mut codes = vec![0; order.len()];
@@ -338,6 +349,7 @@ impl<'c> BatchRows<'c> {
         }
         let appended = self.events.outcomes(&answer_if(!self.events.is_empty()));
         let terms = answer_if(!self.keyed.terms.is_empty());
+        let opened = answer_if(!self.settled_keys.is_empty());
         let gathered = answer_if(!self.members.is_empty());
         let ticked = self.ticks.results(&codes, &appended);
         answer_if(!self.failures.is_empty());

@@ -26,7 +26,7 @@ pub(super) const LOCK_KEYS: &str = "SELECT hookbox.lock_keys_v1($1, $2, $3, $4)"
 pub(super) const SETTLED_KEYS: &str = "SELECT event AS id, source, type, subject, content_type, \
      time_ms, parent, root, hops, trace, body, ordinal, plugin, attempt, uncounted, deaths, due, \
      has_steps, again, 0::bigint AS again_for, key, cancel_tag, n, due_in \
-     FROM hookbox.settled_keys_v1($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+     FROM hookbox.settled_keys_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 /// The plugins whose deliveries events of these subjects and tags cancel.
 const CANCELLED_PLUGINS: &str = "SELECT DISTINCT o.plugin \
@@ -188,15 +188,16 @@ impl<'c> SettledKeyRows<'c> {
         self.permits.push(permit);
     }
 
-    /// Calls the function.
+    /// Calls the function, which opens what is next or only lets the keys wait as they have to.
     pub(super) async fn call(
         &self,
         client: &Client,
         statement: &Statement,
         shared: &PostgresShared,
+        opens: bool,
     ) -> Result<Vec<Row>, Error> {
         let (at, me) = (shared.at(), shared.run().incarnation);
-        let parameters: [&(dyn ToSql + Sync); 9] = [
+        let parameters: [&(dyn ToSql + Sync); 10] = [
             &at,
             &me,
             &self.places,
@@ -206,6 +207,7 @@ impl<'c> SettledKeyRows<'c> {
             &self.keys,
             &self.aparts,
             &self.takes,
+            &opens,
         ];
         client.query(statement, &parameters).await
     }

@@ -150,11 +150,11 @@ impl WriteBatch<'_> {
         key: &str,
         not_before_ms: i64,
     ) -> Result<(), rusqlite::Error> {
+        self.keep_apart(plugin, key, not_before_ms)?;
         if let Some(held) = &mut self.held_openings {
             held.push((plugin.clone(), key.to_owned(), not_before_ms));
             return Ok(());
         }
-        self.keep_apart(plugin, key, not_before_ms)?;
         let per_key = self.policies.key(plugin).map_or(1, |policy| policy.per_key.get());
         let first: Vec<(DeliveryId, i64)> = self
             .connection
@@ -184,12 +184,15 @@ impl WriteBatch<'_> {
         Ok(())
     }
 
-    /// Does `work`, and lets keys go on only after it: of several deliveries that it ends, none is
-    /// opened by the end of another.
+    /// Does `work`, and lets keys go on only after it, and after whatever it is a part of: of
+    /// several deliveries that it ends, none is opened by the end of another.
     pub(super) fn holding_keys<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, rusqlite::Error>,
     ) -> Result<T, rusqlite::Error> {
+        if self.held_openings.is_some() {
+            return work(self);
+        }
         self.held_openings = Some(Vec::new());
         let done = work(self)?;
         for (plugin, key, not_before_ms) in self.held_openings.take().unwrap_or_default() {

@@ -75,9 +75,23 @@ impl WriteBatch<'_> {
         if matches!(moved, Move::Lost) {
             return Ok(Settled::Lost);
         }
-        self.left(lease, &moved, state, next_start_ms)?;
+        // An event that it emits may cancel the next one of its key.
+        self.holding_keys(|work| {
+            work.left(lease, &moved, state, next_start_ms)?;
+            work.leave_traces(lease, settlement, (&moved, state), unspent)
+        })
+    }
+
+    /// Stores what a settlement leaves of its attempt.
+    fn leave_traces(
+        &mut self,
+        lease: &Lease,
+        settlement: &Settlement,
+        (moved, state): (&Move, State),
+        unspent: bool,
+    ) -> Result<Settled, rusqlite::Error> {
         let recorded = if unspent { None } else { settlement.record.as_ref() };
-        self.group(lease, &moved, recorded, state)?;
+        self.group(lease, moved, recorded, state)?;
         // An attempt that is not spent leaves no record: the next one bears its number.
         if let Some(record) = recorded {
             self.record(lease, record)?;

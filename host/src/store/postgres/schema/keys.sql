@@ -172,6 +172,26 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Lets a key wait for what has ended: until a time, or for a dead letter that holds it. Says whether
+-- it is held.
+CREATE FUNCTION hookbox.key_waits_v1(
+    t bigint, of_plugin text, of_key bytea, of_event bigint, of_ordinal integer, number bigint,
+    is_dead boolean, not_before bigint
+) RETURNS boolean
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    is_held boolean := is_dead AND (hookbox.policy_v1(of_plugin)).holds;
+BEGIN
+    IF not_before > t THEN
+        PERFORM hookbox.keep_waiting_v1(of_plugin, of_key, 0, 0, NULL, not_before);
+    END IF;
+    IF is_held THEN
+        PERFORM hookbox.keep_waiting_v1(of_plugin, of_key, of_event, of_ordinal, number,
+            9223372036854775807);
+    END IF;
+    RETURN is_held;
+END $$;
+
 -- Ends what a delivery did to its key: the next one may go, unless it is a dead letter that holds
 -- it. Returns what was opened.
 CREATE FUNCTION hookbox.key_ended_v1(
@@ -181,12 +201,8 @@ CREATE FUNCTION hookbox.key_ended_v1(
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
-    IF is_dead AND (hookbox.policy_v1(of_plugin)).holds THEN
-        IF not_before > t THEN
-            PERFORM hookbox.keep_waiting_v1(of_plugin, of_key, 0, 0, NULL, not_before);
-        END IF;
-        PERFORM hookbox.keep_waiting_v1(of_plugin, of_key, of_event, of_ordinal, number,
-            9223372036854775807);
+    IF hookbox.key_waits_v1(t, of_plugin, of_key, of_event, of_ordinal, number, is_dead, not_before)
+    THEN
         RETURN;
     END IF;
     RETURN QUERY
@@ -238,10 +254,11 @@ $$;
 -- Does what settlements do to the keys of their deliveries, unless they were lost: `settle_v1` has
 -- left which were. `aparts` are the times until the next attempt of the key may begin. With `takes`
 -- this run leases the next delivery. Returns what was opened, each with the place in the arrays:
--- the whole lease, or the plugin and the time until it is due.
+-- the whole lease, or the plugin and the time until it is due. Without `opens` the keys wait as
+-- they have to, and nothing is opened yet: what the settlements emit may enter keys, and cancel.
 CREATE FUNCTION hookbox.settled_keys_v1(
     at bigint, me bigint, places integer[], events bigint[], ordinals integer[], plugins text[],
-    keys bytea[], aparts bigint[], takes boolean[]
+    keys bytea[], aparts bigint[], takes boolean[], opens boolean
 ) RETURNS TABLE (
     n integer, due_in bigint, event bigint, ordinal integer, plugin text, attempt integer,
     uncounted integer, deaths integer, due bigint, has_steps boolean, again integer, source text,
@@ -266,6 +283,11 @@ BEGIN
                 PERFORM hookbox.keep_waiting_v1(plugins[i], keys[i], 0, 0, NULL, t + aparts[i]);
                 PERFORM hookbox.not_before_v1(events[i], ordinals[i], t + aparts[i]);
             END IF;
+            CONTINUE;
+        END IF;
+        IF NOT opens THEN
+            PERFORM hookbox.key_waits_v1(t, plugins[i], keys[i], events[i], ordinals[i], number,
+                ended_as = 4, t + aparts[i]);
             CONTINUE;
         END IF;
         FOR o IN SELECT * FROM hookbox.key_ended_v1(t, plugins[i], keys[i], events[i], ordinals[i],

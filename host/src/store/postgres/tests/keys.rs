@@ -46,6 +46,7 @@ postgres_laws! {
         an_emitted_event_cancels_with_its_settlement
         what_is_cancelled_lets_its_key_go_on
         of_what_an_event_cancels_none_is_leased_by_the_end_of_another
+        a_settlement_opens_nothing_that_its_own_events_cancel
         an_attempt_that_read_what_changed_is_recorded_if_it_was_cancelled
     }
     deaths {

@@ -333,6 +333,7 @@ fn a_backup_of_a_host_that_works_is_a_store_that_another_host_goes_on_with() {
     let before: Vec<_> = (0..20).map(|number| host.send("step.one", number)).collect();
     let backup = site.path("copy.db");
     let ran = site.run(&["backup", backup.to_str().unwrap()]);
+    assert!(ran.err.contains("not in it: `secrets/`"), "{}", ran.err);
     let said = ran.said();
     assert!(said.starts_with("20 events, ") && said.ends_with("copy.db\n"), "{said}");
     let after = host.send("step.one", 99);

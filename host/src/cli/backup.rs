@@ -20,6 +20,9 @@ The copy is the store at one moment, with all that was acknowledged until then. 
 where the host runs, by the same user. To restore it, put it in place of the store's file while no host runs: see \
 docs/operations.md, \"Backup\".
 
+Not in the copy are `secrets/` of the data folder (secrets and tokens that the host has made or `hookbox provider` has registered), \
+the configuration and the plugins: keep copies of them as well.
+
 Examples:
   hookbox backup /backups/hookbox-2026-11-29.db")]
 pub(super) struct Backup {
@@ -54,6 +57,7 @@ impl Backup {
                 bytes(made.bytes),
                 printable(&file)
             ));
+            out.remark("not in it: `secrets/`, the configuration and the plugins".to_owned());
             out.print()?;
         }
         Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! Bounds of gatherings: how many members, which of them are read, and what operators may do.
 
-use super::gatherings::{BATCH, JOIN, batch, end, join, member, needs, video};
+use super::gatherings::{BATCH, HOUR_MS, JOIN, batch, end, join, member, needs, video};
 use super::operator::{act, assert_conflict};
 use super::policies::PolicyHarness;
 use super::*;
@@ -55,4 +55,19 @@ pub(in crate::store) async fn an_operator_neither_moves_a_gathering_nor_ends_it_
         assert_eq!(changed.deliveries, 0);
     }
     act(&store, Action::Cancel, id).await;
+    act(&store, Action::Retry, id).await;
+    let view = delivery(&store, id).await;
+    assert_eq!((view.state, view.due_ms), (State::Waiting, Some(START_MS + HOUR_MS)));
+    assert!(end(&store, JOIN).await.is_none(), "it waits on");
+    for video_id in ["v1", "v2"] {
+        append(&store, member(&join(), "o", video(video_id))).await;
+    }
+    let view = end(&store, JOIN).await.expect("it is complete");
+    assert_eq!((view.why, view.count), (Why::Need, 2));
+    // One that is over ends at once.
+    let id = DeliveryId { event: append(&store, needs(&join(), "p", 2)).await, ordinal: 0 };
+    act(&store, Action::Cancel, id).await;
+    pass(&harness, HOUR_MS);
+    act(&store, Action::Retry, id).await;
+    assert_eq!(end(&store, JOIN).await.expect("its time is over").why, Why::Within);
 }

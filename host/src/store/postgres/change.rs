@@ -375,6 +375,8 @@ async fn begin_anew(
                    hookbox.now_ms_v1($3), g.failure
                FROM gone g";
     work.execute(sql, &[&ids.events, &ids.ordinals, &shared.at()]).await?;
+    // A gathering that is not over waits on for its members.
+    work.query("SELECT hookbox.wait_on_v1($1, $2)", &[&ids.events, &ids.ordinals]).await?;
     Ok(())
 }
 

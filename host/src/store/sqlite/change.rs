@@ -204,10 +204,10 @@ impl WriteBatch<'_> {
     }
 
     /// Settled to ready, or behind the others of its key; the attempts so far are not counted. A
-    /// dead letter that held its key comes first.
+    /// dead letter that held its key comes first, and a gathering that is not over waits on.
     fn begin_anew(&mut self, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
         let (entered, due_ms) = match stands.key.as_deref() {
-            None => (None, self.now_ms),
+            None => (None, self.waits_for_members_until(id)?.unwrap_or(self.now_ms)),
             Some(key) if self.let_go(&stands.plugin, key, id)? => {
                 (None, self.earliest_start_ms(&stands.plugin, Some(key))?)
             }

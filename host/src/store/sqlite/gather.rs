@@ -284,6 +284,23 @@ impl WriteBatch<'_> {
             .execute(params![id.event.row(), id.ordinal])?;
         Ok(())
     }
+
+    /// The host time until which a gathering waits for members; none if it is over, and for any
+    /// other delivery.
+    pub(super) fn waits_for_members_until(
+        &self,
+        id: DeliveryId,
+    ) -> Result<Option<i64>, rusqlite::Error> {
+        let until_ms: Option<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT min(until_ms, coalesce(quiet_until_ms, until_ms)) FROM gatherings
+                 WHERE event = ?1 AND ordinal = ?2 AND NOT frozen AND why IS NULL",
+            )?
+            .query_row(params![id.event.row(), id.ordinal], |row| row.get(0))
+            .optional()?;
+        Ok(until_ms.filter(|until_ms| *until_ms > self.now_ms))
+    }
 }
 
 impl OpenGathering {

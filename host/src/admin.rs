@@ -35,6 +35,7 @@ mod history;
 mod hosts;
 mod joins;
 mod kv;
+mod lasting;
 mod map;
 mod metrics;
 mod ndjson;

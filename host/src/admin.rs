@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{self, ServerOptions, ServerTimeouts};
+use crate::server::{self, Routed, ServerOptions, ServerTimeouts};
 
 mod access;
 mod answers;
@@ -35,6 +35,7 @@ mod history;
 mod hosts;
 mod joins;
 mod kv;
+mod lasting;
 mod map;
 mod metrics;
 mod ndjson;
@@ -84,5 +85,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationTo
         config: Arc::clone(&admin.config),
     };
     let asking = attention::keep_asking(admin.clone(), shutdown.clone());
-    tokio::join!(server::serve(listener, router(admin), options, shutdown), asking);
+    let config = Arc::clone(&admin.config);
+    let routed = Routed::new(router(admin), config);
+    tokio::join!(server::serve(listener, routed, options, shutdown), asking);
 }

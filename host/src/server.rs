@@ -2,6 +2,7 @@
 //! there are too many. The public listener (`ingest`) and the admin listener use it.
 //!
 //! - [`Handler`] answers requests; [`serve`] takes connections and hands it their requests;
+//! - [`Routed`] is the handler of operators, a router;
 //! - `connections` counts connections and chooses which one is closed for a newcomer;
 //! - `socket` wraps the TCP socket: `patience` limits waiting, `lines` refuses bare line feeds;
 //! - `tracked` knows when a reply has been handed over to the connection;
@@ -20,6 +21,7 @@ mod line_limit;
 mod lines;
 mod listener;
 mod patience;
+mod routed;
 mod socket;
 mod strict;
 mod timeouts;
@@ -30,5 +32,6 @@ pub use knock::post;
 pub use limit_log::LimitLog;
 pub use line_limit::LineLimit;
 pub use listener::{Handler, ServerOptions, serve};
+pub use routed::Routed;
 pub use strict::{Ambiguous, check};
 pub use timeouts::ServerTimeouts;

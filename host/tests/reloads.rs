@@ -141,6 +141,21 @@ fn the_difference_between_the_file_that_runs_and_the_one_that_waits_is_a_command
     assert!(page(&host).contains("A file waits to be approved"));
 }
 
+#[test]
+fn a_running_host_does_not_take_an_address_behind_a_proxy_without_a_token() {
+    let site = Site::of_worker(&guest("ok"), "");
+    let host = Host::start(&site);
+    let url = "admin_url = \"https://hookbox.example.com\"\n";
+    site.put_config(&format!("{url}{SOURCE}{ROUTE}"));
+    let ready = wait_for("the problem", || {
+        let ready = host.api("/readyz").to_string();
+        ready.contains("server.admin_url").then_some(ready)
+    });
+    assert!(ready.contains("there is no token"), "{ready}");
+    let applies = host.api("/api/v1/config").to_string();
+    assert!(!applies.contains("hookbox.example.com"), "{applies}");
+}
+
 /// Puts a program there that runs this line of shell.
 fn put_program(site: &Site, name: &str, line: &str) {
     let path = site.path(name);

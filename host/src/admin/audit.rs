@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -13,6 +14,7 @@ use utoipa::ToSchema;
 use super::ndjson::{self, LineSender};
 use super::params::{AuditQuery, Params, audit_text};
 use super::problem::ProblemJson;
+use super::role::Identity;
 use super::sees::Sees;
 use super::state::Admin;
 use super::view::Listing;
@@ -85,20 +87,23 @@ async fn found(
 /// Export every entry of the audit log that matches, newest first: one JSON object a line.
 ///
 /// `limit` bounds the entries of the whole answer; without it there are all. An answer that breaks
-/// off is not complete.
+/// off is not complete. It breaks off when its client could no longer begin it.
 #[utoipa::path(get, path = "/api/v1/audit/export", tag = "health", params(AuditQuery), responses(
     (status = 200, description = "Entries, until there are no more", body = AuditEntryJson, content_type = "application/x-ndjson"),
+    (status = 503, description = "4 exports are under way", body = ProblemJson, content_type = "application/problem+json"),
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(super) async fn export_audit(
     State(admin): State<Arc<Admin>>,
-    sees: Sees,
+    client: Identity,
     Params(query): Params<AuditQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, ProblemJson> {
+    let sees = client.sees;
     let (filter, (limit, before)) = (query.filter()?, query.page()?);
     let most = if query.is_limited() { limit } else { usize::MAX };
     let write = move |admin, sender| send_all(admin, sees, (filter, before, most), sender);
-    Ok(ndjson::answer(admin, write))
+    ndjson::answer(admin, (client, headers), write)
 }
 
 /// Sends every entry that matches, until the client has gone.

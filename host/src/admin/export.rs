@@ -23,6 +23,7 @@ use super::by::By;
 use super::ndjson::{self, LineSender, NDJSON};
 use super::params::{EventQuery, ImportQuery, Params};
 use super::problem::ProblemJson;
+use super::role::Identity;
 use super::sees::Sees;
 use super::state::{Admin, end_append};
 use crate::clock::rfc3339;
@@ -167,20 +168,23 @@ fn import_key(id: &str) -> DedupeKey {
 /// Export every event that matches, newest first: one JSON object a line.
 ///
 /// `limit` bounds the events of the whole answer; without it there are all. An answer that breaks
-/// off is not complete.
+/// off is not complete. It breaks off when its client could no longer begin it.
 #[utoipa::path(get, path = "/api/v1/events/export", tag = "events", params(EventQuery), responses(
     (status = 200, description = "Events, until there are no more", body = LineJson, content_type = "application/x-ndjson"),
+    (status = 503, description = "4 exports are under way", body = ProblemJson, content_type = "application/problem+json"),
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(super) async fn export_events(
     State(admin): State<Arc<Admin>>,
-    sees: Sees,
+    client: Identity,
     Params(query): Params<EventQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, ProblemJson> {
+    let sees = client.sees;
     let (filter, page) = (query.filter(sees)?, query.page()?);
     let most = if query.is_limited() { page.limit } else { usize::MAX };
     let write = move |admin, sender| send_all(admin, sees, (filter, page, most), sender);
-    Ok(ndjson::answer(admin, write))
+    ndjson::answer(admin, (client, headers), write)
 }
 
 /// Sends every event that matches, until the client has gone.

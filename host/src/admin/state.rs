@@ -34,31 +34,45 @@ pub const REQUEST_TIMEOUT_MS: u64 = 10_000;
 /// Streams of hints at once: more are refused, and their pages ask by themselves.
 pub(super) const MAX_STREAMS: usize = 16;
 
+/// Exports at once. Each holds a few copies of one event, which a slow client keeps it from giving
+/// back.
+pub(super) const MAX_EXPORTS: usize = 4;
+
 /// Renders every metric in the Prometheus text format: what was counted, and the gauges that the
 /// first argument sets. The series of plugins, sources and schedules that are gone are left out;
 /// the second argument tells by label and value which there are.
 pub type RenderMetrics =
     Arc<dyn Fn(&dyn Fn(), &dyn Fn(&str, &str) -> bool) -> String + Send + Sync>;
 
-/// The streams of hints that are open.
+/// The answers that last: streams of hints, and exports.
 #[derive(Debug)]
-pub struct Streams(Arc<Semaphore>);
+pub struct Streams {
+    hints: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
+}
 
 impl Default for Streams {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_STREAMS)))
+        let [hints, exports] =
+            [MAX_STREAMS, MAX_EXPORTS].map(|most| Arc::new(Semaphore::new(most)));
+        Self { hints, exports }
     }
 }
 
 impl Streams {
-    /// How many are open.
+    /// How many streams of hints are open.
     pub(super) fn open(&self) -> usize {
-        MAX_STREAMS.saturating_sub(self.0.available_permits())
+        MAX_STREAMS.saturating_sub(self.hints.available_permits())
     }
 
-    /// Counts one more while the permit lives; `None` if there are enough.
+    /// Counts one more stream while the permit lives; `None` if there are enough.
     pub(super) fn begin(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).try_acquire_owned().ok()
+        Arc::clone(&self.hints).try_acquire_owned().ok()
+    }
+
+    /// Counts one more export while the permit lives; `None` if there are enough.
+    pub(super) fn begin_export(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.exports).try_acquire_owned().ok()
     }
 }
 
@@ -102,7 +116,7 @@ pub struct Admin {
     pub tracer: Tracer,
     /// Ends streams when the host stops.
     pub closing: CancellationToken,
-    /// The streams that are open.
+    /// The streams and exports that are open.
     pub streams: Arc<Streams>,
     /// Tells of operations that were steered.
     pub operations: Arc<OperationSignal>,

@@ -14,13 +14,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body::Frame;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::guard::identify;
+use super::lasting::LastingClient;
 use super::params::{Params, StreamQuery, StreamTopics};
 use super::problem::ProblemJson;
+use super::role::Identity;
 use super::state::{Admin, MAX_STREAMS};
 use crate::event::EventId;
 use crate::store::{Changes, Hint, OperationId};
@@ -50,12 +51,13 @@ const TOPICS: [&str; 6] = ["stats", "events", "plugins", "failures", "sources", 
 /// that comes back with `Last-Event-ID` is told of all its topics at once. Without a hint a comment
 /// comes every 15 s.
 #[utoipa::path(get, path = "/api/v1/stream", tag = "health", params(StreamQuery), responses(
-    (status = 200, description = "Hints, until the client goes or the host stops", body = String, content_type = "text/event-stream"),
+    (status = 200, description = "Hints, until the client goes, could no longer begin, or the host stops", body = String, content_type = "text/event-stream"),
     (status = 503, description = "16 streams are open", body = ProblemJson, content_type = "application/problem+json"),
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(super) async fn show_stream(
     State(admin): State<Arc<Admin>>,
+    client: Identity,
     Params(query): Params<StreamQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ProblemJson> {
@@ -83,9 +85,8 @@ pub(super) async fn show_stream(
         is_stale: false,
         generation: admin.status.get().generation,
         commit: 0,
-        headers,
+        client: LastingClient::new(&admin, client, headers),
         sender,
-        log_outs: admin.access.log_outs(),
         _permit: permit,
     };
     tasks::spawn(stream.run(Arc::clone(&admin), admin.store.changes(), admin.closing.clone()));
@@ -123,22 +124,18 @@ struct HintStream {
     /// Configuration and plugins, as the client knows them.
     generation: u64,
     commit: u64,
-    /// The client shows again who it is, now and then and when the configuration changes.
-    headers: HeaderMap,
+    client: LastingClient,
     sender: mpsc::Sender<Bytes>,
-    log_outs: watch::Receiver<()>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl HintStream {
-    /// Sends hints until the client has gone or the host stops.
+    /// Sends hints until the client has gone, could no longer begin, or the host stops.
     async fn run(mut self, admin: Arc<Admin>, mut changes: Changes, closing: CancellationToken) {
         let mut status = admin.status.subscribe();
         let mut operations = admin.operations.listen();
         let mut sources = interval(SOURCES_EVERY);
         sources.reset();
-        let mut known = interval(COMMENT_EVERY);
-        known.reset();
         let mut next = Instant::now();
         let (mut comment, mut look) = (next, next);
         let sender = self.sender.clone();
@@ -147,13 +144,12 @@ impl HintStream {
             tokio::select! {
                 () = closing.cancelled() => return,
                 () = sender.closed() => return,
+                () = self.client.lost(&admin) => return,
                 hint = changes.next() => match hint {
                     Some(hint) => self.note(&hint),
                     None => return,
                 },
                 changed = status.changed() => match changed {
-                    // Its token or its session may be gone.
-                    Ok(()) if identify(&admin, &self.headers).is_none() => return,
                     Ok(()) => self.note_generation(status.borrow_and_update().generation),
                     Err(_) => return,
                 },
@@ -165,14 +161,10 @@ impl HintStream {
                     look = Instant::now() + LOOK_EVERY;
                     self.look(&admin).await;
                 }
-                // A session ends when its client logs out, and with its time.
-                Ok(()) = self.log_outs.changed() => {
-                    if identify(&admin, &self.headers).is_none() { return }
-                }
-                _ = known.tick() => if identify(&admin, &self.headers).is_none() { return },
                 _ = sources.tick() => self.change("sources"),
                 permit = ready(&sender, next), if has_hints => {
                     let Some(permit) = permit else { return };
+                    if !self.client.may_go_on(&admin) { return }
                     permit.send(self.hints());
                     next = Instant::now() + HINT_EVERY;
                     comment = Instant::now() + COMMENT_EVERY;

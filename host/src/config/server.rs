@@ -56,7 +56,7 @@ pub struct Server {
     pub admin: SocketAddr,
     /// The clients of the API; without one, everybody on loopback is operator.
     pub admin_tokens: Vec<AdminToken>,
-    /// The address of the API behind a reverse proxy.
+    /// The address of the API behind a reverse proxy; only with tokens.
     pub admin_url: Option<AdminUrl>,
     /// How providers reach this host, without a path of a source.
     pub public_url: Option<String>,
@@ -107,9 +107,10 @@ pub(super) fn read_server(
     let name = section.take("name").and_then(|item| host_name(&item));
     let tokens = section.take("admin_tokens");
     let admin_tokens = tokens.as_ref().map(read_tokens).unwrap_or_default();
-    let admin_url = section.take("admin_url").and_then(|item| read_url(&item));
     let has_tokens = tokens.is_some_and(|item| !item.one_or_many().is_empty());
     let (listen, admin) = read_addresses(&mut section, has_tokens, sink);
+    let is_open = !has_tokens && admin.ip().is_loopback();
+    let admin_url = section.take("admin_url").and_then(|item| read_proxied(&item, is_open));
     warn_of_plain_http(admin, admin_url.as_ref(), sink);
     let public_url = section.take("public_url").and_then(|item| read_public_url(&item));
     let trusted_proxies =
@@ -180,6 +181,20 @@ fn warn_of_plain_http(admin: SocketAddr, url: Option<&AdminUrl>, sink: &Sink) {
              put a reverse proxy that speaks TLS in front of it, and name it in `server.admin_url`"
         )));
     }
+}
+
+/// Reads the address behind a proxy. It is refused if the API is open to all who come over
+/// loopback, as everybody does who comes through the proxy.
+fn read_proxied(item: &Item<'_>, is_open: bool) -> Option<AdminUrl> {
+    let url = read_url(item)?;
+    if !is_open {
+        return Some(url);
+    }
+    let help = "whoever comes through that proxy would be operator: name them in `admin_tokens` (`hookbox token new NAME \
+        --role operator` makes a token), or take `admin_url` out";
+    let what = "by which others reach the admin API, and there is no token";
+    item.refuse(format_args!("is \"{}\", {what}", url.origin()), help);
+    None
 }
 
 /// Reads the two addresses of `[server]`.

@@ -15,8 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use axum::Router;
-use axum::body::{Body, HttpBody};
+use axum::body::HttpBody;
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -26,9 +25,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
-use super::client::{ClientKey, Peer};
+use super::client::ClientKey;
 use super::connections::{Closed, ConnectionPermit, Connections, NewConnection};
 use super::line_limit::LineLimit;
 use super::socket::Socket;
@@ -70,24 +68,6 @@ pub trait Handler: Clone + Send + Sync + 'static {
 
     /// `client` has reached its limit of connections.
     fn over_limit(&self, client: ClientKey);
-}
-
-impl Handler for Router {
-    async fn answer(&self, request: hyper::Request<Incoming>, peer: SocketAddr) -> Response {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
-        match self.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
-    }
-
-    /// Operators come over loopback, from one address: limits would keep them from their own host.
-    fn key_of(&self, _: SocketAddr) -> Option<ClientKey> {
-        None
-    }
-
-    fn over_limit(&self, _: ClientKey) {}
 }
 
 /// The limits of a listener.

@@ -5,6 +5,7 @@ use axum::http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::site::{Console, Ends, event, site};
+use crate::support::until;
 
 async fn export(site: &Console, query: &str) -> String {
     let request = Request::builder()
@@ -76,6 +77,53 @@ async fn what_is_exported_is_imported_exactly_and_once() {
     }
     let exact = r#""data":{"b": 9223372036854775808, "a": 1.0, "a": 2}"#;
     assert!(lines.contains(exact) && back.contains(exact), "{back}");
+}
+
+#[tokio::test]
+async fn an_export_reads_no_further_than_its_client() {
+    let site = site();
+    let mut ids = Vec::new();
+    for number in 0..10 {
+        ids.push(site.append(event("video.done", &format!("s{number}"), b"{}", &[])).await);
+    }
+    let body = site.stream("/api/v1/events/export", &[]).await;
+    for id in ids {
+        site.ask("POST", &format!("/api/v1/events/{id}/erase"), None).await;
+    }
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let lines = String::from_utf8(bytes.to_vec()).unwrap();
+    // One line waits for the client, and one for its place.
+    let read_before = lines.lines().filter(|line| !line.contains("\"erased_at\"")).count();
+    assert!(lines.lines().count() == 10 && read_before <= 2, "{lines}");
+}
+
+#[tokio::test]
+async fn a_fifth_export_at_once_is_refused_until_one_has_ended() {
+    let site = site();
+    for number in 0..10 {
+        site.append(event("video.done", &format!("s{number}"), b"{}", &[])).await;
+    }
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        open.push(site.stream("/api/v1/events/export", &[]).await);
+    }
+    let ask = async |path: &str| {
+        let request = Request::builder().uri(path).header(header::HOST, "localhost:3001");
+        site.send(request.body(Body::empty()).unwrap()).await
+    };
+    for path in ["/api/v1/events/export", "/api/v1/audit/export"] {
+        let refused = ask(path).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+        let (_, detail) = site.refused("GET", path, None).await;
+        assert!(detail.starts_with("4 exports are under way"), "{detail}");
+    }
+    open.pop();
+    let again = until("an export to end", async || {
+        let again = ask("/api/v1/events/export").await;
+        (again.status() == StatusCode::OK).then_some(again)
+    });
+    drop(again.await);
 }
 
 #[tokio::test]

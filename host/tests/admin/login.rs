@@ -206,6 +206,47 @@ async fn the_streams_of_a_session_end_with_its_log_out_and_no_other_does() {
 }
 
 #[tokio::test]
+async fn what_a_client_could_no_longer_begin_ends_and_what_others_began_goes_on() {
+    for (token, before, after) in [
+        ("reader-token", "payloads = true, ", ""),
+        ("operator-token", "role = \"operator\"", "role = \"viewer\", payloads = true"),
+    ] {
+        let site = guarded();
+        for number in 0..120 {
+            site.append(event("video.done", &format!("order_{number}"), b"{}", &[])).await;
+        }
+        let hints = "/api/v1/stream?topics=events";
+        let shows = format!("Bearer {token}");
+        let mut ends = Vec::new();
+        for path in [hints, "/api/v1/events/stream", "/api/v1/events/export"] {
+            ends.push((path, site.stream(path, &[("authorization", &shows)]).await));
+        }
+        let mut goes_on = site.stream(hints, &[("authorization", "Bearer viewer-token")]).await;
+        site.configure(&with_hashes(&TOKENS.replace(before, after)));
+        site.admin.status.update(|condition| condition.generation += 1);
+        site.append(event("video.done", "secret", b"{}", &[])).await;
+        for (path, mut stream) in ends {
+            let (mut told, mut is_broken) = (String::new(), false);
+            while let Some(chunk) = stream.frame().await {
+                let Ok(chunk) = chunk else {
+                    is_broken = true;
+                    break;
+                };
+                told += std::str::from_utf8(&chunk.into_data().unwrap()).unwrap();
+                assert!(!told.contains("secret") && !told.contains("topic"), "{path}: {told}");
+            }
+            assert_eq!(is_broken, path.ends_with("export"), "{path}: {told}");
+            assert!(told.lines().count() < 10, "{path}: {told}");
+        }
+        let mut told = String::new();
+        while !told.contains("\"topic\":\"events\"") {
+            let chunk = goes_on.frame().await.expect("it goes on").unwrap();
+            told += std::str::from_utf8(&chunk.into_data().unwrap()).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_viewer_without_payloads_who_searches_is_told_what_else_to_look_for() {
     let site = guarded();
     let cookie = log_in(&site, "viewer-token").await;

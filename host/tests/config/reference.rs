@@ -43,6 +43,20 @@ fn a_fresh_clone_needs_nothing_else() {
     assert!(config.is_ok(), "{}", config.unwrap_err().render(false));
 }
 
+/// The address behind a proxy, which the file has commented out, needs a token.
+fn with_a_token(text: &str) -> String {
+    let hash = "0123456789abcdef".repeat(4);
+    let token = format!("[{{ name = \"jo\", role = \"operator\", sha256 = \"{hash}\" }}]");
+    text.replacen("admin_tokens = []", &format!("admin_tokens = {token}"), 1)
+}
+
+/// The same without the addresses of proxies, and the token.
+fn without_proxies(server: &Server) -> Server {
+    let tokens = &server.admin_tokens;
+    assert_eq!(tokens.len(), 1, "the line of the tokens is there");
+    Server { admin_tokens: Vec::new(), admin_url: None, public_url: None, ..server.clone() }
+}
+
 /// The rest of `[telemetry]`.
 fn without_collector(telemetry: &Telemetry) -> Telemetry {
     let headers = Vec::new();
@@ -69,10 +83,10 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
         .flat_map(|line| [line, "\n"])
         .collect();
     let home = Home { env: vec![("ACME_SECRET", "whsec_0123456789abcdef")], ..Home::new() };
-    let config = home.good(&all);
+    let config = home.good(&with_a_token(&all));
     let url = config.server.admin_url.as_ref().map(AdminUrl::origin);
     assert_eq!(url.as_deref(), Some("https://hookbox.example.com"));
-    let server = Server { admin_url: None, public_url: None, ..config.server.clone() };
+    let server = without_proxies(&config.server);
     assert_eq!(server, home.good("").server, "there is no address of a proxy without one");
     assert_eq!(
         StoreSettings { max_bytes: None, payload_retention_ms: None, ..config.store.clone() },

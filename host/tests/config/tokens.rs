@@ -71,6 +71,25 @@ fn without_a_token_the_api_stays_on_loopback() {
 }
 
 #[test]
+fn an_address_behind_a_proxy_needs_a_token_because_all_who_come_through_it_would_be_operators() {
+    let home = Home::new();
+    let url = "admin_url = \"https://h.example.com\"\n";
+    for tokens in ["", "admin_tokens = []\n"] {
+        home.refuses(
+            &format!("[server]\n{url}{tokens}"),
+            &[
+                "`server.admin_url` is \"https://h.example.com\", by which others reach the admin API",
+                "there is no token",
+                "hookbox token new",
+            ],
+        );
+    }
+    // One mistake is one problem.
+    let told = home.bad(&format!("[server]\nadmin = \"0.0.0.0:3001\"\n{url}")).render(false);
+    assert_eq!(told.matches("there is no token").count(), 1, "{told}");
+}
+
+#[test]
 fn a_token_in_the_place_of_its_hash_is_not_shown() {
     let home = Home::new();
     for tokens in

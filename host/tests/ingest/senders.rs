@@ -179,7 +179,7 @@ async fn a_trusted_proxy_has_no_share_of_connections() {
 }
 
 #[tokio::test]
-async fn the_operators_door_has_no_shares_and_closes_what_has_been_idle_for_longest() {
+async fn the_operators_door_has_no_shares_on_loopback_and_closes_what_has_been_idle_for_longest() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = axum::Router::new().fallback(|| async { axum::http::StatusCode::NO_CONTENT });
@@ -189,8 +189,9 @@ async fn the_operators_door_has_no_shares_and_closes_what_has_been_idle_for_long
         max_connections: 4,
         timeouts: PATIENT,
         half_close: false,
-        config,
+        config: Arc::clone(&config),
     };
+    let router = server::Routed::new(router, config);
     let (shutdown, probe) =
         (CancellationToken::new(), b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let serving = tokio::spawn(server::serve(listener, router, options, shutdown.clone()));

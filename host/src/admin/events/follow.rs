@@ -10,14 +10,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
-use tokio::time::{Instant, interval};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::guard::identify;
+use crate::admin::lasting::LastingClient;
 use crate::admin::params::{EventQuery, Params};
 use crate::admin::problem::ProblemJson;
-use crate::admin::sees::Sees;
+use crate::admin::role::Identity;
 use crate::admin::state::{Admin, MAX_STREAMS};
 use crate::admin::stream::{COMMENT_EVERY, Chunks, ready};
 use crate::admin::view::EventItem;
@@ -45,18 +45,18 @@ const NDJSON: &str = "application/x-ndjson";
 /// `{"skipped": 6950}` stands for those that are left out, with `"or_more": true` if they were not
 /// counted to the end. Every 15 s without an event comes an empty line, or a comment.
 #[utoipa::path(get, path = "/api/v1/events/stream", tag = "events", params(EventQuery), responses(
-    (status = 200, description = "Events, until the client goes or the host stops", body = EventItem, content_type = "application/x-ndjson"),
+    (status = 200, description = "Events, until the client goes, could no longer begin, or the host stops", body = EventItem, content_type = "application/x-ndjson"),
     (status = 503, description = "16 streams are open", body = ProblemJson, content_type = "application/problem+json"),
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(in crate::admin) async fn follow_events(
     State(admin): State<Arc<Admin>>,
-    sees: Sees,
+    client: Identity,
     Params(query): Params<EventQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ProblemJson> {
     query.without_page()?;
-    let mut filter = query.filter(sees)?;
+    let mut filter = query.filter(client.sees)?;
     let last = match headers.get("last-event-id") {
         Some(id) => {
             let id = id.to_str().unwrap_or("?").parse();
@@ -83,9 +83,8 @@ pub(in crate::admin) async fn follow_events(
         last,
         is_new: !begins_now,
         as_lines,
-        headers,
+        client: LastingClient::new(&admin, client, headers),
         sender,
-        log_outs: admin.access.log_outs(),
         _permit: permit,
     };
     tasks::spawn(stream.run(Arc::clone(&admin), changes, admin.closing.clone()));
@@ -108,19 +107,14 @@ struct Follower {
     /// Whether there may be newer ones.
     is_new: bool,
     as_lines: bool,
-    /// The client shows again who it is, now and then and when the configuration changes.
-    headers: HeaderMap,
+    client: LastingClient,
     sender: mpsc::Sender<Bytes>,
-    log_outs: watch::Receiver<()>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Follower {
-    /// Sends events until the client has gone or the host stops.
+    /// Sends events until the client has gone, could no longer begin, or the host stops.
     async fn run(mut self, admin: Arc<Admin>, mut changes: Changes, closing: CancellationToken) {
-        let mut status = admin.status.subscribe();
-        let mut known = interval(COMMENT_EVERY);
-        known.reset();
         let mut next = Instant::now();
         let mut comment = next;
         let sender = self.sender.clone();
@@ -128,26 +122,18 @@ impl Follower {
             tokio::select! {
                 () = closing.cancelled() => return,
                 () = sender.closed() => return,
+                () = self.client.lost(&admin) => return,
                 hint = changes.next() => match hint {
                     Some(hint) => self.is_new |= hint.events || hint.missed,
                     None => return,
-                },
-                // A session ends when its client logs out, and with its time.
-                Ok(()) = self.log_outs.changed() => {
-                    if identify(&admin, &self.headers).is_none() { return }
-                }
-                _ = known.tick() => if identify(&admin, &self.headers).is_none() { return },
-                changed = status.changed() => match changed {
-                    // Its token may be gone.
-                    Ok(()) if identify(&admin, &self.headers).is_none() => return,
-                    Ok(()) => drop(status.borrow_and_update()),
-                    Err(_) => return,
                 },
                 permit = ready(&sender, next), if self.is_new => {
                     let Some(permit) = permit else { return };
                     self.is_new = false;
                     next = Instant::now() + SCAN_EVERY;
-                    match self.scan(&admin).await {
+                    let found = self.scan(&admin).await;
+                    if !self.client.may_go_on(&admin) { return }
+                    match found {
                         Ok(text) if text.is_empty() => {}
                         Ok(text) => {
                             permit.send(text.into());

@@ -18,7 +18,7 @@ use super::{html, params};
 use crate::admin::audit::{AuditEntryJson, list_audit};
 use crate::admin::params::{AuditQuery, NoQuery};
 use crate::admin::problem::ProblemJson;
-use crate::admin::state::{Admin, MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_STREAMS};
+use crate::admin::state::{Admin, MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_EXPORTS, MAX_STREAMS};
 use crate::admin::who::{ConfigJson, list_tokens, show_config};
 use crate::sandbox::ENGINE;
 use crate::text::duration;
@@ -232,6 +232,7 @@ pub(super) async fn about(
         ("this address", shown(&config.server.admin.to_string())),
         ("connections here, at most", shown(&MAX_CONNECTIONS.to_string())),
         ("pages that are live at once", shown(&MAX_STREAMS.to_string())),
+        ("exports at once", shown(&MAX_EXPORTS.to_string())),
         ("bytes of a request, at most", shown(&MAX_BODY_BYTES.to_string())),
     ];
     let frame = PageFrame::of(&admin, &asked, "settings", "About").await;

@@ -1,5 +1,7 @@
 //! `wasi:http/outgoing-handler`: the requests of a guest go through [`crate::egress`].
 
+mod texts;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -79,7 +81,8 @@ impl HostImport for Outgoing {
     where
         T: WasiHttpView + 'static,
     {
-        wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+        texts::bound(linker)
     }
 
     fn record(&mut self, invocation: &mut Invocation) {
@@ -144,6 +147,10 @@ impl Outgoing {
         })
     }
 }
+
+/// Bytes that a guest may write into a body at once. Two such pieces wait in each body, and as many
+/// bodies as handles are held, also of requests that are never sent.
+const BODY_CHUNK_BYTES: usize = 8 << 10;
 
 /// Unwanted bodies that are read concurrently, and that wait for it. Others are dropped unread.
 const DRAINED_AT_ONCE: usize = 8;
@@ -231,6 +238,10 @@ impl Drop for Drained {
 type Io = Box<dyn Future<Output = Result<()>> + Send>;
 
 impl WasiHttpHooks for Outgoing {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
+    }
+
     /// `egress` sets it, from the target of the request.
     fn set_host_header(&mut self) -> bool {
         false

@@ -1,0 +1,37 @@
+;; Makes requests, writes as much into the body of each as it may, and keeps them unsent. It traps if that is more than
+;; 8 KiB at once, or more than twice that for one body.
+(core module $m
+  (import "libc" "memory" (memory 1))
+  (import "host" "fields" (func $fields (result i32)))
+  (import "host" "request" (func $request (param i32) (result i32)))
+  (import "host" "body" (func $body (param i32 i32)))
+  (import "host" "body-stream" (func $body-stream (param i32 i32)))
+  (import "host" "check-write" (func $check-write (param i32 i32)))
+  (import "host" "write-zeroes" (func $write-zeroes (param i32 i64 i32)))
+  (import "host" "drop-output" (func $drop-output (param i32)))
+  (import "host" "drop-body" (func $drop-body (param i32)))
+  (func (export "handle") (param $call i32) (result i32)
+    (local $left i32) (local $request i32) (local $body i32) (local $output i32) (local $most i64) (local $all i64)
+    (local.set $left (i32.const 100000))
+    (loop $more
+      (local.set $request (call $request (call $fields)))
+      (call $body (local.get $request) (i32.const 64))
+      (local.set $body (i32.load (i32.const 68)))
+      (call $body-stream (local.get $body) (i32.const 64))
+      (local.set $output (i32.load (i32.const 68)))
+      (local.set $all (i64.const 0))
+      (loop $fill
+        (call $check-write (local.get $output) (i32.const 64))
+        (if (i32.load8_u (i32.const 64)) (then (unreachable)))
+        (local.set $most (i64.load (i32.const 72)))
+        (if (i64.gt_u (local.get $most) (i64.const 8192)) (then (unreachable)))
+        (if (i64.ne (local.get $most) (i64.const 0)) (then
+          (local.set $all (i64.add (local.get $all) (local.get $most)))
+          (if (i64.gt_u (local.get $all) (i64.const 16384)) (then (unreachable)))
+          (call $write-zeroes (local.get $output) (local.get $most) (i32.const 64))
+          (if (i32.load8_u (i32.const 64)) (then (unreachable)))
+          (br $fill))))
+      (call $drop-output (local.get $output))
+      (call $drop-body (local.get $body))
+      (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+    (i32.const 16)))

@@ -1,0 +1,33 @@
+;; Makes requests with a method, an authority and a path of a megabyte each. It traps if one of them is taken, or if one
+;; is refused that is not too long.
+(core module $m
+  (import "libc" "memory" (memory 1))
+  (import "host" "fields" (func $fields (result i32)))
+  (import "host" "request" (func $request (param i32) (result i32)))
+  (import "host" "set-authority" (func $set-authority (param i32 i32 i32 i32) (result i32)))
+  (import "host" "set-path" (func $set-path (param i32 i32 i32 i32) (result i32)))
+  (import "host" "set-method" (func $set-method (param i32 i32 i32 i32) (result i32)))
+  (func $authority (param $request i32) (param $length i32) (result i32)
+    (call $set-authority (local.get $request) (i32.const 1) (i32.const 65536) (local.get $length)))
+  ;; The tenth case of a method is a text.
+  (func $method (param $request i32) (param $length i32) (result i32)
+    (call $set-method (local.get $request) (i32.const 9) (i32.const 65536) (local.get $length)))
+  (func $path (param $request i32) (param $length i32) (result i32)
+    (call $set-path (local.get $request) (i32.const 1) (i32.const 65535) (local.get $length)))
+  (func (export "handle") (param $call i32) (result i32)
+    (local $left i32) (local $request i32)
+    (memory.fill (i32.const 65536) (i32.const 97) (i32.const 1000000))
+    (i32.store8 (i32.const 65535) (i32.const 47))
+    (local.set $left (i32.const 100))
+    (loop $more
+      (local.set $request (call $request (call $fields)))
+      (if (i32.eqz (call $authority (local.get $request) (i32.const 1000000))) (then (unreachable)))
+      (if (i32.eqz (call $method (local.get $request) (i32.const 1000000))) (then (unreachable)))
+      (if (i32.eqz (call $path (local.get $request) (i32.const 1000000))) (then (unreachable)))
+      (if (i32.eqz (call $authority (local.get $request) (i32.const 321))) (then (unreachable)))
+      (if (i32.eqz (call $method (local.get $request) (i32.const 33))) (then (unreachable)))
+      (if (call $authority (local.get $request) (i32.const 320)) (then (unreachable)))
+      (if (call $method (local.get $request) (i32.const 32)) (then (unreachable)))
+      (if (call $path (local.get $request) (i32.const 8192)) (then (unreachable)))
+      (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+    (i32.const 16)))

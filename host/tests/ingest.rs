@@ -24,6 +24,7 @@ mod mutations;
 mod parts;
 mod providers;
 mod public_keys;
+mod redelivered;
 mod refusals;
 mod replayed;
 mod roundtrip;

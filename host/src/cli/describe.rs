@@ -6,7 +6,7 @@ use super::output::{Ink, Printout, printable};
 use crate::clock::{Clock, rfc3339};
 use crate::config::routes::{Gathering, Route, RouteItem};
 use crate::config::schedules::NO_TICK_MS;
-use crate::config::source::{Secrets, Source, Verify};
+use crate::config::source::{DedupeBy, Secrets, Source, Verify};
 use crate::config::{Config, Schedule, shared_buckets};
 use crate::plugins::{Entry, Registry, warnings};
 
@@ -79,9 +79,14 @@ fn sources(out: &mut Printout, config: &Config) {
         config.sources.values().filter(|source| source.dedupe.is_body_for_want_of_better())
     {
         let label = out.ink(Ink::Yellow, "note:");
+        let (why, help) = if source.dedupe.keys == [DedupeBy::Body] {
+            ("signs neither an id nor a time", "say where its `id` is, or choose with `dedupe`")
+        } else {
+            ("goes by the body beside other keys", "choose with `dedupe` if that may be")
+        };
         out.line(format!(
-            "{label} source `{}` signs neither an id nor a time, so events of equal type and body count as one within \
-             `store.dedupe_window`; say where its `id` is, or choose with `dedupe`",
+            "{label} source `{}` {why}, so events of equal type and body count as one within \
+             `store.dedupe_window`; {help}",
             source.name
         ));
     }

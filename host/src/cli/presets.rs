@@ -145,13 +145,15 @@ fn described(name: &str) -> Option<Value> {
     }))
 }
 
-/// How bodies differ, where only type and body tell events apart.
+/// How bodies differ, where type and body are a key.
 fn bodies(template: &SourceTemplate, about: &AboutProvider) -> Option<String> {
-    if template.dedupe(true).keys != [DedupeBy::Body] {
-        return None;
-    }
+    let dedupe = template.dedupe(true);
     let repeat = "two events with equal bodies are one; take another `dedupe` if that may be";
-    Some(about.differs.as_ref().map_or(repeat.to_owned(), |part| format!("differ by {part}")))
+    match &about.differs {
+        Some(part) if dedupe.keys.contains(&DedupeBy::Body) => Some(format!("differ by {part}")),
+        None if dedupe.is_body_for_want_of_better() => Some(repeat.to_owned()),
+        _ => None,
+    }
 }
 
 /// Where signatures stand, as `Header: prefix…`.

@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problems::Problems;
 use super::raw::{Item, Section, Sink};
-use super::source::{EventTypes, Placeholder, SourceTemplate};
+use super::source::{DedupeBy, EventTypes, Pick, Placeholder, SourceTemplate};
 use super::template;
 
 /// One preset.
@@ -30,8 +30,8 @@ pub struct AboutProvider {
     /// Whether the rule was read in the provider's own documentation or code; otherwise it comes
     /// from others.
     pub confirmed: bool,
-    /// The part of a body that differs from event to event, where only type and body tell events
-    /// apart; `None` if two events may have equal bodies.
+    /// The part of a body that differs from event to event, where type and body are a key and the
+    /// id is not in the body; `None` if two events may have equal bodies.
     pub differs: Option<String>,
     /// The remedy, where the provider signs for all customers with one key and no rule names the
     /// user's registration.
@@ -79,7 +79,11 @@ fn read_section(item: &Item<'_>) -> Option<Preset> {
         template.types = types;
     }
     let about = section.take("about").and_then(|item| read_about(&item));
-    template.bodies_repeat = about.as_ref().is_some_and(|about| about.differs.is_none());
+    // An id that is a key names events. In the body it differs wherever they do.
+    let is_key = template.dedupe.as_ref().is_some_and(|keys| keys.contains(&DedupeBy::Id));
+    let is_told = is_key && template.id.as_ref().is_some_and(Pick::is_of_body);
+    template.bodies_repeat =
+        !is_told && about.as_ref().is_some_and(|about| about.differs.is_none());
     if about.is_none() {
         item.refuse_key("does not say whose preset it is", "write [about]");
     }

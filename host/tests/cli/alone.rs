@@ -166,10 +166,12 @@ fn check_says_what_makes_a_duplicate_of_each_source() {
     let preset = |name: &str| {
         format!("[sources.{name}]\npreset = \"{name}\"\nsecrets = [{{ env = \"OWN_SECRET\" }}]\n")
     };
-    let (heygen, github) = (preset("heygen"), preset("github"));
+    let (heygen, github, gitea) = (preset("heygen"), preset("github"), preset("gitea"));
     site.put(
         "config.toml",
-        format!("{heygen}{github}[sources.own]\n{own}[sources.chosen]\n{own}dedupe = \"body\"\n"),
+        format!(
+            "{heygen}{github}{gitea}[sources.own]\n{own}[sources.chosen]\n{own}dedupe = \"body\"\n"
+        ),
     );
     let ran = site.run(&["check"]);
     for said in [
@@ -177,10 +179,12 @@ fn check_says_what_makes_a_duplicate_of_each_source() {
         "/webhook/github  dedupe: id        ",
         "/webhook/own     dedupe: body      ",
         "note: source `own` signs neither an id nor a time",
+        "note: source `gitea` goes by the body beside other keys",
     ] {
         assert!(ran.code == 0 && ran.out.contains(said), "{said}: {ran:?}");
     }
     assert!(!ran.out.contains("note: source `chosen`"), "it was chosen: {ran:?}");
+    assert!(!ran.out.contains("note: source `heygen`"), "its bodies differ: {ran:?}");
 }
 
 #[test]

@@ -43,11 +43,13 @@ fn a_preset_shows_the_section_that_it_needs() {
 }
 
 #[test]
-fn a_preset_that_goes_by_the_body_alone_says_whether_two_events_may_be_one() {
+fn a_preset_that_goes_by_the_body_says_whether_two_events_may_be_one() {
     let site = site();
     let shown = |name: &str| site.run(&["sources", "presets", name, "--json"]).json();
     assert_eq!(shown("airtable")["bodies"], "differ by timestamp");
     assert_eq!(shown("github")["bodies"], json!(null));
+    assert_eq!(shown("jira")["bodies"], "differ by timestamp");
+    assert_eq!(shown("revenuecat")["bodies"], json!(null), "the id is in the body");
     let said = site.run(&["sources", "presets", "paystack"]).said();
     assert!(said.contains("two events with equal bodies are one"), "{said}");
     let said = site.run(&["sources", "presets", "plaid"]).said();

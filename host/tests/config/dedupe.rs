@@ -90,6 +90,9 @@ fn only_a_body_that_nobody_chose_is_worth_a_word() {
     );
     assert!(!of(&preset("airtable")).is_body_for_want_of_better(), "each body has its time");
     assert!(!of(&preset("dropbox")).is_body_for_want_of_better());
+    assert!(of(&preset("gitea")).is_body_for_want_of_better(), "an id in a header is no help");
+    assert!(!of(&preset("jira")).is_body_for_want_of_better(), "each body has its time");
+    assert!(!of(&preset("revenuecat")).is_body_for_want_of_better(), "the id is in the body");
 }
 
 #[test]

@@ -241,6 +241,21 @@ fn the_keys_are_what_the_documentation_says() {
 }
 
 #[test]
+fn an_id_that_is_too_long_to_be_shown_is_a_key_all_the_same() {
+    let with = |id: String| {
+        let named = Named { id: Some(id), kind: "t".into(), at_s: NOW_S, body: "{}".into() };
+        identified(&going_by(&[DedupeBy::Id]), &named)
+    };
+    let long = "x".repeat(600);
+    let (first, again) = (with(long.clone()), with(long.clone()));
+    assert_eq!((first.provider_id, first.dedupe.len()), (None, 1));
+    assert_eq!(first.note.as_deref(), Some("the id is longer than 512 bytes"));
+    assert_eq!(first.dedupe, again.dedupe);
+    assert_ne!(first.dedupe, with(format!("{long}y")).dedupe, "they differ behind the bound");
+    assert_eq!(with("x".repeat(512)).provider_id.map(|id| id.len()), Some(512));
+}
+
+#[test]
 fn a_key_of_one_source_is_none_of_another() {
     let named = Named {
         id: Some("ab".to_owned()),

@@ -97,3 +97,23 @@ fn a_timestamp_and_a_body_are_signed_as_discord_does() {
     let signed = sign(discord.source(), BODY.as_bytes(), "1", NOW_S);
     assert!(matches!(signed, Err(SignError::OnlyProvider { .. })), "{signed:?}");
 }
+
+#[test]
+fn more_signatures_than_a_provider_sends_are_refused_before_anything_is_hashed() {
+    let listed = source("header = \"X-S\", separator = \" \"", &RFC_KEYS);
+    // A rule over several headers is checked on another way.
+    let spread =
+        source("header = [\"X-S\", \"X-T\"], separator = \" \", match = \"any\"", &RFC_KEYS);
+    let others = |count: usize| vec![RFC_SIGNATURES[1]; count].join(" ");
+    let with = |count: usize| format!("{} {}", others(count), RFC_SIGNATURES[0]);
+    for source in [&listed, &spread] {
+        assert_eq!(check(source, &[("x-s", &with(7))], b"", 0), Ok(Some(0)));
+        assert_eq!(check(source, &[("x-s", &with(8))], b"", 0), Err(Refusal::Malformed));
+        assert_eq!(check(source, &[("x-s", &with(300))], b"", 0), Err(Refusal::Malformed));
+        // Texts that are no signatures do not count.
+        let padded = format!("{} {}", vec!["v1"; 300].join(" "), RFC_SIGNATURES[0]);
+        assert_eq!(check(source, &[("x-s", &padded)], b"", 0), Ok(Some(0)));
+    }
+    let both = [("x-s", &*others(4)), ("x-t", &*with(4))];
+    assert_eq!(check(&spread, &both, b"", 0), Err(Refusal::Malformed));
+}

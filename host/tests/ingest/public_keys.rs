@@ -1,7 +1,11 @@
 //! Requests that providers signed with private keys: no change of one is accepted.
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderName, HeaderValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hookbox::config::presets;
+use hookbox::config::source::SignatureScheme;
+use hookbox::ingest::Refusal;
 
 use super::providers::ProviderVector;
 
@@ -16,6 +20,29 @@ fn accepted() -> impl Iterator<Item = ProviderVector> {
         let preset = presets::find(&vector.preset);
         vector.expect == "accept" && preset.is_some_and(|preset| !preset.signature.has_secrets())
     })
+}
+
+#[test]
+fn a_signature_that_no_key_can_make_is_malformed_by_its_length() {
+    for vector in accepted() {
+        let rule = presets::find(&vector.preset).unwrap().signature;
+        let Some(name) = rule.signatures[0].place.header() else { continue };
+        let is_rsa = matches!(rule.scheme, SignatureScheme::RsaSha1 | SignatureScheme::RsaSha256);
+        let (short, long, fits) = match rule.scheme {
+            SignatureScheme::EcdsaP256 => (8, 73, 70),
+            _ if is_rsa => (127, 1_025, 256),
+            _ => continue,
+        };
+        let verdict = |bytes: usize| {
+            let mut head = vector.head();
+            let value = HeaderValue::from_str(&STANDARD.encode(vec![0; bytes])).unwrap();
+            head.headers.insert(name.parse::<HeaderName>().unwrap(), value);
+            vector.check(&vector.runtime(), head, &vector.body())
+        };
+        assert_eq!(verdict(short), Err(Refusal::Malformed), "{}", vector.preset);
+        assert_eq!(verdict(long), Err(Refusal::Malformed), "{}", vector.preset);
+        assert_eq!(verdict(fits), Err(Refusal::Mismatch), "{}", vector.preset);
+    }
 }
 
 #[test]

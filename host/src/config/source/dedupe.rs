@@ -71,9 +71,11 @@ impl Dedupe {
         self.keys.contains(&DedupeBy::Signed) && !(self.is_default && rule.binds_body())
     }
 
-    /// Whether only type and body are left to tell events apart, and the user has not chosen that.
+    /// Whether two events of equal type and body are one, and the user has not chosen that.
+    ///
+    /// Other keys beside the body are no help: one that two requests have in common is enough.
     pub fn is_body_for_want_of_better(&self) -> bool {
-        (self.is_default || self.bodies_repeat) && self.keys == [DedupeBy::Body]
+        (self.is_default || self.bodies_repeat) && self.keys.contains(&DedupeBy::Body)
     }
 }
 

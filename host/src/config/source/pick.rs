@@ -37,6 +37,16 @@ impl Pick {
             _ => false,
         }
     }
+
+    /// Whether all of it is read in the body. Two equal bodies then have equal values.
+    pub fn is_of_body(&self) -> bool {
+        match self {
+            Self::Json(_) | Self::Request(_) | Self::Form(_) | Self::Beside(_) => true,
+            Self::First(picks) => picks.iter().all(Self::is_of_body),
+            Self::Joined(joined) => joined.values.iter().all(|(_, pick)| pick.is_of_body()),
+            Self::Header(_) | Self::Fixed(_) | Self::Query(_) | Self::Method => false,
+        }
+    }
 }
 
 /// Values in a row: `{header:X-Event}.{json:/action}`. A missing value is left out together with

@@ -10,7 +10,7 @@ use super::location::{AttributeReader, Location};
 use super::notes::NoteLine;
 use super::split::{BatchFault, Split};
 use crate::config::source::{Pick, Source};
-use crate::event::{DedupeKey, LegacyKey, UNIDENTIFIED, form, name};
+use crate::event::{DedupeKey, LegacyKey, MAX_NAME_BYTES, UNIDENTIFIED, form, name};
 use crate::ingest::head::{Head, wrapped};
 
 /// Where a source has its routing attributes, parsed, and how it recognises repeated requests.
@@ -173,14 +173,16 @@ impl Extractor {
         let is_json = problem.is_none();
         let noted = notes.len();
         let request = item.map_or(&[][..], |(_, request)| request);
-        let mut reader = AttributeReader { head, body, found: &found, request, notes: &mut notes };
+        let (notes_of, most_bytes) = (&mut notes, MAX_NAME_BYTES);
+        let mut reader =
+            AttributeReader { head, body, found: &found, request, notes: notes_of, most_bytes };
         let kind = reader.name("type", &self.kind, name::escaped_type);
         // One note says why the body cannot be read, for all that might be in it.
         let explained = reader.notes.len() > noted || (!is_json && self.kind.needs_body());
         if kind.is_none() && !explained {
             reader.notes.add("the type is missing");
         }
-        let id = self.id.as_ref().and_then(|location| reader.id(location, item.map(|it| it.0)));
+        let (id, key_id) = self.ids(&mut reader, item.map(|it| it.0));
         let subject = self
             .subject
             .as_ref()
@@ -192,12 +194,32 @@ impl Extractor {
         }
         let kind = kind.unwrap_or_else(|| UNIDENTIFIED.to_owned());
         // An id holds no line end, so no two pairs make the same text.
-        let scoped = scope.zip(id.as_ref()).map(|(scope, id)| format!("{scope}\n{id}"));
-        let own = scoped.as_deref().or(id.as_deref());
+        let scoped = scope.zip(key_id.as_ref()).map(|(scope, id)| format!("{scope}\n{id}"));
+        let own = scoped.as_deref().or(key_id.as_deref());
         let parts = KeyParts { id: own, kind: &kind, body, signed };
         let spends = self.dedupe.spends(&parts);
         let dedupe = self.dedupe.keys(&parts, sent_at);
         Extracted { kind, id, subject, is_json, dedupe, spends, note: notes.into_text() }
+    }
+
+    /// The id as it is shown, and the id as a key: an id that is too long to be shown still tells
+    /// events apart.
+    fn ids(
+        &self,
+        reader: &mut AttributeReader<'_>,
+        item: Option<usize>,
+    ) -> (Option<String>, Option<String>) {
+        let Some(location) = &self.id else { return (None, None) };
+        let noted = reader.notes.len();
+        let shown = reader.id(location, item);
+        if reader.notes.len() == noted {
+            return (shown.clone(), shown);
+        }
+        let mut unsaid = NoteLine::after(None);
+        let AttributeReader { head, body, found, request, .. } = *reader;
+        let (notes, most_bytes) = (&mut unsaid, usize::MAX);
+        let mut whole = AttributeReader { head, body, found, request, notes, most_bytes };
+        (shown, whole.id(location, item))
     }
 
     /// The values that the pointers find in a body, or why it cannot be read.

@@ -104,6 +104,8 @@ pub(super) struct AttributeReader<'a> {
     /// The values that the pointers into the request have found.
     pub(super) request: &'a [PointerValue],
     pub(super) notes: &'a mut NoteLine,
+    /// The length of the longest value that is taken, in bytes.
+    pub(super) most_bytes: usize,
 }
 
 impl AttributeReader<'_> {
@@ -151,7 +153,7 @@ impl AttributeReader<'_> {
         }
         let Location::Joined(values, end) = location else { return self.value(what, location) };
         let text = self.joined(what, values, end)?;
-        if text.len() > MAX_NAME_BYTES {
+        if text.len() > self.most_bytes {
             self.notes.add(&too_long(what));
             return None;
         }
@@ -178,12 +180,10 @@ impl AttributeReader<'_> {
 
     fn value(&mut self, what: &str, location: &Location) -> Option<String> {
         let value = match location {
-            Location::Request(slot) => {
-                self.request.get(*slot).map_or(Ok(None), |found| checked(pointed(found)))
-            }
+            Location::Request(slot) => self.request.get(*slot).map_or(Ok(None), pointed),
             location => value_at(location, self.head, self.body, self.found),
         };
-        value.unwrap_or_else(|why| {
+        checked(value, self.most_bytes).unwrap_or_else(|why| {
             self.notes.add(&format!("the {what} {why}"));
             None
         })
@@ -209,7 +209,7 @@ fn value_at(
     found: &[PointerValue],
 ) -> Result<Option<String>, String> {
     let text = match location {
-        Location::Fixed(value) => return Ok(Some(value.clone())),
+        Location::Fixed(value) => value.clone(),
         Location::Nowhere(why) => return Err(format!("cannot be found: {why}")),
         // Only values are joined, never a joined text or a list.
         Location::Joined(..) | Location::First(_) | Location::Request(_) => return Ok(None),
@@ -236,9 +236,9 @@ fn value_at(
             }
             Err(header::RepeatedHeader) => return Err("occurs in several headers".to_owned()),
         },
-        Location::Json(slot) => return checked(pointed(&found[*slot])),
+        Location::Json(slot) => return pointed(&found[*slot]),
     };
-    checked(Ok(Some(text)))
+    Ok(Some(text))
 }
 
 /// The text that a pointer has found.
@@ -252,11 +252,12 @@ fn pointed(found: &PointerValue) -> Result<Option<String>, String> {
 }
 
 /// The text, unless it is empty or too long.
-fn checked(text: Result<Option<String>, String>) -> Result<Option<String>, String> {
+fn checked(
+    text: Result<Option<String>, String>,
+    most_bytes: usize,
+) -> Result<Option<String>, String> {
     match text? {
-        Some(text) if text.len() > MAX_NAME_BYTES => {
-            Err(format!("is longer than {MAX_NAME_BYTES} bytes"))
-        }
+        Some(text) if text.len() > most_bytes => Err(format!("is longer than {most_bytes} bytes")),
         text => Ok(text.filter(|text| !text.is_empty())),
     }
 }

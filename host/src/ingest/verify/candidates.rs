@@ -34,6 +34,11 @@ impl Candidates {
         self.0.is_empty()
     }
 
+    /// Whether there are more of them than `most`.
+    pub(super) fn exceed(&self, most: usize) -> bool {
+        self.iter().nth(most).is_some()
+    }
+
     /// Each of them, in the order of the request.
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = self.0.as_slice();

@@ -253,7 +253,9 @@ impl SignatureCheck {
         for item in Items::of(&head.headers, name, field)? {
             candidates.push(item, self.encoding, |bytes| self.scheme.fits(bytes));
         }
-        if candidates.is_empty() { Err(Refusal::Malformed) } else { Ok(candidates) }
+        let is_malformed =
+            candidates.is_empty() || candidates.exceed(self.scheme.most_candidates());
+        if is_malformed { Err(Refusal::Malformed) } else { Ok(candidates) }
     }
 
     pub(super) fn timestamp<'a>(&self, head: &'a Head) -> Result<Option<&'a [u8]>, Refusal> {

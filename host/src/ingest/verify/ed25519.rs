@@ -4,7 +4,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 
 use super::candidates::Candidates;
 use super::message::Message;
-use super::scheme::Scheme;
+use super::scheme::{MOST_PUBLIC_CANDIDATES, Scheme};
 use crate::config::source::{KeyPair, PublicKey, PublicKeyKind};
 
 /// The length of a signature, in bytes.
@@ -32,6 +32,10 @@ impl Ed25519 {
 impl Scheme for Ed25519 {
     fn fits(&self, bytes: usize) -> bool {
         bytes == SIGNATURE_BYTES
+    }
+
+    fn most_candidates(&self) -> usize {
+        MOST_PUBLIC_CANDIDATES
     }
 
     fn keys(&self) -> usize {

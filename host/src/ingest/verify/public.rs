@@ -1,6 +1,7 @@
 //! ECDSA and RSA: the provider signs with its private key, the host knows the public one.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1, RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
@@ -10,11 +11,18 @@ use ring::signature::{
 use super::candidates::Candidates;
 use super::keys::KeyRing;
 use super::message::Message;
-use super::scheme::Scheme;
+use super::scheme::{MOST_PUBLIC_CANDIDATES, Scheme};
 use crate::config::source::{KeyPair, PublicKey, PublicKeyKind, SignatureScheme};
 
-/// The bounds of a signature's length, in bytes: ECDSA in DER, RSA up to 8,192 bits.
-const SIGNATURE_BYTES: std::ops::RangeInclusive<usize> = 8..=1_024;
+/// The bounds of the length of an RSA signature, in bytes: keys of 1,024 to 8,192 bits.
+const RSA_BYTES: RangeInclusive<usize> = 128..=1_024;
+
+/// The bounds of the length of an ECDSA signature in DER, in bytes: 6 and two numbers of up to 33.
+/// Nobody finds a pair of numbers that are both below 2^192.
+const ECDSA_BYTES: RangeInclusive<usize> = 54..=72;
+
+/// The length of an Ed25519 signature, in bytes.
+const ED25519_BYTES: RangeInclusive<usize> = 64..=64;
 
 /// One or more public keys, or the ring of those that are fetched.
 pub(super) struct PublicKeys {
@@ -60,7 +68,16 @@ impl fmt::Debug for PublicKeys {
 
 impl Scheme for PublicKeys {
     fn fits(&self, bytes: usize) -> bool {
-        SIGNATURE_BYTES.contains(&bytes)
+        let bounds = match self.kind {
+            PublicKeyKind::Rsa => RSA_BYTES,
+            PublicKeyKind::P256 => ECDSA_BYTES,
+            PublicKeyKind::Ed25519 => ED25519_BYTES,
+        };
+        bounds.contains(&bytes)
+    }
+
+    fn most_candidates(&self) -> usize {
+        MOST_PUBLIC_CANDIDATES
     }
 
     fn keys(&self) -> usize {

@@ -8,6 +8,10 @@ use super::candidates::Candidates;
 use super::message::Message;
 use super::refusal::Refusal;
 
+/// The most signatures with a private key in one request. Providers send one for each key during a
+/// rotation, so two or three.
+pub(super) const MOST_PUBLIC_CANDIDATES: usize = 8;
+
 /// A way to sign, with the keys of a source.
 ///
 /// To add one: a file that implements this trait, a variant of `SignatureScheme` with its name, a
@@ -16,6 +20,12 @@ use super::refusal::Refusal;
 pub(super) trait Scheme: fmt::Debug + Send + Sync {
     /// Whether a signature can have this many bytes, once it is decoded.
     fn fits(&self, bytes: usize) -> bool;
+
+    /// The most signatures of one request that are tried. A request with more of them is malformed:
+    /// each one of a public key costs a hash of the whole message.
+    fn most_candidates(&self) -> usize {
+        usize::MAX
+    }
 
     /// Whether [`Scheme::matching_key`] says all: it knows no other reason for a refusal.
     fn is_plain(&self) -> bool {

@@ -156,7 +156,8 @@ fn candidates(rule: &SignatureCheck, reading: PointedRequest<'_>) -> Result<Cand
             break;
         }
     }
-    match (is_present, candidates.is_empty()) {
+    let is_malformed = candidates.is_empty() || candidates.exceed(rule.scheme.most_candidates());
+    match (is_present, is_malformed) {
         (false, _) => Err(Refusal::NoSignature),
         (true, true) => Err(Refusal::Malformed),
         (true, false) => Ok(candidates),

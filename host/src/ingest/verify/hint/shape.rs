@@ -56,6 +56,10 @@ fn malformed(check: &SignatureCheck, head: &Head) -> Option<String> {
     let value = head.headers.get(name)?.as_bytes();
     let separator = field.separator.filter(char::is_ascii).map(|separator| separator as u8);
     let mut items = value.split(|byte| Some(*byte) == separator).map(<[u8]>::trim_ascii);
+    let most = check.scheme.most_candidates();
+    if items.clone().filter(|item| item.starts_with(field.prefix.as_bytes())).nth(most).is_some() {
+        return Some(format!("`{name}` has more than {most} signatures"));
+    }
     let wanted = check.encoding;
     items
         .find_map(|item| of_item(check, field, item, wanted))

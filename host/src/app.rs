@@ -29,6 +29,7 @@ use crate::{env, fail, tasks};
 
 mod history;
 mod hosts;
+mod listen;
 mod observed;
 mod open_store;
 mod operations;
@@ -55,7 +56,7 @@ const MAX_WARM: u32 = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address} (`{key}`): {source}")]
+    #[error("cannot listen on {address} (`{key}`): {source}{}", listen::remedy(source, key, *address))]
     Bind {
         /// The configuration's key.
         key: &'static str,
@@ -149,8 +150,8 @@ pub async fn build_by(
     }
     raise_file_limit();
     // Before the store is opened, so that a second host at these addresses leaves it alone.
-    let (public, public_address) = bind("server.listen", config.server.listen).await?;
-    let (admin, admin_address) = bind("server.admin", config.server.admin).await?;
+    let (public, public_address) = listen::bind("server.listen", config.server.listen).await?;
+    let (admin, admin_address) = listen::bind("server.admin", config.server.admin).await?;
     let addresses = Addresses { public: public_address, admin: admin_address };
     let config = Arc::new(ArcSwap::from_pointee(config));
     let store = open_store::open(&config, on_loss, &clock).await?;
@@ -207,17 +208,6 @@ fn raise_file_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(error = %error, limit = ?limit.current, "the limit of open files stays as it is");
     }
-}
-
-/// A listener, and the address it has: a port of 0 in `address` stands for any free one.
-async fn bind(
-    key: &'static str,
-    address: SocketAddr,
-) -> Result<(TcpListener, SocketAddr), AppError> {
-    let failed = |source| AppError::Bind { key, address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let own = listener.local_addr().map_err(failed)?;
-    Ok((listener, own))
 }
 
 impl App {

@@ -219,6 +219,7 @@ impl Config {
         let telemetry = telemetry::read(&mut root, &places);
         let (server, files) =
             server::read_server(server_section, base, store.folder(), missing, sink);
+        known::warn_of_endings(&server.plugins_dir, sink);
         let sources_section = root.take_section("sources", "{ heygen = { preset = \"heygen\" } }");
         let names: BTreeSet<&str> = sources_section.keys().collect();
         let drafts = sources::read_all(sources_section, &places);
@@ -234,10 +235,9 @@ impl Config {
         };
         let section = root.take_section("plugins", "{ audit = { timeout = \"10s\" } }");
         let plugins = plugin::read_all(section, &known, &places);
-        let gatherings = routes::gatherings::read(joins, batches, &known);
         let section = root.take_section("routes", "{ \"order.paid\" = \"audit\" }");
         let mut routes = routes::read::read(section, &known, &plugins);
-        routes.gatherings = gatherings;
+        routes.gatherings = routes::gatherings::read(joins, batches, &known);
         let schedules = schedules::read(schedules, || Clock::system().now_ms());
         schedules::warn_of_lost(&schedules, &routes, sink);
         routes.warn_of_lost(sink);
@@ -245,8 +245,8 @@ impl Config {
         // Nothing is created for a file that will not be used.
         let make = if sink.is_empty() { surroundings.make_secrets } else { MakeSecrets::No };
         let folder = server.secrets_dir();
-        let (loopback, public_url) = (server.is_loopback(), server.public_url.as_deref());
-        let keys = Keys { loopback, folder: &folder, make, public_url };
+        let (reach, public_url) = (server.reach(), server.public_url.as_deref());
+        let keys = Keys { reach, folder: &folder, make, public_url };
         let sources = sources::complete(drafts, &keys, sink);
         Self {
             path,

@@ -6,6 +6,7 @@ mod forms;
 mod gatherings;
 mod grants;
 mod home;
+mod mistakes;
 mod params;
 mod partial;
 mod presets;

@@ -253,10 +253,31 @@ fn a_source_without_a_secret_refuses_posts_where_others_can_reach_it_and_readine
     let host = Host::start(&site);
     assert_eq!(status(&host, "first"), 503);
     let detail = problem(&host, "source", "test").unwrap();
-    assert!(
-        detail.contains("`TEST_SECRT` is empty or absent; every post is refused with 503"),
-        "{detail}"
+    assert!(detail.contains("variable `TEST_SECRT`. Every post is refused with 503"), "{detail}");
+}
+
+#[test]
+fn behind_a_proxy_on_this_machine_a_misspelt_secret_answers_503_and_check_says_so() {
+    let site = site();
+    let text = fs::read_to_string(site.path("config.toml")).unwrap();
+    site.put("config.toml", text.replace("TEST_SECRET", "TEST_SECRT"));
+    let host = Host::start(&site);
+    assert_eq!(problem(&host, "source", "test"), None, "nothing says that others reach it");
+    host.stop();
+    let proxied = "[server]\npublic_url = \"https://hooks.example.com\"\nlisten";
+    site.put(
+        "config.toml",
+        text.replace("TEST_SECRET", "TEST_SECRT").replace("[server]\nlisten", proxied),
     );
+    let said = "Looked for: variable `TEST_SECRT`. Every post is refused with 503";
+    let checked = site.run(&["check"]).said();
+    assert!(checked.contains(said) && checked.contains("no secret yet: answers 503"), "{checked}");
+    let host = Host::start(&site);
+    assert_eq!(status(&host, "first"), 503);
+    let detail = problem(&host, "source", "test").unwrap();
+    for part in [said, "data/secrets/test, is not used"] {
+        assert!(detail.contains(part), "{detail}");
+    }
 }
 
 #[test]
@@ -271,7 +292,7 @@ fn readiness_names_what_is_not_set() {
         None,
         "on loopback it works, with a secret of the host"
     );
-    let unset = "`HOOKBOX_TEST_NEVER_SET` is empty or absent; the secret that this host made is used instead";
+    let unset = "variable `HOOKBOX_TEST_NEVER_SET`. The secret that this host made is used instead";
     let plugin = problem(&host, "plugin", "worker").unwrap();
     assert!(plugin.contains("`HOOKBOX_TEST_NO_KEY` is empty or absent"), "{plugin}");
     let worker = host.plugin("worker");

@@ -289,6 +289,9 @@ async fn buckets(admin: &Admin) -> Result<Vec<BucketJson>, ProblemJson> {
     Ok(items.collect())
 }
 
+/// Buckets that a refusal names.
+const NAMED_BUCKETS: usize = 20;
+
 /// The bucket of this name; the refusal knows those that there are.
 pub(super) async fn known(admin: &Admin, name: &str) -> Result<PluginName, ProblemJson> {
     let there = buckets(admin).await?;
@@ -298,8 +301,17 @@ pub(super) async fn known(admin: &Admin, name: &str) -> Result<PluginName, Probl
     }
     let hint = hint(name, there.iter().map(|it| it.bucket.as_str()));
     let shown: String = name.chars().take(80).collect();
+    let mut names: Vec<String> =
+        there.iter().take(NAMED_BUCKETS).map(|it| format!("`{}`", it.bucket)).collect();
+    if there.len() > NAMED_BUCKETS {
+        names.push(format!("{} more, which `hookbox kv` lists", there.len() - NAMED_BUCKETS));
+    }
+    let known = match names.as_slice() {
+        [] => "none holds anything".to_owned(),
+        names => format!("there are {}", names.join(", ")),
+    };
     Err(ProblemJson::not_found(format!(
-        "there is no bucket `{shown}`{hint} (`hookbox kv` and `/api/v1/kv` list those that there are)"
+        "there is no bucket `{shown}`{hint} ({known}; `kv = {{ bucket = \"orders\" }}` under `[plugins.NAME]` makes one)"
     )))
 }
 

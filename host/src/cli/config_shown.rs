@@ -13,8 +13,8 @@ use super::output::{Printout, print_json, text};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each key with its value and the line of the file that says so; of secrets whether they are set. `hookbox check` reads a \
-file instead, and finds what is wrong with it.
+Each key of the file with its value and its line, and the defaults of [server], [store], [telemetry], sections of plugins \
+and `dedupe`; of secrets whether they are set. `hookbox check` reads a file instead, and finds what is wrong with it.
 
 Examples:
   hookbox config

@@ -71,7 +71,7 @@ fn sources(out: &mut Printout, config: &Config) {
         .map(|source| {
             let (name, path) =
                 (format!("  {}", source.name), format!("POST /webhook/{}", source.name));
-            vec![name, path, format!("dedupe: {}", source.dedupe), secrets(source)]
+            vec![name, path, format!("dedupe: {}", source.dedupe), secrets(config, source)]
         })
         .collect();
     out.rows(&rows);
@@ -92,7 +92,7 @@ fn sources(out: &mut Printout, config: &Config) {
     }
 }
 
-fn secrets(source: &Source) -> String {
+fn secrets(config: &Config, source: &Source) -> String {
     let Verify::Signature(signature) = &source.verify else { return "not verified".to_owned() };
     match &source.secrets {
         Secrets::Set(_) if !signature.has_secrets() => {
@@ -104,7 +104,11 @@ fn secrets(source: &Source) -> String {
             format!("secret made by this host, in {}", path.display())
         }
         Secrets::Pair { path, .. } => format!("a pair of keys for tests, in {}", path.display()),
-        Secrets::Missing(what) => format!("refuses posts: {what}"),
+        // A warning below names the places in which it was looked for.
+        Secrets::Missing(_) if config.degrades(&source.name) => {
+            "no secret yet: answers 503".to_owned()
+        }
+        Secrets::Missing(_) => "no secret yet: `hookbox serve` makes one for tests".to_owned(),
     }
 }
 

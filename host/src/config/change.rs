@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::known::list_plugins;
 use super::routes::Route;
+use super::server::{DEFAULT_LISTEN, Reach};
 use super::source::{self, Source};
 use super::warnings::{About, Warning};
 use super::{Config, inputs};
@@ -32,8 +33,10 @@ impl Config {
 
     /// Takes over the secrets of `running` for sources that have none here. For a changed
     /// `server.listen` that waits for a restart: until then the host listens where its own secrets
-    /// are good enough.
+    /// are good enough. Where others reach it by way of a proxy, they are not.
     pub fn keep_secrets_of(&mut self, running: &Self) {
+        let (url, proxies) = (self.server.public_url.as_deref(), &self.server.trusted_proxies);
+        let is_proxied = Reach::of(DEFAULT_LISTEN, url, proxies) != Reach::ThisMachine;
         for (name, source) in &mut self.sources {
             let Some(old) = running.sources.get(name) else { continue };
             let (source::Verify::Signature(new), source::Verify::Signature(_)) =
@@ -41,6 +44,10 @@ impl Config {
             else {
                 continue;
             };
+            let is_made = matches!(old.secrets, source::Secrets::Generated { .. });
+            if is_proxied && is_made {
+                continue;
+            }
             if matches!(source.secrets, source::Secrets::Missing(_)) && new.has_secrets() {
                 let secrets = old.secrets.clone();
                 *source = Arc::new(Source { secrets, ..(**source).clone() });

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-use super::raw::{Item, did_you_mean};
+use super::raw::{Item, Sink, did_you_mean};
 use super::warnings::Warning;
 use crate::files::instead_of_folder;
 use crate::names::{MAX_NAME_BYTES, is_plugin_name};
@@ -43,6 +43,14 @@ impl KnownNames<'_> {
     /// The help against a plugin of this name. If it only has no file yet and that may be, there is
     /// a warning of `item` instead, of which `what` is said.
     pub(super) fn against(&self, item: &Item<'_>, name: &str, what: &str) -> Option<String> {
+        if let Some(bare) = name.strip_prefix("plugins/").map(bare_name)
+            && is_plugin_name(bare)
+        {
+            return Some(format!(
+                "write \"{bare}\": a plugin is named without its folder, and `plugins/NAME:` in front of a pattern is \
+                 what it emits"
+            ));
+        }
         let bare = name.strip_suffix(".wasm").or_else(|| name.strip_suffix(".wat"));
         if let Some(bare) = bare.filter(|bare| is_plugin_name(bare)) {
             let plugins = self.plugins.into_iter().flatten().map(String::as_str);
@@ -71,8 +79,11 @@ impl KnownNames<'_> {
     fn no_such_plugin(&self, name: &str) -> Option<String> {
         let plugins = self.plugins.filter(|plugins| !plugins.contains(name))?;
         let near = did_you_mean(name, plugins.iter().map(String::as_str));
+        let found = badly_ended(Path::new(&self.plugins_dir));
+        let found = found.iter().find(|file| bare_name(file) == name);
+        let found = found.map(|file| format!("; `{file}` is there, {SMALL}")).unwrap_or_default();
         Some(format!(
-            "{near}there is neither `{name}.wasm` nor `{name}.wat` in {}",
+            "{near}there is neither `{name}.wasm` nor `{name}.wat` in {}{found}",
             self.plugins_dir
         ))
     }
@@ -111,6 +122,40 @@ impl KnownNames<'_> {
         );
         false
     }
+}
+
+/// Warns of files that would be plugins, were their endings in small letters.
+pub(super) fn warn_of_endings(folder: &Path, sink: &Sink) {
+    for file in badly_ended(folder) {
+        let folder = folder.display();
+        sink.warn(Warning::new(format!("`{file}` in {folder} is not read as a plugin, {SMALL}")));
+    }
+}
+
+const SMALL: &str = "because its ending is not in small letters: rename it";
+
+/// Files whose endings have capital letters.
+fn badly_ended(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let is_bad = |name: &String| {
+        let is_plugins = is_plugin_name(bare_name(name));
+        let lower = name.to_ascii_lowercase();
+        let ending = &name[bare_name(&lower).len()..];
+        is_plugins && ending.contains(|c: char| c.is_ascii_uppercase())
+    };
+    let mut found: Vec<String> = names.filter(is_bad).collect();
+    found.sort();
+    found
+}
+
+/// The name of a file without the ending of a plugin.
+fn bare_name(file: &str) -> &str {
+    let bare = |ending: &str| {
+        let at = file.len().checked_sub(ending.len())?;
+        file.get(at..)?.eq_ignore_ascii_case(ending).then(|| &file[..at])
+    };
+    bare(".wasm").or_else(|| bare(".wat")).unwrap_or(file)
 }
 
 /// The names of the plugins: files `NAME.wasm` and `NAME.wat` directly in the folder.

@@ -23,6 +23,11 @@ impl Networks {
         self.0.iter().any(|network| network.contains(&address))
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     #[cfg(test)]
     pub(crate) fn of(texts: &[&str]) -> Self {
         Self(texts.iter().map(|text| network(text).expect("a network")).collect())

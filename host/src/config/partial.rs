@@ -14,13 +14,14 @@ use super::plugin::{self, PluginSettings};
 use super::raw::{Section, Sink};
 use super::secrets::Places;
 use super::server::{
-    DEFAULT_ADMIN, DEFAULT_LISTEN, SECRETS_FOLDER, address, data_path, plugins_path,
+    DEFAULT_ADMIN, DEFAULT_LISTEN, Reach, SECRETS_FOLDER, address, data_path, plugins_path,
 };
 use super::sources::{self, Keys};
 use super::store::{StorePlace, read_store};
 use super::urls::read_public_url;
 use super::{
-    Config, MakeSecrets, Problems, Source, Surroundings, mask_likely_secrets, places, read_text,
+    Config, MakeSecrets, Problems, Source, Surroundings, mask_likely_secrets, networks, places,
+    read_text,
 };
 use crate::env;
 
@@ -85,23 +86,22 @@ impl Partial {
             Section::new("store".to_owned(), file.section("store"), &Sink::default()),
             &places,
         );
-        let (plugins_dir, data_dir, public_url) = {
+        let (plugins_dir, data_dir, public_url, proxies) = {
             let sink = Sink::default();
             let mut server = Section::new("server".to_owned(), file.section("server"), &sink);
             let plugins_dir = plugins_path(server.take("plugins_dir").as_ref(), base);
             let data_dir = data_path(server.take("data_dir").as_ref(), base, store.folder());
             let public_url = server.take("public_url").and_then(|item| read_public_url(&item));
-            (plugins_dir, data_dir, public_url)
+            let proxies = server.take("trusted_proxies").map(|item| networks::read(&item));
+            (plugins_dir, data_dir, public_url, proxies.unwrap_or_default())
         };
         let folder = data_dir.join(SECRETS_FOLDER);
         let keys = Keys {
-            loopback: listen
-                .as_ref()
-                .ok()
-                .and_then(|listen| *listen)
-                .unwrap_or(DEFAULT_LISTEN)
-                .ip()
-                .is_loopback(),
+            reach: Reach::of(
+                listen.as_ref().ok().and_then(|listen| *listen).unwrap_or(DEFAULT_LISTEN),
+                public_url.as_deref(),
+                &proxies,
+            ),
             folder: &folder,
             make: MakeSecrets::No,
             public_url: public_url.as_deref(),

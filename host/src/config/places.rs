@@ -20,6 +20,11 @@ pub(super) fn tidy(path: &Path) -> PathBuf {
     tidied
 }
 
+/// The file that stands where a folder, or one around it, is to be.
+pub(super) fn instead_of(folder: &Path) -> Option<&Path> {
+    folder.ancestors().find(|path| path.exists()).filter(|path| !path.is_dir())
+}
+
 /// A path from the root, tidied; the path itself if there is no working folder.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| tidy(&path))
@@ -40,6 +45,17 @@ mod tests {
         ] {
             assert_eq!(tidy(Path::new(path)), Path::new(expected), "{path}");
         }
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_folder_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("data");
+        assert_eq!(instead_of(&file.join("deep")), None);
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(instead_of(&file), Some(&*file));
+        assert_eq!(instead_of(&file.join("deep/er")), Some(&*file));
+        assert_eq!(instead_of(folder.path()), None);
     }
 
     #[test]

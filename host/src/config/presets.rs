@@ -217,6 +217,11 @@ pub fn samples(name: &str) -> &'static [(String, String)] {
     preset(name).map_or(&[], |preset| preset.samples.as_slice())
 }
 
+/// The event types of a preset for which there is a sample of their own, in its order.
+pub fn types(name: &str) -> impl Iterator<Item = &'static str> {
+    samples(name).iter().map(|(kind, _)| kind.as_str()).filter(|kind| !kind.contains('*'))
+}
+
 fn preset(name: &str) -> Option<&'static Preset> {
     let at = NAMES.iter().position(|known| *known == name)?;
     let text = FILES.get(at)?;

@@ -244,6 +244,10 @@ impl<'a> Section<'a> {
         }
     }
 
+    pub(super) fn sink(&self) -> &'a Sink {
+        self.sink
+    }
+
     /// The value of a key of ours, if it is there.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Item<'a>> {
         // Also if it is absent, because `finish` names all keys that there can be.
@@ -297,11 +301,25 @@ impl<'a> Section<'a> {
             self.known.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
         let mut found = false;
         for item in self.leftover() {
-            let hint = did_you_mean(item.key, self.known.iter().copied());
+            let hint = self.likely_key(item.key);
             item.refuse_key("is not a key of hookbox", format!("{hint}{place} can have {all}"));
             found = true;
         }
         found
+    }
+
+    /// `did you mean …? `, if a key of ours is close, or is the only one that has this one in it.
+    fn likely_key(&self, key: &str) -> String {
+        let near = did_you_mean(key, self.known.iter().copied());
+        let has_it = |known: &&str| {
+            let is_end = known.strip_suffix(key).is_some_and(|rest| rest.ends_with('_'));
+            is_end || known.strip_prefix(key).is_some_and(|rest| rest.starts_with('_'))
+        };
+        let mut longer = self.known.iter().copied().filter(has_it);
+        match (longer.next(), longer.next()) {
+            (Some(only), None) if near.is_empty() => names::did_you_mean(only) + " ",
+            _ => near,
+        }
     }
 
     /// Refuses every key that nobody asked for, for the same reason.

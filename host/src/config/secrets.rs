@@ -179,7 +179,9 @@ fn read_entry(entry: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
         entry.refuse("holds a literal value", help);
         return None;
     }
-    let section = entry.section("{ env = \"NAME\" }")?;
+    let mut section = entry.section("{ env = \"NAME\" }")?;
+    // It is not there, and is one of the keys that may be meant.
+    section.take("registered");
     read_place(entry, section, places)
 }
 
@@ -193,10 +195,11 @@ pub(super) fn read_place(
     places: &Places<'_>,
 ) -> Option<Placed> {
     let (env, file) = (section.take("env"), section.take("file"));
-    section.finish();
+    let has_unknown = section.finish();
     match (env, file) {
         (Some(item), None) => read_env(&item, places),
         (None, Some(item)) => read_file(&item, places),
+        (None, None) if has_unknown => None,
         _ => {
             entry.refuse(
                 "has an entry that does not name exactly one place",
@@ -265,6 +268,13 @@ fn strip(item: &Item<'_>, place: String, text: Option<Zeroizing<Vec<u8>>>) -> Op
             None
         }
     }
+}
+
+/// Whether the data folder, in which `path` is a secret of the host, is or can be a folder. If not,
+/// that is a problem of `store.url` or `server.data_dir` and is told there.
+fn has_folder(path: &Path) -> bool {
+    let data = path.parent().and_then(Path::parent);
+    data.is_none_or(|data| super::places::instead_of(data).is_none())
 }
 
 /// The text in a file that the host made; `None` if there is no file or no text.

@@ -11,7 +11,7 @@ use super::places;
 use super::raw::{Item, Section, Sink};
 use super::tokens::{AdminToken, AdminUrl, read_tokens, read_url};
 use super::units::{HOUR_MS, SECOND_MS};
-use super::urls::read_public_url;
+use super::urls::{leads_to_this_machine, read_public_url};
 use super::warnings::Warning;
 use crate::files::instead_of_folder;
 use crate::text::needs_escape;
@@ -78,10 +78,35 @@ pub struct Server {
     pub tree_bytes: u64,
 }
 
+/// The reach of the listener: keys that the host makes itself are for tests on its machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Nothing says that webhooks come from elsewhere.
+    ThisMachine,
+    /// Others reach it. The text says what shows that.
+    Others(&'static str),
+}
+
+impl Reach {
+    /// A proxy on this machine brings webhooks of others to a loopback address.
+    pub(super) fn of(listen: SocketAddr, public_url: Option<&str>, proxies: &Networks) -> Self {
+        if !listen.ip().is_loopback() {
+            return Self::Others("`server.listen` is not a loopback address");
+        }
+        if public_url.is_some_and(|url| !leads_to_this_machine(url)) {
+            return Self::Others("`server.public_url` is set");
+        }
+        match proxies.is_empty() {
+            true => Self::ThisMachine,
+            false => Self::Others("`server.trusted_proxies` is set"),
+        }
+    }
+}
+
 impl Server {
-    /// Whether webhooks can come from this machine only.
-    pub(super) fn is_loopback(&self) -> bool {
-        self.listen.ip().is_loopback()
+    /// Where webhooks can come from.
+    pub(super) fn reach(&self) -> Reach {
+        Reach::of(self.listen, self.public_url.as_deref(), &self.trusted_proxies)
     }
 
     /// Secrets that the host has made.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::raw::{Item, Section, did_you_mean};
 use super::secrets::{self, Fallback, FoundSecrets, Keyless, MakeSecrets, Places};
+use super::server::Reach;
 use super::source::{KeyEncoding, ProviderSettings, Secrets, Source, SourceTemplate, Verify};
 use super::warnings::Warning;
 use super::{presets, template};
@@ -56,8 +57,8 @@ pub(super) struct UnkeyedSource {
 /// The facts on which completing a source's keys depends.
 #[derive(Debug)]
 pub(super) struct Keys<'a> {
-    /// Whether the listener is on a loopback address.
-    pub(super) loopback: bool,
+    /// The reach of the listener.
+    pub(super) reach: Reach,
     /// The folder of the keys that the host makes.
     pub(super) folder: &'a Path,
     pub(super) make: MakeSecrets,
@@ -68,7 +69,7 @@ pub(super) struct Keys<'a> {
 /// The facts about the verification that a section has beside its template.
 struct VerifySection {
     is_verified: bool,
-    /// Whether there is a preset, or `verify`.
+    /// Whether there is a preset that is known, or `verify`.
     says_how: bool,
     min_key_bytes: usize,
     /// The provider, if its API is known.
@@ -154,10 +155,10 @@ fn settle(
     keys: &Keys<'_>,
     sink: &super::raw::Sink,
 ) -> Secrets {
-    let (loopback, make) = (keys.loopback, keys.make);
+    let (reach, make) = (keys.reach, keys.make);
     if let Some(missing) = keyless {
         let path = keys.folder.join(format!("{name}{PAIR_ENDING}"));
-        let secrets = secrets::settle_pair(&missing, name, path, (loopback, make), sink);
+        let secrets = secrets::settle_pair(&missing, name, path, (reach, make), sink);
         if let Secrets::Pair { pair, .. } = &secrets {
             template.signature.take_key(&pair.public());
         }
@@ -165,7 +166,7 @@ fn settle(
     }
     let Some(found) = found else { return Secrets::Set(Vec::new()) };
     let path = keys.folder.join(name);
-    let fallback = Fallback { loopback, path, make, format: &template.key };
+    let fallback = Fallback { reach, path, make, format: &template.key };
     secrets::settle(found, name, &fallback, sink)
 }
 
@@ -192,7 +193,7 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     check_name(item);
     let mut section = item.section("{ preset = \"heygen\" }")?;
     let preset_item = section.take("preset");
-    let mut template = preset_item.as_ref().and_then(read_preset).unwrap_or_default();
+    let (mut template, is_known) = template_of(preset_item.as_ref());
     let verify_item = section.take("verify");
     let says_how = preset_item.is_some() || verify_item.is_some();
     if !says_how {
@@ -223,7 +224,7 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     let takes_secrets = provider.takes_secrets;
     let how = VerifySection {
         is_verified,
-        says_how,
+        says_how: says_how && is_known,
         min_key_bytes,
         provider: provider.provider(),
         takes_secrets,
@@ -340,6 +341,14 @@ fn check_name(item: &Item<'_>) {
             "a source is a part of its URL, /webhook/NAME: write 1 to {MAX_NAME_BYTES} of a to z, 0 to 9, _ and -"
         );
         item.refuse_key("cannot be the name of a source", help);
+    }
+}
+
+/// The template of a preset, and whether it is known what the source needs.
+fn template_of(preset: Option<&Item<'_>>) -> (SourceTemplate, bool) {
+    match preset.map(read_preset) {
+        None => (SourceTemplate::default(), true),
+        Some(found) => (found.clone().unwrap_or_default(), found.is_some()),
     }
 }
 

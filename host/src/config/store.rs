@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::places;
-use super::raw::{Item, Section};
+use super::raw::{Item, Section, Sink};
 use super::secrets::{self, Places};
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, show_ms};
+use crate::files::instead_of_folder;
 use crate::seal::SealKey;
 
 mod secret_key;
@@ -230,6 +231,9 @@ fn read_place(section: &mut Section<'_>, places: &Places<'_>) -> (StorePlace, bo
         sqlite_file(item, text).map(sqlite)
     });
     let place = found.unwrap_or_else(|| sqlite(DEFAULT_FILE));
+    if let StorePlace::Sqlite(path) = &place {
+        refuse_file_for_folder(path, url.as_ref(), section.sink());
+    }
     let is_sqlite = matches!(place, StorePlace::Sqlite(_))
         && url.as_ref().is_none_or(|url| url.value.as_str().is_some_and(|text| !is_postgres(text)));
     let all = [keys.ca_file, keys.require, keys.tail, keys.pooler];
@@ -263,6 +267,21 @@ fn postgres(url: String, keys: &PostgresKeys<'_>, places: &Places<'_>) -> StoreP
         pooler: keys.pooler.as_ref().and_then(Item::truth),
         folder: places::tidy(&places.base.join("data")),
     })
+}
+
+/// Refuses a store whose folder cannot be one: a file is in its place.
+fn refuse_file_for_folder(path: &Path, url: Option<&Item<'_>>, sink: &Sink) {
+    let Some(folder) = path.parent() else { return };
+    let Some(file) = places::instead_of(folder) else { return };
+    let message = format!(
+        "the folder of `store.url`, {}, cannot be made: {}: {}",
+        folder.display(),
+        file.display(),
+        instead_of_folder(file)
+    );
+    let help =
+        "move what is there away, or name another place: `url = \"sqlite:PATH\"` under [store]";
+    sink.problem(url.map(|item| item.span.clone()), message, help);
 }
 
 fn required(item: &Item<'_>) -> Option<RequiredPromise> {

@@ -78,6 +78,11 @@ pub(super) fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|it| it.is_loopback())
 }
 
+/// Whether an address that was read leads to this machine, where no provider sends to.
+pub(super) fn leads_to_this_machine(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(_, rest)| is_this_machine(parts(rest).0))
+}
+
 /// Reads scheme and host, perhaps with a path, without a slash at the end.
 pub(super) fn read_url(item: &Item<'_>, example: &str) -> Option<String> {
     let text = item.text(&format!("\"{example}\""))?;

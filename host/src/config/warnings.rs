@@ -86,6 +86,13 @@ impl Config {
         self.warnings.iter().filter(about)
     }
 
+    /// Whether a source does not have what it needs.
+    pub fn degrades(&self, source: &str) -> bool {
+        let is_it =
+            |warning: &Warning| matches!(&warning.about, Some(About::Source(its)) if its == source);
+        self.warnings.iter().any(|warning| warning.degrades && is_it(warning))
+    }
+
     /// Logs every warning and what is doubtful about the routes, at every start and every change.
     pub fn log_warnings(&self) {
         self.warn_of_open_sources();

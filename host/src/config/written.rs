@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
 
 use super::raw::{key_text, looks_secret};
-use super::source::{Secrets, Verify};
+use super::source::{Secrets, Source, Verify};
 use super::units::{show_bytes, show_ms};
 use super::{Config, PluginSettings};
+use crate::retry::Jitter;
 
 /// The longest value that is shown, in characters.
 const MAX_VALUE: usize = 200;
@@ -122,11 +123,12 @@ fn is_secret(key: &str, path: &str) -> bool {
 
 impl Config {
     /// Every key that is in force, by its name: what the file says, and the defaults of `[server]`,
-    /// `[store]` and plugins.
+    /// `[store]`, `[telemetry]` and plugins with a section, and `dedupe` of sources.
     pub fn effective(&self) -> Vec<EffectiveKey> {
         let mut found = BTreeMap::new();
         for (key, value) in self.usual() {
-            found.insert(key, (value, None));
+            let line = self.line_of_table(&key);
+            found.insert(key, (value, line));
         }
         for (key, written) in &self.written {
             let value = written.value.clone().unwrap_or_else(|| "set, not shown".to_owned());
@@ -138,6 +140,12 @@ impl Config {
         }
         let key = |(key, (value, line))| EffectiveKey { key, value, line };
         found.into_iter().map(key).collect()
+    }
+
+    /// The line of a table in braces that a key is in.
+    fn line_of_table(&self, key: &str) -> Option<usize> {
+        let tables = key.rmatch_indices('.').map(|(at, _)| &key[..at]);
+        tables.filter_map(|table| self.written.get(table)).map(|written| written.line).next()
     }
 
     /// Values that there are also without a line of the file.
@@ -179,7 +187,10 @@ impl Config {
         .into();
         for (name, settings) in &self.plugins {
             let of = |(key, value)| (format!("plugins.{}.{key}", key_text(name)), value);
-            found.extend(of_plugin(settings).map(of));
+            found.extend(of_plugin(name, settings).into_iter().map(of));
+        }
+        for (name, source) in &self.sources {
+            found.push((format!("sources.{}.dedupe", key_text(name)), dedupe(source)));
         }
         found
     }
@@ -212,14 +223,62 @@ impl Config {
     }
 }
 
-fn of_plugin(settings: &PluginSettings) -> [(&'static str, String); 4] {
-    let limits = &settings.limits;
-    [
-        ("timeout", format!("{:?}", show_ms(limits.timeout_ms))),
-        ("memory", format!("{:?}", show_bytes(limits.memory_bytes as u64))),
+/// The settings of a plugin, by its name.
+fn of_plugin(name: &str, settings: &PluginSettings) -> Vec<(&'static str, String)> {
+    let (limits, retry) = (&settings.limits, &settings.retry);
+    let ms = |ms| format!("{:?}", show_ms(ms));
+    let size = |bytes: usize| format!("{:?}", show_bytes(bytes as u64));
+    let none = || "none".to_owned();
+    let jitter = match retry.jitter {
+        Jitter::Full => "\"full\"",
+        Jitter::Equal => "\"equal\"",
+        Jitter::None => "\"none\"",
+    };
+    let bucket = settings.kv.bucket.as_deref().unwrap_or(name);
+    let mut found = vec![
+        ("timeout", ms(limits.timeout_ms)),
+        ("memory", size(limits.memory_bytes)),
         ("concurrency", settings.concurrency.to_string()),
-        ("limits.cpu", format!("{:?}", show_ms(limits.cpu_ms))),
-    ]
+        ("instance", if settings.reuse { "\"reuse\"" } else { "\"fresh\"" }.to_owned()),
+        ("path", format!("{:?}", settings.path)),
+        ("rate", settings.rate.map_or_else(none, |rate| format!("{:?}", rate.to_string()))),
+        ("kv.bucket", format!("{bucket:?}")),
+        ("kv.ttl", settings.kv.ttl_ms.map_or_else(none, ms)),
+        ("max_again", settings.again.max.to_string()),
+        ("again_for", ms(settings.again.for_ms)),
+        ("retry.max_attempts", retry.max_attempts.to_string()),
+        ("retry.initial", ms(retry.initial_ms)),
+        ("retry.factor", retry.factor.to_string()),
+        ("retry.max", ms(retry.max_ms)),
+        ("retry.jitter", jitter.to_owned()),
+        ("limits.cpu", ms(limits.cpu_ms)),
+        ("limits.table_elements", limits.table_elements.to_string()),
+        ("limits.handles", limits.handles.to_string()),
+        ("limits.call_size", size(limits.call_bytes)),
+        ("limits.emitted", limits.emitted.to_string()),
+        ("limits.emitted_size", size(limits.emitted_bytes)),
+        ("limits.log_lines", limits.log_lines.to_string()),
+        ("limits.log_size", size(limits.log_bytes)),
+        ("limits.random_size", size(limits.random_bytes)),
+        ("limits.http_requests", limits.http_requests.to_string()),
+        ("limits.http_open", limits.http_open.to_string()),
+        ("limits.http_sent", format!("{:?}", show_bytes(limits.http_sent_bytes))),
+        ("limits.http_received", format!("{:?}", show_bytes(limits.http_received_bytes))),
+    ];
+    match settings.breaker {
+        Some(breaker) => found.extend([
+            ("breaker.failures", breaker.failures.to_string()),
+            ("breaker.pause", ms(breaker.pause_ms)),
+        ]),
+        None => found.push(("breaker", "false".to_owned())),
+    }
+    found
+}
+
+/// The keys by which requests of a source are duplicates.
+fn dedupe(source: &Source) -> String {
+    let keys: Vec<_> = source.dedupe.keys.iter().map(|key| format!("{:?}", key.name())).collect();
+    if keys.is_empty() { "\"none\"".to_owned() } else { format!("[{}]", keys.join(", ")) }
 }
 
 #[cfg(test)]

@@ -21,19 +21,17 @@ use set::put;
 
 /// The event types of a preset for which there is a sample of their own, sorted.
 pub fn types(preset: &str) -> Vec<&'static str> {
-    let samples = presets::samples(preset).iter().map(|(kind, _)| kind.as_str());
-    let mut types: Vec<_> = samples.filter(|kind| !kind.contains('*')).collect();
+    let mut types: Vec<_> = presets::types(preset).collect();
     types.sort_unstable();
     types
 }
 
 /// Types to suggest for a test event: those of which there is a sample, in the order of the preset.
 pub fn suggested(source: &Source) -> Vec<String> {
-    let samples = presets::samples(source.preset.as_deref().unwrap_or_default());
-    let own = samples.iter().map(|(kind, _)| kind.clone()).filter(|kind| !kind.contains('*'));
+    let own = presets::types(source.preset.as_deref().unwrap_or_default());
     match &source.kind {
         Pick::Fixed(kind) => vec![kind.clone()],
-        _ => own.collect(),
+        _ => own.map(str::to_owned).collect(),
     }
 }
 

@@ -203,6 +203,11 @@ async fn a_listener_that_waits_for_a_restart_takes_no_secret_away() {
     let said =
         config.load().warnings.iter().map(|warning| warning.text.clone()).collect::<String>();
     assert!(said.contains("this host made is used instead") && !said.contains("503"), "{said}");
+    // Webhooks that a proxy brings are of others, wherever the host listens.
+    let proxied = "listen = \"0.0.0.0:0\"\npublic_url = \"https://hooks.example.com\"";
+    site.replace("config.toml", text.replace("listen = \"127.0.0.1:0\"", proxied));
+    site.until(|_| config.load().server.public_url.is_some()).await;
+    assert!(!made(&config.load()));
     site.stop().await;
 }
 

@@ -207,13 +207,13 @@ fn check_warns_of_what_is_named_and_not_set_and_strict_takes_that_for_a_problem(
     let rule = "[plugins.fine]\nhttp = [{ host = \"a.example.com\", headers = { X-Key = { env = \"NO_SUCH_KEY\" } } }]";
     let source = "[sources.s]\npreset = \"github\"\nsecrets = [{ env = \"NO_SUCH_SECRET\" }]";
     for (listen, instead) in
-        [("0.0.0.0", "every post is refused with 503"), ("127.0.0.1", "`hookbox serve` makes one")]
+        [("0.0.0.0", "Every post is refused with 503"), ("127.0.0.1", "`hookbox serve` makes one")]
     {
         site.put("config.toml", format!("[server]\nlisten = \"{listen}:0\"\n{source}\n{rule}\n"));
         let ran = site.run(&["check"]);
         assert_eq!(ran.code, 0, "{ran:?}");
         for said in [
-            "warning: source `s`: no secret is set: the environment variable `NO_SUCH_SECRET`",
+            "warning: source `s`: it has no secret yet. Looked for: variable `NO_SUCH_SECRET`",
             instead,
         ] {
             assert!(ran.out.contains(said), "{said}: {ran:?}");

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 
 use super::{OK, site};
-use crate::support::{Host, Site, wait_for};
+use crate::support::{Host, Ran, Site, wait_for};
 
 /// Sends one event and expects it to be accepted.
 fn send(site: &Site, host: &Host, kind: &str, subject: &str) {
@@ -265,6 +265,12 @@ fn a_refused_request_is_exit_code_1() {
     let url = format!("{}/webhook/nobody", host.public_url);
     let ran = site.run(&["send", "heygen", "avatar_video.success", "--url", &url]);
     assert!(ran.code == 1 && ran.out.contains("404 Not Found"), "{ran:?}");
+    assert!(!ran.out.contains("says why"), "there is no source to ask: {ran:?}");
+    let mut wrong = site.command(&["send", "heygen", "a.b", "--url", &host.public_url]);
+    let wrong: Ran =
+        wrong.env("HEYGEN_WEBHOOK_SECRET", "0123456789abcdef").output().unwrap().into();
+    assert!(wrong.code == 1 && wrong.out.contains("401 Unauthorized"), "{wrong:?}");
+    assert!(wrong.out.contains("`hookbox sources heygen` says why"), "{wrong:?}");
 }
 
 #[test]
@@ -374,6 +380,7 @@ fn an_address_that_is_taken_is_named() {
     let ran = site.run(&["serve"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains(&address.to_string()) && ran.err.contains("server.listen"), "{ran:?}");
+    assert!(ran.err.contains("another program, perhaps another hookbox, listens there"), "{ran:?}");
 }
 
 #[test]

@@ -34,11 +34,15 @@ fn buckets_keys_and_values_are_shown() {
     assert_eq!(value, expected);
     for (arguments, hint) in [
         (&["kv", "order"][..], "there is no bucket `order`; did you mean `orders`?"),
+        (&["kv", "set", "x", "k", "v", "--force"], "there is no bucket `x` (there are `orders`"),
+        (&["kv", "x"], "`kv = { bucket = \"orders\" }` under `[plugins.NAME]` makes one"),
         (&["kv", "orders", "sen"], "bucket `orders` has no key `sen`"),
     ] {
         let refused = site.ask(&host, arguments);
         assert!(refused.code == 1 && refused.err.contains(hint), "{refused:?}");
     }
+    let usage = site.run(&["kv", "set"]);
+    assert!(usage.err.contains("[OPTIONS] <BUCKET> <KEY> <VALUE|--file"), "{usage:?}");
 }
 
 /// The guest that polls, whose next call is an hour away.

@@ -119,6 +119,64 @@ fn nothing_is_doubted_that_may_match() {
     assert_eq!(doubts("", &["pull_request.opened"]), Vec::<String>::new());
 }
 
+const HEYGEN: &str = "[sources.heygen]\npreset = \"heygen\"\n";
+
+#[test]
+fn a_misspelt_type_of_a_preset_is_doubted_with_the_one_that_is_likely_meant() {
+    let said = "matches none of the types of `heygen` that are known here; did you mean \
+                `avatar_video.success`?";
+    for pattern in [
+        "heygen:avatar_vido.success",
+        "avatar_vido.success",
+        "avatar_video.sucess",
+        "avatar_video.Success",
+        "avatarvideo.success",
+        "avatar-video.success",
+        "avater_vidoe.succes",
+    ] {
+        doubtful(HEYGEN, pattern, &[&format!("the route \"{pattern}\" {said}")]);
+    }
+    doubtful(GITHUB, "github:pul_request", &["did you mean `pull_request`?"]);
+    let join = "[joins.a]\non = \"avatar_vido.success\"\nneed = 1\nkey = \"subject\"\nwithin = \"1h\"\n\
+                emit = \"a.b\"\n[batches.b]\non = [\"x\", \"heygen:avatar_vido.success\"]\nsize = 2\n\
+                key = \"subject\"\nwithin = \"1h\"\nemit = \"c.d\"\n";
+    let found = doubts(&format!("{join}{HEYGEN}"), &["avatar_video.*"]);
+    assert_eq!(found.len(), 2, "{found:?}");
+    for place in [
+        "the \"avatar_vido.success\" of `joins/a`",
+        "the \"heygen:avatar_vido.success\" of `batches/b`",
+    ] {
+        assert!(found.contains(&format!("{place} {said}")), "{found:?}");
+    }
+    let found = cancel_doubts(HEYGEN, "[\"heygen:avatar_vido.success\"]");
+    assert!(
+        found.len() == 1 && found[0].starts_with("the `cancel_on` ") && found[0].ends_with(said)
+    );
+}
+
+#[test]
+fn a_type_that_no_preset_knows_is_not_doubted_for_its_neighbours() {
+    let neighbours = [
+        "avatar_video.success",
+        "avatar_video.paused",
+        "avatar_video.failed_again",
+        "avatar_video.*",
+        "order.paid",
+        "plugins/audit:avatar_vido.success",
+        "heygen:hookbox.unidentified",
+    ];
+    assert_eq!(doubts(HEYGEN, &neighbours), Vec::<String>::new());
+    let stripe = "[sources.stripe]\npreset = \"stripe\"\n";
+    let types = ["customer.updated", "invoice.void", "v2.core.event", "charge.created"];
+    assert_eq!(doubts(stripe, &types), Vec::<String>::new());
+    // A join's event is its own, and `type` of the section takes the place of the preset's.
+    let join = "[joins.a]\non = \"a\"\nneed = 1\nkey = \"subject\"\nwithin = \"1h\"\n\
+                emit = \"avatar_vido.success\"\n";
+    assert_eq!(doubts(&format!("{join}{HEYGEN}"), &["avatar_vido.success"]), Vec::<String>::new());
+    let other = format!("{HEYGEN}type = {{ json = \"/other\" }}\n");
+    assert_eq!(doubts(&other, &["heygen:avatar_vido.success"]), Vec::<String>::new());
+}
+
 /// The doubts about a route whose delivery these patterns cancel.
 #[track_caller]
 fn cancel_doubts(sources: &str, patterns: &str) -> Vec<String> {

@@ -76,17 +76,16 @@ fn a_secret_that_is_not_set_is_made_on_loopback_only() {
         other => panic!("{other:?}"),
     };
     let data = home.folder.path().join("data");
-    assert!(
-        missing(&home.good(source))
-            .contains("`ABSENT` is empty or absent; `hookbox serve` makes one")
-    );
+    assert!(missing(&home.good(source)).contains(
+        "it has no secret yet. Looked for: variable `ABSENT`. `hookbox serve` makes one"
+    ));
     assert!(!data.exists(), "nothing is created without being asked");
 
     home.make_secrets = MakeSecrets::Yes;
     home.bad(&format!("{source}[server]\nx = 1"));
     assert!(!data.exists(), "nothing is created for a bad file");
     let public = format!("{source}[server]\nlisten = \"0.0.0.0:3000\"");
-    assert!(missing(&home.good(&public)).ends_with("`ABSENT` is empty or absent"));
+    assert!(missing(&home.good(&public)).contains("variable `ABSENT`. Every post is refused"));
     assert!(!data.exists(), "nothing is created for a public listener");
 
     let made = |config: &Config| match &signature(config, "heygen").0.secrets {
@@ -102,6 +101,53 @@ fn a_secret_that_is_not_set_is_made_on_loopback_only() {
 
     fs::write(&path, "short\n").unwrap();
     home.refuses(source, &["data/secrets/heygen", "delete that file"]);
+}
+
+#[test]
+fn behind_a_proxy_on_this_machine_no_secret_is_made_and_an_older_one_is_not_used() {
+    let mut home = Home::new();
+    home.make_secrets = MakeSecrets::Yes;
+    let source = "[sources.heygen]\npreset = \"heygen\"\n";
+    let made = home.folder.path().join("data/secrets/heygen");
+    let with = |line: &str| format!("[server]\n{line}\n{source}");
+    let reached = [
+        ("public_url = \"https://hooks.example.com\"", "`server.public_url` is set"),
+        ("trusted_proxies = [\"127.0.0.1\"]", "`server.trusted_proxies` is set"),
+    ];
+    let refused = |line: &str, why: &str| {
+        let config = home.good(&with(line));
+        let Secrets::Missing(text) = &signature(&config, "heygen").0.secrets else {
+            panic!("{line}: there is a secret");
+        };
+        let warning = config.warnings.iter().find(|it| it.text.contains("no secret")).unwrap();
+        assert!(warning.degrades && warning.text.ends_with(text.as_str()), "{}", warning.text);
+        for said in [
+            "Looked for: variable `HEYGEN_WEBHOOK_SECRET`; file ",
+            "data/secrets/heygen.registered (`hookbox provider heygen register` makes it)",
+            "Every post is refused with 503 until one is set, because others reach this host: ",
+            why,
+        ] {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+        text.clone()
+    };
+    for (line, why) in reached {
+        assert!(!refused(line, why).contains("not used") && !made.exists());
+    }
+    // Where no provider can come from, it is a secret for tests.
+    for line in ["public_url = \"http://localhost:3000\"", "trusted_proxies = []"] {
+        let config = home.good(&with(line));
+        assert!(matches!(signature(&config, "heygen").0.secrets, Secrets::Generated { .. }));
+    }
+    let before = fs::read(&made).unwrap();
+    for (line, why) in reached {
+        let said =
+            format!("The secret that this host made for tests, in {}, is not", made.display());
+        assert!(refused(line, why).contains(&said));
+        let partial = home.partial(&format!("{}[store]\nx = 1", with(line))).take_source("heygen");
+        assert!(matches!(partial.unwrap().unwrap().secrets, Secrets::Missing(_)), "{line}");
+    }
+    assert_eq!(fs::read(&made).unwrap(), before, "it stays");
 }
 
 #[test]

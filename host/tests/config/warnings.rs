@@ -108,15 +108,19 @@ fn a_secret_that_is_named_and_not_set_is_a_warning_about_its_source() {
     };
     let far = only(&source("0.0.0.0", "{ env = \"ACME_SECRT\" }"), true);
     assert!(
-        far.contains("`ACME_SECRT` is empty or absent") && far.contains("refused with 503"),
+        far.contains("Looked for: variable `ACME_SECRT`. Every post is refused with 503")
+            && far.ends_with(
+                "because others reach this host: `server.listen` is not a loopback address"
+            ),
         "{far}"
     );
     let near = only(&source("127.0.0.1", "{ env = \"ACME_SECRT\" }"), false);
     assert!(
-        near.contains("`ACME_SECRT` is empty or absent") && near.contains("data/secrets/acme"),
+        near.contains("Looked for: variable `ACME_SECRT`. The")
+            && near.contains("data/secrets/acme"),
         "{near}"
     );
-    assert!(near.contains("the secret that this host made is used instead"), "{near}");
+    assert!(near.contains("The secret that this host made is used instead"), "{near}");
     let one = only(&source("0.0.0.0", "{ env = \"ACME_SECRET\" }, { file = \"absent\" }"), true);
     assert!(one.contains("/absent is empty or absent; only its other secrets are in use"), "{one}");
     assert!(home.good(&source("0.0.0.0", "{ env = \"ACME_SECRET\" }")).warnings.is_empty());

@@ -32,6 +32,11 @@ Examples:
   hookbox kv set orders order_1/state open --if-absent
   hookbox kv set orders seen --number 0 --force
   hookbox kv set orders order_1 --file order.json --if-version 124")]
+// clap would put what is required first.
+#[command(
+    override_usage = "hookbox kv set [OPTIONS] <BUCKET> <KEY> <VALUE|--file <FILE>|--number <N>> \
+                            <--if-version <VERSION>|--if-absent|--force>"
+)]
 #[command(group = clap::ArgGroup::new("there").required(true).args(["if_version", "if_absent", "force"]))]
 #[command(group = clap::ArgGroup::new("given").required(true).args(["value", "file", "number"]))]
 pub(super) struct SetArgs {

@@ -86,6 +86,9 @@ impl Sender {
         ));
         let text = if reply.body.is_empty() { b"(no body)" } else { &reply.body[..] };
         out.line(printable(&String::from_utf8_lossy(text)));
+        if reply.is_refusal() {
+            out.line(format!("`hookbox sources {}` says why", self.source.name));
+        }
         if let Some(named) = &reply.event {
             out.line(printable(named));
         }
@@ -156,6 +159,11 @@ impl Sender {
 impl HostReply {
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// Whether a source refused the request. An address without a source answers 404.
+    fn is_refusal(&self) -> bool {
+        (400..500).contains(&self.status) && self.status != 404
     }
 
     /// The event that this one repeats, if the host says so.

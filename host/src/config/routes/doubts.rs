@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::pattern::{Pattern, is_separator};
-use super::{PatternError, Route, RouteItem, Routes, is_maker};
+use super::{Gathering, PatternError, Route, RouteItem, Routes, is_maker};
 use crate::config::presets;
 use crate::config::raw::did_you_mean;
 use crate::config::source::{EventTypes, Pick, Source};
 use crate::event::UNIDENTIFIED;
-use crate::names::PluginName;
+use crate::names::{PluginName, closest_within};
 
 /// The most pairs of lines that are compared, and the most of them that are named.
 const MAX_PAIRS: usize = 2_000;
 const MAX_DIFFERING: usize = 10;
+
+/// The longest word that is another one once a letter differs: `paid` and `said`.
+const SHORT_WORD: usize = 4;
 
 type SourcesByName = BTreeMap<String, Arc<Source>>;
 
@@ -23,8 +26,17 @@ struct TablePattern<'a> {
     text: &'a str,
     /// The source in front of it.
     source: Option<&'a str>,
-    /// The line of the deliveries that it cancels, if it cancels some.
-    cancels: Option<&'a str>,
+    place: PatternPlace<'a>,
+}
+
+/// The place of a pattern in the file.
+enum PatternPlace<'a> {
+    /// A line of the table.
+    Line,
+    /// The `cancel_on` of this line.
+    Cancels(&'a str),
+    /// A join or a batch, `joins/NAME` or `batches/NAME`.
+    Gathers(&'a PluginName),
 }
 
 impl Routes {
@@ -35,8 +47,45 @@ impl Routes {
             let cancels = items.flat_map(move |item| cancelling(route, item, sources));
             std::iter::once(TablePattern::of(route)).chain(cancels)
         });
-        let doubt = |pattern| misread(&pattern, sources).or_else(|| unmatched(&pattern, sources));
+        let gathers = self.gatherings.lines().flat_map(|line| {
+            let of = move |plugin| TablePattern {
+                place: PatternPlace::Gathers(plugin),
+                ..TablePattern::of(line)
+            };
+            line.plugins().map(of)
+        });
+        let doubt = |pattern: TablePattern<'_>| {
+            let certain = misread(&pattern, sources).or_else(|| unmatched(&pattern, sources));
+            certain.or_else(|| self.misspelt(&pattern, sources))
+        };
+        let patterns = patterns.chain(gathers);
         patterns.filter_map(doubt).chain(self.differing()).collect()
+    }
+
+    /// A pattern of one type that no source is known to send, if it is nearly one that is known.
+    fn misspelt(&self, pattern: &TablePattern<'_>, sources: &SourcesByName) -> Option<String> {
+        let parsed = pattern.parsed().ok().filter(Pattern::is_exact)?;
+        let kind = parsed.kind;
+        let is_emitted =
+            |found: &Arc<Gathering>| [&found.emit, &found.late].into_iter().any(|it| *it == kind);
+        let may_be_own = pattern.source.is_none() && self.gatherings.iter().any(is_emitted);
+        if may_be_own || kind == UNIDENTIFIED {
+            return None;
+        }
+        let its = sources.values().filter(|it| pattern.source.is_none_or(|name| *it.name == *name));
+        let known: Vec<(&str, &str)> = its
+            .flat_map(|source| {
+                types_known(source).into_iter().map(move |known| (&*source.name, known))
+            })
+            .collect();
+        if known.iter().any(|(_, known)| *known == kind) {
+            return None;
+        }
+        let (source, near) = known.into_iter().find(|(_, known)| is_slip(kind, known))?;
+        Some(format!(
+            "{} matches none of the types of `{source}` that are known here; did you mean `{near}`?",
+            pattern.place()
+        ))
     }
 
     /// Two lines that name one plugin on different terms, if some event may match both.
@@ -95,14 +144,17 @@ impl Route {
 impl<'a> TablePattern<'a> {
     /// The pattern of a line.
     fn of(route: &'a Route) -> Self {
-        Self { text: &route.pattern, source: route.source.as_deref(), cancels: None }
+        Self { text: &route.pattern, source: route.source.as_deref(), place: PatternPlace::Line }
     }
 
     /// The kind of the pattern and its route, for people.
     fn place(&self) -> String {
-        match self.cancels {
-            Some(line) => format!("the `cancel_on` \"{}\" of the route \"{line}\"", self.text),
-            None => format!("the route \"{}\"", self.text),
+        match self.place {
+            PatternPlace::Line => format!("the route \"{}\"", self.text),
+            PatternPlace::Cancels(line) => {
+                format!("the `cancel_on` \"{}\" of the route \"{line}\"", self.text)
+            }
+            PatternPlace::Gathers(plugin) => format!("the \"{}\" of `{plugin}`", self.text),
         }
     }
 
@@ -121,7 +173,7 @@ fn cancelling<'a>(
     item.cancel_on.iter().map(move |text| {
         let pattern = Pattern::parse(text, |name| sources.contains_key(name) || is_maker(name));
         let source = pattern.ok().and_then(|pattern| pattern.source);
-        TablePattern { text, source, cancels: Some(&route.pattern) }
+        TablePattern { text, source, place: PatternPlace::Cancels(&route.pattern) }
     })
 }
 
@@ -195,6 +247,48 @@ fn types_of(source: &Source) -> String {
         }
         (_, EventTypes::Any) => format!("of the types of `{name}` nothing is known"),
     }
+}
+
+/// The types of a source that are known by name.
+fn types_known(source: &Source) -> Vec<&str> {
+    // The preset says nothing of what `type` of the section takes in its place.
+    let preset = source.preset.as_deref().filter(|preset| {
+        presets::find(preset).is_some_and(|template| template.kind.as_ref() == Some(&source.kind))
+    });
+    let words: &[String] = match &source.types {
+        EventTypes::Words { known, .. } => known,
+        EventTypes::Any => &[],
+    };
+    let mut known: Vec<&str> = presets::types(preset.unwrap_or_default()).collect();
+    known.extend(words.iter().map(String::as_str));
+    known
+}
+
+/// Whether a type is another one with slips of the keyboard, and not a neighbour of it: at most one
+/// slip in each word, or one between them. Numbers that differ are versions.
+fn is_slip(kind: &str, known: &str) -> bool {
+    let bare = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
+    if bare(kind) == bare(known) {
+        return false;
+    }
+    let words = |text| str::split(text, ['.', '/', ':', '_', '-', ' ']).collect::<Vec<_>>();
+    let (ours, theirs) = (words(kind), words(known));
+    match ours.len() == theirs.len() {
+        true => ours.iter().zip(theirs).all(|(our, its)| *our == its || is_slip_of_word(our, its)),
+        false => closest_within(kind, [known], 1).is_some(),
+    }
+}
+
+fn is_slip_of_word(word: &str, known: &str) -> bool {
+    let sorted = |text: &str| {
+        let mut letters: Vec<char> = text.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    let is_likely = word.len() > SHORT_WORD
+        || word.len() != known.len() && word.len() > 2
+        || sorted(word) == sorted(known);
+    word.eq_ignore_ascii_case(known) || is_likely && closest_within(word, [known], 1).is_some()
 }
 
 /// Whether a pattern that the source's types do not match looks as if it should.

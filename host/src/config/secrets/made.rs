@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use zeroize::Zeroizing;
 
-use super::{BASE64, FoundSecrets, MakeSecrets, key, read_made};
+use super::{BASE64, FoundSecrets, MakeSecrets, has_folder, key, read_made};
 use crate::config::raw::Sink;
+use crate::config::server::Reach;
 use crate::config::source::{KeyEncoding, KeyFormat, Secrets};
 use crate::config::warnings::Warning;
 use crate::files::private::IfThere;
@@ -21,11 +22,15 @@ use crate::files::{self, private};
 /// The length of a key that the host makes, in bytes.
 const MADE_KEY_BYTES: usize = 32;
 
+/// The use of a secret that the host made, for people.
+const FOR_TESTS: &str = "That is for tests, because `server.listen` is a loopback address: webhooks of a provider \
+                         are refused with 401 until its secret is set";
+
 /// The way a source without any key gets one.
 #[derive(Debug)]
 pub(in crate::config) struct Fallback<'a> {
-    /// Whether webhooks can come from this machine only.
-    pub(in crate::config) loopback: bool,
+    /// The reach of the listener.
+    pub(in crate::config) reach: Reach,
     /// The file that holds the key the host makes.
     pub(in crate::config) path: PathBuf,
     /// Whether it may be made now.
@@ -41,36 +46,34 @@ pub(in crate::config) fn settle(
     fallback: &Fallback<'_>,
     sink: &Sink,
 ) -> Secrets {
-    let warn = |text: &str| sink.warn(Warning::of_source(name, text));
-    let unset = found.unset.join(", ")
-        + if found.unset.len() == 1 { " is" } else { " are" }
-        + " empty or absent";
     if !found.keys.is_empty() {
         if !found.unset.is_empty() {
-            warn(&format!("{unset}; only its other secrets are in use"));
+            let are = if found.unset.len() == 1 { "is" } else { "are" };
+            let unset = found.unset.join(", ");
+            let what = format!("{unset} {are} empty or absent; only its other secrets are in use");
+            sink.warn(Warning::of_source(name, &what));
         }
         return Secrets::Set(found.keys);
     }
-    let unset = format!("no secret is set: {unset}");
-    if !fallback.loopback {
-        warn(&format!("{unset}; every post is refused with 503 until one is set"));
-        return Secrets::Missing(unset);
-    }
+    let unset = unset(&found);
     let path = fallback.path.clone();
+    if let Reach::Others(why) = fallback.reach {
+        return missing(name, &unset, (why, &path), sink);
+    }
     let made = own_secret(fallback);
     match made.map(|text| text.map(|text| key(&text, fallback.format, super::MIN_KEY_BYTES))) {
         Ok(Some(Ok(secret))) => {
             let what = format!(
-                "{unset}; the secret that this host made is used instead, in {}",
+                "{unset}. The secret that this host made is used instead, in {}. {FOR_TESTS}",
                 path.display()
             );
             sink.warn(Warning::of_working_source(name, &what));
             Secrets::Generated { secret, path }
         }
         Ok(None) => {
-            let unset = unset + "; `hookbox serve` makes one for a loopback listener";
-            sink.warn(Warning::of_working_source(name, &unset));
-            Secrets::Missing(unset)
+            let what = format!("{unset}. `hookbox serve` makes one. {FOR_TESTS}");
+            sink.warn(Warning::of_working_source(name, &what));
+            Secrets::Missing(what)
         }
         Ok(Some(Err(error))) => {
             let message = format!(
@@ -80,6 +83,7 @@ pub(in crate::config) fn settle(
             sink.problem(found.span, message, "delete that file, and the host makes a new one");
             Secrets::Missing(unset)
         }
+        Err(_) if !has_folder(&path) => Secrets::Missing(unset),
         Err(error) => {
             let message =
                 format!("the host cannot keep a secret of its own in {}: {error}", path.display());
@@ -90,6 +94,34 @@ pub(in crate::config) fn settle(
             );
             Secrets::Missing(unset)
         }
+    }
+}
+
+/// A source that others reach has no secret of the host.
+fn missing(name: &str, unset: &str, (why, path): (&str, &Path), sink: &Sink) -> Secrets {
+    let others = format!("because others reach this host: {why}");
+    let made = match path.exists() {
+        true => {
+            let path = path.display();
+            format!(". The secret that this host made for tests, in {path}, is not used")
+        }
+        false => String::new(),
+    };
+    let what = format!("{unset}. Every post is refused with 503 until one is set, {others}{made}");
+    sink.warn(Warning::of_source(name, &what));
+    Secrets::Missing(what)
+}
+
+/// The places in which a secret was looked for, in a sentence.
+fn unset(found: &FoundSecrets) -> String {
+    let bare = |place: &String| {
+        let place = place.strip_prefix("the environment ").unwrap_or(place);
+        place.strip_prefix("the ").unwrap_or(place).to_owned()
+    };
+    let places = found.unset.iter().map(bare).collect::<Vec<_>>().join("; ");
+    match places.as_str() {
+        "" => "it has no secret yet".to_owned(),
+        places => format!("it has no secret yet. Looked for: {places}"),
     }
 }
 
@@ -174,7 +206,7 @@ mod tests {
         let path = folder.path().join("data/secrets/heygen");
         for format in [PLAIN, coded()] {
             let fallback = Fallback {
-                loopback: true,
+                reach: Reach::ThisMachine,
                 path: path.clone(),
                 make: MakeSecrets::Yes,
                 format: &format,
@@ -222,8 +254,12 @@ mod tests {
         chmod(&path, 0o660);
         chmod(secrets, 0o2770);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-        let fallback =
-            Fallback { loopback: true, path: path.clone(), make: MakeSecrets::No, format: &PLAIN };
+        let fallback = Fallback {
+            reach: Reach::ThisMachine,
+            path: path.clone(),
+            make: MakeSecrets::No,
+            format: &PLAIN,
+        };
         assert!(own_secret(&fallback).unwrap().is_some());
         assert_eq!(mode(secrets), 0o2770, "who only looks changes nothing");
         assert!(own_secret(&Fallback { make: MakeSecrets::Yes, ..fallback }).unwrap().is_some());
@@ -235,8 +271,12 @@ mod tests {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         let folder = tempfile::tempdir().unwrap();
         let refused = |path: PathBuf| {
-            let fallback =
-                Fallback { loopback: true, path, make: MakeSecrets::Yes, format: &PLAIN };
+            let fallback = Fallback {
+                reach: Reach::ThisMachine,
+                path,
+                make: MakeSecrets::Yes,
+                format: &PLAIN,
+            };
             own_secret(&fallback).unwrap_err().to_string()
         };
         let pipe = folder.path().join("pipe");

@@ -3,13 +3,17 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::MakeSecrets;
 use super::made::own_file;
 use crate::config::raw::Sink;
+use crate::config::server::Reach;
 use crate::config::source::{KeyPair, PublicKeyKind, Secrets};
 use crate::config::warnings::Warning;
+
+/// The remedy for a source without a public key.
+const HELP: &str = "copy it from the provider: `public_keys = [\"03a107bf…\"]`";
 
 /// A source without a public key.
 #[derive(Debug)]
@@ -28,25 +32,26 @@ pub(in crate::config) fn settle(
     missing: &Keyless,
     name: &str,
     path: PathBuf,
-    (loopback, make): (bool, MakeSecrets),
+    (reach, make): (Reach, MakeSecrets),
     sink: &Sink,
 ) -> Secrets {
     let refuse = |message: String, help: String| {
         sink.problem(Some(missing.span.clone()), message, help);
         Secrets::Missing("no public key is set".to_owned())
     };
-    let help = "copy it from the provider: `public_keys = [\"03a107bf…\"]`";
     let none = format!("`{}` names no public key", missing.key);
-    let kind = if loopback { missing.kind } else { None };
-    let Some(kind) = kind else { return refuse(none, help.to_owned()) };
+    let kind = match (reach, missing.kind) {
+        (Reach::ThisMachine, Some(kind)) => kind,
+        (reach, kind) => return refuse(none + &unused(reach, kind, &path), HELP.to_owned()),
+    };
     let can_make = KeyPair::can_make(kind);
     let make = if can_make { make } else { MakeSecrets::No };
     let text = own_file(&path, make, || KeyPair::make(kind).map_err(io::Error::other));
     let found = match text {
         Ok(Some(text)) => KeyPair::read(kind, &text),
         Ok(None) if can_make => {
-            let what = "no public key is set; `hookbox serve` makes a pair of keys for a loopback \
-                        listener, for tests";
+            let what = "no public key is set; `hookbox serve` makes a pair of keys for tests, because \
+                        `server.listen` is a loopback address";
             sink.warn(Warning::of_working_source(name, what));
             return Secrets::Missing(what.to_owned());
         }
@@ -56,7 +61,7 @@ pub(in crate::config) fn settle(
                  -algorithm RSA`, because this host cannot make one of RSA",
                 path.display()
             );
-            return refuse(none, format!("{help}{own}"));
+            return refuse(none, format!("{HELP}{own}"));
         }
         Err(error) => Err(error.to_string()),
     };
@@ -84,11 +89,24 @@ pub(in crate::config) fn settle(
     }
 }
 
+/// The reason why a pair that is there is of no use, to stand behind the problem.
+fn unused(reach: Reach, kind: Option<PublicKeyKind>, path: &Path) -> String {
+    match (reach, kind) {
+        (Reach::Others(why), Some(_)) if path.exists() => format!(
+            "; the pair of keys in {} is not used, because others reach this host: {why}",
+            path.display()
+        ),
+        _ => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+
+    const OTHERS: Reach = Reach::Others("it is");
 
     fn missing(kind: PublicKeyKind) -> Keyless {
         Keyless { key: "sources.acme".to_owned(), span: 0..0, kind: Some(kind) }
@@ -101,7 +119,8 @@ mod tests {
             let path = folder.path().join(format!("data/secrets/{kind:?}.pair"));
             let public = |make| {
                 let sink = Sink::default();
-                let made = settle(&missing(kind), "acme", path.clone(), (true, make), &sink);
+                let made =
+                    settle(&missing(kind), "acme", path.clone(), (Reach::ThisMachine, make), &sink);
                 assert!(sink.is_empty());
                 assert_eq!(sink.take_warnings().len(), 1);
                 match made {
@@ -128,11 +147,18 @@ mod tests {
         let path = folder.path().join("secrets/acme.pair");
         let sink = Sink::default();
         let kind = missing(PublicKeyKind::Ed25519);
-        let made = settle(&kind, "acme", path.clone(), (false, MakeSecrets::Yes), &sink);
+        let made = settle(&kind, "acme", path.clone(), (OTHERS, MakeSecrets::Yes), &sink);
         assert!(matches!(made, Secrets::Missing(_)) && !path.exists());
         let (problems, _) = sink.into_parts();
         assert_eq!(problems.len(), 1);
-        assert!(problems[0].message.contains("`sources.acme` names no public key"));
+        assert_eq!(problems[0].message, "`sources.acme` names no public key");
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::write(&path, "a pair for tests").unwrap();
+        let sink = Sink::default();
+        settle(&kind, "acme", path.clone(), (OTHERS, MakeSecrets::Yes), &sink);
+        let (problems, _) = sink.into_parts();
+        let said = format!("{} is not used, because others reach this host: it is", path.display());
+        assert!(problems[0].message.contains(&said), "{problems:?}");
     }
 
     #[test]
@@ -142,7 +168,13 @@ mod tests {
         fs::write(&path, "no pair").unwrap();
         for kind in [PublicKeyKind::P256, PublicKeyKind::Rsa] {
             let sink = Sink::default();
-            settle(&missing(kind), "acme", path.clone(), (true, MakeSecrets::Yes), &sink);
+            settle(
+                &missing(kind),
+                "acme",
+                path.clone(),
+                (Reach::ThisMachine, MakeSecrets::Yes),
+                &sink,
+            );
             let (problems, _) = sink.into_parts();
             assert!(problems[0].message.contains("not a private key in PEM"), "{problems:?}");
             assert_eq!(fs::read(&path).unwrap(), b"no pair");

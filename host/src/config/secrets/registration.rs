@@ -5,7 +5,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::{FoundSecrets, MIN_KEY_BYTES, key};
+use super::{FoundSecrets, MIN_KEY_BYTES, has_folder, key};
 use crate::clock::rfc3339;
 use crate::config::inputs::Input;
 use crate::config::raw::{Item, Sink};
@@ -61,10 +61,9 @@ pub(in crate::config) fn read(
     sink.input(input);
     let text = match text {
         Ok(text) => Zeroizing::new(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound || !has_folder(path) => {
             found.places.push(SecretPlace { name: place(""), is_set: false });
-            let verb = if provider_takes { "takes" } else { "makes" };
-            found.unset.push(place(&format!(" (`{command}` {verb} one)")));
+            found.unset.push(format!("the file {} (`{command}` makes it)", path.display()));
             return forget_unset(found);
         }
         Err(error) => return refuse(format!("cannot be read: {error}")),

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
+use crate::config::presets;
 use crate::config::raw::{Item, Section};
 use crate::config::secrets::{self, Places};
 use crate::config::source::{ApiKey, ProviderSettings};
@@ -29,24 +30,8 @@ pub(super) fn read(
     let url_item = section.take("public_url");
     let public_url = url_item.as_ref().and_then(read_public_url);
     let Some(provider) = preset.and_then(providers::find) else {
-        let known = providers::names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
-        let help = format!(
-            "take it out: providers whose API is known have the preset {}",
-            known.join(" or ")
-        );
-        for key in KEYS {
-            section.refuse(
-                key,
-                "has no use: the API of this source's provider is not known",
-                &help,
-            );
-        }
-        if let Some(item) = url_item
-            && !uses_url
-        {
-            let help = "take it out, or sign the {url}";
-            item.refuse_key("has no use: nothing of this source depends on its address", help);
-        }
+        let useless = if uses_url { None } else { url_item.as_ref() };
+        refuse_keys(section, preset, useless);
         return ProviderSettings { public_url, ..ProviderSettings::default() };
     };
     let api_key = match section.take("api_key") {
@@ -78,6 +63,25 @@ pub(super) fn read(
         item.refuse_key(format_args!("cannot work: {why}"), "or take it out");
     }
     settings
+}
+
+/// Refuses keys that have no use where the provider's API is not known.
+fn refuse_keys(section: &mut Section<'_>, preset: Option<&str>, url_item: Option<&Item<'_>>) {
+    // The preset is refused, and may be a misspelt one to which these belong.
+    if preset.is_some_and(|name| presets::find(name).is_none()) {
+        KEYS.into_iter().for_each(|key| drop(section.take(key)));
+        return;
+    }
+    let known = providers::names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
+    let help =
+        format!("take it out: providers whose API is known have the preset {}", known.join(" or "));
+    for key in KEYS {
+        section.refuse(key, "has no use: the API of this source's provider is not known", &help);
+    }
+    if let Some(item) = url_item {
+        let help = "take it out, or sign the {url}";
+        item.refuse_key("has no use: nothing of this source depends on its address", help);
+    }
 }
 
 fn usual_key(provider: &dyn Provider, places: &Places<'_>) -> ApiKey {
@@ -116,8 +120,7 @@ fn is_header_text(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::presets;
-    use crate::providers;
+    use super::*;
 
     #[test]
     fn every_provider_whose_api_is_known_is_that_of_a_preset() {

@@ -77,6 +77,9 @@ pub(super) fn explain(error: &Error, path: &Path) -> String {
 pub(super) fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem => ": the host has to write there, so mount it writable",
+        io::ErrorKind::PermissionDenied => {
+            ": the user that runs hookbox has to be able to write the folder and the files of the store in it"
+        }
         io::ErrorKind::StorageFull => ": the disk is full, so make room",
         io::ErrorKind::QuotaExceeded => ": a quota is used up, so make room or raise it",
         _ => "",
@@ -139,6 +142,7 @@ mod tests {
     fn a_file_system_that_refuses_is_explained() {
         for (kind, part) in [
             (io::ErrorKind::ReadOnlyFilesystem, "mount it writable"),
+            (io::ErrorKind::PermissionDenied, "the user that runs hookbox"),
             (io::ErrorKind::StorageFull, "make room"),
             (io::ErrorKind::QuotaExceeded, "quota"),
         ] {

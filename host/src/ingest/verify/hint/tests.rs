@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::*;
 use crate::config::presets;
-use crate::config::source::{Dedupe, DedupeBy};
+use crate::config::source::{Dedupe, DedupeBy, PublicKey, PublicKeyKind};
 use crate::ingest::sign;
 use crate::ingest::verify::refusal::Refusal;
 
@@ -216,4 +216,22 @@ fn a_time_in_milliseconds_is_explained() {
     head.headers.remove("webhook-timestamp");
     let text = shape(&verifier, &head, refusal).unwrap();
     assert!(text.contains("`webhook-timestamp`"), "{text}");
+}
+
+#[test]
+fn too_many_signatures_of_a_public_key_are_counted_and_not_explained_as_a_form() {
+    let mut own = source("discord", "acme", SECRET);
+    let Verify::Signature(rule) = &mut own.verify else { panic!("it is signed") };
+    rule.signatures[0].separator = Some(' ');
+    rule.public_keys =
+        vec![PublicKey { kind: PublicKeyKind::Ed25519, bytes: vec![1; 32], kid: None }];
+    let verifier = Verifier::new(&own);
+    let value = vec!["ab".repeat(64); 9].join(" ").parse::<HeaderValue>().unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("x-signature-ed25519", value);
+    let head = Head::from(headers);
+    let refusal = verifier.claim(&head).map(drop).unwrap_err();
+    assert_eq!(refusal, Refusal::Malformed);
+    let text = shape(&verifier, &head, refusal).unwrap();
+    assert_eq!(text, "`x-signature-ed25519` has more than 8 signatures");
 }

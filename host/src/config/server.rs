@@ -134,8 +134,7 @@ pub(super) fn read_server(
     let admin_tokens = tokens.as_ref().map(read_tokens).unwrap_or_default();
     let has_tokens = tokens.is_some_and(|item| !item.one_or_many().is_empty());
     let (listen, admin) = read_addresses(&mut section, has_tokens, sink);
-    let is_open = !has_tokens && admin.ip().is_loopback();
-    let admin_url = section.take("admin_url").and_then(|item| read_proxied(&item, is_open));
+    let admin_url = section.take("admin_url").and_then(|it| read_proxied(&it, admin, has_tokens));
     warn_of_plain_http(admin, admin_url.as_ref(), sink);
     let public_url = section.take("public_url").and_then(|item| read_public_url(&item));
     let trusted_proxies =
@@ -208,11 +207,11 @@ fn warn_of_plain_http(admin: SocketAddr, url: Option<&AdminUrl>, sink: &Sink) {
     }
 }
 
-/// Reads the address behind a proxy. It is refused if the API is open to all who come over
-/// loopback, as everybody does who comes through the proxy.
-fn read_proxied(item: &Item<'_>, is_open: bool) -> Option<AdminUrl> {
+/// Reads the address behind a proxy. Without a token it is refused: whoever comes through the proxy
+/// comes over loopback. Beyond loopback `server.admin` itself is refused.
+fn read_proxied(item: &Item<'_>, admin: SocketAddr, has_tokens: bool) -> Option<AdminUrl> {
     let url = read_url(item)?;
-    if !is_open {
+    if has_tokens || !admin.ip().is_loopback() {
         return Some(url);
     }
     let help = "whoever comes through that proxy would be operator: name them in `admin_tokens` (`hookbox token new NAME \

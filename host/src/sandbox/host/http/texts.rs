@@ -17,7 +17,7 @@ const MAX_AUTHORITY_BYTES: usize = 320;
 /// would go on calling its own functions. The guest `requests-fat` of the gallery notices that.
 const INTERFACE: &str = "wasi:http/types@0.2.12";
 
-/// What `set-method` and `set-authority` return: they have no error code for a text.
+/// The result of `set-method` and `set-authority`, which has no error code.
 type SetText = wasmtime::Result<(Result<(), ()>,)>;
 
 /// Puts functions that bound their texts in the place of those that do not.

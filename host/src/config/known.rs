@@ -81,7 +81,8 @@ impl KnownNames<'_> {
         let near = did_you_mean(name, plugins.iter().map(String::as_str));
         let found = badly_ended(Path::new(&self.plugins_dir));
         let found = found.iter().find(|file| bare_name(file) == name);
-        let found = found.map(|file| format!("; `{file}` is there, {SMALL}")).unwrap_or_default();
+        let found =
+            found.map(|file| format!("; `{file}` is not read, {SMALL}")).unwrap_or_default();
         Some(format!(
             "{near}there is neither `{name}.wasm` nor `{name}.wat` in {}{found}",
             self.plugins_dir

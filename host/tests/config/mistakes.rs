@@ -72,7 +72,7 @@ fn a_file_whose_ending_is_in_capital_letters_is_warned_of() {
         assert!(text.starts_with(name) && text.contains("not in small letters: rename"), "{text}");
     }
     let routed = "[routes]\n\"a.b\" = \"shout\"\n";
-    home.refuses(routed, &["neither `shout.wasm` nor", "; `shout.WASM` is there, because"]);
+    home.refuses(routed, &["neither `shout.wasm` nor", "; `shout.WASM` is not read, because"]);
 }
 
 #[test]

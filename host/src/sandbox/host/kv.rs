@@ -152,8 +152,7 @@ impl Overlay {
             self.writes.insert(key, Some(bytes_of(before.saturating_add(delta))));
             return Ok(());
         }
-        let own_bytes = own.flatten().map_or(0, <[u8]>::len);
-        self.has_room(&key, own_bytes + NUMBER_BYTES)?;
+        self.has_room(&key, own.flatten().map_or(0, <[u8]>::len) + NUMBER_BYTES)?;
         let sum = self.adds.get(&key).copied().unwrap_or(0);
         self.adds.insert(key, sum.saturating_add(delta));
         Ok(())
@@ -166,10 +165,8 @@ impl Overlay {
         let adds = self.adds.keys().map(|key| (key, NUMBER_BYTES));
         let others = writes.chain(adds).filter(|(other, _)| *other != key);
         let others_bytes: usize = others.map(|(key, bytes)| key.len() + bytes).sum();
-        if others_bytes + key.len() + bytes > MAX_WRITTEN_BYTES {
-            return Err(Error::TooManyBytes);
-        }
-        Ok(())
+        let fits = others_bytes + key.len() + bytes <= MAX_WRITTEN_BYTES;
+        if fits { Ok(()) } else { Err(Error::TooManyBytes) }
     }
 
     /// Lists what is stored and what the attempt itself has written.
@@ -330,7 +327,7 @@ mod tests {
         kv.put("a".into(), None).unwrap();
         kv.put("d".into(), large()).unwrap();
         // A number takes its place too.
-        let left = MAX_WRITTEN_BYTES - 3 * MAX_VALUE_BYTES - "abcdE".len() - NUMBER_BYTES;
+        let left = MAX_WRITTEN_BYTES - 3 * MAX_VALUE_BYTES - "abccdE".len() - NUMBER_BYTES;
         kv.put("E".into(), Some(vec![0; left])).unwrap();
         assert!(matches!(kv.add_to("a".into(), 1), Err(Error::TooManyBytes)));
         kv.put("E".into(), Some(vec![0; left - NUMBER_BYTES])).unwrap();

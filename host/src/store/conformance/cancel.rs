@@ -203,7 +203,7 @@ pub(in crate::store) async fn a_settlement_opens_nothing_that_its_own_events_can
         assert_eq!((view.state, view.cancelling), (State::Cancelled, false), "dies: {dies}");
         assert!(dispatch.delivered(&store).await.is_empty(), "nothing of it runs");
     }
-    // One that is emitted enters the key behind those that wait already.
+    // An emitted delivery enters the key behind those that wait already.
     append(&store, keyed()).await;
     let second = DeliveryId { event: append(&store, keyed()).await, ordinal: 0 };
     let lease = dispatch.delivered(&store).await.remove(0);

@@ -64,7 +64,7 @@ pub(in crate::store) async fn an_operator_neither_moves_a_gathering_nor_ends_it_
     }
     let view = end(&store, JOIN).await.expect("it is complete");
     assert_eq!((view.why, view.count), (Why::Need, 2));
-    // One that is over ends at once.
+    // A join whose time is over ends at once.
     let id = DeliveryId { event: append(&store, needs(&join(), "p", 2)).await, ordinal: 0 };
     act(&store, Action::Cancel, id).await;
     pass(&harness, HOUR_MS);

@@ -40,7 +40,7 @@ impl WriteBatch<'_> {
                 .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms])?;
             self.delta.moved(plugin, Some(State::Leased), Some(state));
             self.moved_in_group(lease.failure, State::Leased, Some(state));
-            self.left_behind(&lease, state)?;
+            self.left_behind(&lease, state, self.now_ms)?;
         }
         Ok(())
     }
@@ -76,12 +76,7 @@ impl WriteBatch<'_> {
                 .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms,
                     ran])?;
             self.delta.moved(plugin, Some(State::Leased), Some(state));
-            self.left_behind(&lease, state)?;
-            if let Some(key) = &lease.key
-                && !state.is_settled()
-            {
-                self.keep_apart(plugin, key, again_ms)?;
-            }
+            self.left_behind(&lease, state, again_ms)?;
             if !ran {
                 self.moved_in_group(lease.failure, State::Leased, Some(state));
                 continue;
@@ -114,12 +109,18 @@ impl WriteBatch<'_> {
         Ok(recovered)
     }
 
-    /// Does what the end of a delivery asks for, if it has ended.
-    fn left_behind(&mut self, lease: &OpenLease, state: State) -> Result<(), rusqlite::Error> {
-        if !state.is_settled() {
-            return Ok(());
-        }
+    /// Does what the end of a delivery asks for, if it has ended. Otherwise its key waits until the
+    /// next attempt of it may begin.
+    fn left_behind(
+        &mut self,
+        lease: &OpenLease,
+        state: State,
+        again_ms: i64,
+    ) -> Result<(), rusqlite::Error> {
         let OpenLease { delivery, plugin, key, cancel_tag, subject, .. } = lease;
+        if !state.is_settled() {
+            return key.as_ref().map_or(Ok(()), |key| self.keep_apart(plugin, key, again_ms));
+        }
         let ending = Ending {
             id: *delivery,
             plugin,

@@ -31,6 +31,7 @@ use super::{
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::store::DeliveryView;
 
+mod anew;
 mod append;
 mod approvals;
 mod audit;

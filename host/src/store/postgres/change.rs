@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_postgres::Row;
 
+use super::anew::{begin_anew, wait_on};
 use super::changed_keys::{ChangedKeys, lock_changed};
 use super::moves::WorkMoves;
 use super::settle::small;
@@ -252,7 +253,11 @@ async fn apply(
                 drop_steps(work, &rows(&|_| true)).await?;
             }
             due_at_once(work, shared, &rows(&is_open)).await?;
-            begin_anew(work, shared, &rows(&|state| !is_open(state))).await?;
+            let anew = rows(&|state| !is_open(state));
+            begin_anew(work, shared, &anew).await?;
+            if taken.iter().any(|it| is_built_in(&it.plugin)) {
+                wait_on(work, &anew).await?;
+            }
         }
         Action::Move(to) => {
             drop_steps(work, &rows(&|_| true)).await?;
@@ -346,37 +351,6 @@ async fn due_at_once(
                FROM unnest($1::bigint[], $2::integer[]) AS i (event, ordinal)
                WHERE o.event = i.event AND o.ordinal = i.ordinal";
     work.execute(sql, &[&ids.events, &ids.ordinals, &shared.at()]).await?;
-    Ok(())
-}
-
-/// Settled to ready; the attempts so far are not counted. The record of the last one goes to those
-/// before it.
-async fn begin_anew(
-    work: &Work<'_>,
-    shared: &PostgresShared,
-    ids: &DeliveryRows,
-) -> Result<(), WorkError> {
-    let sql = "WITH gone AS (
-                   DELETE FROM hookbox.settled s
-                   USING unnest($1::bigint[], $2::integer[]) AS i (event, ordinal)
-                   WHERE s.event = i.event AND s.ordinal = i.ordinal RETURNING s.*
-               ), put AS (
-                   INSERT INTO hookbox.attempts (event, ordinal, number, started_ms, duration_us,
-                       cpu_us, memory_kib, outcome, error, logs, digest, calls, steps)
-                   SELECT g.event, g.ordinal, g.attempt, g.started_ms, g.duration_us, g.cpu_us,
-                       g.memory_kib, g.outcome, g.error, g.logs, g.digest, g.calls, g.steps
-                   FROM gone g WHERE g.outcome IS NOT NULL
-               )
-               INSERT INTO hookbox.open (event, ordinal, plugin, attempt, uncounted, unrecorded,
-                   deaths, waits, steps, due, failure)
-               SELECT g.event, g.ordinal, g.plugin, g.attempt, g.attempt, g.unrecorded, g.deaths,
-                   false, EXISTS (SELECT FROM hookbox.steps p
-                       WHERE p.event = g.event AND p.ordinal = g.ordinal),
-                   hookbox.now_ms_v1($3), g.failure
-               FROM gone g";
-    work.execute(sql, &[&ids.events, &ids.ordinals, &shared.at()]).await?;
-    // A gathering that is not over waits on for its members.
-    work.query("SELECT hookbox.wait_on_v1($1, $2)", &[&ids.events, &ids.ordinals]).await?;
     Ok(())
 }
 

@@ -130,3 +130,13 @@ LANGUAGE sql VOLATILE AS $$
     )
     SELECT count(*) FROM gone
 $$;
+
+-- Lets gatherings that are not over wait for their members again.
+CREATE FUNCTION hookbox.wait_on_v1(events bigint[], ordinals integer[]) RETURNS void
+LANGUAGE sql VOLATILE AS $$
+    SELECT hookbox.not_before_v1(g.event, g.ordinal,
+        least(g.until, coalesce(g.quiet_until, g.until)))
+    FROM unnest(events, ordinals) AS i (event, ordinal)
+    JOIN hookbox.gatherings g USING (event, ordinal)
+    WHERE NOT g.frozen AND g.why IS NULL
+$$;

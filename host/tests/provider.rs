@@ -225,6 +225,15 @@ fn stored(host: &Host) -> Vec<Value> {
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
+/// Waits until a host has asked for the log so often: only then the next time is known.
+fn passed(host: &Host, times: u32) {
+    let of = |result: &str| {
+        let labels = format!("source=\"heygen\",result=\"{result}\"");
+        host.metric(&format!("hookbox_reconcile_passes_total{{{labels}}}")).unwrap_or_default()
+    };
+    wait_for("the end of a pass", || (of("ok") + of("error") == f64::from(times)).then_some(()));
+}
+
 #[test]
 fn events_that_never_came_are_appended_once_and_a_gap_is_told() {
     let heygen = HeyGen::start();
@@ -237,11 +246,12 @@ fn events_that_never_came_are_appended_once_and_a_gap_is_told() {
         heygen.happen("avatar_video.success", &json!({ "n": n }), seconds(-HOUR_MS + n));
     }
     let clock = Clock::manual(start_ms);
-    let host = Host::start_by(&site, &clock);
+    let (host, _series) = Host::start_measured_by(&site, &clock);
     let count = |expected: usize| {
         wait_for("the events", || (stored(&host).len() == expected).then_some(()));
     };
     count(120);
+    passed(&host, 1);
     let first = &host.api(&format!("/api/v1/events/{}", stored(&host)[0]["id"].as_str().unwrap()));
     assert!(first["note"].as_str().unwrap().starts_with("reconciled"), "{first}");
     assert_eq!(heygen.requests().len(), 3, "pages of 50, and no more");
@@ -252,6 +262,7 @@ fn events_that_never_came_are_appended_once_and_a_gap_is_told() {
     let (late, late_body) = heygen.happen("avatar_video.fail", &json!({}), seconds(MINUTE_MS));
     clock.set(start_ms + 10 * MINUTE_MS);
     count(122);
+    passed(&host, 2);
     let again = HeyGen::deliver(&address(&host), &late, &late_body, secret);
     assert_eq!(again.1["status"], "duplicate", "{again:?}");
     // Errors are told, and asking goes on.
@@ -263,7 +274,8 @@ fn events_that_never_came_are_appended_once_and_a_gap_is_told() {
     };
     clock.set(start_ms + 20 * MINUTE_MS);
     sees("the API key is not accepted");
-    for _ in 0..3 {
+    for pass in 3..6 {
+        passed(&host, pass);
         let before = heygen.requests().len();
         clock.set(clock.now_ms() + 5 * MINUTE_MS);
         wait_for("the next call", || (heygen.requests().len() > before).then_some(()));

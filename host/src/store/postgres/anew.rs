@@ -1,6 +1,5 @@
 //! Deliveries that have ended and begin anew, because an operator retries them.
 
-use super::change::DeliveryRows;
 use super::shared::PostgresShared;
 use super::work::{Work, WorkError};
 
@@ -9,7 +8,7 @@ use super::work::{Work, WorkError};
 pub(super) async fn begin_anew(
     work: &Work<'_>,
     shared: &PostgresShared,
-    ids: &DeliveryRows,
+    (events, ordinals): (&[i64], &[i32]),
 ) -> Result<(), WorkError> {
     let sql = "WITH gone AS (
                    DELETE FROM hookbox.settled s
@@ -29,12 +28,15 @@ pub(super) async fn begin_anew(
                        WHERE p.event = g.event AND p.ordinal = g.ordinal),
                    hookbox.now_ms_v1($3), g.failure
                FROM gone g";
-    work.execute(sql, &[&ids.events, &ids.ordinals, &shared.at()]).await?;
+    work.execute(sql, &[&events, &ordinals, &shared.at()]).await?;
     Ok(())
 }
 
 /// Lets gatherings among them that are not over wait for their members again.
-pub(super) async fn wait_on(work: &Work<'_>, ids: &DeliveryRows) -> Result<(), WorkError> {
-    work.query("SELECT hookbox.wait_on_v1($1, $2)", &[&ids.events, &ids.ordinals]).await?;
+pub(super) async fn wait_on(
+    work: &Work<'_>,
+    (events, ordinals): (&[i64], &[i32]),
+) -> Result<(), WorkError> {
+    work.query("SELECT hookbox.wait_on_v1($1, $2)", &[&events, &ordinals]).await?;
     Ok(())
 }

@@ -254,9 +254,10 @@ async fn apply(
             }
             due_at_once(work, shared, &rows(&is_open)).await?;
             let anew = rows(&|state| !is_open(state));
-            begin_anew(work, shared, &anew).await?;
+            let anew = (&anew.events[..], &anew.ordinals[..]);
+            begin_anew(work, shared, anew).await?;
             if taken.iter().any(|it| is_built_in(&it.plugin)) {
-                wait_on(work, &anew).await?;
+                wait_on(work, anew).await?;
             }
         }
         Action::Move(to) => {

@@ -28,7 +28,7 @@ mod timeouts;
 mod tracked;
 
 pub use client::{Client, ClientKey, Peer};
-pub use knock::post;
+pub use knock::{post, reachable};
 pub use limit_log::LimitLog;
 pub use line_limit::LineLimit;
 pub use listener::{Handler, ServerOptions, serve};

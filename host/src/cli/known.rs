@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::remarks::warning;
 use super::{Common, USUAL_CONFIG};
 use crate::config::{AdminAddress, Partial, Problems};
+use crate::server::reachable;
 
 /// The configuration, as far as it can be read; what is wrong with it is counted on stderr.
 pub(super) fn partial(common: &Common) -> Result<Partial, Failure> {
@@ -18,7 +19,7 @@ pub(super) fn partial(common: &Common) -> Result<Partial, Failure> {
     Ok(partial)
 }
 
-/// The admin address of the host of this configuration.
+/// The admin address of the host of this configuration, as this machine reaches it.
 pub(super) fn admin(common: &Common) -> Result<SocketAddr, Failure> {
     const OR: &str = ", or name the host with `--admin URL` or HOOKBOX_ADMIN";
     let partial = match load(common, OR) {
@@ -38,7 +39,7 @@ pub(super) fn admin(common: &Common) -> Result<SocketAddr, Failure> {
         let more = if is_guessed { format!("; {}", guessed(admin)) } else { String::new() };
         warning(&format!("{}{more}", count(common, problems)));
     }
-    Ok(admin)
+    Ok(reachable(admin))
 }
 
 /// `or` says what else could be done about a file that cannot be read.
@@ -84,4 +85,25 @@ fn guessed(admin: SocketAddr) -> String {
     format!(
         "it does not say where the host is, so {admin} is asked (`--admin URL` or HOOKBOX_ADMIN names another address)"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_whose_api_listens_everywhere_is_asked_over_loopback() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config.toml");
+        for (listens, asked) in [
+            ("0.0.0.0:3001", "127.0.0.1:3001"),
+            ("[::]:3001", "[::1]:3001"),
+            ("10.0.0.1:1", "10.0.0.1:1"),
+        ] {
+            std::fs::write(&config, format!("[server]\nadmin = \"{listens}\"\n")).unwrap();
+            let common = Common { config: config.clone(), is_named: true, logs_json: false };
+            let Ok(admin) = admin(&common) else { panic!("{listens} is an address") };
+            assert_eq!(admin.to_string(), asked);
+        }
+    }
 }

@@ -16,6 +16,7 @@ use crate::cloudevents::HttpMode;
 use crate::config::Partial;
 use crate::ingest::sample::{self, Assignment, Sample};
 use crate::names::{closest, did_you_mean, hint};
+use crate::server::reachable;
 use crate::text;
 
 mod duplicate;
@@ -247,15 +248,7 @@ impl Aim {
 
 /// The address of the local host's public listener, as this machine reaches it.
 pub(super) fn local_address(config: &mut Partial) -> Result<SocketAddr, Failure> {
-    let mut address = config.take_listen()?;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            [127, 0, 0, 1].into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    Ok(address)
+    Ok(reachable(config.take_listen()?))
 }
 
 /// Whether the address is of this machine, as far as it can be told without asking anybody.

@@ -54,7 +54,7 @@ async fn exchange(address: SocketAddr, request: Request<Body>) -> io::Result<Res
 }
 
 /// The address at which this machine reaches a listener.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

@@ -309,7 +309,7 @@ fn a_start_that_fails_is_a_line_of_json_too() {
     assert!(lines[0]["error"].as_str().unwrap().contains("did you mean `debug`?"), "{lines:?}");
     // A store that cannot be opened.
     site.put_config("");
-    std::fs::write(site.path("data"), "a file").unwrap();
+    std::fs::create_dir_all(site.path("data/hookbox.db")).unwrap();
     let (code, lines) = Container::start(&site, &[]).end();
     let last = lines.last().unwrap();
     assert_eq!((code, &last["message"]), (Some(1), &json!("hookbox does not run")), "{lines:?}");

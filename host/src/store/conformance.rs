@@ -48,7 +48,7 @@ mod gathering_model;
 pub(super) mod gatherings;
 pub(super) mod history;
 mod key_model;
-pub(super) mod key_order;
+pub(in crate::store) mod key_order;
 pub(super) mod key_starts;
 pub(super) mod kv;
 mod laws;

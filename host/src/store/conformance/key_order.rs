@@ -10,7 +10,7 @@ use crate::event::{Key, KeyPolicy, KeySource, NewDelivery};
 use crate::store::Action;
 
 /// An event for these plugins, all of whose deliveries have this key.
-pub(super) fn keyed_event(key: &str, plugins: &[&str]) -> NewEvent {
+pub(in crate::store) fn keyed_event(key: &str, plugins: &[&str]) -> NewEvent {
     let mut new = event("order.paid", plugins);
     for delivery in &mut new.deliveries {
         delivery.key = Some(Key::Text(key.into()));

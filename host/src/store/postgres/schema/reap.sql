@@ -1,10 +1,39 @@
--- Takes hosts off the list that have not renewed their row for `timeout_ms`, and makes due again
+-- Whether there is anything to reap, and of which plugins deliveries are held by nobody on the list,
+-- or by hosts that have not renewed their row for `timeout_ms`: not since `cut`.
+CREATE FUNCTION hookbox.orphans_v1(
+    timeout_ms bigint, OUT cut timestamptz, OUT plugins text[], OUT is_needed boolean
+)
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    run bigint := -1;
+BEGIN
+    cut := clock_timestamp() - make_interval(secs => timeout_ms / 1000.0);
+    plugins := '{}';
+    is_needed := EXISTS (SELECT FROM hookbox.hosts h WHERE h.alive < cut);
+    LOOP
+        SELECT min(l.holder) INTO run FROM (
+            SELECT h.run AS low, lead(h.run) OVER (ORDER BY h.run) AS high
+            FROM (SELECT h.incarnation AS run FROM hookbox.hosts h WHERE h.alive >= cut
+                UNION ALL SELECT -1) h) g
+        CROSS JOIN LATERAL (SELECT o.holder FROM hookbox.open o
+            WHERE o.holder > greatest(g.low, run)
+                AND o.holder < coalesce(g.high, 9223372036854775807)
+            ORDER BY o.holder LIMIT 1) l;
+        EXIT WHEN run IS NULL;
+        is_needed := true;
+        plugins := plugins
+            || ARRAY(SELECT DISTINCT o.plugin FROM hookbox.open o WHERE o.holder = run);
+    END LOOP;
+END $$;
+
+-- Takes hosts off the list that have not renewed their row since `cut`, and makes due again
 -- what is held by nobody on the list. The caller has reached the server in all that time: a server
 -- that was away has heard nobody. Nobody knows whether a delivery ran, so each goes to the
 -- quarantine queue, which leases them one at a time. A delivery that was held from that queue did
--- run, and is dead with `most_crashes`. Returns the hosts, and how many deliveries were held.
+-- run, and is dead with `most_crashes`. `policies` is what is known of the plugins that `orphans_v1`
+-- names. Returns the hosts, and how many deliveries were held.
 CREATE FUNCTION hookbox.reap_v1(
-    at bigint, timeout_ms bigint, most_crashes integer, reason text
+    at bigint, cut timestamptz, most_crashes integer, reason text, policies text
 ) RETURNS TABLE (hosts text[], held bigint)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 DECLARE
@@ -18,9 +47,9 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(7450001, 5) THEN
         RETURN;
     END IF;
+    PERFORM set_config('hookbox.policies', policies, true);
     WITH gone AS (
-        DELETE FROM hookbox.hosts h
-        WHERE h.alive < clock_timestamp() - make_interval(secs => timeout_ms / 1000.0)
+        DELETE FROM hookbox.hosts h WHERE h.alive < cut
         RETURNING h.name, h.incarnation
     ), ended AS (
         INSERT INTO hookbox.ended_runs (run, ended) SELECT g.incarnation, t FROM gone g
@@ -38,19 +67,31 @@ BEGIN
                 AND o.holder < coalesce(g.high, 9223372036854775807)
             ORDER BY o.holder LIMIT 1) l;
         EXIT WHEN run IS NULL;
+        PERFORM hookbox.lock_held_v1(run);
+        -- It may have run, and the next attempt of a key begins its interval after that.
         WITH quarantined AS (
-            UPDATE hookbox.open o SET holder = NULL, waits = false, due = least(o.due, t),
+            UPDATE hookbox.open o SET holder = NULL, waits = s.apart > 0,
+                due = CASE WHEN s.apart > 0 THEN t + s.apart ELSE least(o.due, t) END,
                 uncounted = o.uncounted + 1, crashes = 1
             FROM (
-                SELECT p.event, p.ordinal FROM hookbox.open p
+                SELECT p.event, p.ordinal, CASE WHEN p.key IS NULL THEN 0
+                    ELSE (hookbox.policy_v1(p.plugin)).apart END AS apart
+                FROM hookbox.open p
                 WHERE p.holder = run AND p.crashes = 0 AND NOT p.cancelled
                 ORDER BY p.event, p.ordinal LIMIT 1000 FOR UPDATE
             ) s
             WHERE o.event = s.event AND o.ordinal = s.ordinal
-            RETURNING o.plugin
+            RETURNING o.plugin, o.key, o.due, o.waits
+        ), kept AS (
+            INSERT INTO hookbox.held_keys AS h
+            SELECT DISTINCT ON (s.plugin, s.key) s.plugin, s.key, 0, 0, s.due, NULL::bigint
+            FROM quarantined s WHERE s.waits
+            ON CONFLICT (plugin, key, event, ordinal)
+                DO UPDATE SET until = greatest(h.until, excluded.until)
         ), counted AS (
             INSERT INTO hookbox.count_deltas (plugin, state, n)
-            SELECT s.plugin, 0, count(*) FROM quarantined s GROUP BY 1
+            SELECT s.plugin, CASE WHEN s.waits THEN 2 ELSE 0 END, count(*)
+            FROM quarantined s GROUP BY 1, 2
             UNION ALL
             SELECT s.plugin, 1, -count(*) FROM quarantined s GROUP BY 1
         )

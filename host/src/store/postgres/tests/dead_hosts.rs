@@ -6,9 +6,10 @@ use tokio::sync::Semaphore;
 
 use super::hosts::{event, lease};
 use super::*;
-use crate::event::State;
+use crate::event::{DEAD_LETTERS, DeliveryId, KeyPolicy, KeySource, State};
+use crate::store::conformance::key_order::keyed_event;
 use crate::store::{
-    Count, Hosts, KvTransaction, Lease, LeaseQueue, Next, Queue, ReadOne, Settled, Settlement,
+    Count, Hosts, KvTransaction, Lease, LeaseQueue, Next, Queue, Read, ReadOne, Settled, Settlement,
 };
 
 /// A host that soon takes others for dead.
@@ -68,6 +69,44 @@ async fn what_a_dead_host_held_is_quarantined_and_dead_only_if_it_ran_when_anoth
     assert_eq!((stats.deliveries(State::Done), stats.deliveries(State::Dead)), (2, 1));
     assert_eq!(stats.deliveries(State::Leased), 0);
     assert_eq!(third.hosts().await.unwrap().len(), 1, "the dead ones are off the list");
+}
+
+#[tokio::test]
+async fn the_key_of_what_a_dead_host_ran_keeps_its_rate_its_hold_and_its_notice() {
+    let Some(case) = one_postgres() else { return };
+    let minute = Duration::from_secs(60);
+    let policy = KeyPolicy { interval: minute, hold: true, ..KeyPolicy::of(KeySource::Subject) };
+    case.policies().set("audit", policy);
+    case.policies().tell_of("audit");
+    let first = case.open_postgres().await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let event = first.append(keyed_event("a", &["audit"])).await.unwrap().id;
+        ids.push(DeliveryId { event, ordinal: 0 });
+    }
+    let held = lease(&first, 2).await;
+    assert_eq!(held.leases.len(), 1);
+    drop((first, held));
+    let (second, _folder) = impatient(&case).await;
+    while second.delivery(ids[0]).await.unwrap().state == State::Leased {
+        tokio::task::yield_now().await;
+    }
+    let view = second.delivery(ids[0]).await.unwrap();
+    assert_eq!((view.state, view.due_ms), (State::Waiting, Some(START_MS + 60_000)));
+    assert_eq!(second.stats().await.unwrap().deliveries(State::Waiting), 2);
+    case.clock().set(case.clock().now_ms() + 60_000);
+    let ran = quarantined(&second).await;
+    assert_eq!(ran.delivery, ids[0]);
+    drop((second, ran));
+    let (third, _folder) = impatient(&case).await;
+    while third.delivery(ids[0]).await.unwrap().state != State::Dead {
+        tokio::task::yield_now().await;
+    }
+    let next = third.delivery(ids[1]).await.unwrap();
+    assert_eq!((next.state, next.due_ms), (State::Waiting, None), "the dead letter holds its key");
+    let permits = Arc::new(Semaphore::new(1)).try_acquire_many_owned(1).unwrap();
+    let told = third.lease(LeaseQueue::Plugin(DEAD_LETTERS.into()), permits).await.unwrap().leases;
+    assert_eq!(third.dead_notice(told[0].delivery).await.unwrap(), Some((ids[0], 1)));
 }
 
 #[tokio::test]

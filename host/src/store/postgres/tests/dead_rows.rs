@@ -91,7 +91,9 @@ impl Session {
         );
         let record = format!("SELECT hookbox.record_v1(NULL, {RUN}, {held}, 0, 1, 'name', '', '')");
         let poll = format!("SELECT * FROM hookbox.due_v1(NULL, '{{p}}', '{{{ready}}}')");
-        let reap = "SELECT * FROM hookbox.reap_v1(NULL, 15000, 5, 'gone')".to_owned();
+        let orphans = "SELECT * FROM hookbox.orphans_v1(15000)".to_owned();
+        let reap = "SELECT * FROM hookbox.reap_v1(NULL, clock_timestamp() - interval '15 s', 5, 'gone', '')"
+            .to_owned();
         let mut pages = Vec::new();
         for (name, sql) in [
             ("settle as done", settle(held, 0)),
@@ -99,7 +101,8 @@ impl Session {
             ("record a step", record),
             ("lease", lease),
             ("look for what is due", poll),
-            ("look for dead hosts", reap),
+            ("look for dead hosts", orphans),
+            ("take over from dead hosts", reap),
         ] {
             for _ in 0..UNTIL_PLANNED {
                 self.pages(&sql).await;

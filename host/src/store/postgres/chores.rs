@@ -2,7 +2,7 @@
 //! nobody was told of.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
@@ -25,7 +25,7 @@ pub(super) async fn reap(client: &Client, shared: &PostgresShared) -> Result<i64
     }
     let most = i32::try_from(MAX_CRASHES).unwrap_or(i32::MAX);
     let timeout_ms = i64::try_from(shared.host_timeout.as_millis()).unwrap_or(i64::MAX);
-    let sql = "SELECT cut, plugins, is_needed FROM hookbox.orphans_v1($1)";
+    let sql = "SELECT cut_us, plugins, is_needed FROM hookbox.orphans_v1($1)";
     let orphans = client.query_one(sql, &[&timeout_ms]).await?;
     if !orphans.get::<_, bool>(2) {
         return Ok(0);
@@ -33,8 +33,8 @@ pub(super) async fn reap(client: &Client, shared: &PostgresShared) -> Result<i64
     let mut plugins = NamedPlugins::default();
     orphans.get::<_, Vec<String>>(1).iter().for_each(|it| plugins.add(&it.as_str().into()));
     let policies = plugins.policies(&*shared.policies).unwrap_or_default();
-    let (at, cut) = (shared.at(), orphans.get::<_, SystemTime>(0));
-    let parameters: [&(dyn ToSql + Sync); 5] = [&at, &cut, &most, &GONE, &policies];
+    let (at, cut_us): (_, i64) = (shared.at(), orphans.get(0));
+    let parameters: [&(dyn ToSql + Sync); 5] = [&at, &cut_us, &most, &GONE, &policies];
     let sql = "SELECT hosts, held FROM hookbox.reap_v1($1, $2, $3, $4, $5)";
     // There is no row while another host does it.
     let Some(row) = client.query_opt(sql, &parameters).await? else { return Ok(0) };

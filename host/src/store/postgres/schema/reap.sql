@@ -1,13 +1,15 @@
 -- Whether there is anything to reap, and of which plugins deliveries are held by nobody on the list,
--- or by hosts that have not renewed their row for `timeout_ms`: not since `cut`.
+-- or by hosts that have not renewed their row for `timeout_ms`: not since `cut_us`, Unix µs by the
+-- server's clock.
 CREATE FUNCTION hookbox.orphans_v1(
-    timeout_ms bigint, OUT cut timestamptz, OUT plugins text[], OUT is_needed boolean
+    timeout_ms bigint, OUT cut_us bigint, OUT plugins text[], OUT is_needed boolean
 )
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 DECLARE
+    cut timestamptz := clock_timestamp() - make_interval(secs => timeout_ms / 1000.0);
     run bigint := -1;
 BEGIN
-    cut := clock_timestamp() - make_interval(secs => timeout_ms / 1000.0);
+    cut_us := extract(epoch FROM cut) * 1000000;
     plugins := '{}';
     is_needed := EXISTS (SELECT FROM hookbox.hosts h WHERE h.alive < cut);
     LOOP
@@ -26,14 +28,14 @@ BEGIN
     END LOOP;
 END $$;
 
--- Takes hosts off the list that have not renewed their row since `cut`, and makes due again
+-- Takes hosts off the list that have not renewed their row since `cut_us`, and makes due again
 -- what is held by nobody on the list. The caller has reached the server in all that time: a server
 -- that was away has heard nobody. Nobody knows whether a delivery ran, so each goes to the
 -- quarantine queue, which leases them one at a time. A delivery that was held from that queue did
 -- run, and is dead with `most_crashes`. `policies` is what is known of the plugins that `orphans_v1`
 -- names. Returns the hosts, and how many deliveries were held.
 CREATE FUNCTION hookbox.reap_v1(
-    at bigint, cut timestamptz, most_crashes integer, reason text, policies text
+    at bigint, cut_us bigint, most_crashes integer, reason text, policies text
 ) RETURNS TABLE (hosts text[], held bigint)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 DECLARE
@@ -49,7 +51,7 @@ BEGIN
     END IF;
     PERFORM set_config('hookbox.policies', policies, true);
     WITH gone AS (
-        DELETE FROM hookbox.hosts h WHERE h.alive < cut
+        DELETE FROM hookbox.hosts h WHERE h.alive < to_timestamp(cut_us / 1000000.0)
         RETURNING h.name, h.incarnation
     ), ended AS (
         INSERT INTO hookbox.ended_runs (run, ended) SELECT g.incarnation, t FROM gone g

@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::stat;
 
@@ -64,6 +65,10 @@ pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
+/// How often the lock is asked for, and the time between.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// Takes the lock that keeps a second host away, held as long as the file lives. Also returns the
 /// database's path without links, so that a second name for the same file has no second lock.
 pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
@@ -93,11 +98,15 @@ pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
     }
     let path = beside(&database, "-lock");
     let file = open_own(&path).map_err(failed(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok((file, database)),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(database)),
-        Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
+    // A host that was killed while it began a child leaves the lock to that for some milliseconds.
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok((file, database)),
+            Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOCK_PAUSE),
+            Err(TryLockError::Error(source)) => return Err(OpenError::Io { path, source }),
+        }
     }
+    Err(OpenError::InUse(database))
 }
 
 #[cfg(test)]
